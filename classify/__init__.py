@@ -1,0 +1,1 @@
+"""Classification through the same engine."""

@@ -1,0 +1,5 @@
+"""`python -m detattack`."""
+
+from detattack.cli import main
+
+main()

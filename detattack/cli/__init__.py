@@ -1,0 +1,51 @@
+"""The command line: a module a command. Nothing here imports torch before a command runs."""
+
+import sys
+
+import typer
+from typer.exceptions import TyperException
+from typer.main import get_command
+
+from detattack.cli import attack, models, scenes, verify
+from detattack.errors import InputError
+
+app = typer.Typer(
+    name="detattack",
+    help="Attack object detectors with the smallest change of an image, and measure what it took.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("untargeted")(attack.untargeted)
+app.command("targeted")(attack.targeted)
+app.command("verify")(verify.verify)
+app.add_typer(models.app, name="models")
+app.add_typer(scenes.app, name="scenes")
+
+BAD_INPUT, INTERRUPTED = 2, 130
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command line. Bad input is one line on stderr and status 2; Ctrl-C is 130."""
+    sys.exit(status_of(arguments))
+
+
+def status_of(arguments: list[str] | None = None) -> int:
+    """The exit status of a command line, without leaving Python."""
+    try:
+        return get_command(app)(arguments, standalone_mode=False) or 0
+    except InputError as error:
+        return _say(str(error), BAD_INPUT)
+    except TyperException as error:
+        return _say(error.format_message(), error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        return _say("interrupted; the same command with --resume goes on", INTERRUPTED)
+    except BrokenPipeError:
+        return 1
+
+
+def _say(message: str, status: int) -> int:
+    text = " ".join(message.split())
+    if text:
+        print(f"detattack: {text}", file=sys.stderr)
+    return status

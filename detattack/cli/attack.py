@@ -1,0 +1,142 @@
+"""`detattack untargeted` and `detattack targeted`: the main job."""
+
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from detattack.cli import options as o
+from detattack.config import make_config, parse_assignments, resolve_attack
+from detattack.errors import InputError
+
+Suppress = Annotated[str, typer.Option(help="The class that is to vanish, or `all`.")]
+As = Annotated[str | None, typer.Option("--as", help="The class that it should be taken for instead.")]
+Add = Annotated[str, typer.Option(help="The class that is to appear.", show_default=False)]
+AtBox = Annotated[str | None, typer.Option("--box", help="x1,y1,x2,y2: only what is there.")]
+IntoBox = Annotated[
+    str | None,
+    typer.Option(
+        "--box", help="x1,y1,x2,y2, or center, random, road (scenes). Default: road on scenes, else center."
+    ),
+]
+KeepOthers = Annotated[bool, typer.Option("--keep-others", help="All other detections have to stay.")]
+
+
+def untargeted(
+    images: o.Images = None,
+    suppress: Suppress = "car",
+    box: AtBox = None,
+    as_: As = None,
+    model: o.Model = "demo",
+    weights: o.Weights = None,
+    method: o.Method = "jnd",
+    score_threshold: o.ScoreThreshold = 0.5,
+    max_iterations: o.MaxIterations = None,
+    floats: o.Floats = False,
+    seed: o.Seed = 0,
+    scenes: o.Scenes = 6,
+    device: o.Device = "auto",
+    batch: o.Batch = 1,
+    config: o.Config = None,
+    set: o.Assignments = None,
+    out: o.Out = None,
+    resume: o.Resume = False,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Make the detector no longer see what is there: a class, everything, or what is at a box."""
+    goal = _goal_text("mislabel" if as_ else "suppress", suppress, box, as_)
+    _run("untargeted", goal, keep_others=False, **_common(locals()))
+
+
+def targeted(
+    images: o.Images = None,
+    add: Add = "car",
+    box: IntoBox = None,
+    keep_others: KeepOthers = False,
+    model: o.Model = "demo",
+    weights: o.Weights = None,
+    method: o.Method = "jnd",
+    score_threshold: o.ScoreThreshold = 0.5,
+    max_iterations: o.MaxIterations = None,
+    floats: o.Floats = False,
+    seed: o.Seed = 0,
+    scenes: o.Scenes = 6,
+    device: o.Device = "auto",
+    batch: o.Batch = 1,
+    config: o.Config = None,
+    set: o.Assignments = None,
+    out: o.Out = None,
+    resume: o.Resume = False,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Make the detector see an object that is not there, at a box."""
+    goal = _goal_text("inject", add, box or ("center" if images else "road"), None)
+    _run("targeted", goal, keep_others=keep_others, **_common(locals()))
+
+
+COMMON = (
+    "images model weights method score_threshold max_iterations floats seed scenes device batch set out resume json quiet"
+).split()
+
+
+def _common(given: dict[str, Any]) -> dict[str, Any]:
+    return {name: given[name] for name in COMMON}
+
+
+def _goal_text(kind: str, category: str, place: str | None, new_category: str | None) -> str:
+    at = f"@{place}" if place else ""
+    to = f"->{new_category}" if new_category else ""
+    return f"{kind}:{category}{at}{to}"
+
+
+def _run(command: str, goal: str, keep_others: bool, **given: Any) -> None:
+    """Everything is resolved and checked before the first file is written."""
+    from detattack.goals import check_goal, check_place, parse_goal
+
+    parsed = parse_goal(goal)
+    attack = resolve_attack(
+        given["method"], given["floats"], given["max_iterations"], parse_assignments(given["set"] or [])
+    )
+    config = make_config(
+        goal=str(parsed),
+        keep_others=keep_others,
+        attack=attack,
+        **{key: given[key] for key in ("model", "weights", "score_threshold", "seed", "device", "batch")},
+    )
+    out = given["out"] or Path("runs") / f"{command}-{datetime.now():%Y%m%d-%H%M%S}"
+
+    from detattack.cli.progress import Progress
+    from detattack.cli.tables import print_json, print_table
+    from detattack.datasets import image_files, rendered_scenes
+    from detattack.detectors.registry import load_detector
+    from detattack.runner import Run, execute
+
+    dataset = (
+        image_files(given["images"]) if given["images"] else rendered_scenes(given["scenes"], given["seed"])
+    )
+    detector = load_detector(config.model, config.device, config.weights)
+    check_goal(parsed, detector.categories)
+    for sample in dataset.samples:
+        _naming(sample.source, lambda size=sample.size: check_place(parsed, *size))
+    with Progress(enabled=not given["quiet"]) as progress:
+        folder = execute(Run(detector, config, dataset, figures=True), out, given["resume"], progress.report)
+    records = folder.records()
+    folder.close()
+    if given["json"]:
+        print_json(out, records)
+    elif not given["quiet"]:
+        print_table(out, records)
+    if given["quiet"] and not given["json"]:
+        print(out, file=sys.stderr)
+
+
+def _naming(source: str, check: Callable[[], None]) -> None:
+    try:
+        check()
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from error

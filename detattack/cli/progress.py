@@ -1,0 +1,52 @@
+"""Progress on stderr: how far, how fast, how long still, and how often the attack succeeded so far."""
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+from detattack.job import Outcome
+
+
+class Progress:
+    """A context manager whose `report` a run calls for each image; says what was converted, once a kind."""
+
+    def __init__(self, enabled: bool):
+        self._console = Console(stderr=True, quiet=not enabled)
+        self._bar = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[rate]}"),
+            console=self._console,
+        )
+        self._task = self._bar.add_task("attacking", total=None, rate="")
+        self._wins = self._tries = 0
+        self._said: set[str] = set()
+
+    def __enter__(self) -> "Progress":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def report(self, outcome: Outcome, done: int, total: int) -> None:
+        """One image is finished."""
+        record = outcome.record
+        for note in record.notes:
+            if note not in self._said:
+                self._said.add(note)
+                self._console.print(f"{record.source}: {note}", markup=False, highlight=False)
+        if record.status == "error":
+            self._console.print(f"{record.source}: error: {record.reason}", markup=False, highlight=False)
+        self._wins += record.status == "success"
+        self._tries += record.status in ("success", "failure", "error")
+        rate = f"success {self._wins}/{self._tries}" if self._tries else ""
+        self._bar.update(self._task, completed=done, total=total, rate=rate)

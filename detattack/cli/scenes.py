@@ -1,0 +1,63 @@
+"""`detattack scenes`: the rendered data set, and the training of the embedded detector on it."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from detattack.errors import InputError
+
+app = typer.Typer(help="Rendered street scenes, and the embedded detector's training.", no_args_is_help=True)
+
+
+@app.command()
+def render(
+    out: Annotated[Path, typer.Option(help="Folder for images/ and instances.json.")],
+    count: Annotated[int, typer.Option("-n", min=1, help="How many scenes.")] = 100,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    width: Annotated[int, typer.Option(min=128)] = 480,
+    height: Annotated[int, typer.Option(min=128)] = 320,
+) -> None:
+    """Render a data set in COCO format."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from detattack.scenes import write_coco
+
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"output folder {out}: exists and is not empty")
+    try:
+        with Progress(console=Console(stderr=True)) as bar:
+            task = bar.add_task("rendering", total=count)
+            path = write_coco(
+                out, count, seed, width, height, lambda done, _: bar.update(task, completed=done)
+            )
+    except OSError as error:
+        raise InputError(f"output folder {out}: cannot be written ({error})") from error
+    print(path)
+
+
+@app.command()
+def train(
+    out: Annotated[Path, typer.Option(help="Folder of the checkpoint, which is continued, and the weights.")],
+    steps: Annotated[int, typer.Option(min=1)] = 5000,
+    batch: Annotated[int, typer.Option(min=1)] = 8,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    precision: Annotated[Literal["auto", "bf16", "fp32"], typer.Option()] = "auto",
+    evaluate: Annotated[int, typer.Option(min=0, help="Held-out scenes to score the weights on.")] = 500,
+) -> None:
+    """Train the embedded detector; interrupted, the same command goes on. Prints its scores as JSON."""
+    import json
+    from dataclasses import asdict
+
+    from detattack.scenes.evaluate import evaluate_network
+    from detattack.scenes.network import load_network
+    from detattack.scenes.train import TrainConfig
+    from detattack.scenes.train import train as run_training
+
+    try:
+        path = run_training(TrainConfig(out, seed=seed, steps=steps, batch=batch, precision=precision))
+    except (ValueError, OSError) as error:
+        raise InputError(f"training in {out}: {error}") from error
+    scores = asdict(evaluate_network(load_network(path), evaluate)) if evaluate else {}
+    print(json.dumps({"weights": str(path), **scores}))

@@ -1,0 +1,34 @@
+"""`detattack verify`: every saved image judged again, from its file."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from detattack.cli import options as o
+
+
+def verify(
+    run: Annotated[Path, typer.Argument(help="A run folder.", show_default=False)],
+    device: o.Device = "auto",
+    json: o.Json = False,
+) -> None:
+    """Judge every saved image of a run again, from its file. Status 1 where one disagrees with the ledger."""
+    import json as json_module
+
+    from detattack.verification import verify_run
+
+    verdicts = verify_run(run, device)
+    wrong = [v for v in verdicts if v.problem]
+    for verdict in wrong:
+        print(f"{verdict.file}: {verdict.problem}", file=sys.stderr)
+    successes = sum(v.success for v in verdicts)
+    if json:
+        summary = {"images": len(verdicts), "success": successes, "disagree": len(wrong)}
+        print(json_module.dumps({"run": str(run), "summary": summary, "problems": [v.file for v in wrong]}))
+    else:
+        print(
+            f"{len(verdicts)} images judged again: {successes} successes, {len(wrong)} disagree with the ledger"
+        )
+    raise typer.Exit(1 if wrong else 0)

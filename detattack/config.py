@@ -1,0 +1,110 @@
+"""What a run is asked to do, resolved and checked in one place before anything loads: options over a config
+file over defaults."""
+
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from detattack.engine.attacks import PRESETS, Attack
+from detattack.errors import InputError, unknown
+from detattack.types import DEFAULT_SCORE_THRESHOLD
+
+NON_NEGATIVE = (
+    "step_size",
+    "growth",
+    "loss_weight",
+    "l2_weight",
+    "range_weight",
+    "tv_weight",
+    "max_iterations",
+    "stop_confidence",
+    "refine",
+)
+
+
+class RunConfig(BaseModel):
+    """Everything that decides a run's bytes, beside the data. Its JSON stands in `run.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = "demo"
+    weights: str | None = None
+    goal: str
+    keep_others: bool = False
+    attack: Attack
+    score_threshold: float = Field(DEFAULT_SCORE_THRESHOLD, ge=0, lt=1, allow_inf_nan=False)
+    seed: int = Field(0, ge=0)
+    device: str = "auto"
+    batch: int = Field(1, ge=1)
+
+
+def make_config(**values: Any) -> RunConfig:
+    """A checked `RunConfig`. Raises `InputError` naming the value that is wrong."""
+    try:
+        return RunConfig(**values)
+    except ValidationError as error:
+        raise InputError(_first_error(error)) from error
+
+
+def resolve_attack(
+    method: str,
+    floats: bool = False,
+    max_iterations: int | None = None,
+    overrides: dict[str, str] | None = None,
+) -> Attack:
+    """The attack of a method, with what the user changed. `floats` judges floats instead of 8-bit images.
+
+    Raises `InputError` for an unknown method, an unknown key, or a value that does not fit.
+    """
+    if method not in PRESETS:
+        raise unknown("method", method, PRESETS)
+    values: dict[str, Any] = {f.name: getattr(PRESETS[method], f.name) for f in fields(Attack)}
+    values |= {"levels": None} if floats else {}
+    values |= {} if max_iterations is None else {"max_iterations": max_iterations}
+    for key, value in (overrides or {}).items():
+        if key not in values or key == "name":
+            raise unknown("key of --set", key, [k for k in values if k != "name"])
+        values[key] = value
+    try:
+        attack = TypeAdapter(Attack).validate_python(values)
+    except ValidationError as error:
+        raise InputError(f"method {method}: {_first_error(error)}") from error
+    for key in NON_NEGATIVE:
+        if not 0 <= getattr(attack, key) < float("inf"):
+            raise InputError(f"method {method}: {key} must be a number from 0 on, not {getattr(attack, key)}")
+    return attack
+
+
+def control_reference(attack: Attack) -> Attack:
+    """The attack whose distance the control `noise` takes over: `jnd`, judged the same way."""
+    return replace(PRESETS["jnd"], levels=attack.levels)
+
+
+def parse_assignments(pairs: list[str]) -> dict[str, str]:
+    """`["key=value", ...]` of `--set` as a dictionary."""
+    for pair in pairs:
+        if "=" not in pair:
+            raise InputError(f"--set {pair!r}: not of the form key=value")
+    return {key.strip(): value.strip() for key, _, value in (pair.partition("=") for pair in pairs)}
+
+
+def read_config_file(path: Path) -> dict[str, Any]:
+    """A YAML file of options, keys as on the command line (`score-threshold` or `score_threshold`)."""
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"config {path}: cannot be read ({error})") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"config {path}: not YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(content, dict):
+        raise InputError(f"config {path}: not a mapping of options")
+    return {str(key).replace("-", "_"): value for key, value in content.items()}
+
+
+def _first_error(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg'][0].lower()}{first['msg'][1:]} (got {first['input']!r})"

@@ -1,0 +1,10 @@
+"""The one iterative engine: cost (Eq. 2, 5, 6), step rules, attacks as data, and the loop that runs them all.
+
+It knows images and objectives, nothing of detectors or classifiers, and imports torch and itself only.
+"""
+
+from detattack.engine.attacks import PRESETS, Attack
+from detattack.engine.loop import AttackResult, Objective, Trace, run
+from detattack.engine.noise import noise_of_length
+
+__all__ = ["PRESETS", "Attack", "AttackResult", "Objective", "Trace", "noise_of_length", "run"]

@@ -1,0 +1,53 @@
+"""Attacks as data: a step rule, its size, and the weights of the cost (Eq. 2). One loop runs them all."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+StepRule = Literal["gd", "normalized", "adam", "sign", "noise"]
+Stop = Literal["first", "confidence", "budget"]
+
+
+@dataclass(frozen=True)
+class Attack:
+    """One attack.
+
+    name: what reports call it.
+    step: `gd` (Eq. 4), `normalized` (a step of L2 length `step_size`), `adam`, `sign` (FGSM, Eq. 7);
+        `noise` is no descent at all but the control: random noise of the L2 that `jnd` needs.
+    step_size: α, in [0,1] units. growth: factor on α from one iteration to the next, for images on which α is
+        too small.
+    loss_weight, l2_weight, range_weight, tv_weight: λ1..λ4 of Eq. 2.
+    max_iterations: updates at most; the last iterate is judged too.
+    levels: 256: the model sees, and is judged on, 8-bit images; None: floats.
+    stop: `first` success; first success with `stop_confidence`; or `budget`: go on to `max_iterations` and
+        keep the smallest success.
+    refine: trials of the bisection that shrinks a found perturbation while the goal holds; 0: none.
+    """
+
+    name: str
+    step: StepRule
+    step_size: float
+    growth: float = 1.0
+    loss_weight: float = 1.0
+    l2_weight: float = 0.0
+    range_weight: float = 0.0
+    tv_weight: float = 0.0
+    max_iterations: int = 300
+    levels: int | None = 256
+    stop: Stop = "first"
+    stop_confidence: float = 0.0
+    refine: int = 0
+
+
+PRESETS = {
+    attack.name: attack
+    for attack in (
+        Attack("jnd-paper", "gd", 0.01, l2_weight=1, range_weight=1, tv_weight=1),
+        Attack("jnd", "normalized", 0.1, growth=1.02, l2_weight=0.05, range_weight=1, tv_weight=1, refine=6),
+        Attack("baseline", "gd", 0.01, l2_weight=1),
+        Attack("fgsm", "sign", 0.5 / 255),
+        Attack("fgv", "gd", 0.01),
+        Attack("noise", "noise", 0.0),
+    )
+}
+"""The methods of `--method`, by name."""

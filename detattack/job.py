@@ -1,0 +1,285 @@
+"""One batch of images, from pixels to a verdict: clean detections, goal, attack, and a judgment from the very
+bytes that are to be saved."""
+
+import hashlib
+import time
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from detattack.config import RunConfig, control_reference
+from detattack.datasets import Picture
+from detattack.detectors.base import Detector
+from detattack.engine import AttackResult, noise_of_length, run
+from detattack.errors import InputError
+from detattack.goals import (
+    Scene,
+    Target,
+    achieved,
+    asked_iou,
+    check_goal,
+    confidence,
+    initial_status,
+    parse_goal,
+    resolve,
+)
+from detattack.images import decode_png, png_bytes, to_pixels, to_tensor
+from detattack.objectives import DetectionObjective
+from detattack.quality import QUICK, measure
+from detattack.types import Detections
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known of one image in the end; a row of the ledger.
+
+    status: success, failure, nothing, already or error (with `reason`). goal: resolved, so that it can be judged
+    again; k: first iteration that succeeded, −1 for never. confidence: before and after, of what the goal is
+    about. file_success: whether the 8-bit file succeeds (with `--float`, `status` speaks of the floats).
+    quality: measures between the original and what `status` speaks of. clean, adversarial: detections down to
+    the detector's own threshold, as dictionaries of lists. trace: per iteration. digest: SHA-256 of the PNG.
+    """
+
+    id: int
+    stem: str
+    source: str
+    status: str
+    reason: str = ""
+    width: int = 0
+    height: int = 0
+    notes: tuple[str, ...] = ()
+    goal: str = ""
+    box: tuple[float, ...] | None = None
+    objects: tuple[tuple[float, ...], ...] = ()
+    kept: tuple[tuple[int, tuple[float, ...]], ...] = ()
+    k: int = -1
+    confidence_before: float = 0.0
+    confidence_after: float = 0.0
+    file_success: bool = False
+    asked_iou: float | None = None
+    quality: dict[str, float | None] = field(default_factory=dict)
+    forwards: int = 0
+    backwards: int = 0
+    seconds: float = 0.0
+    digest: str = ""
+    clean: dict[str, list] = field(default_factory=dict)
+    adversarial: dict[str, list] = field(default_factory=dict)
+    trace: dict[str, list[float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """A record and what goes with it: the original pixels, the PNG's bytes and pixels, and x(K) as floats."""
+
+    record: Record
+    original: np.ndarray | None = None
+    png: bytes = b""
+    pixels: np.ndarray | None = None
+    floats: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """An image on its way: tensor `[1,3,H,W]`, clean detections, target (None where the goal cannot be)."""
+
+    record: Record
+    picture: Picture
+    image: Tensor
+    clean: Detections
+    target: Target | None
+    seed: int
+
+
+def run_batch(detector: Detector, config: RunConfig, pictures: list[tuple[Record, Picture]]) -> list[Outcome]:
+    """Attacks images of one size. Each comes with a `Record` that names it (`id`, `stem`, `source`)."""
+    started = time.perf_counter()
+    prepared = [_prepare(detector, config, record, picture) for record, picture in pictures]
+    todo = [one for one in prepared if one.record.status == ""]
+    result = _attack(detector, config, todo)
+    seconds = (time.perf_counter() - started) / len(pictures)
+    rows = {one.record.id: row for row, one in enumerate(todo)}
+    return [_judge(detector, config, one, result, rows.get(one.record.id), seconds) for one in prepared]
+
+
+def target_of(record: Record, detector: Detector) -> Target:
+    """The target of a record, as it was resolved: what `verify` judges by."""
+    goal = parse_goal(record.goal)
+    check_goal(goal, detector.categories)
+    names = [c.name for c in detector.categories]
+    label = None if goal.category == "all" else names.index(goal.category)
+    new_label = names.index(goal.new_category) if goal.new_category else None
+    return Target(goal, goal.kind, label, new_label, record.box, record.objects, record.kept)
+
+
+def floor_of(detector: Detector, config: RunConfig) -> float:
+    """The score down to which detections are recorded: the detector's own, or τ where that is lower."""
+    return min(detector.eval_threshold, config.score_threshold)
+
+
+def as_lists(found: Detections) -> dict[str, list]:
+    """Detections as plain lists."""
+    return {"boxes": found.boxes.tolist(), "scores": found.scores.tolist(), "labels": found.labels.tolist()}
+
+
+def from_lists(lists: dict[str, list]) -> Detections:
+    """Detections from `as_lists`."""
+    return Detections(
+        torch.tensor(lists["boxes"], dtype=torch.float32).reshape(-1, 4),
+        torch.tensor(lists["scores"], dtype=torch.float32),
+        torch.tensor(lists["labels"], dtype=torch.long),
+    )
+
+
+def _prepare(detector: Detector, config: RunConfig, record: Record, picture: Picture) -> _Prepared:
+    height, width = picture.pixels.shape[:2]
+    image = to_tensor(picture.pixels)[None].to(detector.device)
+    clean = detector.detect(image, floor_of(detector, config))[0].cpu()
+    shown = clean.above(config.score_threshold)
+    record = replace(record, width=width, height=height, notes=picture.notes, clean=as_lists(clean))
+    seeds = np.random.SeedSequence((config.seed, record.id)).generate_state(2)
+    scene = Scene(width, height, shown, (int(seeds[0]),), picture.road)
+    goal = parse_goal(config.goal)
+    record = replace(record, goal=str(goal))
+    try:
+        target = resolve(goal, detector.categories, scene, config.keep_others)
+    except InputError as error:
+        return _Prepared(replace(record, status="error", reason=str(error)), picture, image, clean, None, 0)
+    record = replace(
+        record,
+        status=initial_status(target, shown) or "",
+        box=target.box,
+        objects=target.objects,
+        kept=target.kept,
+        confidence_before=confidence(target, clean),
+    )
+    return _Prepared(record, picture, image, clean, target, int(seeds[1]))
+
+
+def _attack(detector: Detector, config: RunConfig, todo: list[_Prepared]) -> AttackResult | None:
+    if not todo:
+        return None
+    images = torch.cat([one.image for one in todo])
+    objective = DetectionObjective(
+        detector, [one.target for one in todo if one.target], config.score_threshold
+    )
+    if config.attack.step == "noise":
+        return _control(config, images, objective, [one.seed for one in todo])
+    return run(config.attack, images, objective)
+
+
+def _control(
+    config: RunConfig, images: Tensor, objective: DetectionObjective, seeds: list[int]
+) -> AttackResult:
+    """Random noise of the L2 that `jnd` needed. The cost of finding that length is not the control's."""
+    found = run(control_reference(config.attack), images, objective)
+    lengths = (found.images - images).flatten(1).norm(dim=1).tolist()
+    noisy = torch.stack(
+        [
+            noise_of_length(image, length, seed, config.attack.levels)
+            for image, length, seed in zip(images, lengths, seeds, strict=True)
+        ]
+    )
+    success = torch.tensor([objective.confirm(image, row) for row, image in enumerate(noisy)])
+    ones = torch.ones(len(images), dtype=torch.long)
+    return replace(
+        found,
+        images=noisy,
+        first_images=noisy,
+        success=success,
+        first_iteration=torch.where(success, 1, -1),
+        finite=torch.ones_like(success),
+        forwards=ones,
+        backwards=0 * ones,
+    )
+
+
+def _judge(
+    detector: Detector,
+    config: RunConfig,
+    one: _Prepared,
+    result: AttackResult | None,
+    row: int | None,
+    seconds: float,
+) -> Outcome:
+    record, original = one.record, one.picture.pixels
+    floats = None
+    pixels = original
+    if result is not None and row is not None:
+        record = _with_books(record, result, row)
+        pixels = original if record.status == "error" else to_pixels(result.images[row].cpu())
+        if config.attack.levels is None:
+            floats = result.first_images[row].float().cpu().numpy()
+    png = png_bytes(pixels)
+    # Judged from what a reader of the file gets, not from the array that was written.
+    pixels = decode_png(png)
+    record = replace(record, seconds=seconds, digest=hashlib.sha256(png).hexdigest())
+    record = _with_verdict(detector, config, record, one, pixels, floats)
+    return Outcome(record, original, png, pixels, floats)
+
+
+def _with_books(record: Record, result: AttackResult, row: int) -> Record:
+    finite = bool(result.finite[row])
+    trace = {
+        name: [round(v, 6) for v in values[:, row].tolist() if v == v]
+        for name, values in vars(result.trace).items()
+    }
+    return replace(
+        record,
+        status="" if finite else "error",
+        reason="" if finite else "the model gave a loss or gradient that is not finite",
+        k=int(result.first_iteration[row]),
+        forwards=int(result.forwards[row]),
+        backwards=int(result.backwards[row]),
+        trace=trace,
+    )
+
+
+def _with_verdict(
+    detector: Detector,
+    config: RunConfig,
+    record: Record,
+    one: _Prepared,
+    pixels: np.ndarray,
+    floats: np.ndarray | None,
+) -> Record:
+    on_file = _detected(detector, config, to_tensor(pixels))
+    record = replace(record, adversarial=as_lists(on_file))
+    if one.target is None or record.status:
+        return record
+    judged = on_file if floats is None else _detected(detector, config, torch.from_numpy(floats))
+    success = achieved(one.target, judged.above(config.score_threshold))
+    seen = pixels if floats is None else floats.transpose(1, 2, 0)
+    return replace(
+        record,
+        status="success" if success else "failure",
+        file_success=achieved(one.target, on_file.above(config.score_threshold)),
+        confidence_after=confidence(one.target, judged),
+        asked_iou=asked_iou(one.target, judged.above(config.score_threshold)),
+        quality=measure(one.picture.pixels, seen, QUICK).as_json(),
+    )
+
+
+def _detected(detector: Detector, config: RunConfig, image: Tensor) -> Detections:
+    return detector.detect(image[None].to(detector.device), floor_of(detector, config))[0].cpu()
+
+
+def record_to_json(record: Record) -> dict[str, Any]:
+    """A record as JSON holds it."""
+    return asdict(record)
+
+
+def record_from_json(values: dict[str, Any]) -> Record:
+    """A record from `record_to_json` after a round trip through JSON."""
+    box = values["box"]
+    return Record(
+        **{
+            **values,
+            "box": None if box is None else tuple(box),
+            "notes": tuple(values["notes"]),
+            "objects": tuple(tuple(b) for b in values["objects"]),
+            "kept": tuple((label, tuple(b)) for label, b in values["kept"]),
+        }
+    )

@@ -1,0 +1,181 @@
+"""Objectives: from a detector's `Candidates` to a loss per image, without any knowledge of one detector.
+
+A candidate counts as long as it could become the detection in question, not only where it is the top one:
+pressing the top one down exposes its neighbors. Losses are in logits relative to the threshold τ, so they
+say how far from the decision a candidate is.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from detattack.boxes import giou, iou
+from detattack.detectors.base import Detector
+from detattack.goals import MATCH_IOU, SUPPRESS_IOU, Target, achieved
+from detattack.types import Candidates, Evaluation
+
+SHARPNESS = 10.0
+"""Of the smooth hinge: candidates this side of ±1/SHARPNESS logits around τ share the gradient."""
+MARGIN = 0.05
+"""Logits by which a candidate should pass τ, so that rounding and NMS do not undo it."""
+NEIGHBORHOOD = 0.1
+"""Candidates within this IoU below the predicate's also count: their boxes may move into it."""
+PULLED = 10
+"""How many candidates are pulled onto an asked box; the best of them leads."""
+BOX_WEIGHT = 3.0
+"""Weight of the box term (1 − GIoU) against a logit."""
+BOX_SLACK = 0.75
+"""IoU above which a pulled box is close enough and the box term rests."""
+
+
+class DetectionObjective:
+    """The loss and the predicate of a batch: one `Target` an image, all of one kind.
+
+    Called with `(images [n,3,H,W], index [n])`; success is proposed by the detector's own `select` at τ.
+    """
+
+    def __init__(self, detector: Detector, targets: list[Target], score_threshold: float):
+        self.detector = detector
+        self.targets = targets
+        self.score_threshold = score_threshold
+        self.threshold_logit = _logit(score_threshold)
+
+    def __call__(self, images: Tensor, index: Tensor) -> Evaluation:
+        targets = [self.targets[i] for i in index.tolist()]
+        candidates = self.detector.candidates(images, _asked_boxes(targets, images))
+        losses, confidences = zip(
+            *(self._loss(target, *_of_image(candidates, i)) for i, target in enumerate(targets)), strict=True
+        )
+        found = self.detector.select(candidates, self.score_threshold)
+        success = [achieved(target, one) for target, one in zip(targets, found, strict=True)]
+        return Evaluation(
+            torch.stack(losses),
+            torch.tensor(success, device=images.device),
+            torch.stack(confidences).detach(),
+        )
+
+    def confirm(self, image: Tensor, index: int) -> bool:
+        """Whether the goal holds for `[3,H,W]` by the detector's official inference in float32."""
+        found = self.detector.detect(image[None].float(), self.score_threshold)[0]
+        return achieved(self.targets[index], found.above(self.score_threshold))
+
+    def _loss(self, target: Target, boxes: Tensor, logits: Tensor, anchors: Tensor | None):
+        """Loss and confidence, scalars, from boxes `[A,1|K,4]`, logits `[A,K]` and anchors `[A,4]`."""
+        if not len(logits):  # no proposal at all
+            return logits.sum(), logits.new_zeros(())
+        relative = logits - self.threshold_logit
+        match target.kind:
+            case "suppress":
+                loss, confidence = _suppress(target, boxes, relative)
+            case "inject":
+                loss, confidence = _inject(target.label, target.box, boxes, relative, anchors)
+            case _:
+                loss, confidence = _mislabel(target, boxes, relative, anchors)
+        for label, box in target.kept:
+            loss = loss + _keep(label, box, boxes, relative)
+        return loss, torch.sigmoid(confidence + self.threshold_logit)
+
+
+def _suppress(target: Target, boxes: Tensor, relative: Tensor) -> tuple[Tensor, Tensor]:
+    """Σ of the smooth hinge over every candidate, of every targeted class, near the box if there is one."""
+    columns = slice(None) if target.label is None else slice(target.label, target.label + 1)
+    of_class = relative[:, columns]
+    if target.box is not None:
+        near = iou(_class_boxes(boxes, columns), _box(target.box, boxes)) >= SUPPRESS_IOU - NEIGHBORHOOD
+        of_class = of_class.masked_fill(~near, -torch.inf)
+    return smooth_hinge(of_class + MARGIN).sum(), of_class.max()
+
+
+def _inject(
+    label: int, box, boxes: Tensor, relative: Tensor, anchors: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Pulls scores up and boxes onto the asked one, for the candidates that best cover it.
+
+    The one nearest to the goal leads (a soft minimum over the pulled), since one detection is all it takes.
+    """
+    wanted = _box(box, boxes)
+    own = _class_boxes(boxes, slice(label, label + 1))[:, 0]
+    cover = iou(own, wanted).detach()
+    start = cover if anchors is None else iou(anchors, wanted).detach()
+    nearest = (cover + start).topk(min(PULLED, len(cover))).indices
+    overlap = iou(own[nearest], wanted)
+    box_term = ((1 - giou(own[nearest], wanted)) - (1 - BOX_SLACK)).clamp_min(0)
+    scores = relative[nearest, label]
+    loss = _soft_minimum(smooth_hinge(MARGIN - scores) + BOX_WEIGHT * box_term)
+    there = cover >= MATCH_IOU
+    confidence = relative[:, label].masked_fill(~there, -torch.inf).max()
+    return loss + _crowding(own, relative[:, label], overlap, nearest, wanted), confidence
+
+
+def _crowding(own: Tensor, scores: Tensor, overlap: Tensor, nearest: Tensor, wanted: Tensor) -> Tensor:
+    """Presses down same-class candidates that would swallow the injected box in NMS without being at the place."""
+    lead = own[nearest[overlap.argmax()]].detach()
+    swallows = (iou(own, lead) >= MATCH_IOU - NEIGHBORHOOD) & (iou(own, wanted) < MATCH_IOU)
+    return smooth_hinge(scores + MARGIN).masked_fill(~swallows, 0.0).sum()
+
+
+def _mislabel(
+    target: Target, boxes: Tensor, relative: Tensor, anchors: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """The old class down and the new one up, at the same objects."""
+    columns = slice(target.label, target.label + 1)
+    own = _class_boxes(boxes, columns)[:, 0]
+    loss, confidence = relative.new_zeros(()), relative.new_full((), torch.inf)
+    for box in target.objects:
+        near = iou(own, _box(box, boxes)) >= MATCH_IOU - NEIGHBORHOOD
+        old = smooth_hinge(relative[:, target.label] + MARGIN).masked_fill(~near, 0.0).sum()
+        new, reached = _inject(target.new_label, box, boxes, relative, anchors)
+        loss, confidence = loss + old + new, torch.minimum(confidence, reached)
+    return loss, confidence
+
+
+def _keep(label: int, box, boxes: Tensor, relative: Tensor) -> Tensor:
+    """A hinge on the best candidate of a detection that is to stay."""
+    own = _class_boxes(boxes, slice(label, label + 1))[:, 0]
+    near = iou(own, _box(box, boxes)) >= MATCH_IOU
+    best = relative[:, label].masked_fill(~near, -torch.inf).max()
+    return smooth_hinge(MARGIN - best) if best.isfinite() else relative.new_zeros(())
+
+
+def smooth_hinge(relative: Tensor) -> Tensor:
+    """softplus with `SHARPNESS`: about max(0, relative), with a gradient on both sides of 0."""
+    return F.softplus(relative, beta=SHARPNESS)
+
+
+def _soft_minimum(values: Tensor) -> Tensor:
+    """−log mean exp(−v): between the minimum and the mean; its gradient goes mostly to the smallest."""
+    return math.log(len(values)) - torch.logsumexp(-values, 0)
+
+
+def _logit(score: float) -> float:
+    score = min(max(score, 1e-6), 1 - 1e-6)
+    return math.log(score / (1 - score))
+
+
+def _of_image(candidates: Candidates, i: int) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Boxes `[A,1|K,4]`, logits `[A,K]`, anchors `[A,4]` of one image, padding left out."""
+    boxes, logits = candidates.boxes[i], candidates.logits[i]
+    anchors = None if candidates.anchors is None else candidates.anchors[i]
+    if candidates.valid is not None:
+        valid = candidates.valid[i]
+        boxes, logits = boxes[valid], logits[valid]
+        anchors = None if anchors is None else anchors[valid]
+    return boxes.unsqueeze(1) if boxes.dim() == 2 else boxes, logits, anchors
+
+
+def _class_boxes(boxes: Tensor, columns: slice) -> Tensor:
+    """`[A,1|K,4]` restricted to the columns of some classes, where the boxes differ by class."""
+    return boxes if boxes.shape[1] == 1 else boxes[:, columns]
+
+
+def _box(box, like: Tensor) -> Tensor:
+    return like.new_tensor(box)
+
+
+def _asked_boxes(targets: list[Target], images: Tensor) -> Tensor | None:
+    """The boxes that two-stage heads should also score: `[N,1,4]`, or None where no box is asked for."""
+    if any(t.kind != "inject" or t.box is None for t in targets):
+        return None
+    return images.new_tensor([t.box for t in targets])[:, None]

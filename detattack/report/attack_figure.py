@@ -1,0 +1,33 @@
+"""The figure of one attacked image: original and adversarial with their boxes, and where they differ."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from detattack.goals import parse_goal
+from detattack.job import Outcome, from_lists
+from detattack.report.figures import caption_of, side_by_side
+
+if TYPE_CHECKING:
+    from detattack.runner import Run
+
+
+def write_attack_figure(path: Path, outcome: Outcome, run: "Run") -> None:
+    """Writes the figure; the boxes are those above the run's threshold."""
+    record, names = outcome.record, [c.name for c in run.detector.categories]
+    goal = parse_goal(record.goal) if record.goal else None
+    about = [n for n in (goal.category, goal.new_category) if n in names] if goal else []
+    adversarial = outcome.pixels if outcome.floats is None else outcome.floats.transpose(1, 2, 0)
+    side_by_side(
+        path,
+        outcome.original,
+        from_lists(record.clean),
+        adversarial,
+        from_lists(record.adversarial),
+        names,
+        caption=caption_of(
+            record.goal, record.status, record.k, record.quality.get("l2"), record.quality.get("psnr")
+        ),
+        goal_box=record.box,
+        score_threshold=run.config.score_threshold,
+        highlight=[names.index(name) for name in about] or None,
+    )

@@ -1,0 +1,77 @@
+"""The nouns that the rooms exchange. Images are float RGB `[N,3,H,W]` in [0,1] at native size, everywhere."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+DEFAULT_SCORE_THRESHOLD = 0.5
+"""τ: the score above which a detection counts as shown or acted upon, unless said otherwise."""
+
+
+@dataclass(frozen=True)
+class Category:
+    """A class of a detector: its name and its id in COCO's annotation files (1-90 with gaps)."""
+
+    name: str
+    coco_id: int
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """What a detector reports for one image.
+
+    boxes: float32 `[M,4]`, xyxy in pixels of the given image. scores: float32 `[M]` in [0,1].
+    labels: int64 `[M]`, indices into `detector.categories`. M may be 0; the tensors are never None.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return self.scores.numel()
+
+    def above(self, score_threshold: float) -> "Detections":
+        """Those with a score strictly above the threshold."""
+        keep = self.scores > score_threshold
+        return Detections(self.boxes[keep], self.scores[keep], self.labels[keep])
+
+    def of(self, label: int) -> "Detections":
+        """Those of one class."""
+        keep = self.labels == label
+        return Detections(self.boxes[keep], self.scores[keep], self.labels[keep])
+
+    def cpu(self) -> "Detections":
+        """The same on the CPU."""
+        return Detections(self.boxes.cpu(), self.scores.cpu(), self.labels.cpu())
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Everything that a detector considers before thresholding and NMS, differentiable to the images.
+
+    boxes: `[N,A,4]` xyxy in pixels, or `[N,A,K,4]` (a box per class).
+    logits: `[N,A,K]`; `sigmoid(logits)` is the score that the detector thresholds.
+    valid: bool `[N,A]`, False for padding; None: all are valid.
+    anchors: `[N,A,4]`, where a candidate comes from, in pixels; None: unknown.
+    state: whatever the adapter's own `select` needs (levels, image sizes).
+    """
+
+    boxes: Tensor
+    logits: Tensor
+    valid: Tensor | None = None
+    anchors: Tensor | None = None
+    state: Any = None
+
+
+class Evaluation(NamedTuple):
+    """What an objective says of a batch: loss `[N]` (minimized), success bool `[N]`, confidence `[N]`.
+
+    confidence is the score that the goal is about: the highest targeted detection that is to vanish, or the
+    best detection that is to appear.
+    """
+
+    loss: Tensor
+    success: Tensor
+    confidence: Tensor

@@ -1,0 +1,75 @@
+"""Step rules against their formulas, Adam against torch's."""
+
+import pytest
+import torch
+
+from detattack.engine.attacks import PRESETS, Attack
+from detattack.engine.steps import STEPS, make_step
+
+ROWS = torch.arange(4)
+
+
+def gradients(count=1, shape=(4, 3, 5, 6), seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    scale = torch.tensor([1e-6, 1.0, 30.0, 1e4], dtype=torch.float64).view(-1, 1, 1, 1)[: shape[0]]
+    return [torch.randn(shape, generator=generator, dtype=torch.float64) * scale for _ in range(count)]
+
+
+def step_of(rule, shape=(4, 3, 5, 6)):
+    return make_step(Attack("t", rule, 1.0), torch.zeros(shape, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    ("rule", "formula"),
+    [
+        ("gd", lambda g: -0.3 * g),
+        ("sign", lambda g: -0.3 * torch.sign(g)),
+        ("normalized", lambda g: -0.3 * torch.stack([one / one.square().sum().sqrt() for one in g])),
+        ("adam", lambda g: -0.3 * g / (g.abs() + 1e-8)),
+    ],
+)
+def test_first_step_is_the_formula(rule, formula):
+    (gradient,) = gradients()
+    torch.testing.assert_close(step_of(rule).step(gradient, ROWS, 0.3), formula(gradient), rtol=1e-10, atol=0)
+
+
+def test_a_normalized_step_has_the_length_asked_for_in_every_image():
+    change = step_of("normalized").step(gradients()[0], ROWS, 0.3)
+    assert change.flatten(1).norm(dim=1).tolist() == pytest.approx([0.3] * 4)
+
+
+def test_adam_is_torchs_adam_over_many_steps():
+    ours = theirs = gradients()[0]
+    parameter = theirs.clone().requires_grad_()
+    optimizer = torch.optim.Adam([parameter], lr=0.02)
+    step = step_of("adam")
+    for gradient in gradients(60, seed=1):
+        ours = ours + step.step(gradient, ROWS, 0.02)
+        parameter.grad = gradient
+        optimizer.step()
+    torch.testing.assert_close(ours, parameter.detach(), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("rule", list(STEPS))
+def test_a_zero_gradient_gives_a_zero_step(rule, dtype):
+    zero = torch.zeros(4, 3, 5, 6, dtype=dtype)
+    step = make_step(Attack("t", rule, 1.0), zero)
+    for _ in range(3):
+        assert torch.equal(step.step(zero, ROWS, 0.3), zero)
+
+
+@pytest.mark.parametrize("rule", list(STEPS))
+def test_an_image_steps_the_same_alone_and_among_rows_that_shrink(rule):
+    together, alone = step_of(rule), step_of(rule, (1, 3, 5, 6))
+    for i, gradient in enumerate(gradients(6, seed=2)):
+        rows = ROWS if i < 2 else torch.tensor([0, 2]) if i < 4 else torch.tensor([2])
+        change = together.step(gradient[rows], rows, 0.1)
+        expected = alone.step(gradient[2:3], torch.tensor([0]), 0.1)
+        at = rows.tolist().index(2)
+        torch.testing.assert_close(change[at : at + 1], expected, rtol=1e-12, atol=0)
+
+
+def test_every_preset_has_a_step_rule_or_is_the_control():
+    assert {attack.step for attack in PRESETS.values()} <= {*STEPS, "noise"}
+    assert all(name == attack.name for name, attack in PRESETS.items())
