@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from detattack.errors import InputError
-from detattack.goals import Box
+from detattack.goals import Box, to_box
 from detattack.images import read_image
 
 
@@ -64,15 +64,14 @@ def rendered_scenes(count: int, seed: int) -> Dataset:
 
     if count < 1:
         raise InputError(f"{count} scenes: at least one is needed")
-    samples, annotations = [], []
+    samples: list[Sample] = []
+    annotations: list[dict[str, Any]] = []
     for number in range(1, count + 1):
         scene = render(scene_seed(seed, number))
         annotations += annotate(scene, number, len(annotations) + 1)
         height, width = scene.image.shape[:2]
         source = f"scene {number} of seed {seed}"
-        samples.append(
-            Sample(number, f"scene{number:06d}", source, (width, height), partial(_scene, seed, number))
-        )
+        samples.append(Sample(number, f"scene{number:06d}", source, (width, height), partial(_scene, seed, number)))
     categories = ({"id": c.coco_id, "name": c.name, "supercategory": c.supercategory} for c in CATEGORIES)
     return Dataset(tuple(samples), f"scenes:{seed}:{count}", tuple(categories), tuple(annotations))
 
@@ -80,10 +79,7 @@ def rendered_scenes(count: int, seed: int) -> Dataset:
 def unique_stems(stems: Sequence[str], ids: Sequence[int]) -> list[str]:
     """Stems, with the id where two collide (also by letter case, which some file systems ignore)."""
     lowered = [stem.lower() for stem in stems]
-    return [
-        f"{stem}-{i}" if lowered.count(low) > 1 else stem
-        for stem, low, i in zip(stems, lowered, ids, strict=True)
-    ]
+    return [f"{stem}-{i}" if lowered.count(low) > 1 else stem for stem, low, i in zip(stems, lowered, ids, strict=True)]
 
 
 def _picture(path: Path) -> Picture:
@@ -96,4 +92,4 @@ def _scene(seed: int, number: int) -> Picture:
 
     scene = render(scene_seed(seed, number))
     box = free_road_box(scene, np.random.default_rng((seed, number)))
-    return Picture(scene.image, road=None if box is None else tuple(float(v) for v in box))
+    return Picture(scene.image, road=None if box is None else to_box(box))

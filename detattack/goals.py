@@ -9,8 +9,9 @@ The same predicate serves the stop rule of the loop, the success rate and `verif
 
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import torch
@@ -48,11 +49,7 @@ class Goal:
 
     def __str__(self) -> str:
         place = self.place
-        at = (
-            ""
-            if place is None
-            else "@" + (place if isinstance(place, str) else ",".join(map(_number, place)))
-        )
+        at = "" if place is None else "@" + (place if isinstance(place, str) else ",".join(map(_number, place)))
         to = f"->{self.new_category}" if self.new_category else ""
         return f"{self.kind}:{self.category}{at}{to}"
 
@@ -70,12 +67,8 @@ def parse_goal(text: str) -> Goal:
     """A goal from its text. Raises `InputError` for anything that is none."""
     match = _GOAL.fullmatch(text.strip())
     if not match:
-        raise InputError(
-            f"goal {text!r}: not of the form suppress:CLASS, inject:CLASS@PLACE or mislabel:CLASS->CLASS"
-        )
-    kind, category, place, new = (
-        part and part.strip() for part in match.group("kind", "category", "place", "new")
-    )
+        raise InputError(f"goal {text!r}: not of the form suppress:CLASS, inject:CLASS@PLACE or mislabel:CLASS->CLASS")
+    kind, category, place, new = (part and part.strip() for part in match.group("kind", "category", "place", "new"))
     if kind not in ("suppress", "inject", "mislabel"):
         raise unknown("goal", kind, ("suppress", "inject", "mislabel"))
     where = parse_place(place) if place else None
@@ -87,7 +80,7 @@ def parse_goal(text: str) -> Goal:
         raise InputError(f"goal {text!r}: {kind} takes a box, not {where!r}")
     if new == "all" or (category == "all" and kind != "suppress"):
         raise InputError(f"goal {text!r}: {kind} needs one class")
-    return Goal(kind, category, where, new)
+    return Goal(cast(Kind, kind), category, where, new)
 
 
 def parse_place(text: str) -> Box | str:
@@ -106,6 +99,12 @@ def parse_box(text: str) -> Box:
     x1, y1, x2, y2 = values
     if x1 >= x2 or y1 >= y2:
         raise InputError(f"box {text!r}: inverted or empty (x1 < x2 and y1 < y2 are needed)")
+    return x1, y1, x2, y2
+
+
+def to_box(values: Iterable[float]) -> Box:
+    """Four numbers as a box."""
+    x1, y1, x2, y2 = (float(v) for v in values)
     return x1, y1, x2, y2
 
 
@@ -199,8 +198,7 @@ def _achieved_kind(target: Target, found: Detections) -> bool:
     if target.kind == "inject":
         return _matches(found.of(target.label), target.box, MATCH_IOU)
     return all(
-        _matches(found.of(target.new_label), box, MATCH_IOU)
-        and not _matches(found.of(target.label), box, MATCH_IOU)
+        _matches(found.of(target.new_label), box, MATCH_IOU) and not _matches(found.of(target.label), box, MATCH_IOU)
         for box in target.objects
     )
 
@@ -227,7 +225,7 @@ def asked_iou(target: Target, found: Detections) -> float | None:
 
 
 def _aimed_at(target: Target, found: Detections, least_iou: float) -> Detections:
-    of_class = found if target.label is None else found.of(target.label)
+    of_class = found.of(target.label)
     return of_class if target.box is None else _at(of_class, target.box, least_iou)
 
 
@@ -245,21 +243,17 @@ def _others(target: Target, clean: Detections) -> tuple[tuple[int, Box], ...]:
 
 
 def _locate(goal: Goal, scene: Scene) -> Box | None:
-    match goal.place:
-        case "center":
-            w, h = scene.width, scene.height
-            return (w * 3 / 8, h * 3 / 8, w * 5 / 8, h * 5 / 8)
-        case "random":
-            return _random_box(scene)
-        case "road":
-            if scene.road is None:
-                raise InputError(
-                    f"goal '{goal}': no free road is known here (rendered scenes only, and not all)"
-                )
-            return scene.road
-        case box:
-            check_place(goal, scene.width, scene.height)
-            return box
+    if not isinstance(goal.place, str):
+        check_place(goal, scene.width, scene.height)
+        return goal.place
+    if goal.place == "center":
+        w, h = scene.width, scene.height
+        return (w * 3 / 8, h * 3 / 8, w * 5 / 8, h * 5 / 8)
+    if goal.place == "random":
+        return _random_box(scene)
+    if scene.road is None:
+        raise InputError(f"goal '{goal}': no free road is known here (rendered scenes only, and not all)")
+    return scene.road
 
 
 def _random_box(scene: Scene) -> Box:
@@ -293,4 +287,4 @@ def _tensor(box: Box | None, like: Tensor) -> Tensor:
 
 
 def _tuples(boxes: Tensor) -> tuple[Box, ...]:
-    return tuple(tuple(row) for row in boxes.tolist())
+    return tuple(to_box(row) for row in boxes.tolist())

@@ -99,9 +99,7 @@ def read_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> Lo
 def to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
     """uint8 `[H,W,3]` -> float32 `[3,H,W]` in [0,1], each value exactly the float32 nearest to value/255."""
     _check_pixels(pixels)
-    return torch.from_numpy(
-        np.ascontiguousarray(pixels.transpose(2, 0, 1)).astype(np.float32) / np.float32(255)
-    )
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)).astype(np.float32) / np.float32(255))
 
 
 def to_pixels(tensor: Tensor) -> NDArray[np.uint8]:

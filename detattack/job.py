@@ -16,6 +16,7 @@ from detattack.detectors.base import Detector
 from detattack.engine import AttackResult, noise_of_length, run
 from detattack.errors import InputError
 from detattack.goals import (
+    Box,
     Scene,
     Target,
     achieved,
@@ -25,6 +26,7 @@ from detattack.goals import (
     initial_status,
     parse_goal,
     resolve,
+    to_box,
 )
 from detattack.images import decode_png, png_bytes, to_pixels, to_tensor
 from detattack.objectives import DetectionObjective
@@ -52,9 +54,9 @@ class Record:
     height: int = 0
     notes: tuple[str, ...] = ()
     goal: str = ""
-    box: tuple[float, ...] | None = None
-    objects: tuple[tuple[float, ...], ...] = ()
-    kept: tuple[tuple[int, tuple[float, ...]], ...] = ()
+    box: Box | None = None
+    objects: tuple[Box, ...] = ()
+    kept: tuple[tuple[int, Box], ...] = ()
     k: int = -1
     confidence_before: float = 0.0
     confidence_after: float = 0.0
@@ -162,17 +164,13 @@ def _attack(detector: Detector, config: RunConfig, todo: list[_Prepared]) -> Att
     if not todo:
         return None
     images = torch.cat([one.image for one in todo])
-    objective = DetectionObjective(
-        detector, [one.target for one in todo if one.target], config.score_threshold
-    )
+    objective = DetectionObjective(detector, [one.target for one in todo if one.target], config.score_threshold)
     if config.attack.step == "noise":
         return _control(config, images, objective, [one.seed for one in todo])
     return run(config.attack, images, objective)
 
 
-def _control(
-    config: RunConfig, images: Tensor, objective: DetectionObjective, seeds: list[int]
-) -> AttackResult:
+def _control(config: RunConfig, images: Tensor, objective: DetectionObjective, seeds: list[int]) -> AttackResult:
     """Random noise of the L2 that `jnd` needed. The cost of finding that length is not the control's."""
     found = run(control_reference(config.attack), images, objective)
     lengths = (found.images - images).flatten(1).norm(dim=1).tolist()
@@ -223,8 +221,7 @@ def _judge(
 def _with_books(record: Record, result: AttackResult, row: int) -> Record:
     finite = bool(result.finite[row])
     trace = {
-        name: [round(v, 6) for v in values[:, row].tolist() if v == v]
-        for name, values in vars(result.trace).items()
+        name: [round(v, 6) for v in values[:, row].tolist() if v == v] for name, values in vars(result.trace).items()
     }
     return replace(
         record,
@@ -277,9 +274,9 @@ def record_from_json(values: dict[str, Any]) -> Record:
     return Record(
         **{
             **values,
-            "box": None if box is None else tuple(box),
+            "box": None if box is None else to_box(box),
             "notes": tuple(values["notes"]),
-            "objects": tuple(tuple(b) for b in values["objects"]),
-            "kept": tuple((label, tuple(b)) for label, b in values["kept"]),
+            "objects": tuple(to_box(b) for b in values["objects"]),
+            "kept": tuple((label, to_box(b)) for label, b in values["kept"]),
         }
     )

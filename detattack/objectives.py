@@ -13,7 +13,7 @@ from torch import Tensor
 
 from detattack.boxes import giou, iou
 from detattack.detectors.base import Detector
-from detattack.goals import MATCH_IOU, SUPPRESS_IOU, Target, achieved
+from detattack.goals import MATCH_IOU, SUPPRESS_IOU, Box, Target, achieved
 from detattack.types import Candidates, Evaluation
 
 SHARPNESS = 10.0
@@ -22,11 +22,11 @@ MARGIN = 0.05
 """Logits by which a candidate should pass τ, so that rounding and NMS do not undo it."""
 NEIGHBORHOOD = 0.1
 """Candidates within this IoU below the predicate's also count: their boxes may move into it."""
-PULLED = 10
+PULLED = 20
 """How many candidates are pulled onto an asked box; the best of them leads."""
 BOX_WEIGHT = 3.0
 """Weight of the box term (1 − GIoU) against a logit."""
-BOX_SLACK = 0.75
+BOX_SLACK = 0.7
 """IoU above which a pulled box is close enough and the box term rests."""
 
 
@@ -66,13 +66,12 @@ class DetectionObjective:
         if not len(logits):  # no proposal at all
             return logits.sum(), logits.new_zeros(())
         relative = logits - self.threshold_logit
-        match target.kind:
-            case "suppress":
-                loss, confidence = _suppress(target, boxes, relative)
-            case "inject":
-                loss, confidence = _inject(target.label, target.box, boxes, relative, anchors)
-            case _:
-                loss, confidence = _mislabel(target, boxes, relative, anchors)
+        if target.kind == "suppress":
+            loss, confidence = _suppress(target, boxes, relative)
+        elif target.kind == "inject":
+            loss, confidence = _inject(target.label, target.box, boxes, relative, anchors)
+        else:
+            loss, confidence = _mislabel(target, boxes, relative, anchors)
         for label, box in target.kept:
             loss = loss + _keep(label, box, boxes, relative)
         return loss, torch.sigmoid(confidence + self.threshold_logit)
@@ -80,7 +79,7 @@ class DetectionObjective:
 
 def _suppress(target: Target, boxes: Tensor, relative: Tensor) -> tuple[Tensor, Tensor]:
     """Σ of the smooth hinge over every candidate, of every targeted class, near the box if there is one."""
-    columns = slice(None) if target.label is None else slice(target.label, target.label + 1)
+    columns = _columns(target.label)
     of_class = relative[:, columns]
     if target.box is not None:
         near = iou(_class_boxes(boxes, columns), _box(target.box, boxes)) >= SUPPRESS_IOU - NEIGHBORHOOD
@@ -89,14 +88,14 @@ def _suppress(target: Target, boxes: Tensor, relative: Tensor) -> tuple[Tensor, 
 
 
 def _inject(
-    label: int, box, boxes: Tensor, relative: Tensor, anchors: Tensor | None
+    label: int | None, box: Box | None, boxes: Tensor, relative: Tensor, anchors: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Pulls scores up and boxes onto the asked one, for the candidates that best cover it.
 
     The one nearest to the goal leads (a soft minimum over the pulled), since one detection is all it takes.
     """
     wanted = _box(box, boxes)
-    own = _class_boxes(boxes, slice(label, label + 1))[:, 0]
+    own = _class_boxes(boxes, _columns(label))[:, 0]
     cover = iou(own, wanted).detach()
     start = cover if anchors is None else iou(anchors, wanted).detach()
     nearest = (cover + start).topk(min(PULLED, len(cover))).indices
@@ -116,12 +115,9 @@ def _crowding(own: Tensor, scores: Tensor, overlap: Tensor, nearest: Tensor, wan
     return smooth_hinge(scores + MARGIN).masked_fill(~swallows, 0.0).sum()
 
 
-def _mislabel(
-    target: Target, boxes: Tensor, relative: Tensor, anchors: Tensor | None
-) -> tuple[Tensor, Tensor]:
+def _mislabel(target: Target, boxes: Tensor, relative: Tensor, anchors: Tensor | None) -> tuple[Tensor, Tensor]:
     """The old class down and the new one up, at the same objects."""
-    columns = slice(target.label, target.label + 1)
-    own = _class_boxes(boxes, columns)[:, 0]
+    own = _class_boxes(boxes, _columns(target.label))[:, 0]
     loss, confidence = relative.new_zeros(()), relative.new_full((), torch.inf)
     for box in target.objects:
         near = iou(own, _box(box, boxes)) >= MATCH_IOU - NEIGHBORHOOD
@@ -131,9 +127,9 @@ def _mislabel(
     return loss, confidence
 
 
-def _keep(label: int, box, boxes: Tensor, relative: Tensor) -> Tensor:
+def _keep(label: int, box: Box, boxes: Tensor, relative: Tensor) -> Tensor:
     """A hinge on the best candidate of a detection that is to stay."""
-    own = _class_boxes(boxes, slice(label, label + 1))[:, 0]
+    own = _class_boxes(boxes, _columns(label))[:, 0]
     near = iou(own, _box(box, boxes)) >= MATCH_IOU
     best = relative[:, label].masked_fill(~near, -torch.inf).max()
     return smooth_hinge(MARGIN - best) if best.isfinite() else relative.new_zeros(())
@@ -165,12 +161,16 @@ def _of_image(candidates: Candidates, i: int) -> tuple[Tensor, Tensor, Tensor | 
     return boxes.unsqueeze(1) if boxes.dim() == 2 else boxes, logits, anchors
 
 
+def _columns(label: int | None) -> slice:
+    return slice(None) if label is None else slice(label, label + 1)
+
+
 def _class_boxes(boxes: Tensor, columns: slice) -> Tensor:
     """`[A,1|K,4]` restricted to the columns of some classes, where the boxes differ by class."""
     return boxes if boxes.shape[1] == 1 else boxes[:, columns]
 
 
-def _box(box, like: Tensor) -> Tensor:
+def _box(box: Box | None, like: Tensor) -> Tensor:
     return like.new_tensor(box)
 
 

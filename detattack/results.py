@@ -23,26 +23,21 @@ def coco_results(
             x1, y1, x2, y2 = box
             if label in ids:
                 bbox = [round(v, 3) for v in (x1, y1, x2 - x1, y2 - y1)]
-                results.append(
-                    {"image_id": record.id, "category_id": ids[label], "bbox": bbox, "score": score}
-                )
+                results.append({"image_id": record.id, "category_id": ids[label], "bbox": bbox, "score": score})
     return results
 
 
 def coco_annotations(records: list[Record], detector: Detector, dataset: Dataset) -> dict[str, Any]:
     """The adversarial images as a COCO data set: `file_name` is relative to `images/`."""
     images = [
-        {"id": r.id, "file_name": f"{r.stem}.png", "width": r.width, "height": r.height}
-        for r in records
-        if r.digest
+        {"id": r.id, "file_name": f"{r.stem}.png", "width": r.width, "height": r.height} for r in records if r.digest
     ]
     kept = {image["id"] for image in images}
     return {
         "info": {"description": "adversarial images made by detattack"},
         "images": images,
         "annotations": [a for a in dataset.annotations if a["image_id"] in kept],
-        "categories": list(dataset.categories)
-        or [{"id": c.coco_id, "name": c.name} for c in detector.categories],
+        "categories": list(dataset.categories) or [{"id": c.coco_id, "name": c.name} for c in detector.categories],
     }
 
 

@@ -93,9 +93,7 @@ def _outcomes(run: Run, batch: list[tuple[Record, Picture | None]]) -> list[Outc
         return [Outcome(record) for record, _ in batch]
     try:
         return run_batch(run.detector, run.config, pictures)
-    except (
-        Exception
-    ) as error:  # the model is someone else's code: whatever it raises concerns this batch only
+    except Exception as error:  # the model is someone else's code: whatever it raises concerns this batch only
         if len(batch) > 1:
             return [outcome for item in batch for outcome in _outcomes(run, [item])]
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
@@ -107,5 +105,4 @@ def _write_figures(run: Run, folder: RunFolder, outcomes: list[Outcome]) -> None
 
     (folder.path / "figures").mkdir(exist_ok=True)
     for outcome in outcomes:
-        if outcome.pixels is not None:
-            write_attack_figure(folder.path / "figures" / f"{outcome.record.stem}.png", outcome, run)
+        write_attack_figure(folder.path / "figures" / f"{outcome.record.stem}.png", outcome, run)

@@ -96,10 +96,7 @@ class RunFolder:
         outcomes = list(outcomes)
         for outcome in outcomes:
             self._write_files(outcome)
-        rows = [
-            (o.record.id, o.record.stem, o.record.status, json.dumps(record_to_json(o.record)))
-            for o in outcomes
-        ]
+        rows = [(o.record.id, o.record.stem, o.record.status, json.dumps(record_to_json(o.record))) for o in outcomes]
         with self._ledger:
             self._ledger.executemany("INSERT INTO images VALUES (?, ?, ?, ?)", rows)
 
@@ -112,8 +109,8 @@ class RunFolder:
         self._ledger.close()
 
     def _write_files(self, outcome: Outcome) -> None:
-        from detattack.report.figures import difference_map, heatmap
         from detattack.images import write_png
+        from detattack.report.figures import difference_map, heatmap
 
         if outcome.pixels is None or outcome.original is None:
             return

@@ -37,8 +37,10 @@ class Detections:
         keep = self.scores > score_threshold
         return Detections(self.boxes[keep], self.scores[keep], self.labels[keep])
 
-    def of(self, label: int) -> "Detections":
-        """Those of one class."""
+    def of(self, label: int | None) -> "Detections":
+        """Those of one class; None: all."""
+        if label is None:
+            return self
         keep = self.labels == label
         return Detections(self.boxes[keep], self.scores[keep], self.labels[keep])
 

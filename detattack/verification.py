@@ -53,9 +53,7 @@ def _verdict(path: Path, detector: Detector, config: RunConfig, record: Record) 
     if hashlib.sha256(data).hexdigest() != record.digest:
         return Verdict(name, success, "is not the file that the run wrote")
     if success != (record.status == "success"):
-        return Verdict(
-            name, success, f"judged {'success' if success else 'failure'}, the ledger says {record.status}"
-        )
+        return Verdict(name, success, f"judged {'success' if success else 'failure'}, the ledger says {record.status}")
     return Verdict(name, success)
 
 

@@ -219,9 +219,7 @@ def tiff(bits: int, samples: int) -> bytes:
     entries += [(273, 4, 1, 130), (277, 3, 1, samples), (278, 3, 1, 2), (279, 4, 1, 4 * samples * bits // 8)]
     ifd = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in entries)
     head = b"II*\0" + struct.pack("<I", 8) + ifd + bytes(4)
-    return (
-        head + struct.pack(f"<{samples}H", *[bits] * samples) + bytes(2) + b"\x77" * (4 * samples * bits // 8)
-    )
+    return head + struct.pack(f"<{samples}H", *[bits] * samples) + bytes(2) + b"\x77" * (4 * samples * bits // 8)
 
 
 def test_16_bit_tiff(tmp_path):

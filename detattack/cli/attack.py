@@ -1,10 +1,9 @@
 """`detattack untargeted` and `detattack targeted`: the main job."""
 
 import sys
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,15 +11,17 @@ from detattack.cli import options as o
 from detattack.config import make_config, parse_assignments, resolve_attack
 from detattack.errors import InputError
 
+if TYPE_CHECKING:
+    from detattack.datasets import Sample
+    from detattack.goals import Goal
+
 Suppress = Annotated[str, typer.Option(help="The class that is to vanish, or `all`.")]
 As = Annotated[str | None, typer.Option("--as", help="The class that it should be taken for instead.")]
 Add = Annotated[str, typer.Option(help="The class that is to appear.", show_default=False)]
 AtBox = Annotated[str | None, typer.Option("--box", help="x1,y1,x2,y2: only what is there.")]
 IntoBox = Annotated[
     str | None,
-    typer.Option(
-        "--box", help="x1,y1,x2,y2, or center, random, road (scenes). Default: road on scenes, else center."
-    ),
+    typer.Option("--box", help="x1,y1,x2,y2, or center, random, road (scenes). Default: road on scenes, else center."),
 ]
 KeepOthers = Annotated[bool, typer.Option("--keep-others", help="All other detections have to stay.")]
 
@@ -79,9 +80,24 @@ def targeted(
     _run("targeted", goal, keep_others=keep_others, **_common(locals()))
 
 
-COMMON = (
-    "images model weights method score_threshold max_iterations floats seed scenes device batch set out resume json quiet"
-).split()
+COMMON = [
+    "images",
+    "model",
+    "weights",
+    "method",
+    "score_threshold",
+    "max_iterations",
+    "floats",
+    "seed",
+    "scenes",
+    "device",
+    "batch",
+    "set",
+    "out",
+    "resume",
+    "json",
+    "quiet",
+]
 
 
 def _common(given: dict[str, Any]) -> dict[str, Any]:
@@ -96,7 +112,7 @@ def _goal_text(kind: str, category: str, place: str | None, new_category: str | 
 
 def _run(command: str, goal: str, keep_others: bool, **given: Any) -> None:
     """Everything is resolved and checked before the first file is written."""
-    from detattack.goals import check_goal, check_place, parse_goal
+    from detattack.goals import check_goal, parse_goal
 
     parsed = parse_goal(goal)
     attack = resolve_attack(
@@ -116,13 +132,11 @@ def _run(command: str, goal: str, keep_others: bool, **given: Any) -> None:
     from detattack.detectors.registry import load_detector
     from detattack.runner import Run, execute
 
-    dataset = (
-        image_files(given["images"]) if given["images"] else rendered_scenes(given["scenes"], given["seed"])
-    )
+    dataset = image_files(given["images"]) if given["images"] else rendered_scenes(given["scenes"], given["seed"])
     detector = load_detector(config.model, config.device, config.weights)
     check_goal(parsed, detector.categories)
     for sample in dataset.samples:
-        _naming(sample.source, lambda size=sample.size: check_place(parsed, *size))
+        _check_place(parsed, sample)
     with Progress(enabled=not given["quiet"]) as progress:
         folder = execute(Run(detector, config, dataset, figures=True), out, given["resume"], progress.report)
     records = folder.records()
@@ -135,8 +149,10 @@ def _run(command: str, goal: str, keep_others: bool, **given: Any) -> None:
         print(out, file=sys.stderr)
 
 
-def _naming(source: str, check: Callable[[], None]) -> None:
+def _check_place(goal: "Goal", sample: "Sample") -> None:
+    from detattack.goals import check_place
+
     try:
-        check()
+        check_place(goal, *sample.size)
     except InputError as error:
-        raise InputError(f"{source}: {error}") from error
+        raise InputError(f"{sample.source}: {error}") from error

@@ -29,9 +29,7 @@ def render(
     try:
         with Progress(console=Console(stderr=True)) as bar:
             task = bar.add_task("rendering", total=count)
-            path = write_coco(
-                out, count, seed, width, height, lambda done, _: bar.update(task, completed=done)
-            )
+            path = write_coco(out, count, seed, width, height, lambda done, _: bar.update(task, completed=done))
     except OSError as error:
         raise InputError(f"output folder {out}: cannot be written ({error})") from error
     print(path)

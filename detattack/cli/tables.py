@@ -28,19 +28,15 @@ def print_table(out: Path, records: list[Record]) -> None:
     table.add_column("image", overflow="fold")
     table.add_column("goal", overflow="fold")
     table.add_column("status")
-    for name in ("K", "before", "after", "L2", "L∞·255", "PSNR", "SSIM", "fwd", "bwd", "s"):
+    for name in ("K", "before", "after", "L2", "L∞", "PSNR", "SSIM", "fwd", "bwd", "s"):
         table.add_column(name, justify="right")
     for record in records:
-        table.add_row(
-            record.stem, record.goal, Text(record.status, style=COLORS[record.status]), *_figures(record)
-        )
+        table.add_row(record.stem, record.goal, Text(record.status, style=COLORS[record.status]), *_figures(record))
     console.print(table)
     summary = summarize(records)
     attacked = summary["success"] + summary["failure"] + summary["error"]
     kinds = ", ".join(f"{summary[s]} {s}" for s in ("nothing", "already", "error") if summary[s])
-    console.print(
-        f"{summary['success']} of {attacked} succeeded{f'; {kinds}' if kinds else ''}", highlight=False
-    )
+    console.print(f"{summary['success']} of {attacked} succeeded{f'; {kinds}' if kinds else ''}", highlight=False)
     console.print(f"run folder: {out}", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -53,7 +49,7 @@ def _figures(record: Record) -> list[str]:
         f"{record.confidence_before:.2f}",
         f"{record.confidence_after:.2f}",
         _number(q.get("l2"), ".3f"),
-        _number(None if q.get("linf") is None else 255 * q["linf"], ".0f"),
+        _number(q.get("linf"), ".4f"),
         _number(q.get("psnr"), ".1f"),
         _number(q.get("ssim"), ".4f"),
         str(record.forwards),

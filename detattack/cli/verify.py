@@ -28,7 +28,5 @@ def verify(
         summary = {"images": len(verdicts), "success": successes, "disagree": len(wrong)}
         print(json_module.dumps({"run": str(run), "summary": summary, "problems": [v.file for v in wrong]}))
     else:
-        print(
-            f"{len(verdicts)} images judged again: {successes} successes, {len(wrong)} disagree with the ledger"
-        )
+        print(f"{len(verdicts)} images judged again: {successes} successes, {len(wrong)} disagree with the ledger")
     raise typer.Exit(1 if wrong else 0)

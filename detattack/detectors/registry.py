@@ -29,7 +29,7 @@ DEMO_WEIGHTS = Path(__file__).parent.parent / "scenes" / "weights" / "demo.safet
 def model_names() -> dict[str, str]:
     """Every model that has a name here, with one line on it."""
     names = {"demo": "embedded RetinaNet for rendered street scenes, 8 classes, no download"}
-    names |= {name: "COCO, 80 classes; weights downloaded, or --weights FILE" for name in TORCHVISION}
+    names |= dict.fromkeys(TORCHVISION, "COCO, 80 classes; weights downloaded, or --weights FILE")
     names |= {e.name: f"entry point {e.value}" for e in entry_points(group=ENTRY_POINT_GROUP)}
     return names
 
@@ -83,7 +83,7 @@ def _demo(device: torch.device, weights: str | None) -> Detector:
     if weights != NO_WEIGHTS:
         path = weights or DEMO_WEIGHTS
         fit_weights(network, read_weights(path), path)
-    return TorchvisionRetinaNet("demo", network, list(CATEGORIES), device)
+    return TorchvisionRetinaNet("demo", network, [Category(c.name, c.coco_id) for c in CATEGORIES], device)
 
 
 def _torchvision(spec: str, device: torch.device, weights: str | None) -> Detector:
@@ -132,7 +132,8 @@ def _factory_of_file(spec: str) -> Callable[[str], Detector]:
     if not Path(path).is_file():
         raise InputError(f"model {spec}: no such file {path!r}")
     module_spec = importlib.util.spec_from_file_location(f"detattack_third_party_{Path(path).stem}", path)
-    assert module_spec and module_spec.loader
+    if module_spec is None or module_spec.loader is None:
+        raise InputError(f"model {spec}: {path} is not a Python file")
     module = importlib.util.module_from_spec(module_spec)
     try:
         module_spec.loader.exec_module(module)
@@ -146,21 +147,15 @@ def _factory_of_file(spec: str) -> Callable[[str], Detector]:
     return factory
 
 
-def _third_party(
-    spec: str, factory: Callable[[str], Detector], device: torch.device, weights: str | None
-) -> Detector:
+def _third_party(spec: str, factory: Callable[[str], Detector], device: torch.device, weights: str | None) -> Detector:
     if weights is not None:
         raise InputError(f"model {spec}: its factory brings its own weights; --weights does not apply")
     try:
         detector = factory(str(device))
     except Exception as error:
-        raise InputError(
-            f"model {spec}: its factory failed ({type(error).__name__}: {reason(error)})"
-        ) from error
+        raise InputError(f"model {spec}: its factory failed ({type(error).__name__}: {reason(error)})") from error
     lacking = [a for a in ("name", "categories", "device", "eval_threshold") if not hasattr(detector, a)]
     lacking += [m for m in ("candidates", "select", "detect") if not callable(getattr(detector, m, None))]
     if lacking:
-        raise InputError(
-            f"model {spec}: not a Detector, it lacks {', '.join(lacking)} (detattack.detectors.base)"
-        )
+        raise InputError(f"model {spec}: not a Detector, it lacks {', '.join(lacking)} (detattack.detectors.base)")
     return detector

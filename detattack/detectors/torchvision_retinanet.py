@@ -38,9 +38,7 @@ class TorchvisionRetinaNet:
         self.eval_threshold = float(network.score_thresh)
         self.categories = tuple(c for c in columns if c is not None)
         self._named = torch.tensor([i for i, c in enumerate(columns) if c is not None], device=device)
-        self._unnamed = torch.tensor(
-            [i for i, c in enumerate(columns) if c is None], dtype=torch.long, device=device
-        )
+        self._unnamed = torch.tensor([i for i, c in enumerate(columns) if c is None], dtype=torch.long, device=device)
         self._label_of_column = torch.full((len(columns),), -1, device=device)
         self._label_of_column[self._named] = torch.arange(len(self._named), device=device)
 
@@ -54,15 +52,14 @@ class TorchvisionRetinaNet:
         boxes = net.box_coder.decode_single(head["bbox_regression"].flatten(0, 1), anchors.flatten(0, 1))
         cells = [f.shape[-2] * f.shape[-1] for f in features]
         per_cell = anchors.shape[1] // sum(cells)
-        scale = _scale(images.shape[-2:], batch.image_sizes[0], images)
+        height, width = images.shape[-2:]
+        scale = _scale((height, width), batch.image_sizes[0], images)
         logits = head["cls_logits"]
         return Candidates(
             boxes=boxes.view_as(anchors) * scale,
             logits=logits[..., self._named],
             anchors=anchors * scale,
-            state=HeadState(
-                [n * per_cell for n in cells], tuple(images.shape[-2:]), logits[..., self._unnamed]
-            ),
+            state=HeadState([n * per_cell for n in cells], tuple(images.shape[-2:]), logits[..., self._unnamed]),
         )
 
     @torch.no_grad()
@@ -88,9 +85,7 @@ class TorchvisionRetinaNet:
         logits[..., self._unnamed] = unnamed
         return logits
 
-    def _select_one(
-        self, boxes: Tensor, logits: Tensor, state: HeadState, score_threshold: float
-    ) -> Detections:
+    def _select_one(self, boxes: Tensor, logits: Tensor, state: HeadState, score_threshold: float) -> Detections:
         net, kept = self.network, []
         levels = zip(boxes.split(state.level_sizes), logits.split(state.level_sizes), strict=True)
         for level_boxes, level_logits in levels:

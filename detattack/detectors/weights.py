@@ -24,9 +24,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise InputError(
-            f"weights {path}: not a checkpoint of plain tensors; refused ({reason(error)})"
-        ) from error
+        raise InputError(f"weights {path}: not a checkpoint of plain tensors; refused ({reason(error)})") from error
     except Exception as error:  # a damaged file can make the unpickler raise nearly anything
         raise InputError(f"weights {path}: cannot be read ({reason(error)})") from error
     return _unwrapped(content, path)
@@ -61,11 +59,7 @@ def _unwrapped(content: object, path: Path) -> dict[str, Tensor]:
             if isinstance(content.get(wrapper), dict):
                 content = content[wrapper]
                 break
-    if (
-        not isinstance(content, dict)
-        or not content
-        or not all(isinstance(v, Tensor) for v in content.values())
-    ):
+    if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
         raise InputError(f"weights {path}: holds no state dict (names and tensors)")
     return {str(k).removeprefix("module."): v for k, v in content.items()}
 

@@ -43,7 +43,7 @@ PRESETS = {
     attack.name: attack
     for attack in (
         Attack("jnd-paper", "gd", 0.01, l2_weight=1, range_weight=1, tv_weight=1),
-        Attack("jnd", "normalized", 0.1, growth=1.02, l2_weight=0.05, range_weight=1, tv_weight=1, refine=6),
+        Attack("jnd", "normalized", 0.15, growth=1.02, l2_weight=0.05, range_weight=1, tv_weight=1, refine=6),
         Attack("baseline", "gd", 0.01, l2_weight=1),
         Attack("fgsm", "sign", 0.5 / 255),
         Attack("fgv", "gd", 0.01),

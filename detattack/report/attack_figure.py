@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 def write_attack_figure(path: Path, outcome: Outcome, run: "Run") -> None:
     """Writes the figure; the boxes are those above the run's threshold."""
+    if outcome.original is None or outcome.pixels is None:
+        return
     record, names = outcome.record, [c.name for c in run.detector.categories]
     goal = parse_goal(record.goal) if record.goal else None
     about = [n for n in (goal.category, goal.new_category) if n in names] if goal else []
@@ -24,9 +26,7 @@ def write_attack_figure(path: Path, outcome: Outcome, run: "Run") -> None:
         adversarial,
         from_lists(record.adversarial),
         names,
-        caption=caption_of(
-            record.goal, record.status, record.k, record.quality.get("l2"), record.quality.get("psnr")
-        ),
+        caption=caption_of(record.goal, record.status, record.k, record.quality.get("l2"), record.quality.get("psnr")),
         goal_box=record.box,
         score_threshold=run.config.score_threshold,
         highlight=[names.index(name) for name in about] or None,

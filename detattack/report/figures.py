@@ -69,9 +69,7 @@ def save_heatmap(path: str | os.PathLike[str], original: NDArray, adversarial: N
     write_png(path, heatmap(difference_map(original, adversarial)))
 
 
-def heatmap_figure(
-    path: str | os.PathLike[str], original: NDArray, adversarial: NDArray, caption: str = ""
-) -> None:
+def heatmap_figure(path: str | os.PathLike[str], original: NDArray, adversarial: NDArray, caption: str = "") -> None:
     """Write the heatmap of two images as a figure with a color bar, PNG or PDF by extension, atomically."""
     difference = difference_map(original, adversarial)
     sheet = _Sheet(difference.shape[1], difference.shape[0], panels=1, caption=caption)
@@ -442,9 +440,7 @@ class _Sheet:
         lines = _wrapped(caption, _CAPTION_POINTS, 72 * text_inches)
         foot = self._px(0.1 + len(lines) * _CAPTION_POINTS * 1.4 / 72) if lines else 0
         self._height = 2 * self._px(_MARGIN) + down * self._drop + foot
-        self.figure = Figure(
-            figsize=(self._width / self.dpi, self._height / self.dpi), dpi=self.dpi, facecolor="white"
-        )
+        self.figure = Figure(figsize=(self._width / self.dpi, self._height / self.dpi), dpi=self.dpi, facecolor="white")
         FigureCanvasAgg(self.figure)
         self._text(_MARGIN, foot / self.dpi + _MARGIN - 0.06, "\n".join(lines), _CAPTION_POINTS, _INK)
 
@@ -500,9 +496,7 @@ class _Sheet:
     def _px(self, inches: float) -> int:
         return round(inches * self.dpi)
 
-    def _fractions(
-        self, left: int, bottom: int, width: int, height: int
-    ) -> tuple[float, float, float, float]:
+    def _fractions(self, left: int, bottom: int, width: int, height: int) -> tuple[float, float, float, float]:
         return left / self._width, bottom / self._height, width / self._width, height / self._height
 
     def _text(self, x: float, y: float, text: str, points: float, color: str, **style: Any) -> None:
@@ -570,9 +564,7 @@ def _add_tag(axes: Axes, mark: _Mark, tag: Box, size: float, points: float) -> N
 def _add_goal(axes: Axes, box: Box) -> None:
     x1, y1, x2, y2 = box
     for width, color, alpha, dashes in ((2.6, "black", 0.55, "solid"), (1.3, "white", 1.0, (0, (3.5, 2.5)))):
-        outline = Rectangle(
-            (x1, y1), x2 - x1, y2 - y1, fill=False, lw=width, ec=color, alpha=alpha, ls=dashes
-        )
+        outline = Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, lw=width, ec=color, alpha=alpha, ls=dashes)
         axes.add_patch(outline)
 
 

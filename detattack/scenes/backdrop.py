@@ -48,9 +48,7 @@ def make_street(rng: np.random.Generator) -> Street:
     lane, parking = rng.uniform(3.0, 3.5), 2.2 if rng.random() < 0.6 else 0.4
     half = each * lane + parking
     shift = rng.uniform(-0.55, 0.75) * half
-    lanes = [
-        ((k + 0.5) * lane * side - shift, 1 if side > 0 else -1) for side in (-1, 1) for k in range(each)
-    ]
+    lanes = [((k + 0.5) * lane * side - shift, 1 if side > 0 else -1) for side in (-1, 1) for k in range(each)]
     junction = None
     if rng.random() < 0.55:
         near = rng.uniform(9, 24)
@@ -100,9 +98,7 @@ def _sky(canvas: np.ndarray, rng: np.random.Generator, camera: Camera, weather: 
         draw(canvas, [Shape([(x, y), (x, y)], weather.sun, glow, 2 * radius)])
 
 
-def _clouds(
-    sky: np.ndarray, rng: np.random.Generator, camera: Camera, weather: Weather, t: np.ndarray
-) -> np.ndarray:
+def _clouds(sky: np.ndarray, rng: np.random.Generator, camera: Camera, weather: Weather, t: np.ndarray) -> np.ndarray:
     rows, cols = sky.shape[0] // 4 + 1, sky.shape[1] // 4 + 1
     cover = np.zeros((rows, cols), np.float32)
     for _ in range(int(rng.integers(2, 3 + int(7 * weather.clouds)))):
@@ -138,16 +134,12 @@ def _hills(canvas: np.ndarray, rng: np.random.Generator, camera: Camera, weather
                 x += wide * rng.uniform(0.7, 1.3)
 
 
-def _quad(
-    camera: Camera, x: tuple[float, float], z: tuple[float, float], y: float = 0.0
-) -> list[tuple[float, float]]:
+def _quad(camera: Camera, x: tuple[float, float], z: tuple[float, float], y: float = 0.0) -> list[tuple[float, float]]:
     (x0, x1), (z0, z1) = x, z
     return [camera.project(a, y, b) for a, b in ((x0, z0), (x1, z0), (x1, z1), (x0, z1))]
 
 
-def _ground(
-    canvas: np.ndarray, rng: np.random.Generator, camera: Camera, street: Street, weather: Weather
-) -> None:
+def _ground(canvas: np.ndarray, rng: np.random.Generator, camera: Camera, street: Street, weather: Weather) -> None:
     near = camera.nearest * 0.9
     for side, park in zip((-1, 1), street.park, strict=True):
         color = (104, 148, 82) if park else (170, 164, 154)
@@ -159,9 +151,7 @@ def _ground(
                 draw(canvas, [Shape(quad, color)], weather.haze, share)
 
 
-def _street(
-    canvas: np.ndarray, rng: np.random.Generator, camera: Camera, street: Street, weather: Weather
-) -> None:
+def _street(canvas: np.ndarray, rng: np.random.Generator, camera: Camera, street: Street, weather: Weather) -> None:
     """Sidewalks, curbs, asphalt and markings, in bands so that the haze can thicken with distance."""
     near, stone = camera.nearest * 0.9, shade((186, 180, 170), rng.uniform(0.9, 1.06))
     asphalt = shade((92, 94, 100), rng.uniform(0.82, 1.12))
@@ -206,9 +196,7 @@ def _markings(
         z = near + 1.5 * k if solid else near + 3.2 * k - 1.0
         line(middle, 0.14, max(z, near), z + (1.5 if solid else 1.6), tint)
     inner = [x for x, _ in street.lanes]
-    dividers = [
-        (a + b) / 2 for a, b in zip(inner[:-1], inner[1:], strict=True) if abs((a + b) / 2 - middle) > 1
-    ]
+    dividers = [(a + b) / 2 for a, b in zip(inner[:-1], inner[1:], strict=True) if abs((a + b) / 2 - middle) > 1]
     borders = [street.left + street.parking, street.right - street.parking] if street.parking > 1 else []
     for x in dividers + borders:
         for k in range(22):
@@ -268,15 +256,11 @@ def _house(
     shapes = [Shape(street_wall, shade(wall, flank)), Shape(end_wall, shade(wall, 0.84))]
     roof = shade(wall, 0.6)
     shapes.append(Shape([p(x, top, z0), p(x, top, z1), p(x, top + 0.35, z1), p(x, top + 0.35, z0)], roof))
-    shapes.append(
-        Shape([p(x, top, z0), p(x + deep, top, z0), p(x + deep, top + 0.35, z0), p(x, top + 0.35, z0)], roof)
-    )
+    shapes.append(Shape([p(x, top, z0), p(x + deep, top, z0), p(x + deep, top + 0.35, z0), p(x, top + 0.35, z0)], roof))
     shop = rng.random() < 0.6
     if shop:
         awning = shade(_AWNINGS[rng.integers(len(_AWNINGS))], 0.95)
-        glass, glow = (
-            ((255, 214, 140), 0.42) if weather.lights > 0.5 and rng.random() < 0.7 else ((74, 88, 98), 0.0)
-        )
+        glass, glow = ((255, 214, 140), 0.42) if weather.lights > 0.5 and rng.random() < 0.7 else ((74, 88, 98), 0.0)
         a, b = z0 + (z1 - z0) * 0.08, z0 + (z1 - z0) * 0.92
         shapes.append(Shape([p(x, 0.5, a), p(x, 0.5, b), p(x, 2.3, b), p(x, 2.3, a)], glass, glow))
         out = x - side * 0.9
@@ -286,13 +270,9 @@ def _house(
     zs = z0 + (z1 - z0) * (np.arange(columns) + 0.5) / columns
     half = (z1 - z0) / columns * rng.uniform(0.24, 0.34)
     ys = np.arange(1 if shop else 0, floors) * level + rng.uniform(0.9, 1.1)
-    _panes(
-        canvas, rng, camera, weather, share, [(x, yy, zz) for yy in ys for zz in zs], half, level * 0.52, True
-    )
+    _panes(canvas, rng, camera, weather, share, [(x, yy, zz) for yy in ys for zz in zs], half, level * 0.52, True)
     xs = x + deep * (np.arange(4) + 0.5) / 4
-    _panes(
-        canvas, rng, camera, weather, share, [(xx, yy, z0) for yy in ys for xx in xs], 0.6, level * 0.5, False
-    )
+    _panes(canvas, rng, camera, weather, share, [(xx, yy, z0) for yy in ys for xx in xs], 0.6, level * 0.5, False)
 
 
 def _panes(
@@ -329,8 +309,7 @@ def draw_tree(body: Solid, rng: np.random.Generator) -> None:
     ]
     body.rod([(0, 0, 0), (0, 0, tall * 0.8)], 0.28, (98, 76, 58))
     spots = [
-        (rng.normal() * 0.45 * wide, tall + rng.uniform(-0.55, 0.7) * wide, rng.uniform(0.5, 0.8))
-        for _ in range(7)
+        (rng.normal() * 0.45 * wide, tall + rng.uniform(-0.55, 0.7) * wide, rng.uniform(0.5, 0.8)) for _ in range(7)
     ]
     for light, lift in ((0.78, -0.12), (1.0, 0.0), (1.17, 0.2)):
         for a, y, r in spots:

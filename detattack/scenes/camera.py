@@ -28,9 +28,7 @@ class Camera:
     def project_all(self, points: np.ndarray) -> np.ndarray:
         """Points [...,3] in meters to pixel positions [...,2]."""
         scale = self.focal / points[..., 2]
-        return np.stack(
-            [self.center + scale * points[..., 0], self.horizon + scale * (self.eye - points[..., 1])], -1
-        )
+        return np.stack([self.center + scale * points[..., 0], self.horizon + scale * (self.eye - points[..., 1])], -1)
 
     def ground_depth(self, row: float) -> float:
         """How far away, in meters, the ground is that is seen at pixel row `row` below the horizon."""

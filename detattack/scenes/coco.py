@@ -93,12 +93,8 @@ def _png(image: np.ndarray) -> bytes:
 def _data_set(images: list[dict], annotations: list[dict], seed: int) -> dict:
     return {
         "info": {"description": "detattack rendered street scenes", "version": "1.0", "seed": seed},
-        "licenses": [
-            {"id": 1, "name": "CC0 1.0", "url": "https://creativecommons.org/publicdomain/zero/1.0/"}
-        ],
+        "licenses": [{"id": 1, "name": "CC0 1.0", "url": "https://creativecommons.org/publicdomain/zero/1.0/"}],
         "images": images,
         "annotations": annotations,
-        "categories": [
-            {"id": c.coco_id, "name": c.name, "supercategory": c.supercategory} for c in CATEGORIES
-        ],
+        "categories": [{"id": c.coco_id, "name": c.name, "supercategory": c.supercategory} for c in CATEGORIES],
     }

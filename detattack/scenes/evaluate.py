@@ -105,9 +105,7 @@ def _detections(network: RetinaNet, scene: Scene, image: int) -> list[dict]:
             "bbox": _corner_box(box),
             "score": float(score),
         }
-        for box, label, score in zip(
-            result["boxes"].numpy(), result["labels"].tolist(), result["scores"], strict=True
-        )
+        for box, label, score in zip(result["boxes"].numpy(), result["labels"].tolist(), result["scores"], strict=True)
     ]
 
 
@@ -127,9 +125,7 @@ def _score(
         judge.params.areaRng, judge.params.areaRngLbl = [[smallest, 1e10]], ["all"]
         judge.evaluate()
         judge.accumulate()
-    precision = judge.eval["precision"][
-        :, :, :, 0, -1
-    ]  # [IoU, recall, class]; -1 where a class has no object
+    precision = judge.eval["precision"][:, :, :, 0, -1]  # [IoU, recall, class]; -1 where a class has no object
     classes = {name: _mean(precision[:, :, k]) for k, name in enumerate(names)}
     return _mean(precision), _mean(precision[0]), classes
 

@@ -105,9 +105,7 @@ def draw_rider(body: Solid, rng: np.random.Generator, seat: float) -> None:
             (34, 30, 30),
         )
         if side == far:
-            body.rod(
-                [(0.12, side * 0.2, top - 0.08), (0.55, side * 0.26, seat + 0.14)], 0.1, shade(shirt, 0.75)
-            )
+            body.rod([(0.12, side * 0.2, top - 0.08), (0.55, side * 0.26, seat + 0.14)], 0.1, shade(shirt, 0.75))
             body.rod([(-0.2, 0, seat + 0.04), (0.1, 0, top - 0.08)], 0.33, shirt)
     body.rod(
         [(0.12, -far * 0.2, top - 0.08), (0.3, -far * 0.27, seat + 0.22), (0.55, -far * 0.26, seat + 0.14)],

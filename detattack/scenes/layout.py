@@ -147,9 +147,7 @@ def _place_vehicle(plan: Plan, kind: str) -> bool:
 def _beams(body: Solid, size: tuple[float, float]) -> tuple[list[Local], ...]:
     """Where the head lamps light up the ground."""
     u, v = size[0] / 2, size[1] / 2
-    return (
-        [body.place(a, b, 0.0) for a, b in ((u, -v * 0.7), (u + 5, -v * 2), (u + 5, v * 2), (u, v * 0.7))],
-    )
+    return ([body.place(a, b, 0.0) for a, b in ((u, -v * 0.7), (u + 5, -v * 2), (u + 5, v * 2), (u, v * 0.7))],)
 
 
 def _place_person(plan: Plan, _: str) -> bool:
@@ -232,9 +230,7 @@ def _place_light(plan: Plan, _: str) -> bool:
     plan.items.append(Item(post.shapes, ground, None, (), _corners(post, (0.3, 0.3))))
     body = Solid(plan.camera, x + reach, z, rng.uniform(-0.35, 0.35), plan.weather.sun_side)
     draw_light(body, rng, y, -side)
-    plan.items.append(
-        Item(body.shapes, (x + reach - 0.2, x + reach + 0.2, z - 0.2, z + 0.08), LABELS["traffic light"])
-    )
+    plan.items.append(Item(body.shapes, (x + reach - 0.2, x + reach + 0.2, z - 0.2, z + 0.08), LABELS["traffic light"]))
     return True
 
 
@@ -298,8 +294,6 @@ def _plant(plan: Plan, x: float, z: float, sketch: Callable[[Solid], object]) ->
     where = sketch(body)
     beams: tuple[list[Local], ...] = ()
     if isinstance(where, tuple):
-        ring = [
-            (where[0] + 3.4 * math.cos(a), 0.0, where[2] + 3.4 * math.sin(a)) for a in np.arange(12) * 0.5236
-        ]
+        ring = [(where[0] + 3.4 * math.cos(a), 0.0, where[2] + 3.4 * math.sin(a)) for a in np.arange(12) * 0.5236]
         beams = (ring,)
     plan.items.append(Item(body.shapes, ground, None, beams, _corners(body, (0.5, 0.5))))

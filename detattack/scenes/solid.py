@@ -113,9 +113,7 @@ class Solid:
 
     def rod(self, points: Sequence[Local], thickness: float, color: Color, glow: float = 0.0) -> None:
         """A round-ended line through `points`, `thickness` in meters."""
-        self.shapes.append(
-            Shape([self.pixel(p) for p in points], color, glow, max(self.size(thickness), 0.5))
-        )
+        self.shapes.append(Shape([self.pixel(p) for p in points], color, glow, max(self.size(thickness), 0.5)))
 
     def ball(self, point: Local, radius: float, color: Color, glow: float = 0.0, tall: float = 1.0) -> None:
         """A sphere (an upright ellipsoid with `tall` above 1) of `radius` meters."""

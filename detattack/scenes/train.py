@@ -162,9 +162,7 @@ def _start(config: TrainConfig) -> _State:
     """A fresh state, or the one that the folder's checkpoint holds."""
     torch.manual_seed(config.seed)
     network = build_network().train()
-    state = _State(
-        network, _optimizer(network, config), {k: v.clone() for k, v in network.state_dict().items()}
-    )
+    state = _State(network, _optimizer(network, config), {k: v.clone() for k, v in network.state_dict().items()})
     path = config.out / "checkpoint.pt"
     if path.exists():
         saved = torch.load(path, weights_only=True)
@@ -217,9 +215,7 @@ def print_progress(progress: Progress) -> None:
     )
 
 
-def train(
-    config: TrainConfig, report: Callable[[Progress], None] = print_progress, report_every: int = 50
-) -> Path:
+def train(config: TrainConfig, report: Callable[[Progress], None] = print_progress, report_every: int = 50) -> Path:
     """Run `config`, or go on with it where its folder has a checkpoint; returns the averaged weights' file.
 
     `report` is called every `report_every` steps. Raises ValueError if the folder holds another training.

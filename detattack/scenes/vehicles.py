@@ -66,22 +66,16 @@ def _lamps(body: Solid, u: float, half: float, y: float, tall: float, wide: floa
 def _plate(body: Solid, u: float, v: tuple[float, float], y: tuple[float, float], color: Color) -> bool:
     """A rectangle on the front or the rear face."""
     (a, b), (low, high) = v, y
-    return body.panel(
-        [(u, a, low), (u, b, low), (u, b, high), (u, a, high)], (1.0 if u > 0 else -1.0, 0, 0), color
-    )
+    return body.panel([(u, a, low), (u, b, low), (u, b, high), (u, a, high)], (1.0 if u > 0 else -1.0, 0, 0), color)
 
 
-def _side_panel(
-    body: Solid, points: list[tuple[float, float]], half: float, color: Color, glow: float = 0
-) -> None:
+def _side_panel(body: Solid, points: list[tuple[float, float]], half: float, color: Color, glow: float = 0) -> None:
     """The same polygon [(u, y)...] on both flanks; the one that faces us is drawn."""
     for side in (-1.0, 1.0):
         body.panel([(u, side * half, y) for u, y in points], (0, side, 0), color, glow)
 
 
-def _greenhouse(
-    body: Solid, base: list[tuple[float, float]], paint: Color, half: float, narrow: float
-) -> None:
+def _greenhouse(body: Solid, base: list[tuple[float, float]], paint: Color, half: float, narrow: float) -> None:
     """The cabin above the waist line; `base` is its rear foot, rear top, front top and front foot (u, y)."""
     rear, rear_top, front_top, front = base
     profile = [front, front_top, rear_top, rear]
@@ -100,9 +94,7 @@ def _glint(body: Solid, foot: tuple, top: tuple, half: float, narrow: float, col
         width = half + (narrow - half) * share
         return (foot[0] + (top[0] - foot[0]) * share, v * width, foot[1] + (top[1] - foot[1]) * share)
 
-    body.shapes.append(
-        Shape([body.pixel(at(*p)) for p in ((0.1, 0.1), (0.45, 0.1), (0.75, 0.9), (0.4, 0.9))], color)
-    )
+    body.shapes.append(Shape([body.pixel(at(*p)) for p in ((0.1, 0.1), (0.45, 0.1), (0.75, 0.9), (0.4, 0.9))], color))
 
 
 def _windows(body: Solid, base: list[tuple[float, float]], half: float, narrow: float) -> None:
@@ -163,9 +155,7 @@ def draw_car(body: Solid, rng: np.random.Generator, lights: float) -> None:
         half + 0.005,
         lower,
     )
-    _greenhouse(
-        body, [(ur, waist), (urt, roof), (uft, roof), (uf, waist - 0.03)], paint, half * 0.97, half * 0.76
-    )
+    _greenhouse(body, [(ur, waist), (urt, roof), (uft, roof), (uf, waist - 0.03)], paint, half * 0.97, half * 0.76)
     _hubs(body, axles, half, radius)
     _car_ends(body, length, half, waist, hood, lights)
 
@@ -207,9 +197,7 @@ def draw_bus(body: Solid, rng: np.random.Generator, lights: float) -> None:
     )
     for k in range(7):
         a = -length + 0.35 + k * 1.42
-        _side_panel(
-            body, [(a, 1.43), (a + 1.28, 1.43), (a + 1.28, 2.37), (a, 2.37)], half + 0.02, glass, glow
-        )
+        _side_panel(body, [(a, 1.43), (a + 1.28, 1.43), (a + 1.28, 2.37), (a, 2.37)], half + 0.02, glass, glow)
     for a in (-0.4, 4.0):
         body.panel(
             [
@@ -240,8 +228,7 @@ def _bus_ends(body: Solid, length: float, half: float, glass: Color, glow: float
         _lamps(body, front, half * 0.94, 0.66, 0.22, 0.42, lights)
     else:
         rear = [
-            (-front, v, y)
-            for v, y in ((-half * 0.8, 1.6), (half * 0.8, 1.6), (half * 0.8, 2.5), (-half * 0.8, 2.5))
+            (-front, v, y) for v, y in ((-half * 0.8, 1.6), (half * 0.8, 1.6), (half * 0.8, 2.5), (-half * 0.8, 2.5))
         ]
         body.panel(rear, (-1, 0, 0), glass, glow)
         _plate(body, -front, (-half * 0.5, half * 0.5), (0.7, 1.3), _DARK)

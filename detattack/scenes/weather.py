@@ -78,9 +78,7 @@ def make_weather(rng: np.random.Generator) -> Weather:
     )  # fmt: skip
 
 
-def light_pool(
-    glow: np.ndarray, camera: Camera, points: list[tuple[float, float, float]], strength: float
-) -> None:
+def light_pool(glow: np.ndarray, camera: Camera, points: list[tuple[float, float, float]], strength: float) -> None:
     """Add the light inside the outline `points` on the ground (meters) to `glow` float32 [H/4,W/4]."""
     center = np.mean(points, axis=0)
     for size in (1.0, 0.72, 0.42):

@@ -86,13 +86,9 @@ def test_a_weight_of_zero_removes_exactly_its_term(weight):
     direction = images((3, 4, 4), 7, -1, 1)
 
     def linear(x, index):
-        return Evaluation(
-            (x * direction).flatten(1).sum(1), torch.zeros(len(x), dtype=torch.bool), torch.zeros(len(x))
-        )
+        return Evaluation((x * direction).flatten(1).sum(1), torch.zeros(len(x), dtype=torch.bool), torch.zeros(len(x)))
 
-    attack = Attack(
-        "t", "gd", 0.05, max_iterations=2, levels=None, **{f"{k}_weight": v for k, v in weights.items()}
-    )
+    attack = Attack("t", "gd", 0.05, max_iterations=2, levels=None, **{f"{k}_weight": v for k, v in weights.items()})
     result = run(attack, x0, linear)
     x = x0
     for _ in range(2):

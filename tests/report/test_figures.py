@@ -108,9 +108,7 @@ def test_boxes_are_drawn_where_they_are_in_the_color_of_the_class():
 
 def test_edges_between_pixels_are_smooth():
     pixels = np.zeros((100, 120, 3), np.uint8)
-    sharp, soft = (
-        draw_detections(pixels, found((20, 40, 90 + d, 80, 0.9, 1)), NAMES)[60, 85:96] for d in (0, 0.3)
-    )
+    sharp, soft = (draw_detections(pixels, found((20, 40, 90 + d, 80, 0.9, 1)), NAMES)[60, 85:96] for d in (0, 0.3))
     assert (sharp != soft).any()
     assert soft.astype(int).sum() == pytest.approx(sharp.astype(int).sum(), abs=12)
 
@@ -176,9 +174,7 @@ def test_labels_stay_in_the_picture_and_off_each_other(rows, size):
 
 
 def test_in_a_crowd_labels_are_left_out_rather_than_piled_up():
-    crowd = found(
-        *((20 + 3 * i, 30 + 2 * i, 60 + 3 * i, 60 + 2 * i, 0.99 - i / 100, i % 3) for i in range(40))
-    )
+    crowd = found(*((20 + 3 * i, 30 + 2 * i, 60 + 3 * i, 60 + 2 * i, 0.99 - i / 100, i % 3) for i in range(40)))
     marks = figures._marks(crowd, NAMES, 0.5, None, 240, 180, 11.0)
     tags = [mark.tag for mark in marks if mark.tag is not None]
     assert len(marks) == 40
@@ -230,9 +226,7 @@ def test_panels_show_every_pixel_of_a_small_image(tmp_path, size):
         np.testing.assert_array_equal(shown, picture.repeat(zoom, axis=0).repeat(zoom, axis=1))
 
 
-@pytest.mark.parametrize(
-    "size", [(1, 1), (32, 32), (320, 480), (640, 300), (2000, 100), (100, 2000), (3000, 4000)]
-)
+@pytest.mark.parametrize("size", [(1, 1), (32, 32), (320, 480), (640, 300), (2000, 100), (100, 2000), (3000, 4000)])
 def test_everything_lies_inside_the_figure_and_panels_are_equal(size):
     sheet = figures._Sheet(size[1], size[0], 3, caption_of("inject:car@center", "success", 12, 0.5, 50.0) * 3)
     for _ in range(3):
