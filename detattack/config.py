@@ -72,6 +72,10 @@ def resolve_attack(
         attack = TypeAdapter(Attack).validate_python(values)
     except ValidationError as error:
         raise InputError(f"method {method}: {_first_error(error)}") from error
+    if attack.levels is not None and not 2 <= attack.levels <= 256:
+        raise InputError(f"method {method}: levels must be a number from 2 to 256, not {attack.levels}")
+    if attack.radius is not None and not 0 < attack.radius <= 1:
+        raise InputError(f"method {method}: radius must be a number above 0, at most 1, not {attack.radius}")
     for key in NON_NEGATIVE:
         if not 0 <= getattr(attack, key) < float("inf"):
             raise InputError(f"method {method}: {key} must be a number from 0 on, not {getattr(attack, key)}")

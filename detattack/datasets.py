@@ -1,17 +1,27 @@
-"""Where images come from: files, rendered scenes. All as the same few nouns, read when their turn comes."""
+"""Where images come from: files, folders, rendered scenes (COCO files: `coco_data`). All as the same few nouns,
+read when their turn comes."""
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import itertools
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from detattack.errors import InputError
-from detattack.goals import Box, to_box
-from detattack.images import read_image
+from detattack.goals import Box, Goal, to_box
+from detattack.images import image_size, read_image
+
+if TYPE_CHECKING:
+    from detattack.scenes import Scene
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+"""Files of these names in a folder are taken for images."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,12 +47,24 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Samples in order, their COCO annotations if there are any, and a fingerprint of what they are."""
+    """Samples in order, their COCO annotations if there are any, and a fingerprint of what they are.
+
+    notes: what people should know of it, each said once."""
 
     samples: tuple[Sample, ...]
     fingerprint: str
     categories: tuple[dict[str, Any], ...] = ()
     annotations: tuple[dict[str, Any], ...] = field(default=())
+    notes: tuple[str, ...] = ()
+
+    def first(self, count: int | None) -> "Dataset":
+        """The first `count` samples and their annotations; None: all."""
+        if count is None or count >= len(self.samples):
+            return self
+        samples = self.samples[:count]
+        ids = {sample.id for sample in samples}
+        annotations = tuple(a for a in self.annotations if a["image_id"] in ids)
+        return replace(self, samples=samples, annotations=annotations, fingerprint=f"{self.fingerprint}:first {count}")
 
 
 def image_files(paths: Sequence[Path]) -> Dataset:
@@ -57,8 +79,12 @@ def image_files(paths: Sequence[Path]) -> Dataset:
     return Dataset(tuple(samples), digest.hexdigest()[:16])
 
 
-def rendered_scenes(count: int, seed: int) -> Dataset:
-    """Scenes 1..count of the rendered data set `seed`, with their annotations. No file is needed."""
+def rendered_scenes(count: int, seed: int, goal: Goal | None = None) -> Dataset:
+    """The first `count` scenes of the rendered data set `seed` that suit `goal`, with their annotations.
+
+    Scenes suit a goal that is to vanish if they show such an object, and `inject:...@road` if a place on the
+    road is free; every scene suits other goals, and none. No file is needed.
+    """
     from detattack.scenes import CATEGORIES, render, scene_seed
     from detattack.scenes.coco import annotate
 
@@ -66,20 +92,82 @@ def rendered_scenes(count: int, seed: int) -> Dataset:
         raise InputError(f"{count} scenes: at least one is needed")
     samples: list[Sample] = []
     annotations: list[dict[str, Any]] = []
-    for number in range(1, count + 1):
+    suits = _suits(goal)
+    for number in itertools.count(1):
         scene = render(scene_seed(seed, number))
+        if not suits(scene, number, seed):
+            continue
         annotations += annotate(scene, number, len(annotations) + 1)
         height, width = scene.image.shape[:2]
         source = f"scene {number} of seed {seed}"
         samples.append(Sample(number, f"scene{number:06d}", source, (width, height), partial(_scene, seed, number)))
+        if len(samples) == count:
+            break
     categories = ({"id": c.coco_id, "name": c.name, "supercategory": c.supercategory} for c in CATEGORIES)
-    return Dataset(tuple(samples), f"scenes:{seed}:{count}", tuple(categories), tuple(annotations))
+    fingerprint = f"scenes {','.join(str(s.id) for s in samples)} of seed {seed}"
+    return Dataset(tuple(samples), fingerprint, tuple(categories), tuple(annotations))
+
+
+def _suits(goal: Goal | None) -> Callable[["Scene", int, int], bool]:
+    from detattack.scenes import CATEGORIES
+
+    names = [c.name for c in CATEGORIES]
+    if goal and goal.place == "road":
+        return lambda scene, number, seed: _free_road(scene, number, seed) is not None
+    if goal and goal.kind != "inject" and goal.category in names:
+        return lambda scene, number, seed: names.index(goal.category) in scene.labels
+    return lambda scene, number, seed: True
+
+
+def folder_dataset(folder: Path) -> Dataset:
+    """All images of a folder and its subfolders, in the order of their paths. Hidden files and files without the
+    name of an image are left out; one that cannot be read is found out when its turn comes.
+
+    Raises `InputError` where there is no such folder, or no image in it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"images {folder}: {'not a folder' if folder.exists() else 'no such folder'}")
+    paths = list(_image_paths(folder))
+    if not paths:
+        raise InputError(f"images {folder}: no image in this folder")
+    names = [path.relative_to(folder).as_posix() for path in paths]
+    ids = range(1, len(paths) + 1)
+    stems = unique_stems([path.stem for path in paths], ids)
+    samples = tuple(map(file_sample, ids, stems, paths, [None] * len(paths)))
+    return Dataset(samples, file_fingerprint(b"", names, paths))
+
+
+def file_sample(number: int, stem: str, path: Path, size: tuple[int, int] | None) -> Sample:
+    """A sample that is a file; its size from its header where it is not known (0×0 if that cannot be read)."""
+    return Sample(number, stem, str(path), size or image_size(path) or (0, 0), partial(_picture, path))
+
+
+def file_fingerprint(start: bytes, names: Sequence[str], paths: Sequence[Path]) -> str:
+    """A hash of `start` and of the files' names and sizes: cheap also where the images are many."""
+    digest = hashlib.sha256(start)
+    for name, path in zip(names, paths, strict=True):
+        size = path.stat().st_size if path.is_file() else -1
+        digest.update(f"{name}\0{size}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()[:16]
 
 
 def unique_stems(stems: Sequence[str], ids: Sequence[int]) -> list[str]:
     """Stems, with the id where two collide (also by letter case, which some file systems ignore)."""
-    lowered = [stem.lower() for stem in stems]
-    return [f"{stem}-{i}" if lowered.count(low) > 1 else stem for stem, low, i in zip(stems, lowered, ids, strict=True)]
+    found = list(stems)
+    while True:
+        counts = Counter(stem.lower() for stem in found)
+        if len(counts) == len(found):
+            return found
+        found = [f"{s}-{i}" if counts[s.lower()] > 1 else s for s, i in zip(found, ids, strict=True)]
+
+
+def _image_paths(folder: Path) -> Iterator[Path]:
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES:
+                yield Path(place) / name
 
 
 def _picture(path: Path) -> Picture:
@@ -88,8 +176,14 @@ def _picture(path: Path) -> Picture:
 
 
 def _scene(seed: int, number: int) -> Picture:
-    from detattack.scenes import free_road_box, render, scene_seed
+    from detattack.scenes import render, scene_seed
 
     scene = render(scene_seed(seed, number))
+    return Picture(scene.image, road=_free_road(scene, number, seed))
+
+
+def _free_road(scene: "Scene", number: int, seed: int) -> Box | None:
+    from detattack.scenes import free_road_box
+
     box = free_road_box(scene, np.random.default_rng((seed, number)))
-    return Picture(scene.image, road=None if box is None else to_box(box))
+    return None if box is None else to_box(box)

@@ -96,6 +96,16 @@ def read_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> Lo
             raise InputError(f"{path}: damaged or truncated image ({_one_line(error)})") from error
 
 
+def image_size(path: str | os.PathLike[str]) -> tuple[int, int] | None:
+    """(width, height) of an upright image, from its header alone; None where that cannot be read."""
+    try:
+        with _opened(Path(path)) as file, _strict_pillow(), Image.open(file, formats=list(_FORMATS)) as image:
+            width, height = image.size
+            return (height, width) if _orientation(image) >= 5 else (width, height)
+    except Exception:  # what is wrong with it is said when it is read
+        return None
+
+
 def to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
     """uint8 `[H,W,3]` -> float32 `[3,H,W]` in [0,1], each value exactly the float32 nearest to value/255."""
     _check_pixels(pixels)

@@ -2,8 +2,10 @@
 bytes that are to be saved."""
 
 import hashlib
+import math
 import time
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from torch import Tensor
 from detattack.config import RunConfig, control_reference
 from detattack.datasets import Picture
 from detattack.detectors.base import Detector
-from detattack.engine import AttackResult, noise_of_length, run
+from detattack.engine import AttackResult, Trace, noise_of_length, run
 from detattack.errors import InputError
 from detattack.goals import (
     Box,
@@ -31,7 +33,7 @@ from detattack.goals import (
 from detattack.images import decode_png, png_bytes, to_pixels, to_tensor
 from detattack.objectives import DetectionObjective
 from detattack.quality import QUICK, measure
-from detattack.types import Detections
+from detattack.types import Detections, DetectorCard
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,10 @@ class Record:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """A record and what goes with it: the original pixels, the PNG's bytes and pixels, and x(K) as floats."""
+    """A record and what goes with it: the original pixels, the PNG's bytes and pixels, and x(K) as floats.
+
+    An image that could not be read has the record alone.
+    """
 
     record: Record
     original: np.ndarray | None = None
@@ -95,18 +100,35 @@ class _Prepared:
     seed: int
 
 
-def run_batch(detector: Detector, config: RunConfig, pictures: list[tuple[Record, Picture]]) -> list[Outcome]:
-    """Attacks images of one size. Each comes with a `Record` that names it (`id`, `stem`, `source`)."""
+def run_batch(
+    detector: Detector,
+    config: RunConfig,
+    pictures: list[tuple[Record, Picture]],
+    lengths: Mapping[int, float] | None = None,
+) -> list[Outcome]:
+    """Attacks images of one size. Each comes with a `Record` that names it (`id`, `stem`, `source`).
+
+    lengths: for the control `noise`, the L2 by image id, where it is known from a run of `jnd`.
+    """
     started = time.perf_counter()
     prepared = [_prepare(detector, config, record, picture) for record, picture in pictures]
     todo = [one for one in prepared if one.record.status == ""]
-    result = _attack(detector, config, todo)
+    result = _attack(detector, config, todo, lengths or {})
     seconds = (time.perf_counter() - started) / len(pictures)
     rows = {one.record.id: row for row, one in enumerate(todo)}
     return [_judge(detector, config, one, result, rows.get(one.record.id), seconds) for one in prepared]
 
 
-def target_of(record: Record, detector: Detector) -> Target:
+def untouched(record: Record, picture: Picture) -> Outcome:
+    """The outcome of an image that could not be attacked: its file completes the data set."""
+    height, width = picture.pixels.shape[:2]
+    png = png_bytes(picture.pixels)
+    digest = hashlib.sha256(png).hexdigest()
+    record = replace(record, width=width, height=height, notes=picture.notes, digest=digest)
+    return Outcome(record, picture.pixels, png, picture.pixels)
+
+
+def target_of(record: Record, detector: Detector | DetectorCard) -> Target:
     """The target of a record, as it was resolved: what `verify` judges by."""
     goal = parse_goal(record.goal)
     check_goal(goal, detector.categories)
@@ -116,9 +138,18 @@ def target_of(record: Record, detector: Detector) -> Target:
     return Target(goal, goal.kind, label, new_label, record.box, record.objects, record.kept)
 
 
-def floor_of(detector: Detector, config: RunConfig) -> float:
-    """The score down to which detections are recorded: the detector's own, or τ where that is lower."""
-    return min(detector.eval_threshold, config.score_threshold)
+def detected(detector: Detector, config: RunConfig, image: Tensor) -> Detections:
+    """What the official inference reports for `[3,H,W]`, on the CPU, down to the detector's own threshold, or τ
+    where that is lower. Raises ValueError for what breaks the contract of a detector."""
+    floor = min(detector.eval_threshold, config.score_threshold)
+    found = detector.detect(image[None].to(detector.device), floor)[0].cpu()
+    count = found.scores.shape
+    if len(count) != 1 or found.labels.shape != count or found.boxes.shape != (*count, 4):
+        shapes = f"{list(found.boxes.shape)}, {list(count)}, {list(found.labels.shape)}"
+        raise ValueError(f"the model's boxes, scores and labels are not [M,4], [M] and [M] but {shapes}")
+    if not (found.boxes.isfinite().all() and found.scores.isfinite().all()):
+        raise ValueError("the model's detections are not finite")
+    return found
 
 
 def as_lists(found: Detections) -> dict[str, list]:
@@ -138,7 +169,7 @@ def from_lists(lists: dict[str, list]) -> Detections:
 def _prepare(detector: Detector, config: RunConfig, record: Record, picture: Picture) -> _Prepared:
     height, width = picture.pixels.shape[:2]
     image = to_tensor(picture.pixels)[None].to(detector.device)
-    clean = detector.detect(image, floor_of(detector, config))[0].cpu()
+    clean = detected(detector, config, image[0])
     shown = clean.above(config.score_threshold)
     record = replace(record, width=width, height=height, notes=picture.notes, clean=as_lists(clean))
     seeds = np.random.SeedSequence((config.seed, record.id)).generate_state(2)
@@ -160,20 +191,31 @@ def _prepare(detector: Detector, config: RunConfig, record: Record, picture: Pic
     return _Prepared(record, picture, image, clean, target, int(seeds[1]))
 
 
-def _attack(detector: Detector, config: RunConfig, todo: list[_Prepared]) -> AttackResult | None:
+def _attack(
+    detector: Detector, config: RunConfig, todo: list[_Prepared], lengths: Mapping[int, float]
+) -> AttackResult | None:
     if not todo:
         return None
     images = torch.cat([one.image for one in todo])
     objective = DetectionObjective(detector, [one.target for one in todo if one.target], config.score_threshold)
     if config.attack.step == "noise":
-        return _control(config, images, objective, [one.seed for one in todo])
+        known = [lengths[one.record.id] for one in todo if one.record.id in lengths]
+        if len(known) < len(todo):
+            known = _jnd_lengths(config, images, objective)
+        return _control(config, images, objective, known, [one.seed for one in todo])
     return run(config.attack, images, objective)
 
 
-def _control(config: RunConfig, images: Tensor, objective: DetectionObjective, seeds: list[int]) -> AttackResult:
-    """Random noise of the L2 that `jnd` needed. The cost of finding that length is not the control's."""
+def _jnd_lengths(config: RunConfig, images: Tensor, objective: DetectionObjective) -> list[float]:
+    """The L2 that `jnd` needs. What it costs to find it is not the control's."""
     found = run(control_reference(config.attack), images, objective)
-    lengths = (found.images - images).flatten(1).norm(dim=1).tolist()
+    return (found.images - images).flatten(1).norm(dim=1).tolist()
+
+
+def _control(
+    config: RunConfig, images: Tensor, objective: DetectionObjective, lengths: list[float], seeds: list[int]
+) -> AttackResult:
+    """Random noise of the given L2, judged once."""
     noisy = torch.stack(
         [
             noise_of_length(image, length, seed, config.attack.levels)
@@ -182,8 +224,8 @@ def _control(config: RunConfig, images: Tensor, objective: DetectionObjective, s
     )
     success = torch.tensor([objective.confirm(image, row) for row, image in enumerate(noisy)])
     ones = torch.ones(len(images), dtype=torch.long)
-    return replace(
-        found,
+    nothing = torch.empty(0, len(images))
+    return AttackResult(
         images=noisy,
         first_images=noisy,
         success=success,
@@ -191,6 +233,7 @@ def _control(config: RunConfig, images: Tensor, objective: DetectionObjective, s
         finite=torch.ones_like(success),
         forwards=ones,
         backwards=0 * ones,
+        trace=Trace(*[nothing] * len(fields(Trace))),
     )
 
 
@@ -208,7 +251,7 @@ def _judge(
     if result is not None and row is not None:
         record = _with_books(record, result, row)
         pixels = original if record.status == "error" else to_pixels(result.images[row].cpu())
-        if config.attack.levels is None:
+        if config.attack.levels is None and record.status != "error":
             floats = result.first_images[row].float().cpu().numpy()
     png = png_bytes(pixels)
     # Judged from what a reader of the file gets, not from the array that was written.
@@ -221,7 +264,8 @@ def _judge(
 def _with_books(record: Record, result: AttackResult, row: int) -> Record:
     finite = bool(result.finite[row])
     trace = {
-        name: [round(v, 6) for v in values[:, row].tolist() if v == v] for name, values in vars(result.trace).items()
+        name: [round(v, 6) for v in values[:, row].tolist() if math.isfinite(v)]
+        for name, values in vars(result.trace).items()
     }
     return replace(
         record,
@@ -242,11 +286,11 @@ def _with_verdict(
     pixels: np.ndarray,
     floats: np.ndarray | None,
 ) -> Record:
-    on_file = _detected(detector, config, to_tensor(pixels))
+    on_file = detected(detector, config, to_tensor(pixels))
     record = replace(record, adversarial=as_lists(on_file))
     if one.target is None or record.status:
         return record
-    judged = on_file if floats is None else _detected(detector, config, torch.from_numpy(floats))
+    judged = on_file if floats is None else detected(detector, config, torch.from_numpy(floats))
     success = achieved(one.target, judged.above(config.score_threshold))
     seen = pixels if floats is None else floats.transpose(1, 2, 0)
     return replace(
@@ -257,10 +301,6 @@ def _with_verdict(
         asked_iou=asked_iou(one.target, judged.above(config.score_threshold)),
         quality=measure(one.picture.pixels, seen, QUICK).as_json(),
     )
-
-
-def _detected(detector: Detector, config: RunConfig, image: Tensor) -> Detections:
-    return detector.detect(image[None].to(detector.device), floor_of(detector, config))[0].cpu()
 
 
 def record_to_json(record: Record) -> dict[str, Any]:

@@ -109,9 +109,13 @@ def _inject(
 
 
 def _crowding(own: Tensor, scores: Tensor, overlap: Tensor, nearest: Tensor, wanted: Tensor) -> Tensor:
-    """Presses down same-class candidates that would swallow the injected box in NMS without being at the place."""
+    """Presses down same-class candidates that would swallow the injected box in NMS without being at the place.
+
+    Those that are pulled onto the place themselves are left alone.
+    """
     lead = own[nearest[overlap.argmax()]].detach()
     swallows = (iou(own, lead) >= MATCH_IOU - NEIGHBORHOOD) & (iou(own, wanted) < MATCH_IOU)
+    swallows = swallows.index_fill(0, nearest, False)
     return smooth_hinge(scores + MARGIN).masked_fill(~swallows, 0.0).sum()
 
 

@@ -90,11 +90,10 @@ def ssim(original: Image, adversarial: Image) -> float:
     A side below 7 pixels shrinks the window to the largest odd size that fits; for 1 or 2 pixels it is a
     single pixel and only luminance is compared. Symmetric.
     """
-    first, second = _pair(original, adversarial)
-    side = min(7, *first.shape[:2])
-    side -= 1 - side % 2
-    kwargs = {"win_size": side, "use_sample_covariance": side > 1}
-    return float(structural_similarity(first, second, channel_axis=2, data_range=1, **kwargs))
+    first, second = (image / 255 for image in _pair(original, adversarial))
+    side = (min(7, *first.shape[:2]) - 1) // 2 * 2 + 1
+    options = {"channel_axis": 2, "data_range": 1, "win_size": side, "use_sample_covariance": side > 1}
+    return float(structural_similarity(first, second, **options))
 
 
 def uqi(original: Image, adversarial: Image) -> float:
@@ -136,7 +135,7 @@ def kl_histogram(original: Image, adversarial: Image) -> float:
     bins: one pixel is added to every bin of both histograms, so that the divergence is finite. NOT
     symmetric.
     """
-    p, q = (_histogram(image) for image in _pair_255(original, adversarial))
+    p, q = (_histogram(image) for image in _pair(original, adversarial))
     return max(0.0, float((p * np.log(p / q)).sum()))
 
 
@@ -145,8 +144,8 @@ def ciede2000_share(original: Image, adversarial: Image) -> float:
 
     Both images are taken as sRGB under D65. Symmetric.
     """
-    first, second = _pair(original, adversarial)
-    return float((deltaE_ciede2000(rgb2lab(first), rgb2lab(second)) > 1).mean())
+    first, second = (rgb2lab(image / 255) for image in _pair(original, adversarial))
+    return float((deltaE_ciede2000(first, second) > 1).mean())
 
 
 MEASURES: Mapping[str, Callable[[Image, Image], float]] = MappingProxyType(
@@ -165,27 +164,20 @@ def _check(original: Image, adversarial: Image) -> None:
     for image in (original, adversarial):
         if image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
             raise ValueError(f"expected an image [H,W,3], got {list(image.shape)}")
-        if image.dtype == np.uint8:
-            continue
-        if not np.issubdtype(image.dtype, np.floating):
-            raise ValueError(f"expected uint8 pixels or floats in [0,1], got {image.dtype}")
-        if not (image.min() >= -1e-6 and image.max() <= 1 + 1e-6):  # false for NaN as well
-            raise ValueError("a float image has values outside [0,1]")
+        in_range = np.issubdtype(image.dtype, np.floating) and image.min() >= -1e-6 and image.max() <= 1 + 1e-6
+        if image.dtype != np.uint8 and not in_range:  # NaN is not in range either
+            raise ValueError(f"expected uint8 pixels or floats in [0,1], got {image.dtype} or values outside")
     if original.shape != adversarial.shape:
         raise ValueError(f"images of different shapes: {list(original.shape)} and {list(adversarial.shape)}")
 
 
-def _pair_255(original: Image, adversarial: Image) -> tuple[Floats, Floats]:
-    _check(original, adversarial)
-    return _scaled_255(original), _scaled_255(adversarial)
-
-
 def _pair(original: Image, adversarial: Image) -> tuple[Floats, Floats]:
-    first, second = _pair_255(original, adversarial)
-    return first / 255, second / 255
+    """Both on the 0-255 scale."""
+    _check(original, adversarial)
+    return _scaled(original), _scaled(adversarial)
 
 
-def _scaled_255(image: Image) -> Floats:
+def _scaled(image: Image) -> Floats:
     """On the 0-255 scale; what lies within float32's rounding error of a whole level is put on it, so that an
     image and its own float version are the same."""
     if image.dtype == np.uint8:
@@ -196,14 +188,14 @@ def _scaled_255(image: Image) -> Floats:
 
 
 def _difference(original: Image, adversarial: Image) -> Floats:
-    return np.subtract(*_pair_255(original, adversarial)) / 255
+    return np.subtract(*_pair(original, adversarial)) / 255
 
 
 def _by_sewar(
     similarity: Callable[[Floats, Floats], float], original: Image, adversarial: Image, smallest: int = 1
 ) -> float:
     """The mean over the channels for which the similarity is defined; 1 for identical images."""
-    first, second = _pair_255(original, adversarial)
+    first, second = _pair(original, adversarial)
     if np.array_equal(first, second):
         return 1.0
     if min(first.shape[:2]) < smallest:

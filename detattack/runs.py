@@ -11,7 +11,9 @@ import json
 import os
 import platform
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -20,13 +22,17 @@ import numpy as np
 
 from detattack import __version__
 from detattack.errors import InputError
-from detattack.files import TEMPORARY_PREFIX, write_bytes_atomic, write_text_atomic
+from detattack.files import TEMPORARY_PREFIX, write_bytes_atomic, write_chunks_atomic, write_text_atomic
 from detattack.job import Outcome, Record, record_from_json, record_to_json
 
 MANIFEST, LEDGER = "run.json", "ledger.sqlite"
 PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pillow", "pycocotools")
-DECIDING = ("config", "model", "data")
+DECIDING = ("config", "model", "data", "shard", "lengths")
 """The keys of the manifest that a resumed run must share with the one it continues."""
+PER_IMAGE = ("images", "heatmaps", "floats", "figures")
+"""The subfolders with files of single images."""
+NEEDED = ("config", "model", "data")
+"""The keys without which a manifest is none."""
 
 
 class RunFolder:
@@ -41,6 +47,7 @@ class RunFolder:
         self._ledger.execute(
             "CREATE TABLE IF NOT EXISTS images (id INTEGER PRIMARY KEY, stem TEXT, status TEXT, record TEXT)"
         )
+        self._ledger.execute("CREATE TABLE IF NOT EXISTS quality (id INTEGER PRIMARY KEY, measures TEXT)")
 
     @classmethod
     def create(cls, path: Path, manifest: dict[str, Any], resume: bool = False) -> "RunFolder":
@@ -49,13 +56,13 @@ class RunFolder:
         Raises `InputError` for a folder that holds anything else, or that cannot be written.
         """
         try:
-            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            if path.exists() and (not path.is_dir() or any(_lasting(path))):
                 return cls._continue(path, manifest, resume)
-            for folder in ("images", "heatmaps"):
-                (path / folder).mkdir(parents=True, exist_ok=True)
+            path.mkdir(parents=True, exist_ok=True)
+            # First, so that a run that is interrupted here is known for what it is.
             write_text_atomic(path / MANIFEST, _json(manifest))
             return cls(path, manifest)
-        except (OSError, sqlite3.OperationalError) as error:
+        except (OSError, sqlite3.Error) as error:
             raise InputError(f"output folder {path}: cannot be written ({error})") from error
 
     @classmethod
@@ -63,7 +70,10 @@ class RunFolder:
         """An existing run. Raises `InputError` where there is none."""
         if not (path / MANIFEST).is_file() or not (path / LEDGER).is_file():
             raise InputError(f"{path}: not a run folder (no {MANIFEST} or {LEDGER})")
-        return cls(path, _read_manifest(path))
+        try:
+            return cls(path, _read_manifest(path))
+        except sqlite3.Error as error:
+            raise InputError(f"{path / LEDGER}: cannot be read ({error})") from error
 
     @classmethod
     def _continue(cls, path: Path, manifest: dict[str, Any], resume: bool) -> "RunFolder":
@@ -72,9 +82,9 @@ class RunFolder:
         if not (path / MANIFEST).is_file():
             raise InputError(f"output folder {path}: not empty, and not a run folder")
         before = _read_manifest(path)
-        differing = [_difference(key, before.get(key), manifest[key]) for key in DECIDING]
-        for difference in filter(None, differing):
-            raise InputError(f"output folder {path}: holds another run: {difference}")
+        differing = [difference(key, before.get(key), manifest.get(key)) for key in DECIDING]
+        for found in filter(None, differing):
+            raise InputError(f"output folder {path}: holds another run: {found}")
         if not resume:
             raise InputError(f"output folder {path}: holds this run already; --resume continues it")
         for folder in (path, *(d for d in path.iterdir() if d.is_dir())):
@@ -88,8 +98,32 @@ class RunFolder:
 
     def records(self) -> list[Record]:
         """All finished images, by id."""
-        rows = self._ledger.execute("SELECT record FROM images ORDER BY id")
-        return [record_from_json(json.loads(row[0])) for row in rows]
+        return list(self.iterate())
+
+    def iterate(self) -> Iterator[Record]:
+        """The same one by one, so that any number of them takes no more memory than one."""
+        rows = self._ledger.execute("SELECT record, measures FROM images LEFT JOIN quality USING (id) ORDER BY id")
+        for row, measures in rows:
+            record = record_from_json(json.loads(row))
+            yield record if measures is None else replace(record, quality=record.quality | json.loads(measures))
+
+    def unmeasured(self) -> list[Record]:
+        """Attacked images, bare of detections and trace, whose full quality is not in the ledger yet."""
+        query = "SELECT id FROM images WHERE status IN ('success', 'failure') AND id NOT IN (SELECT id FROM quality)"
+        ids = {row[0] for row in self._ledger.execute(query)}
+        return [replace(r, clean={}, adversarial={}, trace={}) for r in self.iterate() if r.id in ids]
+
+    def add_quality(self, image_id: int, measures: dict[str, float | None]) -> None:
+        """Commits the full quality of one image."""
+        with self._transaction():
+            self._ledger.execute("INSERT OR REPLACE INTO quality VALUES (?, ?)", (image_id, json.dumps(measures)))
+
+    def take_over(self, other: "RunFolder") -> None:
+        """Commits all rows of another run; their files are here already."""
+        with self._transaction():
+            for table, marks in (("images", "?, ?, ?, ?"), ("quality", "?, ?")):
+                rows = other._ledger.execute(f"SELECT * FROM {table}")
+                self._ledger.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
 
     def commit(self, outcomes: Iterable[Outcome]) -> None:
         """Files first, then the rows of the whole batch in one transaction."""
@@ -97,16 +131,33 @@ class RunFolder:
         for outcome in outcomes:
             self._write_files(outcome)
         rows = [(o.record.id, o.record.stem, o.record.status, json.dumps(record_to_json(o.record))) for o in outcomes]
-        with self._ledger:
+        with self._transaction():
             self._ledger.executemany("INSERT INTO images VALUES (?, ?, ?, ?)", rows)
 
     def write_json(self, name: str, content: Any) -> None:
-        """One of the files that are made from the ledger."""
-        write_text_atomic(self.path / name, _json(content))
+        """One of the files that are made from the ledger. Iterators, at the top or one level below, are written
+        item by item."""
+        write_chunks_atomic(self.path / name, (chunk.encode() for chunk in _chunks(content)))
+
+    def read_json(self, name: str) -> Any:
+        """One of those files. Raises `InputError`."""
+        try:
+            return json.loads((self.path / name).read_text())
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self.path / name}: cannot be read ({error})") from error
 
     def close(self) -> None:
         """Closes the ledger."""
         self._ledger.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All or nothing. Raises OSError where the disk is full."""
+        try:
+            with self._ledger:
+                yield
+        except sqlite3.Error as error:
+            raise OSError(f"{self.path / LEDGER}: cannot be written ({error})") from error
 
     def _write_files(self, outcome: Outcome) -> None:
         from detattack.images import write_png
@@ -116,8 +167,9 @@ class RunFolder:
             return
         stem = outcome.record.stem
         shown: np.ndarray = outcome.pixels
+        for folder in ("images", "heatmaps", *(["floats"] if outcome.floats is not None else [])):
+            (self.path / folder).mkdir(exist_ok=True)
         if outcome.floats is not None:
-            (self.path / "floats").mkdir(exist_ok=True)
             buffer = io.BytesIO()
             np.save(buffer, outcome.floats)
             write_bytes_atomic(self.path / "floats" / f"{stem}.npy", buffer.getvalue())
@@ -126,8 +178,16 @@ class RunFolder:
         write_bytes_atomic(self.path / "images" / f"{stem}.png", outcome.png)
 
 
-def make_manifest(config: dict[str, Any], model: str, data: str) -> dict[str, Any]:
-    """What `run.json` holds. model, data: fingerprints."""
+def batch_of(path: Path) -> int | None:
+    """The batch size of the run in a folder; None where there is none."""
+    if not (path / MANIFEST).is_file():
+        return None
+    size = _read_manifest(path)["config"].get("batch")
+    return size if isinstance(size, int) else None
+
+
+def make_manifest(config: dict[str, Any], model: str, data: str, **more: Any) -> dict[str, Any]:
+    """What `run.json` holds. model, data: fingerprints. more: what else is to stand there."""
     import torch
 
     return {
@@ -135,6 +195,7 @@ def make_manifest(config: dict[str, Any], model: str, data: str) -> dict[str, An
         "config": config,
         "model": model,
         "data": data,
+        **more,
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -152,16 +213,24 @@ def _version(package: str) -> str | None:
 
 def _read_manifest(path: Path) -> dict[str, Any]:
     try:
-        return json.loads((path / MANIFEST).read_text())
+        manifest = json.loads((path / MANIFEST).read_text())
     except (OSError, ValueError) as error:
         raise InputError(f"{path / MANIFEST}: cannot be read ({error})") from error
+    if not isinstance(manifest, dict) or not all(key in manifest for key in NEEDED):
+        raise InputError(f"{path / MANIFEST}: not the manifest of a run (no {', '.join(NEEDED)})")
+    return manifest
 
 
-def _difference(key: str, before: Any, now: Any) -> str | None:
+def _lasting(path: Path) -> Iterator[Path]:
+    """What is in a folder, but for unfinished files."""
+    return (entry for entry in path.iterdir() if not entry.name.startswith(TEMPORARY_PREFIX))
+
+
+def difference(key: str, before: Any, now: Any) -> str | None:
     """The first place where two JSON values differ, as text; None where they are the same."""
     if isinstance(before, dict) and isinstance(now, dict):
         for inner in sorted({*before, *now}):
-            found = _difference(f"{key}.{inner}", before.get(inner), now.get(inner))
+            found = difference(f"{key}.{inner}", before.get(inner), now.get(inner))
             if found:
                 return found
         return None
@@ -170,3 +239,25 @@ def _difference(key: str, before: Any, now: Any) -> str | None:
 
 def _json(content: Any) -> str:
     return json.dumps(content, indent=1, sort_keys=False, allow_nan=False) + "\n"
+
+
+def _chunks(content: Any) -> Iterator[str]:
+    """JSON piece by piece: a line an item of an iterator."""
+    if isinstance(content, Iterator):
+        yield from _list_chunks(content)
+        yield "\n"
+    elif isinstance(content, dict) and any(isinstance(value, Iterator) for value in content.values()):
+        for number, (key, value) in enumerate(content.items()):
+            yield f"{',' if number else '{'}\n{json.dumps(key)}: "
+            yield from _list_chunks(iter(value)) if isinstance(value, list | Iterator) else [json.dumps(value)]
+        yield "\n}\n"
+    else:
+        yield _json(content)
+
+
+def _list_chunks(items: Iterator[Any]) -> Iterator[str]:
+    separator = "["
+    for item in items:
+        yield f"{separator}\n{json.dumps(item, allow_nan=False)}"
+        separator = ","
+    yield "[]" if separator == "[" else "\n]"

@@ -17,6 +17,15 @@ class Category:
     coco_id: int
 
 
+@dataclass(frozen=True)
+class DetectorCard:
+    """What a finished run knows of its detector without loading it. See `Detector` for the fields."""
+
+    name: str
+    categories: tuple[Category, ...]
+    eval_threshold: float
+
+
 @dataclass(frozen=True, eq=False)
 class Detections:
     """What a detector reports for one image.

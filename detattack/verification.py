@@ -3,7 +3,6 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from detattack.detectors.registry import fingerprint, load_detector
 from detattack.errors import InputError
 from detattack.goals import achieved
 from detattack.images import read_image, to_tensor
-from detattack.job import Record, floor_of, target_of
+from detattack.job import Record, detected, target_of
 from detattack.runs import RunFolder
 
 
@@ -47,7 +46,7 @@ def _verdict(path: Path, detector: Detector, config: RunConfig, record: Record) 
     try:
         data = file.read_bytes()
         image = _judged_image(path, config, record)
-    except (OSError, InputError) as error:
+    except (OSError, ValueError, InputError) as error:
         return Verdict(name, False, f"cannot be read ({error})")
     success = record.status in ("success", "failure") and _holds(detector, config, record, image)
     if hashlib.sha256(data).hexdigest() != record.digest:
@@ -58,12 +57,14 @@ def _verdict(path: Path, detector: Detector, config: RunConfig, record: Record) 
 
 
 def _judged_image(path: Path, config: RunConfig, record: Record) -> Tensor:
-    floats: Any = path / "floats" / f"{record.stem}.npy"
-    if config.attack.levels is None and floats.is_file():
-        return torch.from_numpy(np.load(floats, allow_pickle=False))
+    if config.attack.levels is None and record.status in ("success", "failure"):
+        floats = np.load(path / "floats" / f"{record.stem}.npy", allow_pickle=False)
+        if floats.dtype != np.float32 or floats.shape != (3, record.height, record.width):
+            raise ValueError(f"floats/{record.stem}.npy is {floats.dtype} {list(floats.shape)}")
+        return torch.from_numpy(floats)
     return to_tensor(read_image(path / "images" / f"{record.stem}.png").pixels)
 
 
 def _holds(detector: Detector, config: RunConfig, record: Record, image: Tensor) -> bool:
-    found = detector.detect(image[None].to(detector.device), floor_of(detector, config))[0].cpu()
+    found = detected(detector, config, image)
     return achieved(target_of(record, detector), found.above(config.score_threshold))

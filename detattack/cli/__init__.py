@@ -6,23 +6,25 @@ import typer
 from typer.exceptions import TyperException
 from typer.main import get_command
 
-from detattack.cli import attack, models, scenes, verify
+from detattack.cli import attack, compare, evaluate, models, report, scenes, verify
+from detattack.cli.status import BAD_INPUT, FAILED, INTERRUPTED
 from detattack.errors import InputError
 
 app = typer.Typer(
     name="detattack",
     help="Attack object detectors with the smallest change of an image, and measure what it took.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 app.command("untargeted")(attack.untargeted)
 app.command("targeted")(attack.targeted)
+app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
+app.command("merge")(evaluate.merge)
 app.command("verify")(verify.verify)
+app.command("report")(report.report)
 app.add_typer(models.app, name="models")
 app.add_typer(scenes.app, name="scenes")
-
-BAD_INPUT, INTERRUPTED = 2, 130
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -31,17 +33,20 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def status_of(arguments: list[str] | None = None) -> int:
-    """The exit status of a command line, without leaving Python."""
+    """The exit status of a command line, without leaving Python. An empty one is answered with help."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        return get_command(app)(arguments, standalone_mode=False) or 0
+        return get_command(app)(arguments or ["--help"], standalone_mode=False) or 0
     except InputError as error:
         return _say(str(error), BAD_INPUT)
     except TyperException as error:
         return _say(error.format_message(), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        return _say("interrupted; the same command with --resume goes on", INTERRUPTED)
+        return _say("interrupted", INTERRUPTED)
     except BrokenPipeError:
-        return 1
+        return FAILED
+    except OSError as error:  # a full disk, above all: the command is right, the machine is not
+        return _say(str(error), FAILED)
 
 
 def _say(message: str, status: int) -> int:

@@ -1,6 +1,7 @@
 """`detattack untargeted` and `detattack targeted`: the main job."""
 
 import sys
+from contextlib import closing, redirect_stdout
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from detattack.cli import options as o
-from detattack.config import make_config, parse_assignments, resolve_attack
+from detattack.cli.status import INTERRUPTED
 from detattack.errors import InputError
 
 if TYPE_CHECKING:
     from detattack.datasets import Sample
     from detattack.goals import Goal
+    from detattack.job import Record
 
 Suppress = Annotated[str, typer.Option(help="The class that is to vanish, or `all`.")]
 As = Annotated[str | None, typer.Option("--as", help="The class that it should be taken for instead.")]
@@ -76,7 +78,10 @@ def targeted(
     quiet: o.Quiet = False,
 ) -> None:
     """Make the detector see an object that is not there, at a box."""
-    goal = _goal_text("inject", add, box or ("center" if images else "road"), None)
+    if images and box == "road":
+        raise InputError("--box road: where the road is free is known of rendered scenes only, not of image files")
+    place = ("center" if images else "road") if box is None else box
+    goal = _goal_text("inject", add, place, None)
     _run("targeted", goal, keep_others=keep_others, **_common(locals()))
 
 
@@ -105,48 +110,59 @@ def _common(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _goal_text(kind: str, category: str, place: str | None, new_category: str | None) -> str:
-    at = f"@{place}" if place else ""
+    at = "" if place is None else f"@{place}"
     to = f"->{new_category}" if new_category else ""
     return f"{kind}:{category}{at}{to}"
 
 
 def _run(command: str, goal: str, keep_others: bool, **given: Any) -> None:
-    """Everything is resolved and checked before the first file is written."""
-    from detattack.goals import check_goal, parse_goal
-
-    parsed = parse_goal(goal)
-    attack = resolve_attack(
-        given["method"], given["floats"], given["max_iterations"], parse_assignments(given["set"] or [])
-    )
-    config = make_config(
-        goal=str(parsed),
-        keep_others=keep_others,
-        attack=attack,
-        **{key: given[key] for key in ("model", "weights", "score_threshold", "seed", "device", "batch")},
-    )
-    out = given["out"] or Path("runs") / f"{command}-{datetime.now():%Y%m%d-%H%M%S}"
-
-    from detattack.cli.progress import Progress
     from detattack.cli.tables import print_json, print_table
-    from detattack.datasets import image_files, rendered_scenes
-    from detattack.detectors.registry import load_detector
-    from detattack.runner import Run, execute
 
-    dataset = image_files(given["images"]) if given["images"] else rendered_scenes(given["scenes"], given["seed"])
-    detector = load_detector(config.model, config.device, config.weights)
-    check_goal(parsed, detector.categories)
-    for sample in dataset.samples:
-        _check_place(parsed, sample)
-    with Progress(enabled=not given["quiet"]) as progress:
-        folder = execute(Run(detector, config, dataset, figures=True), out, given["resume"], progress.report)
-    records = folder.records()
-    folder.close()
+    out = given["out"] or Path("runs") / f"{command}-{datetime.now():%Y%m%d-%H%M%S}"
+    with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
+        records = _attacked(goal, keep_others, out, given)
     if given["json"]:
         print_json(out, records)
     elif not given["quiet"]:
         print_table(out, records)
-    if given["quiet"] and not given["json"]:
+    else:
         print(out, file=sys.stderr)
+
+
+def _attacked(goal: str, keep_others: bool, out: Path, given: dict[str, Any]) -> "list[Record]":
+    """Everything is resolved and checked before the first file is written."""
+    from detattack.cli.progress import Progress
+    from detattack.config import make_config, parse_assignments, resolve_attack
+    from detattack.datasets import image_files, rendered_scenes
+    from detattack.detectors.registry import load_detector
+    from detattack.goals import check_goal, parse_goal
+    from detattack.runner import Run, execute, open_folder
+
+    parsed = parse_goal(goal)
+    overrides = parse_assignments(given["set"] or [])
+    config = make_config(
+        goal=str(parsed),
+        keep_others=keep_others,
+        attack=resolve_attack(given["method"], given["floats"], given["max_iterations"], overrides),
+        **{key: given[key] for key in ("model", "weights", "score_threshold", "seed", "device", "batch")},
+    )
+    if given["images"]:
+        dataset = image_files(given["images"])
+    else:
+        dataset = rendered_scenes(given["scenes"], given["seed"], parsed)
+    detector = load_detector(config.model, config.device, config.weights)
+    check_goal(parsed, detector.categories)
+    for sample in dataset.samples:
+        _check_place(parsed, sample)
+    run = Run(detector, config, dataset, figures=True)
+    folder = open_folder(run, out, given["resume"])
+    try:
+        with closing(folder), Progress(enabled=not given["quiet"]) as progress:
+            execute(run, folder, progress.report)
+            return folder.records()
+    except KeyboardInterrupt:
+        print(f"detattack: interrupted; --out {out} --resume goes on", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _check_place(goal: "Goal", sample: "Sample") -> None:

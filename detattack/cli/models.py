@@ -2,7 +2,7 @@
 
 import typer
 
-app = typer.Typer(help="The detectors that can be attacked.", no_args_is_help=True)
+app = typer.Typer(help="The detectors that can be attacked.")
 
 
 @app.callback()

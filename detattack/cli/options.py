@@ -1,11 +1,12 @@
 """Options that commands share, each in one place."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.exceptions import TyperException
 
-from detattack.config import read_config_file
 from detattack.errors import InputError, unknown
 
 
@@ -13,15 +14,27 @@ def _use_config_file(context: typer.Context, path: Path | None) -> Path | None:
     """Makes a file's values the defaults, so that options on the command line win over them."""
     if path is None:
         return None
-    known = {p.name: p for p in context.command.params}
+    from detattack.config import read_config_file
+
+    known = {_spelled(p.opts): p for p in context.command.params if p.name != "config"}
     values: dict[str, Any] = read_config_file(path)
     for key in values:
-        if key not in known or key == "config":
-            raise unknown(f"key of {path}", key, [name for name in known if name and name != "config"])
+        if key not in known:
+            raise unknown(f"key of config {path}", key, known)
     if isinstance(values.get("set"), dict):
         values["set"] = [f"{key}={value}" for key, value in values["set"].items()]
-    context.default_map = {**(context.default_map or {}), **values}
+    for key, value in values.items():
+        try:
+            known[key].process_value(context, value)
+        except TyperException as error:
+            raise InputError(f"config {path}: {error.format_message()}") from error
+    context.default_map = {**(context.default_map or {}), **{str(known[k].name): v for k, v in values.items()}}
     return path
+
+
+def _spelled(spellings: Sequence[str]) -> str:
+    """How a config file spells an option: `--score-threshold` is `score_threshold`."""
+    return spellings[-1].lstrip("-").replace("-", "_")
 
 
 def check_exclusive(**given: bool) -> None:
@@ -38,6 +51,20 @@ Model = Annotated[
     str, typer.Option(help="demo, torchvision/NAME, path/to/file.py:factory; see `detattack models list`.")
 ]
 Weights = Annotated[str | None, typer.Option(help="A file of weights, or `none` for random ones.")]
+ImagesDir = Annotated[
+    Path | None, typer.Option("--images", help="A folder of images. None: rendered scenes.", show_default=False)
+]
+Annotations = Annotated[Path | None, typer.Option(help="COCO annotations of these images, for AP.")]
+GoalText = Annotated[
+    str,
+    typer.Option("--goal", help="suppress:all, suppress:CLASS, inject:CLASS@random|center|x1,y1,x2,y2, mislabel:A->B."),
+]
+KeepOthers = Annotated[bool, typer.Option("--keep-others", help="All other detections have to stay.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="The first N images only.")]
+Shard = Annotated[str | None, typer.Option(help="i/n: the i-th of n parts, from 0 on; `detattack merge` joins them.")]
+BatchOrAuto = Annotated[str, typer.Option("--batch", help="Images of equal size attacked together; auto: what fits.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Status 1 where an image ended in an error.")]
+Measures = Annotated[str, typer.Option("--quality", help="all: UQI, SCC, VIFP, CIEDE2000 too; quick: the others.")]
 Method = Annotated[str, typer.Option(help="jnd, jnd-paper, baseline, fgsm, fgv, noise.")]
 ScoreThreshold = Annotated[float, typer.Option(help="τ: a detection counts as seen above this score.")]
 MaxIterations = Annotated[int | None, typer.Option(min=1, help="Updates at most, an image.")]

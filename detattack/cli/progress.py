@@ -12,7 +12,7 @@ from detattack.job import Outcome
 class Progress:
     """A context manager whose `report` a run calls for each image; says what was converted, once a kind."""
 
-    def __init__(self, enabled: bool):
+    def __init__(self, enabled: bool, title: str = ""):
         self._console = Console(stderr=True, quiet=not enabled)
         self._bar = RichProgress(
             TextColumn("{task.description}"),
@@ -24,7 +24,7 @@ class Progress:
             TextColumn("{task.fields[rate]}"),
             console=self._console,
         )
-        self._task = self._bar.add_task("attacking", total=None, rate="")
+        self._task = self._bar.add_task(title or "attacking", total=None, rate="")
         self._wins = self._tries = 0
         self._said: set[str] = set()
 
@@ -36,6 +36,14 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.stop()
+
+    def say(self, note: str) -> None:
+        """A line above the bar."""
+        self._console.print(note, markup=False, highlight=False)
+
+    def measuring(self, done: int, total: int) -> None:
+        """One finished image is measured."""
+        self._bar.update(self._task, description="measuring", completed=done, total=total)
 
     def report(self, outcome: Outcome, done: int, total: int) -> None:
         """One image is finished."""

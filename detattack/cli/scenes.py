@@ -7,7 +7,7 @@ import typer
 
 from detattack.errors import InputError
 
-app = typer.Typer(help="Rendered street scenes, and the embedded detector's training.", no_args_is_help=True)
+app = typer.Typer(help="Rendered street scenes, and the embedded detector's training.")
 
 
 @app.command()
@@ -27,6 +27,7 @@ def render(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"output folder {out}: exists and is not empty")
     try:
+        out.mkdir(parents=True, exist_ok=True)
         with Progress(console=Console(stderr=True)) as bar:
             task = bar.add_task("rendering", total=count)
             path = write_coco(out, count, seed, width, height, lambda done, _: bar.update(task, completed=done))

@@ -1,43 +1,86 @@
 """What a command prints in the end: a table for people, or one JSON object for programs."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from detattack.job import Record, record_to_json
-from detattack.results import summarize
+from detattack.scores import summarize
 
 COLORS = {"success": "green", "failure": "red", "error": "red", "nothing": "dim", "already": "dim"}
 LONG = ("clean", "adversarial", "trace")
 """Fields of a record that are too long for the JSON on stdout; the run folder has them."""
 
 
-def print_json(out: Path, records: list[Record]) -> None:
-    """`{"run": DIR, "summary": {...}, "images": [...]}` on stdout."""
+def print_json(out: Path, records: list[Record], summary: dict[str, Any] | None = None) -> None:
+    """`{"run": DIR, "summary": {...}, "images": [...]}` on stdout. summary: where it is made already."""
     images = [{k: v for k, v in record_to_json(r).items() if k not in LONG} for r in records]
-    print(json.dumps({"run": str(out), "summary": summarize(records), "images": images}, allow_nan=False))
+    summary = summary or summarize(records)
+    print(json.dumps({"run": str(out), "summary": summary, "images": images}, allow_nan=False))
 
 
 def print_table(out: Path, records: list[Record]) -> None:
     """A row an image, and the run in a line."""
     console = Console()
-    table = Table(box=None, header_style="bold", padding=(0, 1))
+    table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
     table.add_column("image", overflow="fold")
     table.add_column("goal", overflow="fold")
-    table.add_column("status")
+    table.add_column("status", no_wrap=True)
     for name in ("K", "before", "after", "L2", "L∞", "PSNR", "SSIM", "fwd", "bwd", "s"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for record in records:
-        table.add_row(record.stem, record.goal, Text(record.status, style=COLORS[record.status]), *_figures(record))
+        table.add_row(
+            Text(record.stem), Text(record.goal), Text(record.status, style=COLORS[record.status]), *_figures(record)
+        )
     console.print(table)
     summary = summarize(records)
     attacked = summary["success"] + summary["failure"] + summary["error"]
     kinds = ", ".join(f"{summary[s]} {s}" for s in ("nothing", "already", "error") if summary[s])
     console.print(f"{summary['success']} of {attacked} succeeded{f'; {kinds}' if kinds else ''}", highlight=False)
     console.print(f"run folder: {out}", markup=False, highlight=False, soft_wrap=True)
+
+
+def print_summary(out: Path, summary: dict[str, Any]) -> None:
+    """A run over a data set: what came out, each question by its name."""
+    console = Console()
+    table = Table(box=None, show_header=False, padding=(0, 1))
+    for name, text in _lines(summary):
+        table.add_row(name, Text(text))
+    console.print(table)
+    console.print(f"run folder: {out}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _lines(s: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    rest = "".join(f", {s[k]} {k}" for k in ("nothing", "already", "error") if s[k])
+    yield "images", f"{s['images']}: {s['success']} success, {s['failure']} failure{rest}"
+    if s["attacked"]:
+        yield f"success at τ {s['score_threshold']:g}", _share(s["success_rate"], s["success_interval"])
+        yield "by the files", _share(s["file_success_rate"], s["file_success_interval"])
+    if s["ap"]:
+        clean, attacked = s["ap"]["clean"], s["ap"]["adversarial"]
+        for key, name in (("ap", "AP"), ("ap50", "AP50")):
+            change = f"{_number(clean[key], '.3f')} → {_number(attacked[key], '.3f')}"
+            yield f"{name} down to {s['ap']['eval_threshold']:g}", change
+    one = s["collateral"]
+    if one["others"]:
+        yield "others kept", f"{one['kept_share']:.1%} of {one['others']}"
+    if one["images"]:
+        yield "new detections", f"{one['new_per_image']:.2f} an image"
+    forms = {"k": ".0f", "l2": ".3f", "linf": ".4f", "psnr": ".1f", "ssim": ".4f", "asked_iou": ".2f"}
+    figures = [f"{k.upper()} {s['median_' + k]:{form}}" for k, form in forms.items() if s["median_" + k] is not None]
+    yield "medians", ", ".join(figures) or "-"
+    if s["median_forwards"] is not None:
+        cost = f"{s['median_forwards']:.0f} forwards, {s['median_backwards']:.0f} backwards"
+        yield "cost", f"{cost}, {s['timing']['median_seconds']:.1f} s an image"
+
+
+def _share(share: float, interval: tuple[float, float]) -> str:
+    return f"{share:.1%} (95%: {interval[0]:.1%} to {interval[1]:.1%})"
 
 
 def _figures(record: Record) -> list[str]:

@@ -65,13 +65,13 @@ def resolve_device(name: str) -> torch.device:
 
 
 def fingerprint(detector: Detector) -> str:
-    """A hash of all weights that the adapter holds and of its categories: two models that differ, differ here."""
+    """A hash of all weights that the adapter holds or is, and of its categories: models that differ, differ here."""
     digest = hashlib.sha256(repr([(c.name, c.coco_id) for c in detector.categories]).encode())
-    for attribute, value in sorted(vars(detector).items()):
-        if isinstance(value, nn.Module):
-            for key, tensor in sorted(value.state_dict().items()):
-                digest.update(f"{attribute}.{key}".encode())
-                digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    for attribute, value in sorted({"": detector, **vars(detector)}.items()):
+        tensors = value.state_dict() if isinstance(value, nn.Module) else {}
+        for key, tensor in sorted(({"": value} if isinstance(value, torch.Tensor) else tensors).items()):
+            digest.update(f"{attribute}.{key}".encode())
+            digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
 
 

@@ -59,7 +59,7 @@ class TorchvisionRetinaNet:
             boxes=boxes.view_as(anchors) * scale,
             logits=logits[..., self._named],
             anchors=anchors * scale,
-            state=HeadState([n * per_cell for n in cells], tuple(images.shape[-2:]), logits[..., self._unnamed]),
+            state=HeadState([n * per_cell for n in cells], (height, width), logits[..., self._unnamed]),
         )
 
     @torch.no_grad()

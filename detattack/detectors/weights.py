@@ -24,7 +24,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise InputError(f"weights {path}: not a checkpoint of plain tensors; refused ({reason(error)})") from error
+        raise InputError(f"weights {path}: not a checkpoint of plain tensors; refused") from error
     except Exception as error:  # a damaged file can make the unpickler raise nearly anything
         raise InputError(f"weights {path}: cannot be read ({reason(error)})") from error
     return _unwrapped(content, path)

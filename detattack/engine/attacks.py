@@ -21,6 +21,7 @@ class Attack:
     levels: 256: the model sees, and is judged on, 8-bit images; None: floats.
     stop: `first` success; first success with `stop_confidence`; or `budget`: go on to `max_iterations` and
         keep the smallest success.
+    radius: L∞ distance from the original that no iterate leaves (PGD's projection), in [0,1] units; None: no bound.
     refine: trials of the bisection that shrinks a found perturbation while the goal holds; 0: none.
     """
 
@@ -36,17 +37,19 @@ class Attack:
     levels: int | None = 256
     stop: Stop = "first"
     stop_confidence: float = 0.0
+    radius: float | None = None
     refine: int = 0
 
 
 PRESETS = {
     attack.name: attack
     for attack in (
-        Attack("jnd-paper", "gd", 0.01, l2_weight=1, range_weight=1, tv_weight=1),
+        Attack("jnd-paper", "gd", 0.03, l2_weight=1, range_weight=1, tv_weight=1),
         Attack("jnd", "normalized", 0.15, growth=1.02, l2_weight=0.05, range_weight=1, tv_weight=1, refine=6),
-        Attack("baseline", "gd", 0.01, l2_weight=1),
-        Attack("fgsm", "sign", 0.5 / 255),
-        Attack("fgv", "gd", 0.01),
+        Attack("baseline", "gd", 0.03, l2_weight=1),
+        Attack("fgsm", "sign", 1 / 255),
+        Attack("fgv", "gd", 0.03),
+        Attack("pgd-linf", "sign", 2 / 255, radius=8 / 255, max_iterations=100),
         Attack("noise", "noise", 0.0),
     )
 }

@@ -13,7 +13,7 @@ from torch import Tensor
 from detattack.engine.attacks import Attack
 from detattack.engine.cost import bounded_range, squared_l2, total_variation
 from detattack.engine.rounding import as_file
-from detattack.engine.steps import make_step
+from detattack.engine.steps import Step, make_step
 
 
 class Objective(Protocol):
@@ -111,7 +111,7 @@ def run(attack: Attack, images: Tensor, objective: Objective) -> AttackResult:
             break
         (gradient,) = torch.autograd.grad(cost[going_on].sum(), seen)
         state.backwards[state.rows[going_on]] += 1
-        _update(step, state, gradient[going_on], going_on, attack.step_size * attack.growth**iteration)
+        _update(attack, step, state, gradient[going_on], going_on, iteration)
         if not len(state.rows):
             break
     return _finish(attack, objective, state)
@@ -166,15 +166,19 @@ def _confident(attack: Attack, objective: Objective, state: _State, image: Tenso
     return bool(confidence >= attack.stop_confidence)
 
 
-def _update(step, state: _State, gradient: Tensor, going_on: Tensor, size: float) -> None:
-    """Moves the float images that go on, clamped to [0,1]; drops those whose gradient is not finite."""
+def _update(attack: Attack, step: Step, state: _State, gradient: Tensor, going_on: Tensor, iteration: int) -> None:
+    """Moves the float images that go on, kept in [0,1] and within the radius; drops those whose gradient is not
+    finite."""
     rows = state.rows[going_on]
     finite = gradient.flatten(1).isfinite().all(1)
     state.finite[rows[~finite]] = False
     state.rows = rows = rows[finite]
     if len(rows):
-        change = step.step(gradient[finite], rows, size)
-        state.floats[rows] = (state.floats[rows] + change).clamp(0, 1)
+        moved = state.floats[rows] + step.step(gradient[finite], rows, attack.step_size * attack.growth**iteration)
+        if attack.radius is not None:
+            originals = state.originals[rows]
+            moved = moved.clamp(originals - attack.radius, originals + attack.radius)
+        state.floats[rows] = moved.clamp(0, 1)
 
 
 def _finish(attack: Attack, objective: Objective, state: _State) -> AttackResult:

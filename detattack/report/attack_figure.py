@@ -1,21 +1,18 @@
 """The figure of one attacked image: original and adversarial with their boxes, and where they differ."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from detattack.goals import parse_goal
 from detattack.job import Outcome, from_lists
 from detattack.report.figures import caption_of, side_by_side
 
-if TYPE_CHECKING:
-    from detattack.runner import Run
 
-
-def write_attack_figure(path: Path, outcome: Outcome, run: "Run") -> None:
-    """Writes the figure; the boxes are those above the run's threshold."""
+def write_attack_figure(path: Path, outcome: Outcome, names: Sequence[str], score_threshold: float) -> None:
+    """Writes the figure. names: of the detector's classes. The boxes are those above the threshold."""
     if outcome.original is None or outcome.pixels is None:
         return
-    record, names = outcome.record, [c.name for c in run.detector.categories]
+    record = outcome.record
     goal = parse_goal(record.goal) if record.goal else None
     about = [n for n in (goal.category, goal.new_category) if n in names] if goal else []
     adversarial = outcome.pixels if outcome.floats is None else outcome.floats.transpose(1, 2, 0)
@@ -28,6 +25,6 @@ def write_attack_figure(path: Path, outcome: Outcome, run: "Run") -> None:
         names,
         caption=caption_of(record.goal, record.status, record.k, record.quality.get("l2"), record.quality.get("psnr")),
         goal_box=record.box,
-        score_threshold=run.config.score_threshold,
+        score_threshold=score_threshold,
         highlight=[names.index(name) for name in about] or None,
     )

@@ -39,7 +39,7 @@ class TrainConfig:
 
     out: Path
     seed: int = 0
-    steps: int = 6500
+    steps: int = 5000
     batch: int = 8
     width: int = 480
     height: int = 320

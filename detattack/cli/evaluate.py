@@ -1,0 +1,88 @@
+"""`detattack evaluate`: a whole data set under attack, and `detattack merge`: its shards made one run."""
+
+import sys
+from contextlib import closing, redirect_stdout
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from detattack.cli import options as o
+from detattack.cli.status import FAILED
+
+if TYPE_CHECKING:
+    from detattack.runs import RunFolder
+
+
+def evaluate(
+    goal: o.GoalText = "suppress:all",
+    images: o.ImagesDir = None,
+    annotations: o.Annotations = None,
+    keep_others: o.KeepOthers = False,
+    model: o.Model = "demo",
+    weights: o.Weights = None,
+    method: o.Method = "jnd",
+    score_threshold: o.ScoreThreshold = 0.5,
+    max_iterations: o.MaxIterations = None,
+    floats: o.Floats = False,
+    seed: o.Seed = 0,
+    scenes: o.Scenes = 20,
+    limit: o.Limit = None,
+    shard: o.Shard = None,
+    device: o.Device = "auto",
+    batch: o.BatchOrAuto = "auto",
+    quality: o.Measures = "all",
+    config: o.Config = None,
+    set: o.Assignments = None,
+    out: o.Out = None,
+    resume: o.Resume = False,
+    strict: o.Strict = False,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Attack a data set: success, collateral damage, distances, cost, and AP where there are annotations."""
+    from detattack.cli.running import carried_out, make_run
+
+    given = locals()
+    out = out or Path("runs") / f"evaluate-{datetime.now():%Y%m%d-%H%M%S}"
+    with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
+        run = make_run({**given, "out": out})
+        with carried_out(run, out, resume, quiet) as folder:
+            result = _result(folder)
+    _say(out, result, json, quiet)
+    if strict and result["summary"]["error"]:
+        raise typer.Exit(FAILED)
+
+
+def merge(
+    out: Annotated[Path, typer.Argument(help="The folder of the whole run; new.", show_default=False)],
+    shards: Annotated[list[Path], typer.Argument(help="The finished run folders of all shards.", show_default=False)],
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Join the shards of one run: the same bytes as a run without shards."""
+    from detattack.merging import merge_runs
+
+    with closing(merge_runs(out, shards)) as folder:
+        result = _result(folder)
+    _say(out, result, json, quiet)
+
+
+def _result(folder: "RunFolder") -> dict[str, Any]:
+    """The summary, and the records without what is long."""
+    from dataclasses import replace
+
+    images = [replace(r, clean={}, adversarial={}, trace={}) for r in folder.iterate()]
+    return {"summary": folder.read_json("summary.json"), "images": images}
+
+
+def _say(out: Path, result: dict[str, Any], json: bool, quiet: bool) -> None:
+    from detattack.cli.tables import print_json, print_summary
+
+    if json:
+        print_json(out, result["images"], result["summary"])
+    elif quiet:
+        print(out, file=sys.stderr)
+    else:
+        print_summary(out, result["summary"])

@@ -1,0 +1,27 @@
+"""`detattack report`: the HTML page of a run."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from detattack.cli import options as o
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="A run folder.", show_default=False)],
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Write RUN/report.html: the run's numbers, plots and pictures on one page. No model is needed."""
+    import json as json_module
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from detattack.report.page import write_report
+
+    with Progress(console=Console(stderr=True, quiet=quiet), transient=True) as bar:
+        task = bar.add_task("pictures", total=None)
+        path = write_report(run, lambda done, total: bar.update(task, completed=done, total=total))
+    print(json_module.dumps({"run": str(run), "report": str(path)}) if json else path)

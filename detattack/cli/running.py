@@ -1,0 +1,133 @@
+"""What the commands that run over a data set have in common: from options to a checked run, and carrying it out."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from detattack.cli.status import INTERRUPTED
+from detattack.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    from detattack.config import RunConfig
+    from detattack.datasets import Dataset
+    from detattack.detectors.base import Detector
+    from detattack.goals import Goal
+    from detattack.runner import Run
+    from detattack.runs import RunFolder
+
+AUTO = "auto"
+
+
+def make_run(given: dict[str, Any], **changes: Any) -> "Run":
+    """The checked run of a data-set command's options. Nothing is written. Raises `InputError`."""
+    from detattack.batching import parse_shard
+    from detattack.goals import check_goal, parse_goal
+    from detattack.runner import Run
+
+    goal = parse_goal(given["goal"])
+    batch = _batch_size(given["batch"])
+    if given["quality"] not in ("all", "quick"):
+        raise unknown("--quality", given["quality"], ("all", "quick"))
+    shard = parse_shard(given["shard"]) if given.get("shard") else None
+    config = config_of(given, goal, given["keep_others"], batch=batch or 1)
+    dataset = data_set(given, goal).first(given["limit"])
+    detector = _loaded(config)
+    check_goal(goal, detector.categories)
+    _check_classes(detector, dataset)
+    if batch is None:
+        config = config.model_copy(update={"batch": _automatic(detector, config, dataset, given)})
+    run = Run(detector, config, dataset, shard=shard, all_measures=given["quality"] == "all")
+    if not run.batches():
+        raise InputError(f"shard {given['shard']}: has no image, the data set is too small for so many shards")
+    return replace(run, **changes)
+
+
+def config_of(given: dict[str, Any], goal: "Goal", keep_others: bool, **changes: Any) -> "RunConfig":
+    """The config of a command's options."""
+    from detattack.config import make_config, parse_assignments, resolve_attack
+
+    overrides = parse_assignments(given["set"] or [])
+    values = {key: given[key] for key in ("model", "weights", "score_threshold", "seed", "device", "batch")}
+    attack = resolve_attack(given["method"], given["floats"], given["max_iterations"], overrides)
+    return make_config(goal=str(goal), keep_others=keep_others, attack=attack, **(values | changes))
+
+
+def data_set(given: dict[str, Any], goal: "Goal") -> "Dataset":
+    """The images that the options name. Raises `InputError`."""
+    from detattack.coco_data import coco_dataset
+    from detattack.datasets import folder_dataset, rendered_scenes
+
+    images, annotations = given["images"], given["annotations"]
+    if images is None:
+        if annotations is not None:
+            raise InputError("--annotations needs --images, the folder of the images that it speaks of")
+        return rendered_scenes(given["scenes"], given["seed"], goal)
+    if goal.place == "road":
+        raise InputError(f"goal '{goal}': where the road is free is known of rendered scenes only, not of image files")
+    return folder_dataset(images) if annotations is None else coco_dataset(images, annotations)
+
+
+@contextmanager
+def carried_out(run: "Run", out: Path, resume: bool, quiet: bool, title: str = "") -> "Iterator[RunFolder]":
+    """Runs or resumes; the complete folder, open. Ctrl-C leaves with status 130 and says how to go on.
+
+    title: what the progress bar calls it.
+    """
+    from detattack.cli.progress import Progress
+    from detattack.runner import execute, open_folder
+
+    with closing(open_folder(run, out, resume)) as folder:
+        try:
+            with Progress(not quiet, title) as progress:
+                for note in run.dataset.notes:
+                    progress.say(note)
+                execute(run, folder, progress.report, progress.measuring)
+        except KeyboardInterrupt:
+            print(f"detattack: interrupted; --out {out} --resume goes on", file=sys.stderr)
+            raise typer.Exit(INTERRUPTED) from None
+        except OSError as error:
+            raise OSError(
+                f"{' '.join(str(error).split())}; the run stopped whole, --out {out} --resume goes on"
+            ) from error
+        yield folder
+
+
+def _loaded(config: "RunConfig") -> "Detector":
+    from detattack.detectors.registry import load_detector
+
+    return load_detector(config.model, config.device, config.weights)
+
+
+def _batch_size(text: str) -> int | None:
+    """A number from 1 on, or None for `auto`."""
+    if str(text) == AUTO:
+        return None
+    try:
+        size = int(text)
+    except ValueError:
+        size = 0
+    if size < 1:
+        raise InputError(f"--batch {text!r}: neither a number from 1 on nor {AUTO!r}")
+    return size
+
+
+def _automatic(detector: "Detector", config: "RunConfig", dataset: "Dataset", given: dict[str, Any]) -> int:
+    """The batch size of the run that is resumed, or the one that fits."""
+    from detattack.batching import fitting_batch
+    from detattack.runs import batch_of
+
+    before = batch_of(given["out"]) if given["out"] and given["resume"] else None
+    return before or fitting_batch(detector, config, dataset.samples)
+
+
+def _check_classes(detector: "Detector", dataset: "Dataset") -> None:
+    from detattack.coco_data import category_ids
+
+    if dataset.categories and not category_ids(detector.categories, dataset.categories):
+        names = ", ".join(repr(c["name"]) for c in dataset.categories[:5])
+        raise InputError(f"the annotations ({names}, ...) and the model {detector.name} have no class name in common")

@@ -1,0 +1,67 @@
+"""All measures of quality of a finished run, from its files: the slow ones take about a second an image, so they
+are kept out of the attack and spread over the processor's cores."""
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from detattack.datasets import Dataset, Sample
+from detattack.errors import InputError
+from detattack.images import read_image
+from detattack.job import Record
+from detattack.quality import measure
+from detattack.runs import RunFolder
+
+WORTH_A_PROCESS = 12
+"""Images below which starting another process takes longer than it saves."""
+
+Measures = dict[str, float | None]
+
+
+def measure_all(folder: RunFolder, dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> None:
+    """Measures what is not measured yet, and commits it image by image: can be interrupted and resumed.
+
+    An original that can no longer be read is left with what the attack measured.
+    """
+    samples = {sample.id: sample for sample in dataset.samples}
+    todo = [(samples[r.id], r) for r in folder.unmeasured() if r.id in samples]
+    for number, (image_id, measures) in enumerate(_measured(folder.path, todo), 1):
+        if measures is not None:
+            folder.add_quality(image_id, measures)
+        if progress:
+            progress(number, len(todo))
+
+
+def _measured(path: Path, todo: list[tuple[Sample, Record]]) -> Iterator[tuple[int, Measures | None]]:
+    workers = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 16)
+    workers = min(workers, len(todo) // WORTH_A_PROCESS)
+    if workers < 2:
+        yield from map(partial(_measure_one, path), todo)
+        return
+    # "spawn": a forked copy of a process with threads and an accelerator may hang
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        try:
+            yield from pool.map(partial(_measure_one, path), todo, chunksize=4)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _measure_one(path: Path, item: tuple[Sample, Record]) -> tuple[int, Measures | None]:
+    sample, record = item
+    try:
+        original = sample.load().pixels
+        adversarial: Any = path / "floats" / f"{record.stem}.npy"
+        if adversarial.is_file():
+            seen = np.load(adversarial, allow_pickle=False).transpose(1, 2, 0)
+        else:
+            seen = read_image(path / "images" / f"{record.stem}.png").pixels
+        return record.id, measure(original, seen).as_json()
+    except (InputError, OSError, ValueError):
+        return record.id, None

@@ -1,0 +1,86 @@
+"""The shards of a run made one run folder: the same bytes as a run without shards."""
+
+import shutil
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+from detattack.errors import InputError
+from detattack.files import write_bytes_atomic
+from detattack.results import truth_of
+from detattack.runner import complete
+from detattack.runs import DECIDING, PER_IMAGE, RunFolder, difference
+from detattack.types import Category, DetectorCard
+
+
+def merge_runs(out: Path, shards: Sequence[Path]) -> RunFolder:
+    """Joins finished shards into the new folder `out`, which is returned open.
+
+    Raises `InputError` for shards of different runs, and where one is missing, doubled or unfinished.
+    """
+    with ExitStack() as stack:
+        folders = [stack.enter_context(closing(RunFolder.open(path))) for path in shards]
+        _check(folders)
+        first = folders[0].manifest
+        merged = RunFolder.create(out, {**first, "shard": None})
+        try:
+            for folder in folders:
+                _copy_files(folder.path, out)
+                merged.take_over(folder)
+            complete_again(merged, folders)
+        except BaseException:
+            merged.close()
+            shutil.rmtree(out, ignore_errors=True)  # made by us, from folders that are still there
+            raise
+        return merged
+
+
+def complete_again(folder: RunFolder, sources: Sequence[RunFolder]) -> None:
+    """Writes what is made from the ledger, with the truth that the `annotations.json` of `sources` hold."""
+    manifest = folder.manifest
+    card = DetectorCard(
+        manifest["detector"]["name"],
+        tuple(Category(c["name"], c["id"]) for c in manifest["categories"]),
+        manifest["detector"]["eval_threshold"],
+    )
+    parts = [source.read_json("annotations.json") for source in sources]
+    everything = {**parts[0], "annotations": [a for one in parts for a in one["annotations"]]}
+    complete(folder, card, truth_of(everything, manifest["annotated"]))
+
+
+def _check(folders: list[RunFolder]) -> None:
+    first = folders[0]
+    seen: dict[int, Path] = {}
+    for folder in folders:
+        shard = folder.manifest.get("shard")
+        if not shard:
+            raise InputError(f"{folder.path}: is no shard of a run")
+        for key in (*(k for k in DECIDING if k != "shard"), "images"):
+            found = difference(key, first.manifest.get(key), folder.manifest.get(key))
+            if found:
+                raise InputError(f"{folder.path}: is of another run than {first.path}: {found}")
+        if shard[1] != first.manifest["shard"][1]:
+            raise InputError(
+                f"{folder.path}: is one of {shard[1]} shards, {first.path} of {first.manifest['shard'][1]}"
+            )
+        if shard[0] in seen:
+            raise InputError(f"{folder.path}: is shard {shard[0]}/{shard[1]}, and so is {seen[shard[0]]}")
+        seen[shard[0]] = folder.path
+    count = first.manifest["shard"][1]
+    missing = [f"{i}/{count}" for i in range(count) if i not in seen]
+    if missing:
+        raise InputError(f"shard {missing[0]} is missing ({len(missing)} of {count})")
+    for folder in folders:
+        if not (folder.path / "summary.json").is_file():
+            raise InputError(f"{folder.path}: is not finished; --resume goes on")
+    done = sum(len(folder.done()) for folder in folders)
+    if done != first.manifest["images"]:
+        raise InputError(f"the shards hold {done} images, the run has {first.manifest['images']}")
+
+
+def _copy_files(source: Path, out: Path) -> None:
+    for name in PER_IMAGE:
+        if (source / name).is_dir():
+            (out / name).mkdir(exist_ok=True)
+            for file in sorted((source / name).iterdir()):
+                write_bytes_atomic(out / name / file.name, file.read_bytes())

@@ -1,0 +1,144 @@
+"""Which charts a run gets: each where its data is there, with a caption that says which question it answers."""
+
+from typing import Any
+
+import numpy as np
+
+from detattack.report.curves import Precision, curve, mean_ap
+from detattack.report.measures import ClassRow, reached_at, reached_within
+from detattack.report.plots import Axis, Plot, Series, bars, histogram, line_chart, traces
+from detattack.report.reading import RunData
+from detattack.scores import ATTACKED
+
+MOST_TRACES, MOST_BARS, MOST_BUDGETS, MOST_JUDGED = 60, 8, 12, 1000
+LEGEND = [("clean", "clean"), ("adversarial", "adversarial")]
+
+
+def charts(run: RunData, rows: list[ClassRow], precision: Precision | None) -> list[Plot]:
+    """The charts of a run, in the order of the page."""
+    taus = _taus(run)
+    made = [_success_within(run), _map_within(run, precision), _reached(run, taus), _map_above(run, precision, taus)]
+    made += [_curve(precision), _iterations(run), _traces(run), _classes(run, rows, precision)]
+    return [plot for plot in made if plot]
+
+
+def class_precision(precision: Precision) -> dict[str, tuple[float, float]]:
+    """AP of each annotated class by its name, clean and adversarial."""
+    clean, adversarial = precision.of(False), precision.of(True)
+    values = ((mean_ap(clean[:, :, i]), mean_ap(adversarial[:, :, i])) for i in range(len(precision.names)))
+    pairs = zip(precision.names, values, strict=True)
+    return {name: (a, b) for name, (a, b) in pairs if a is not None and b is not None}
+
+
+def _taus(run: RunData) -> list[float]:
+    grid = [round(0.025 * i, 3) for i in range(39)]
+    return sorted({t for t in (*grid, run.floor, run.tau) if run.floor <= t <= 0.95})
+
+
+def _success_within(run: RunData) -> Plot | None:
+    distances, rates = reached_within(run.records)
+    if not distances:
+        return None
+    points = [(0.0, 0.0), *zip(distances, rates, strict=True), (distances[-1] * 1.05, rates[-1])]
+    svg = line_chart(
+        [Series("adversarial", "success", points, steps=True)], Axis("L2 at most"), Axis("success rate", 0, 1)
+    )
+    text = "Share of the attacked images on which the goal is reached by an attacker who may go no farther than this."
+    return Plot("Success against distance", svg, text)
+
+
+def _map_within(run: RunData, precision: Precision | None) -> Plot | None:
+    distance = {r.id: r.quality["l2"] or 0.0 for r in run.records if r.status == "success" and "l2" in r.quality}
+    if precision is None or not distance:
+        return None
+    budgets = sorted({float(v) for v in np.quantile(list(distance.values()), np.linspace(0, 1, MOST_BUDGETS))})
+    points: list[tuple[float, Any]] = [(0.0, mean_ap(precision.of(False)))]
+    points += [(b, mean_ap(precision.of({i for i, d in distance.items() if d <= b + 1e-12}))) for b in budgets]
+    if any(ap is None for _, ap in points):
+        return None
+    svg = line_chart([Series("adversarial", "mAP", points, dots=True)], Axis("L2 at most"), Axis("mAP (IoU 0.5:0.95)"))
+    text = (
+        "Images on which the goal is reached within the distance are attacked, the others clean. mAP counts detections "
+        f"down to a score of {run.eval_threshold:g}: an attack that stops at τ = {run.tau:g} need not move it."
+    )
+    return Plot("mAP against distance", svg, text)
+
+
+def _reached(run: RunData, taus: list[float]) -> Plot | None:
+    shares = reached_at(run, taus, MOST_JUDGED) if taus else None
+    if shares is None:
+        return None
+    series = [
+        Series(kind, kind, list(zip(taus, share, strict=True)))
+        for kind, share in zip(("clean", "adversarial"), shares, strict=True)
+    ]
+    svg = line_chart(
+        series, Axis("τ, score that counts as seen", 0, 1), Axis("goal holds", 0, 1), (run.tau, "attacked at")
+    )
+    text = (
+        "Share of the attacked images for which the goal holds if detections count above τ, judged on the saved files."
+    )
+    return Plot("Success against τ", svg, text, LEGEND)
+
+
+def _map_above(run: RunData, precision: Precision | None, taus: list[float]) -> Plot | None:
+    if precision is None:
+        return None
+    series = []
+    for kind, attacked in (("clean", False), ("adversarial", True)):
+        values = [(tau, mean_ap(precision.of(attacked, above=tau))) for tau in taus]
+        series.append(Series(kind, kind, [(tau, ap) for tau, ap in values if ap is not None]))
+    if not series[0].points:
+        return None
+    svg = line_chart(
+        series, Axis("τ, score that counts as seen", 0, 1), Axis("mAP (IoU 0.5:0.95)"), (run.tau, "attacked at")
+    )
+    return Plot("mAP against τ", svg, "COCO's mAP if only detections above τ are counted.", LEGEND)
+
+
+def _curve(precision: Precision | None) -> Plot | None:
+    if precision is None:
+        return None
+    series = []
+    for kind, attacked in (("clean", False), ("adversarial", True)):
+        recall, height = curve(precision.of(attacked))
+        series.append(Series(kind, kind, list(zip(recall, height, strict=True))))
+    svg = line_chart(series, Axis("recall", 0, 1), Axis("precision", 0, 1))
+    return Plot("Precision and recall", svg, "At IoU 0.5, the mean over the annotated classes.", LEGEND)
+
+
+def _iterations(run: RunData) -> Plot | None:
+    ks = [float(r.k) for r in run.records if r.status == "success" and r.k >= 0]
+    if not ks:
+        return None
+    failed = sum(r.status in ATTACKED and r.status != "success" for r in run.records)
+    beside = f" {failed} that never got there are not shown." if failed else ""
+    svg = histogram(ks, Axis("K, first iteration that succeeds", whole=True), Axis("images"))
+    return Plot("Iterations to success", svg, f"{len(ks)} successes.{beside}")
+
+
+def _traces(run: RunData) -> Plot | None:
+    lines = [(r.trace["confidence"], r.k) for r in run.records if r.trace.get("confidence")]
+    if not lines:
+        return None
+    step = max(1, -(-len(lines) // MOST_TRACES))
+    shown = lines[::step]
+    text = "Score that the goal is about, an image a line; the dot is K, the first iteration that succeeds."
+    if step > 1:
+        text += f" {len(shown)} of {len(lines)} images, evenly chosen."
+    return Plot("Confidence", traces(shown, run.tau), text)
+
+
+def _classes(run: RunData, rows: list[ClassRow], precision: Precision | None) -> Plot | None:
+    if precision is not None:
+        by_name = class_precision(precision)
+        pairs = [(name, *by_name[name]) for name in sorted(by_name, key=lambda name: -by_name[name][0])]
+        title, text, form, scale = "AP by class", "AP (IoU 0.5:0.95) of each annotated class", ".2f", 1.0
+    else:
+        pairs = [(row.name, float(row.before), float(row.after)) for row in rows]
+        title, text, form, scale = "Detections by class", f"Detections above τ = {run.tau:g} of each class", "g", None
+    if not pairs:
+        return None
+    more = len(pairs) - MOST_BARS
+    text += f"; {more} more in the table." if more > 0 else "."
+    return Plot(title, bars(pairs[:MOST_BARS], scale, form), text, LEGEND)

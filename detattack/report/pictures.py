@@ -1,0 +1,154 @@
+"""The pictures of the page, in `thumbs/`: made from the run's files and from the originals where they still are.
+
+ID-before.webp ID-after.webp ID-heat.webp   small, for the gallery
+ID-original.webp                            the original at native size, lossless, for the slider
+
+Originals are not part of a run folder. One is taken from the record's source (a file, or a rendered scene) only
+if it is as far from the adversarial image as the ledger says: a file that was changed since, or a source that
+somebody else wrote into the ledger, is not shown.
+"""
+
+import io
+import math
+import os
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from detattack.errors import InputError
+from detattack.files import write_bytes_atomic
+from detattack.images import read_image
+from detattack.job import Record
+from detattack.quality import l2
+from detattack.report.reading import is_plain
+
+THUMBS = "thumbs"
+THUMB_SIDE = 360
+"""The longer side of a small picture: a card of the gallery on a dense screen."""
+Told = Callable[[int, int], None]
+_SCENE = re.compile(r"scene (\d{1,18}) of seed (\d{1,18})")
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What there is to see of an image. original: the picture before; for an untouched image the one after."""
+
+    after: bool = False
+    heat: bool = False
+    original: bool = False
+    untouched: bool = False
+
+
+def make_pictures(run: Path, records: list[Record], told: Told = lambda done, total: None) -> dict[int, Pictures]:
+    """Makes what is missing or older than its image; what there is to see, by the record's id."""
+    folder = run / THUMBS
+    if folder.is_symlink():
+        raise InputError(f"{folder}: is a link; pictures are written into the run folder only")
+    try:
+        folder.mkdir(exist_ok=True)
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            made: dict[int, Pictures] = {}
+            for pictures, record in zip(pool.map(lambda r: _make(run, r), records), records, strict=True):
+                made[record.id] = pictures
+                told(len(made), len(records))
+            return made
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error})") from error
+
+
+def _make(run: Path, record: Record) -> Pictures:
+    image = run / "images" / f"{record.stem}.png"
+    if not record.digest or not is_plain(record.stem) or not image.is_file():
+        return Pictures()
+    thumb = run / THUMBS
+    try:
+        pixels = _pixels(image, thumb / f"{record.id}-after.webp")
+    except InputError:
+        return Pictures()
+    if not record.quality:  # never attacked: the file is the original
+        return Pictures(after=True, untouched=True)
+    heat = _heat(run, record)
+    original = thumb / f"{record.id}-original.webp"
+    if _fresh(original, image) and _fresh(thumb / f"{record.id}-before.webp", image):
+        return Pictures(True, heat, True)
+    found = _original(record, run, read_image(image).pixels if pixels is None else pixels)
+    if found is None:
+        return Pictures(True, heat, False)
+    _write(original, found, lossless=True)
+    _write(thumb / f"{record.id}-before.webp", _small(found))
+    return Pictures(True, heat, True)
+
+
+def _pixels(image: Path, thumb: Path) -> np.ndarray | None:
+    """Makes the small picture of an image file; its pixels, or None where there was nothing to do."""
+    if _fresh(thumb, image):
+        return None
+    pixels = read_image(image).pixels
+    _write(thumb, _small(pixels))
+    return pixels
+
+
+def _heat(run: Path, record: Record) -> bool:
+    heatmap = run / "heatmaps" / f"{record.stem}.png"
+    if not heatmap.is_file():
+        return False
+    try:
+        _pixels(heatmap, run / THUMBS / f"{record.id}-heat.webp")
+    except InputError:
+        return False
+    return True
+
+
+def _original(record: Record, run: Path, after: np.ndarray) -> np.ndarray | None:
+    pixels = _source(record, run)
+    distance = record.quality.get("l2")
+    if pixels is None or distance is None or pixels.shape != after.shape:
+        return None
+    floats = run / "floats" / f"{record.stem}.npy"
+    try:
+        judged = np.load(floats, allow_pickle=False).transpose(1, 2, 0) if floats.is_file() else after
+        return pixels if math.isclose(l2(pixels, judged), distance, rel_tol=1e-4, abs_tol=1e-6) else None
+    except (OSError, ValueError):
+        return None
+
+
+def _source(record: Record, run: Path) -> np.ndarray | None:
+    """The picture that a record names, from here or from beside the run folder; None where it is gone."""
+    scene = _SCENE.fullmatch(record.source)
+    if scene:
+        from detattack.scenes import render, scene_seed
+
+        return render(scene_seed(int(scene[2]), int(scene[1])), record.width, record.height).image
+    for path in (Path(record.source), run / record.source, run.parent / record.source):
+        try:
+            return read_image(path).pixels
+        except InputError:
+            continue
+    return None
+
+
+def _small(pixels: np.ndarray) -> np.ndarray:
+    image = Image.fromarray(pixels)
+    image.thumbnail((THUMB_SIDE, THUMB_SIDE), Image.Resampling.BOX if max(image.size) > 1440 else None)
+    return np.asarray(image)
+
+
+def _write(path: Path, pixels: np.ndarray, lossless: bool = False) -> None:
+    buffer = io.BytesIO()
+    quality, method = (20, 0) if lossless else (78, 3)
+    Image.fromarray(np.ascontiguousarray(pixels)).save(
+        buffer, "WEBP", lossless=lossless, quality=quality, method=method
+    )
+    write_bytes_atomic(path, buffer.getvalue())
+
+
+def _fresh(made: Path, source: Path) -> bool:
+    try:
+        return made.stat().st_mtime_ns >= source.stat().st_mtime_ns
+    except OSError:
+        return False

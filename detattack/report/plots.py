@@ -1,0 +1,208 @@
+"""Charts as inline SVG: they take the colors and letters of the page, so that they read in dark and in light.
+
+Series are told apart by a class of the style sheet (`clean`, `adversarial`, `plain`), never by a style attribute,
+which the page's content security policy does not allow.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from markupsafe import Markup, escape
+
+WIDTH, HEIGHT = 440, 280
+LEFT, RIGHT, TOP, BOTTOM = 56, 12, 12, 48
+Points = Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Series:
+    """A line: its class in the style sheet, its name in the legend, its points. steps: drawn as stairs."""
+
+    kind: str
+    name: str
+    points: Points
+    steps: bool = False
+    dots: bool = False
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis: its label, and its range (None: that of the data, from 0)."""
+
+    label: str
+    low: float = 0.0
+    high: float | None = None
+    whole: bool = False
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A chart of the page: title, SVG, what it shows in a sentence, and its legend as (class, name)."""
+
+    title: str
+    svg: Markup
+    caption: str
+    legend: list[tuple[str, str]] = field(default_factory=list)
+    wide: bool = False
+
+
+def line_chart(series: Sequence[Series], x: Axis, y: Axis, marker: tuple[float, str] | None = None) -> Markup:
+    """Lines over two axes. marker: an x (a τ) that is marked, and its name."""
+    points = [p for s in series for p in s.points]
+    frame = _Frame(x, y, [p[0] for p in points], [p[1] for p in points])
+    parts = [frame.axes()]
+    if marker:
+        at = frame.x(marker[0])
+        left = at > WIDTH * 0.7
+        parts.append(_tag("line", x1=at, x2=at, y1=TOP, y2=HEIGHT - BOTTOM, class_="marker"))
+        parts.append(_text(at + (-5 if left else 5), TOP + 14, marker[1], "note", "end" if left else "start"))
+    for one in series:
+        parts += _line(frame, one)
+    return _svg(parts, f"{y.label} against {x.label}")
+
+
+def histogram(values: Sequence[float], x: Axis, y: Axis, bins: int = 24) -> Markup:
+    """How many of the values fall where; whole numbers get bins of whole width."""
+    low, high = (math.floor(min(values)), max(values) + 1) if x.whole else (min(values), max(values))
+    width = max(1, math.ceil((high - low) / bins)) if x.whole else ((high - low) / bins or 1)
+    count = max(1, math.ceil((high - low) / width - 1e-9))
+    heights = [0] * count
+    for value in values:
+        heights[min(int((value - low) / width), count - 1)] += 1
+    least, shift = (low, 0.5 if width == 1 else 0.0) if x.whole else (low, 0.0)
+    axis = Axis(x.label, least - shift, least + count * width - shift, x.whole)
+    frame = _Frame(axis, Axis(y.label, 0, max(heights), True), [], [])
+    parts = [frame.axes()]
+    for i, number in enumerate(heights):
+        left, right = frame.x(axis.low + i * width), frame.x(axis.low + (i + 1) * width)
+        first = low + i * width
+        name = f"{first:g}" if x.whole and width == 1 else f"{first:.4g} to {first + width - (1 if x.whole else 0):.4g}"
+        gap = min(1.5, (right - left) / 6)
+        top = frame.y(number)
+        bar = {"x": left + gap, "y": top, "width": right - left - 2 * gap, "height": HEIGHT - BOTTOM - top, "rx": 1.5}
+        if number:
+            parts.append(_tag("rect", _title(f"{name}: {number}"), class_="bar plain", **bar))
+    return _svg(parts, f"histogram of {x.label}")
+
+
+def bars(rows: Sequence[tuple[str, float | None, float | None]], top: float | None = None, form: str = "g") -> Markup:
+    """A pair of horizontal bars a class, clean over adversarial, with their numbers. top: the end of the scale."""
+    longest = top or max((v for row in rows for v in row[1:] if v is not None), default=1) or 1
+    pitch, left = 33, 132
+    room = WIDTH - left - 52
+    parts = []
+    for i, (name, *pair) in enumerate(rows):
+        y = 8 + i * pitch
+        shown = name if len(name) <= 17 else name[:16] + "…"
+        parts.append(_text(left - 10, y + 15, shown, "label", "end", _title(name)))
+        for j, (kind, value) in enumerate(zip(("clean", "adversarial"), pair, strict=True)):
+            if value is None:
+                continue
+            length = max(1.5, room * value / longest)
+            parts.append(_tag("rect", x=left, y=y + j * 12, width=length, height=10, rx=1.5, class_=f"bar {kind}"))
+            parts.append(_text(left + length + 6, y + j * 12 + 9.5, format(value, form), "tick", "start"))
+    return _svg(parts, "bars by class, clean and adversarial", 16 + len(rows) * pitch)
+
+
+def traces(lines: Sequence[tuple[Sequence[float], int]], tau: float) -> Markup:
+    """Confidence against iteration, a thin line an image, with K marked (−1: never) and τ as a line."""
+    longest = max(len(values) for values, _ in lines) - 1
+    frame = _Frame(Axis("iteration", 0, max(longest, 1), True), Axis("confidence", 0, 1), [], [])
+    faint = "trace faint" if len(lines) > 12 else "trace"
+    parts = [frame.axes()]
+    parts.append(_tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=frame.y(tau), y2=frame.y(tau), class_="marker"))
+    parts.append(_text(WIDTH - RIGHT - 2, frame.y(tau) - 5, f"τ = {tau:g}", "note", "end"))
+    for values, k in lines:
+        kind = faint if k >= 0 else f"{faint} failed"
+        parts.append(_tag("path", d=_path([(frame.x(i), frame.y(v)) for i, v in enumerate(values)]), class_=kind))
+    for values, k in lines:
+        if 0 <= k < len(values):
+            dot = _title(f"K = {k}, confidence {values[k]:.3f}")
+            parts.append(_tag("circle", dot, cx=frame.x(k), cy=frame.y(values[k]), r=2.6, class_="dot"))
+    return _svg(parts, "confidence against iteration, K marked")
+
+
+def ticks(low: float, high: float, count: int = 5, whole: bool = False) -> list[float]:
+    """Round numbers from low to high, about `count` of them."""
+    step = 10 ** math.floor(math.log10((high - low) / count)) if high > low else 1.0
+    step *= next(f for f in (1, 2, 2.5, 5, 10) if f * step * count >= (high - low) * 0.999)
+    step = max(1.0, math.ceil(step)) if whole else step
+    first = math.ceil(low / step - 1e-9)
+    return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+class _Frame:
+    """The place of a number on the page."""
+
+    def __init__(self, x: Axis, y: Axis, xs: Sequence[float], ys: Sequence[float]):
+        self._x, self._y = x, y
+        self._right = _end(x, xs)
+        self._top = _end(y, ys)
+
+    def x(self, value: float) -> float:
+        share = (value - self._x.low) / (self._right - self._x.low)
+        return LEFT + share * (WIDTH - LEFT - RIGHT)
+
+    def y(self, value: float) -> float:
+        share = (value - self._y.low) / (self._top - self._y.low)
+        return HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
+
+    def axes(self) -> Markup:
+        parts = []
+        for value in ticks(self._y.low, self._top, 4, self._y.whole):
+            y = self.y(value)
+            parts.append(_tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=y, y2=y, class_="grid"))
+            parts.append(_text(LEFT - 7, y + 4.5, f"{value:g}", "tick", "end"))
+        for value in ticks(self._x.low, self._right, 6, self._x.whole):
+            parts.append(_text(self.x(value), HEIGHT - BOTTOM + 18, f"{value:g}", "tick", "middle"))
+        base = HEIGHT - BOTTOM
+        parts.append(_tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=base, y2=base, class_="axis"))
+        parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 7, self._x.label, "label", "middle"))
+        middle = (TOP + base) / 2
+        turned = f"rotate(-90 13 {middle:.1f})"
+        parts.append(_tag("text", escape(self._y.label), x=13, y=middle, class_="label middle", transform=turned))
+        return Markup("").join(parts)
+
+
+def _end(axis: Axis, values: Sequence[float]) -> float:
+    high = axis.high if axis.high is not None else max(values, default=1.0)
+    return high if high > axis.low else axis.low + 1
+
+
+def _line(frame: _Frame, series: Series) -> list[Markup]:
+    places = [(frame.x(x), frame.y(y)) for x, y in series.points]
+    drawn = [_tag("path", d=_path(places, series.steps), class_=f"line {series.kind}")]
+    if series.dots:
+        for (x, y), (left, up) in zip(series.points, places, strict=True):
+            note = _title(f"{series.name}: {y:.3f} at {x:.3g}")
+            drawn.append(_tag("circle", note, cx=left, cy=up, r=2.6, class_=f"dot {series.kind}"))
+    return drawn
+
+
+def _path(places: Points, steps: bool = False) -> str:
+    parts = [f"M{places[0][0]:.1f} {places[0][1]:.1f}"] if places else []
+    for x, y in places[1:]:
+        parts.append(f"H{x:.1f}V{y:.1f}" if steps else f"L{x:.1f} {y:.1f}")
+    return "".join(parts)
+
+
+def _svg(parts: Sequence[Markup], name: str, height: float = HEIGHT) -> Markup:
+    head = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">').format(WIDTH, height, name)
+    return head + Markup("").join(parts) + Markup("</svg>")
+
+
+def _title(text: str) -> Markup:
+    return Markup("<title>{}</title>").format(text)
+
+
+def _text(x: float, y: float, text: str, kind: str, anchor: str, inside: str = "") -> Markup:
+    return _tag("text", escape(inside) + escape(text), x=x, y=y, class_=f"{kind} {anchor}")
+
+
+def _tag(name: str, inside: str = "", **attributes: float | str) -> Markup:
+    given = Markup("").join(
+        Markup(' {}="{}"').format(key.rstrip("_"), f"{v:.2f}".rstrip("0").rstrip(".") if isinstance(v, float) else v)
+        for key, v in attributes.items()
+    )
+    return Markup("<{}{}>{}</{}>").format(Markup(name), given, inside, Markup(name))

@@ -1,0 +1,322 @@
+"""What a run amounts to: success with its interval, collateral damage, distances, cost, AP clean and attacked.
+
+Everything is computed from the ledger's records in one pass that holds no record, so that it can be made again
+at any time and for any number of images.
+"""
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from detattack.boxes import iou_matrix
+from detattack.coco_data import category_ids
+from detattack.coco_eval import MAX_DETECTIONS, CocoScores, evaluate
+from detattack.datasets import Dataset
+from detattack.detectors.base import Detector
+from detattack.goals import MATCH_IOU, SUPPRESS_IOU, Target
+from detattack.job import Record, from_lists, target_of
+from detattack.quality import MEASURES
+from detattack.types import DEFAULT_SCORE_THRESHOLD, Detections, DetectorCard
+
+STATUSES = ("success", "failure", "nothing", "already", "error")
+ATTACKED = ("success", "failure", "error")
+"""The statuses that a success rate is over."""
+Z95 = statistics.NormalDist().inv_cdf(0.975)
+COSTS = ("forwards", "backwards")
+
+
+def wilson_interval(successes: int, trials: int) -> tuple[float, float] | None:
+    """The 95% score interval of a proportion (Wilson 1927); None without a trial."""
+    if not trials:
+        return None
+    share, z2 = successes / trials, Z95**2
+    center = (share + z2 / (2 * trials)) / (1 + z2 / trials)
+    half = Z95 / (1 + z2 / trials) * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials**2))
+    low = 0.0 if successes == 0 else center - half
+    return low, 1.0 if successes == trials else center + half
+
+
+def rate(successes: int, trials: int) -> dict[str, Any]:
+    """A proportion as JSON: counts, share, and its interval."""
+    return {
+        "successes": successes,
+        "trials": trials,
+        "rate": successes / trials if trials else None,
+        "interval": wilson_interval(successes, trials),
+    }
+
+
+@dataclass
+class _Goal:
+    """Of one goal: images attacked, and those that succeeded, by the status and by the file."""
+
+    trials: int = 0
+    successes: int = 0
+    on_file: int = 0
+
+
+@dataclass
+class _Class:
+    """Of the clean detections of one class that the goal is about."""
+
+    objects: int = 0
+    vanished: int = 0
+    relabeled: int = 0
+
+
+@dataclass
+class _Collateral:
+    """Of the attacked images: clean detections that the goal is not about, and detections that are new."""
+
+    images: int = 0
+    others: int = 0
+    kept: int = 0
+    new: int = 0
+    kept_shares: list[float] = field(default_factory=list)
+    differences: list[float] = field(default_factory=list)
+
+
+class Summary:
+    """Takes the records of a run one by one and keeps numbers only."""
+
+    def __init__(
+        self, detector: Detector | DetectorCard | None = None, score_threshold: float = DEFAULT_SCORE_THRESHOLD
+    ) -> None:
+        self._detector, self._threshold = detector, score_threshold
+        self._counts = dict.fromkeys(STATUSES, 0)
+        self._goals: dict[str, _Goal] = defaultdict(_Goal)
+        self._classes: dict[str, _Class] = defaultdict(_Class)
+        self._collateral = _Collateral()
+        self._wins: dict[str, list[float]] = defaultdict(list)
+        self._seconds: list[float] = []
+
+    def add(self, record: Record) -> None:
+        """Counts one image."""
+        self._counts[record.status] += 1
+        self._seconds.append(record.seconds)
+        if record.status in ATTACKED:
+            goal = self._goals[record.goal]
+            goal.trials += 1
+            goal.successes += record.status == "success"
+            goal.on_file += record.file_success
+        if record.status == "success":
+            values = {"k": record.k, "asked_iou": record.asked_iou, **record.quality}
+            values |= {name: getattr(record, name) for name in COSTS}
+            for name, value in values.items():
+                if value is not None:
+                    self._wins[name].append(value)
+        if self._detector is not None and record.status in ("success", "failure"):
+            self._compare(record, target_of(record, self._detector))
+
+    def as_json(self) -> dict[str, Any]:
+        """The whole summary, without AP. Medians and means are over the successes."""
+        successes = self._counts["success"]
+        attacked = sum(self._counts[status] for status in ATTACKED)
+        on_file = sum(goal.on_file for goal in self._goals.values())
+        return {
+            "images": sum(self._counts.values()),
+            **self._counts,
+            "attacked": attacked,
+            "score_threshold": self._threshold,
+            "success_rate": successes / attacked if attacked else None,
+            "success_interval": wilson_interval(successes, attacked),
+            "file_success_rate": on_file / attacked if attacked else None,
+            "file_success_interval": wilson_interval(on_file, attacked),
+            **self._averages("median", statistics.median),
+            **self._averages("mean", statistics.fmean),
+            "per_goal": {name: self._goal_json(goal) for name, goal in sorted(self._goals.items())},
+            "per_class": {name: _class_json(one) for name, one in sorted(self._classes.items())},
+            "collateral": self._collateral_json(),
+            "timing": _timing(self._seconds),
+        }
+
+    def _averages(self, kind: str, average: Callable[[Sequence[float]], float]) -> dict[str, float | None]:
+        names = ("k", *MEASURES, "asked_iou", *COSTS)
+        return {f"{kind}_{name}": average(self._wins[name]) if self._wins.get(name) else None for name in names}
+
+    @staticmethod
+    def _goal_json(goal: _Goal) -> dict[str, Any]:
+        return {**rate(goal.successes, goal.trials), "file_rate": goal.on_file / goal.trials}
+
+    def _compare(self, record: Record, target: Target) -> None:
+        """Clean detections above τ against those of the file."""
+        assert self._detector is not None
+        clean = from_lists(record.clean).above(self._threshold)
+        found = from_lists(record.adversarial).above(self._threshold)
+        partner = match(clean, found)
+        aimed = aimed_at(target, clean)
+        self._count_classes(target, clean, found, partner, aimed)
+        others = [row for row in range(len(clean)) if not aimed[row]]
+        kept = sum(partner[row] >= 0 for row in others)
+        new = _new(target, found, partner)
+        one = self._collateral
+        one.images += 1
+        one.others += len(others)
+        one.kept += kept
+        one.new += new
+        one.differences.append(kept + new - len(others))
+        if others:
+            one.kept_shares.append(kept / len(others))
+
+    def _count_classes(
+        self, target: Target, clean: Detections, found: Detections, partner: list[int], aimed: list[bool]
+    ) -> None:
+        assert self._detector is not None
+        overlap = iou_matrix(clean.boxes, found.boxes)
+        for row in range(len(clean)):
+            if not aimed[row]:
+                continue
+            one = self._classes[self._detector.categories[int(clean.labels[row])].name]
+            one.objects += 1
+            if partner[row] < 0:
+                one.vanished += 1
+                one.relabeled += bool((overlap[row] >= MATCH_IOU).any())
+
+    def _collateral_json(self) -> dict[str, Any]:
+        one = self._collateral
+        return {
+            "images": one.images,
+            "others": one.others,
+            "kept": one.kept,
+            "kept_share": one.kept / one.others if one.others else None,
+            "kept_share_per_image": mean_interval(one.kept_shares),
+            "new": one.new,
+            "new_per_image": one.new / one.images if one.images else None,
+            "difference_per_image": mean_interval(one.differences),
+        }
+
+
+def summarize(
+    records: Iterable[Record],
+    detector: Detector | DetectorCard | None = None,
+    score_threshold: float = DEFAULT_SCORE_THRESHOLD,
+) -> dict[str, Any]:
+    """Counts, success with intervals, distances and cost over the successes; with a detector also the classes
+    that vanished and the collateral damage. What there is none of is None."""
+    summary = Summary(detector, score_threshold)
+    for record in records:
+        summary.add(record)
+    return summary.as_json()
+
+
+def match(clean: Detections, found: Detections) -> list[int]:
+    """For each clean detection the row of the one of the same class and place (IoU ≥ 0.5), or −1.
+
+    One to one: pairs are made from the largest overlap on.
+    """
+    partner = [-1] * len(clean)
+    overlap = iou_matrix(clean.boxes, found.boxes)
+    overlap = overlap.masked_fill(clean.labels[:, None] != found.labels[None], 0.0)
+    pairs = (overlap >= MATCH_IOU).nonzero().tolist()
+    taken: set[int] = set()
+    for row, column in sorted(pairs, key=lambda pair: -float(overlap[pair[0], pair[1]])):
+        if partner[row] < 0 and column not in taken:
+            partner[row] = column
+            taken.add(column)
+    return partner
+
+
+def aimed_at(target: Target, clean: Detections) -> list[bool]:
+    """Which clean detections the goal is about; all others ought to stay. An injection is about none."""
+    if target.kind == "inject":
+        return [False] * len(clean)
+    keep = torch.ones(len(clean), dtype=torch.bool) if target.label is None else clean.labels == target.label
+    if target.kind == "mislabel":
+        places = torch.tensor(target.objects, dtype=torch.float32).reshape(-1, 4)
+        keep = keep & (iou_matrix(clean.boxes, places) >= MATCH_IOU).any(1)
+    elif target.box is not None:
+        keep = keep & (iou_matrix(clean.boxes, torch.tensor([target.box]))[:, 0] >= SUPPRESS_IOU)
+    return keep.tolist()
+
+
+def mean_interval(values: Sequence[float]) -> dict[str, Any]:
+    """A mean with its 95% interval (normal approximation; None below two values)."""
+    if not values:
+        return {"mean": None, "interval": None}
+    mean = statistics.fmean(values)
+    if len(values) < 2:
+        return {"mean": mean, "interval": None}
+    half = Z95 * statistics.stdev(values) / math.sqrt(len(values))
+    return {"mean": mean, "interval": (mean - half, mean + half)}
+
+
+def average_precision(
+    dataset: Dataset,
+    detector: Detector | DetectorCard,
+    image_ids: Sequence[int],
+    clean: Callable[[], Iterable[dict[str, Any]]],
+    adversarial: Callable[[], Iterable[dict[str, Any]]],
+) -> dict[str, Any] | None:
+    """COCO's figures clean and under attack, of detections in COCO's results format; None without annotations.
+
+    Over the given images, and the classes that detector and data share by name.
+    """
+    if not dataset.categories:
+        return None
+    shared = set(category_ids(detector.categories, dataset.categories).values())
+    scored = [
+        evaluate(dataset.annotations, dataset.categories, results(), image_ids, shared)
+        for results in (clean, adversarial)
+    ]
+    return {
+        "images": len(image_ids),
+        "categories": len(shared),
+        "eval_threshold": detector.eval_threshold,
+        "clean": scored[0].figures(),
+        "adversarial": scored[1].figures(),
+        "per_category": _per_category(*scored),
+    }
+
+
+def questions(score_threshold: float, eval_threshold: float) -> dict[str, str]:
+    """What the two thresholds ask, in words: a report says which question a figure answers."""
+    return {
+        "success": f"does the goal hold for what is shown, the detections above τ = {score_threshold:g}?",
+        "ap": f"how good are all detections, ranked, down to {eval_threshold:g}, at most {MAX_DETECTIONS} an image?",
+    }
+
+
+def _per_category(clean: CocoScores, adversarial: CocoScores) -> dict[str, Any]:
+    return {
+        name: {
+            "clean_ap": one.ap,
+            "clean_ap50": one.ap50,
+            "adversarial_ap": adversarial.per_category[name].ap,
+            "adversarial_ap50": adversarial.per_category[name].ap50,
+        }
+        for name, one in clean.per_category.items()
+    }
+
+
+def _class_json(one: _Class) -> dict[str, Any]:
+    return {
+        "objects": one.objects,
+        "vanished": one.vanished,
+        "relabeled": one.relabeled,
+        "rate": one.vanished / one.objects,
+        "interval": wilson_interval(one.vanished, one.objects),
+    }
+
+
+def _new(target: Target, found: Detections, partner: list[int]) -> int:
+    """Detections that match no clean one; those that the goal asks for are not counted."""
+    places = {"inject": (target.label, (target.box,)), "mislabel": (target.new_label, target.objects)}
+    label, boxes = places.get(target.kind, (None, ()))
+    asked = torch.zeros(len(found), dtype=torch.bool)
+    if boxes:
+        wanted = torch.tensor(boxes, dtype=torch.float32)
+        asked = (iou_matrix(found.boxes, wanted) >= MATCH_IOU).any(1) & (found.labels == label)
+    return sum(not asked[row] for row in range(len(found)) if row not in partner)
+
+
+def _timing(seconds: list[float]) -> dict[str, float | None]:
+    return {
+        "seconds": sum(seconds),
+        "seconds_per_image": statistics.fmean(seconds) if seconds else None,
+        "median_seconds": statistics.median(seconds) if seconds else None,
+    }

@@ -1,0 +1,30 @@
+"""What several rooms' tests share: a detector of colored squares, and pictures for it."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from toy_pictures import marked, squares
+
+TOY = Path(__file__).parent / "toy_detector.py"
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory) -> str:
+    """What `--model` takes: a third party's file, outside of the repository; without `:factory`."""
+    return str(shutil.copy(TOY, tmp_path_factory.mktemp("third party") / "toy.py"))
+
+
+@pytest.fixture
+def picture(tmp_path):
+    """Writes a PNG of `squares` and returns its path: `picture("a", "car@8,16")`."""
+
+    def write(name: str, *places: str, mark: bool = False, **options) -> Path:
+        path = tmp_path / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = squares(*places, **options)
+        Image.fromarray(marked(pixels) if mark else pixels).save(path)
+        return path
+
+    return write

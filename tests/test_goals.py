@@ -1,0 +1,336 @@
+"""Goals: their text, the places they name, and the predicate on hand-made detections."""
+
+import string
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detattack.boxes import iou_matrix
+from detattack.errors import InputError
+from detattack.goals import (
+    Goal,
+    Scene,
+    achieved,
+    asked_iou,
+    check_goal,
+    confidence,
+    initial_status,
+    label_of,
+    parse_box,
+    parse_goal,
+    resolve,
+)
+from detattack.types import Category, Detections
+
+CATEGORIES = (Category("car", 3), Category("truck", 8), Category("dog", 18), Category("traffic light", 10))
+CAR, TRUCK, DOG = 0, 1, 2
+HERE, THERE = (10.0, 20.0, 50.0, 60.0), (100.0, 20.0, 150.0, 80.0)
+NEAR = (14.0, 24.0, 54.0, 64.0)  # IoU .68 with HERE
+OFF = (26.0, 20.0, 66.0, 60.0)  # IoU .43 with HERE: less than a match, enough for suppress@box
+AWAY = (40.0, 20.0, 80.0, 60.0)  # IoU .14 with HERE
+
+
+def found(*rows: tuple[int, tuple, float] | tuple[int, tuple]) -> Detections:
+    boxes = torch.tensor([row[1] for row in rows], dtype=torch.float32).reshape(-1, 4)
+    scores = torch.tensor([row[2] if len(row) > 2 else 0.9 for row in rows], dtype=torch.float32)
+    return Detections(boxes, scores, torch.tensor([row[0] for row in rows], dtype=torch.int64))
+
+
+def target(text: str, clean: Detections | None = None, **options):
+    return resolve(parse_goal(text), CATEGORIES, Scene(200, 100, clean or found()), **options)
+
+
+# Text
+
+names = st.text(string.ascii_letters + string.digits + " -_.", min_size=1).map(str.strip).filter(bool)
+names = names.filter(lambda name: name != "all")
+sides = st.floats(-1e6, 1e6, allow_nan=False)
+boxes = st.tuples(sides, sides, sides, sides).filter(lambda b: b[0] < b[2] and b[1] < b[3])
+goals = st.one_of(
+    st.builds(Goal, st.just("suppress"), names | st.just("all"), st.none() | boxes),
+    st.builds(Goal, st.just("inject"), names, boxes | st.sampled_from(["center", "random", "road"])),
+    st.builds(Goal, st.just("mislabel"), names, st.none() | boxes, names),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(goals)
+def test_a_goal_reads_back_as_itself(goal):
+    assert parse_goal(str(goal)) == goal
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "suppress:all",
+        "suppress:car@10,20,80,60",
+        "inject:traffic light@center",
+        "inject:car@road",
+        "mislabel:car@0.5,1.25,80,60.125->dog",
+    ],
+)
+def test_text_reads_back_as_itself(text):
+    assert str(parse_goal(text)) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "suppress",
+        "suppress:",
+        ":car",
+        "suppress:car@",
+        "suppress:car@10,20,80,60@center",
+        "suppress:car@center",
+        "suppress:car->dog",
+        "suppress:car\n@x",
+        "supress:car",
+        "inject:car",
+        "inject:all@center",
+        "inject:car@middle",
+        "inject:car@center->dog",
+        "inject:car@10,20,80",
+        "inject:car@10,20,80,60,90",
+        "inject:car@10,20,nan,60",
+        "inject:car@10,20,inf,60",
+        "inject:car@80,20,10,60",
+        "inject:car@10,60,80,20",
+        "inject:car@10,20,10,60",
+        "mislabel:car",
+        "mislabel:car->",
+        "mislabel:->dog",
+        "mislabel:all->dog",
+        "mislabel:car->all",
+        "mislabel:car@random->dog",
+        "mislabel:car->dog->car",
+    ],
+)
+def test_a_malformed_goal_is_one_line_of_bad_input(text):
+    with pytest.raises(InputError) as error:
+        parse_goal(text)
+    assert str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(max_size=40) | st.text("suppresinjctmlabd:@->,.0123456789 \n", max_size=40))
+def test_any_text_is_a_goal_or_one_line_of_bad_input(text):
+    try:
+        goal, complaint = parse_goal(text), ""
+    except InputError as error:
+        goal, complaint = None, str(error)
+    assert len(complaint.splitlines()) == (goal is None)
+    assert goal is None or parse_goal(str(goal)) == goal
+
+
+@pytest.mark.parametrize("text", ["", "1,2,3", "1,2,3,x", "5,1,5,9", "1,9,5,9", "9,1,5,9", "1,2,3,nan", "-inf,0,1,1"])
+def test_a_malformed_box_is_one_line_of_bad_input(text):
+    with pytest.raises(InputError, match="^box .*"):
+        parse_box(text)
+
+
+@pytest.mark.parametrize(("wrong", "near"), [("suppress:cat", "car"), ("inject:Dog@center", "dog")])
+def test_nearest_class_names_are_suggested(wrong, near):
+    with pytest.raises(InputError, match=f"unknown class .*did you mean '{near}'"):
+        check_goal(parse_goal(wrong), CATEGORIES)
+
+
+def test_nearest_kinds_are_suggested():
+    with pytest.raises(InputError, match="did you mean 'suppress'"):
+        parse_goal("supress:car")
+
+
+def test_what_the_detector_does_not_know_is_named():
+    with pytest.raises(InputError, match="unknown class 'zebra'"):
+        check_goal(parse_goal("mislabel:car->zebra"), CATEGORIES)
+    with pytest.raises(InputError, match="same"):
+        check_goal(parse_goal("mislabel:car->car"), CATEGORIES)
+    check_goal(parse_goal("suppress:all"), CATEGORIES)
+    assert label_of("traffic light", CATEGORIES) == 3
+
+
+# Places
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 4000), st.integers(1, 4000))
+def test_center_is_a_quarter_of_each_side_in_the_middle(width, height):
+    x1, y1, x2, y2 = resolve(parse_goal("inject:car@center"), CATEGORIES, Scene(width, height, found())).box
+    assert (x2 - x1, y2 - y1) == (width / 4, height / 4)
+    assert (x1 + x2, y1 + y2) == (width, height)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(8, 2000), st.integers(8, 2000), st.integers(0, 2**32), st.integers(0, 2**32))
+def test_random_is_seeded_inside_of_the_sizes_promised_and_away_from_what_is_there(width, height, seed, image_id):
+    clean = found((CAR, (0, 0, width / 4, height / 2)), (DOG, (width / 2, height / 2, width * 0.7, height * 0.9)))
+    scene = Scene(width, height, clean, (seed, image_id))
+    goal = parse_goal("inject:car@random")
+    box = resolve(goal, CATEGORIES, scene).box
+    x1, y1, x2, y2 = box
+    assert 0 <= x1 < x2 <= width + 1e-9
+    assert 0 <= y1 < y2 <= height + 1e-9
+    assert 1 / 8 - 1e-9 <= (x2 - x1) / width <= 1 / 2 + 1e-9
+    assert 1 / 8 - 1e-9 <= (y2 - y1) / height <= 1 / 2 + 1e-9
+    assert float(iou_matrix(clean.boxes, torch.tensor([box])).max()) < 0.1
+    assert resolve(goal, CATEGORIES, scene).box == box
+    assert resolve(goal, CATEGORIES, replace(scene, seed=(seed, image_id + 1))).box != box
+
+
+def test_no_random_place_in_a_full_image_is_bad_input():
+    clean = found(*((CAR, (x, y, x + 40, y + 20)) for x in range(0, 200, 20) for y in range(0, 100, 10)))
+    with pytest.raises(InputError, match="no random box"):
+        target("inject:car@random", clean)
+
+
+def test_road_is_what_the_renderer_says():
+    goal = parse_goal("inject:car@road")
+    assert resolve(goal, CATEGORIES, Scene(200, 100, found(), road=HERE)).box == HERE
+    with pytest.raises(InputError, match="no free road"):
+        resolve(goal, CATEGORIES, Scene(200, 100, found()))
+
+
+@pytest.mark.parametrize("box", ["-1,0,50,50", "0,-0.5,50,50", "150,0,200.5,50", "0,50,50,101"])
+@pytest.mark.parametrize("goal", ["inject:car@{}", "suppress:car@{}", "mislabel:car@{}->dog"])
+def test_a_box_outside_the_image_is_bad_input(goal, box):
+    with pytest.raises(InputError, match="outside the image of 200×100"):
+        target(goal.format(box))
+
+
+def test_a_box_up_to_the_border_is_inside():
+    assert target("inject:car@0,0,200,100").box == (0, 0, 200, 100)
+
+
+# The predicate
+
+AT = ",".join(f"{v:g}" for v in HERE)
+
+
+@pytest.mark.parametrize(
+    ("goal", "after", "expected"),
+    [
+        ("suppress:all", found(), True),
+        ("suppress:all", found((DOG, THERE)), False),
+        ("suppress:car", found(), True),
+        ("suppress:car", found((CAR, HERE)), False),
+        ("suppress:car", found((CAR, THERE)), False),  # moved: no success
+        ("suppress:car", found((TRUCK, HERE)), True),  # relabeled: one
+        (f"suppress:car@{AT}", found((CAR, THERE)), True),
+        (f"suppress:car@{AT}", found((CAR, NEAR)), False),
+        (f"suppress:car@{AT}", found((CAR, OFF)), False),
+        (f"suppress:car@{AT}", found((CAR, AWAY)), True),
+        (f"suppress:car@{AT}", found((DOG, HERE)), True),
+        (f"suppress:all@{AT}", found((DOG, NEAR)), False),
+        (f"suppress:all@{AT}", found((DOG, THERE)), True),
+        (f"inject:car@{AT}", found(), False),
+        (f"inject:car@{AT}", found((CAR, NEAR)), True),
+        (f"inject:car@{AT}", found((CAR, OFF)), False),
+        (f"inject:car@{AT}", found((DOG, HERE)), False),
+        (f"inject:car@{AT}", found((DOG, HERE), (CAR, THERE), (CAR, NEAR)), True),
+        ("mislabel:car->dog", found(), False),  # vanished is not relabeled
+        ("mislabel:car->dog", found((DOG, HERE)), True),
+        ("mislabel:car->dog", found((DOG, NEAR)), True),
+        ("mislabel:car->dog", found((DOG, OFF)), False),
+        ("mislabel:car->dog", found((DOG, HERE), (CAR, NEAR)), False),
+        ("mislabel:car->dog", found((TRUCK, HERE)), False),
+        ("mislabel:car->dog", found((DOG, HERE), (CAR, THERE)), True),
+    ],
+)
+def test_predicate(goal, after, expected):
+    assert achieved(target(goal, found((CAR, HERE))), after) is expected
+
+
+def test_mislabel_asks_for_every_object():
+    both = target("mislabel:car->dog", found((CAR, HERE), (CAR, THERE)))
+    assert not achieved(both, found((DOG, HERE), (CAR, THERE)))
+    assert not achieved(both, found((DOG, HERE)))
+    assert achieved(both, found((DOG, HERE), (DOG, THERE)))
+    one = target(f"mislabel:car@{AT}->dog", found((CAR, HERE), (CAR, THERE)))
+    assert achieved(one, found((DOG, HERE), (CAR, THERE)))
+
+
+@pytest.mark.parametrize(
+    ("overlap", "expected"),
+    [(0.51, (True, False)), (0.49, (False, False)), (0.31, (False, False)), (0.29, (False, True))],
+)
+def test_the_thresholds_of_overlap(overlap, expected):
+    """A box whose IoU with HERE is `overlap`: matched from .5 on, in the way of suppress@box from .3 on."""
+    x1, y1, x2, y2 = HERE
+    after = found((CAR, (x1, y1, x1 + overlap * (x2 - x1), y2)))
+    inject, suppress = target(f"inject:car@{AT}"), target(f"suppress:car@{AT}", found((CAR, HERE)))
+    assert (achieved(inject, after), achieved(suppress, after)) == expected
+
+
+@pytest.mark.parametrize(
+    ("goal", "clean", "kept"),
+    [
+        ("suppress:car", found((CAR, HERE), (DOG, THERE)), [(DOG, THERE)]),
+        ("suppress:all", found((CAR, HERE), (DOG, THERE)), []),
+        (f"suppress:car@{AT}", found((CAR, HERE), (CAR, THERE), (DOG, NEAR)), [(CAR, THERE), (DOG, NEAR)]),
+        (f"suppress:all@{AT}", found((CAR, HERE), (DOG, NEAR), (DOG, THERE)), [(DOG, THERE)]),
+        (f"inject:car@{AT}", found((DOG, THERE), (DOG, NEAR)), [(DOG, THERE)]),
+        ("mislabel:car->dog", found((CAR, HERE), (TRUCK, THERE)), [(TRUCK, THERE)]),
+    ],
+)
+def test_keep_others(goal, clean, kept):
+    resolved = target(goal, clean, keep_others=True)
+    assert list(resolved.kept) == kept
+    met = {"suppress": found(), "inject": found((CAR, HERE)), "mislabel": found((DOG, HERE))}[resolved.kind]
+    assert achieved(resolved, met) is not bool(kept)
+    others = found(*kept)
+    together = Detections(*(torch.cat([getattr(met, n), getattr(others, n)]) for n in ("boxes", "scores", "labels")))
+    assert achieved(resolved, together)
+    assert achieved(target(goal, clean), met)
+
+
+@pytest.mark.parametrize(
+    ("goal", "clean", "status"),
+    [
+        ("suppress:all", found(), "nothing"),
+        ("suppress:all", found((DOG, HERE)), None),
+        ("suppress:car", found((DOG, HERE)), "nothing"),
+        ("suppress:car", found((CAR, HERE)), None),
+        (f"suppress:car@{AT}", found((CAR, THERE)), "nothing"),
+        (f"suppress:car@{AT}", found((CAR, OFF)), None),
+        (f"inject:car@{AT}", found(), None),
+        (f"inject:car@{AT}", found((CAR, OFF)), None),
+        (f"inject:car@{AT}", found((CAR, NEAR)), "already"),
+        (f"inject:car@{AT}", found((DOG, NEAR)), None),
+        ("mislabel:car->dog", found(), "nothing"),
+        ("mislabel:car->dog", found((DOG, HERE)), "nothing"),
+        ("mislabel:car->dog", found((CAR, HERE)), None),
+        (f"mislabel:car@{AT}->dog", found((CAR, THERE)), "nothing"),
+    ],
+)
+@pytest.mark.parametrize("keep_others", [False, True])
+def test_status_before_anything_is_done(goal, clean, status, keep_others):
+    assert initial_status(target(goal, clean, keep_others=keep_others), clean) == status
+
+
+@pytest.mark.parametrize(
+    ("goal", "expected"),
+    [
+        ("suppress:all", 0.8),
+        ("suppress:car", 0.7),
+        (f"suppress:car@{AT}", 0.6),
+        (f"inject:car@{AT}", 0.5),
+        (f"mislabel:car@{AT}->dog", 0.4),
+        ("mislabel:car->dog", 0.0),
+    ],
+)
+def test_confidence_is_the_score_that_the_goal_is_about(goal, expected):
+    after = found((CAR, THERE, 0.7), (CAR, OFF, 0.6), (CAR, NEAR, 0.5), (DOG, NEAR, 0.4), (TRUCK, THERE, 0.8))
+    resolved = target(goal, found((CAR, HERE), (CAR, THERE)))
+    assert confidence(resolved, after) == pytest.approx(expected)
+    assert confidence(resolved, found()) == 0
+
+
+def test_asked_iou():
+    inject = target(f"inject:car@{AT}")
+    assert asked_iou(inject, found((CAR, AWAY), (CAR, NEAR), (DOG, HERE))) == pytest.approx(0.6807, abs=1e-3)
+    assert asked_iou(inject, found((DOG, HERE))) == 0
+    assert asked_iou(target("suppress:car"), found((CAR, HERE))) is None

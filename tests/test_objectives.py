@@ -1,0 +1,361 @@
+"""Objectives on a made-up detector whose candidates are smooth functions of the image."""
+
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+
+from detattack.goals import MATCH_IOU, Scene, parse_goal, resolve
+from detattack.objectives import DetectionObjective
+from detattack.types import Candidates, Category, Detections
+
+CATEGORIES = (Category("car", 3), Category("truck", 8), Category("dog", 18))
+CAR, TRUCK, DOG = 0, 1, 2
+WIDTH, HEIGHT = 64, 48
+PIXELS = (3, 4, 6)
+"""The made-up detector looks at tiny images but reports boxes as if they were of WIDTH x HEIGHT."""
+TAU = 0.5
+HERE, THERE = (8.0, 8.0, 28.0, 28.0), (40.0, 12.0, 60.0, 40.0)
+
+
+@dataclass
+class Fake:
+    """Linear maps from the image to boxes and logits of a few candidates. `select`: all above the threshold.
+
+    places: where the candidates are on a mid-gray image. starts: their logits there, `[A,K]`. by_class: a box
+    per class. padding: how many candidates that are not valid stand between the others. sway: how far boxes
+    move with the image, in pixels.
+    """
+
+    places: list[tuple]
+    starts: list[list[float]]
+    by_class: bool = False
+    padding: int = 0
+    anchors: bool = True
+    sway: float = 0.5
+    says: Detections | None = None
+
+    name, categories, device, eval_threshold = "fake", CATEGORIES, torch.device("cpu"), 0.05
+
+    def candidates(self, images, extra_boxes=None):
+        self.extra_boxes = extra_boxes
+        generator = torch.Generator().manual_seed(0)
+        count, classes = len(self.places), len(CATEGORIES)
+        flat = images.flatten(1) - 0.5
+
+        def linear(size):
+            weights = torch.randn(flat.shape[1], size, generator=generator, dtype=torch.float64).to(images.dtype)
+            return flat @ weights
+
+        logits = images.new_tensor(self.starts) + linear(count * classes).view(-1, count, classes)
+        anchors = images.new_tensor(self.places).expand(len(images), -1, -1)
+        boxes = anchors.unsqueeze(2) + self.sway * linear(count * classes * 4).view(-1, count, classes, 4)
+        boxes = boxes if self.by_class else boxes[:, :, 0]
+        valid = torch.tensor([i % (self.padding + 1) == 0 for i in range(count * (self.padding + 1))])
+        if self.padding:
+            boxes, logits, anchors = (self._padded(v, valid, images.sum() * 0) for v in (boxes, logits, anchors))
+        return Candidates(
+            boxes=boxes,
+            logits=logits,
+            valid=valid.expand(len(images), -1) if self.padding else None,
+            anchors=anchors if self.anchors else None,
+        )
+
+    def _padded(self, values, valid, zero):
+        """The most tempting padding: the first candidate again, ever surer."""
+        padded = values[:, :1].repeat_interleave(len(valid), 1) * 3 + zero
+        return padded.index_copy(1, valid.nonzero().flatten(), values)
+
+    def select(self, candidates, score_threshold):
+        if self.says is not None:
+            return [self.says] * len(candidates.logits)
+        return [self._select_one(candidates, i, score_threshold) for i in range(len(candidates.logits))]
+
+    def _select_one(self, candidates, i, score_threshold):
+        boxes, scores = candidates.boxes[i].detach(), candidates.logits[i].detach().sigmoid()
+        valid = torch.ones(len(scores), dtype=torch.bool) if candidates.valid is None else candidates.valid[i]
+        row, label = (valid[:, None] & (scores > score_threshold)).nonzero(as_tuple=True)
+        chosen = boxes[row, label] if boxes.dim() == 3 else boxes[row]
+        return Detections(chosen.float(), scores[row, label].float(), label)
+
+    def detect(self, images, score_threshold):
+        assert images.dtype == torch.float32
+        return self.select(self.candidates(images), score_threshold)
+
+
+def moved(box, dx, dy=0.0):
+    return (box[0] + dx, box[1] + dy, box[2] + dx, box[3] + dy)
+
+
+PLACES = [HERE, moved(HERE, 2), moved(HERE, 5, 3), THERE, moved(THERE, -3), (30.0, 2.0, 44.0, 14.0)]
+STARTS = [[2.0, -3, -1], [1.5, -2, -3], [-0.5, 0.4, -4], [-2, 1.5, 0.5], [0.3, 1.0, -5], [-3, -4, 2.0]]
+AT = ",".join(f"{v:g}" for v in HERE)
+FREE = "2,30,22,46"
+GOALS = [
+    "suppress:all",
+    "suppress:car",
+    f"suppress:car@{AT}",
+    f"suppress:all@{AT}",
+    f"inject:dog@{AT}",
+    f"inject:car@{FREE}",
+    "mislabel:car->dog",
+    f"mislabel:car@{AT}->dog",
+]
+DETECTORS = {
+    "a box each": Fake(PLACES, STARTS),
+    "a box per class": Fake(PLACES, STARTS, by_class=True),
+    "padded": Fake(PLACES, STARTS, padding=2),
+    "no anchors": Fake(PLACES, STARTS, by_class=True, padding=1, anchors=False),
+}
+
+
+def images(count=2, seed=0, dtype=torch.float64, spread=0.02):
+    generator = torch.Generator().manual_seed(seed)
+    return (0.5 + spread * torch.randn(count, *PIXELS, generator=generator, dtype=torch.float64)).to(dtype)
+
+
+def objective_of(fake, goal, batch, keep_others=False, threshold=TAU):
+    clean = fake.select(fake.candidates(batch), threshold)
+    parsed = parse_goal(goal)
+    scenes = [Scene(WIDTH, HEIGHT, one) for one in clean]
+    return DetectionObjective(fake, [resolve(parsed, CATEGORIES, s, keep_others) for s in scenes], threshold)
+
+
+def loss_of(fake, goal, batch, **options):
+    return objective_of(fake, goal, batch, **options)(batch, torch.arange(len(batch))).loss
+
+
+@pytest.mark.parametrize("keep_others", [False, True])
+@pytest.mark.parametrize("goal", GOALS)
+@pytest.mark.parametrize("fake", DETECTORS.values(), ids=DETECTORS)
+def test_gradients_by_finite_differences(fake, goal, keep_others):
+    batch = images()
+    objective, index = objective_of(fake, goal, batch, keep_others), torch.arange(2)
+    seen = (batch.requires_grad_(),)
+    assert torch.autograd.gradcheck(lambda x: objective(x, index).loss, seen, atol=1e-5, fast_mode=True)
+    (gradient,) = torch.autograd.grad(objective(batch, index).loss.sum(), batch)
+    assert (gradient.flatten(1).norm(dim=1) > 1e-3).all()
+
+
+@pytest.mark.parametrize("goal", GOALS)
+@pytest.mark.parametrize("fake", DETECTORS.values(), ids=DETECTORS)
+def test_an_image_does_not_depend_on_its_neighbors(fake, goal):
+    batch = images(3)
+    objective = objective_of(fake, goal, batch)
+    together = objective(batch, torch.arange(3))
+    turned = objective(batch[[2, 0]], torch.tensor([2, 0]))
+    for i in range(3):
+        alone = objective(batch[i : i + 1], torch.tensor([i]))
+        for ours, own in zip(together, alone, strict=True):
+            torch.testing.assert_close(ours[i : i + 1], own, rtol=1e-9, atol=1e-12)
+    for ours, again in zip(together, turned, strict=True):
+        torch.testing.assert_close(ours[[2, 0]], again, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("goal", GOALS)
+@pytest.mark.parametrize("by_class", [False, True])
+def test_padding_never_matters(goal, by_class):
+    batch, index = images(3), torch.arange(3)
+    results = []
+    for padding in (0, 1, 3):
+        seen = batch.clone().requires_grad_()
+        fake = Fake(PLACES, STARTS, by_class, padding)
+        loss, success, confidence = objective_of(fake, goal, batch)(seen, index)
+        results.append((loss.detach(), success, confidence, torch.autograd.grad(loss.sum(), seen)[0]))
+    for result in results[1:]:
+        for ours, bare in zip(result, results[0], strict=True):
+            torch.testing.assert_close(ours, bare, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("goal", GOALS)
+def test_an_image_without_any_candidate_is_no_error(goal):
+    fake, batch = Fake(PLACES, STARTS, padding=1), images(1).requires_grad_()
+    objective = objective_of(fake, goal, batch.detach())
+    whole = fake.candidates
+    fake.candidates = lambda *given: replace(whole(*given), valid=torch.zeros(1, 2 * len(PLACES), dtype=torch.bool))
+    loss, success, confidence = objective(batch, torch.arange(1))
+    assert (loss.item(), confidence.item()) == (0, 0)
+    assert success.item() is goal.startswith("suppress")
+    assert float(torch.autograd.grad(loss.sum(), batch)[0].abs().sum()) == 0
+
+
+def logit_gradients(fake, goal, threshold=TAU):
+    """∂loss/∂logits, `[A,K]`, of one image."""
+    batch, kept = images(1, spread=0), []
+    objective = objective_of(fake, goal, batch, threshold=threshold)
+    whole = fake.candidates
+
+    def noting(*given):
+        candidates = whole(*given)
+        kept.append(candidates.logits.detach().requires_grad_())
+        return replace(candidates, logits=kept[0])
+
+    fake.candidates = noting
+    loss = objective(batch, torch.arange(1)).loss
+    return torch.autograd.grad(loss.sum(), kept[0])[0][0]
+
+
+def test_suppress_counts_every_candidate_above_the_threshold():
+    starts = [[2.0, -9, -9], [1.9, -9, -9], [0.2, -9, -9], [-9.0, -9, 3], [-9, 1, -9], [-9.0, -9, -9]]
+    of_car = logit_gradients(Fake(PLACES, starts), "suppress:car")
+    assert (of_car[:3, CAR] > 0.5).all()
+    assert float(of_car[3:].abs().max()) < 1e-3
+    assert float(of_car[:, 1:].abs().max()) == 0
+    of_all = logit_gradients(Fake(PLACES, starts), "suppress:all")
+    assert ((of_all > 0.5) == (torch.tensor(starts) > 0)).all()
+
+
+def test_pressing_the_top_candidate_down_leaves_a_gradient_on_its_neighbor():
+    starts = [[-9.0, -9, -9], [1.9, -9, -9], *[[-9.0] * 3] * 4]
+    assert float(logit_gradients(Fake(PLACES, starts), f"suppress:car@{AT}")[1, CAR]) > 0.5
+    assert float(logit_gradients(Fake(PLACES, starts), "suppress:car")[1, CAR]) > 0.5
+
+
+def test_suppress_at_a_box_leaves_the_others_alone():
+    gradient = logit_gradients(Fake(PLACES, [[2.0, 2, 2]] * 6), f"suppress:car@{AT}")
+    assert (gradient[:3, CAR] > 0.5).all()
+    assert float(gradient[3:].abs().max()) == float(gradient[:, 1:].abs().max()) == 0
+
+
+def test_a_candidate_about_to_move_into_the_box_counts_as_well():
+    x1, y1, x2, y2 = HERE
+    places = [(x1, y1, x1 + share * (x2 - x1), y2) for share in (0.31, 0.25, 0.15)]  # the IoU is the share
+    gradient = logit_gradients(Fake(places, [[2.0, -9, -9]] * 3), f"suppress:car@{AT}")
+    assert (gradient[:, CAR] > 0.5).tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize("threshold", [0.05, 0.5, 0.8])
+def test_losses_are_about_the_threshold(threshold):
+    logit = float(torch.logit(torch.tensor(threshold)))
+    starts = [[logit + 1.0] * 3, [logit - 1.0] * 3]
+    gradient = logit_gradients(Fake([HERE, THERE], starts), "suppress:all", threshold)
+    assert (gradient[0] > 0.9).all()
+    assert (gradient[1] < 1e-3).all()
+
+
+def test_inject_raises_the_class_where_it_is_asked_and_nowhere_else():
+    gradient = logit_gradients(Fake(PLACES, [[-3.0] * 3] * 6), f"inject:dog@{AT}")
+    assert float(gradient[0, DOG]) < -0.01
+    assert gradient[:3, DOG].sum() < gradient[3:, DOG].sum()
+    assert float(gradient[:, :DOG].abs().max()) == 0
+
+
+def test_inject_pulls_a_box_that_does_not_cover_the_place():
+    """Descent moves the candidate's box onto the asked one until the predicate holds."""
+    asked = moved(HERE, 9, 4)
+    fake = Fake([HERE], [[-2.0, -9, -9]], sway=3.0)
+    batch = images(1)
+    objective = objective_of(fake, f"inject:car@{','.join(map(str, asked))}", batch)
+    assert not objective(batch, torch.arange(1)).success.item()
+    for _ in range(400):
+        seen = batch.clone().requires_grad_()
+        loss, success, _ = objective(seen, torch.arange(1))
+        if success.item():
+            break
+        gradient = torch.autograd.grad(loss.sum(), seen)[0]
+        batch = batch - 0.02 * gradient / gradient.norm()
+    assert success.item()
+    assert not objective(images(1), torch.arange(1)).success.item()
+
+
+def test_mislabel_lowers_the_old_class_and_raises_the_new_at_the_object():
+    starts = [[2.0, -9, -3], *[[-9.0, -9, -9]] * 5]
+    gradient = logit_gradients(Fake(PLACES, starts), "mislabel:car->dog")
+    assert float(gradient[0, CAR]) > 0.5
+    assert float(gradient[0, DOG]) < -0.01
+    assert float(gradient[:, TRUCK].abs().max()) == 0
+    assert float(gradient[3:, CAR].abs().max()) == 0
+
+
+def test_keep_others_pulls_up_what_is_about_to_be_lost():
+    batch = images(1, spread=0)
+    fake = Fake(PLACES, [[2.0, -9, -9], *[[-9.0] * 3] * 2, [-9.0, 1.0, -9], *[[-9.0] * 3] * 2])
+    kept, free = (objective_of(fake, "suppress:car", batch, keep) for keep in (True, False))
+    assert [label for label, _ in kept.targets[0].kept] == [TRUCK]
+    fake.starts[3][TRUCK] = -2.0  # now lost
+    kept, free = (o(batch, torch.arange(1)) for o in (kept, free))
+    assert float(kept.loss - free.loss) == pytest.approx(2.05, abs=0.01)
+
+
+@pytest.mark.parametrize("goal", ["suppress:car", f"inject:car@{AT}", "mislabel:car->dog"])
+def test_success_comes_from_select_whatever_the_loss(goal):
+    fake, batch = Fake(PLACES, STARTS), images()
+    objective = objective_of(fake, goal, batch)
+    met = {"suppress": [], "inject": [CAR], "mislabel": [DOG]}[goal.split(":")[0]]
+    missed = {"suppress": [CAR], "inject": [], "mislabel": [CAR, DOG]}[goal.split(":")[0]]
+    objects = objective.targets[0].objects or (HERE,)
+    losses = []
+    for labels, expected in ((met, True), (missed, False)):
+        pairs = [(box, label) for box in objects for label in labels]
+        boxes = torch.tensor([box for box, _ in pairs]).reshape(-1, 4)
+        fake.says = Detections(boxes, torch.full((len(pairs),), 0.9), torch.tensor([n for _, n in pairs]).long())
+        evaluation = objective(batch[:1], torch.arange(1))
+        losses.append(evaluation.loss)
+        assert evaluation.success.tolist() == [expected]
+        assert objective.confirm(batch[0], 0) is expected
+    assert torch.equal(*losses)
+
+
+def test_confirm_is_strictly_above_the_threshold():
+    fake, batch = Fake(PLACES, STARTS), images(1)
+    objective = objective_of(fake, "suppress:car", batch)
+    for score, expected in ((0.5, True), (0.501, False)):
+        fake.says = Detections(torch.tensor([HERE]), torch.tensor([score]), torch.tensor([CAR]))
+        assert objective.confirm(batch[0], 0) is expected
+
+
+@pytest.mark.parametrize("goal", [goal for goal in GOALS if FREE not in goal])
+def test_the_loss_is_lower_where_the_goal_is_nearer(goal):
+    """The logits of what the goal is about, moved towards it, lower the loss; the score reported follows."""
+    batch, step = images(1, spread=0), 0.05
+    fake = Fake(PLACES, [list(row) for row in STARTS])
+    objective, index = objective_of(fake, goal, batch), torch.arange(1)
+    before = objective(batch, index)
+    down = -1 if goal.startswith("suppress") else 0
+    for row in fake.starts:
+        for label in range(3):
+            up = goal.startswith("inject") and label == (DOG if "dog" in goal else CAR)
+            mislabel = goal.startswith("mislabel") * ((label == DOG) - (label == CAR))
+            row[label] += step * (down + up + mislabel)
+    after = objective(batch, index)
+    assert float(after.loss) < float(before.loss)
+    if goal.startswith("suppress"):
+        assert float(after.confidence) < float(before.confidence)
+    assert 0 <= float(after.confidence) <= 1
+
+
+def test_confidence_is_the_score_the_goal_is_about():
+    batch = images(1, spread=0)
+    fake = Fake(PLACES, STARTS)
+    for goal, logit in (("suppress:car", 2.0), ("suppress:all", 2.0), (f"inject:dog@{AT}", -1.0)):
+        confidence = objective_of(fake, goal, batch)(batch, torch.arange(1)).confidence
+        assert float(confidence) == pytest.approx(float(torch.sigmoid(torch.tensor(logit)))), goal
+        assert not confidence.requires_grad
+
+
+def test_two_stage_heads_are_told_the_asked_boxes():
+    fake, batch = Fake(PLACES, STARTS), images(3)
+    loss_of(fake, f"inject:dog@{AT}", batch)
+    assert fake.extra_boxes.tolist() == [[list(HERE)]] * 3
+    loss_of(fake, "suppress:car", batch)
+    assert fake.extra_boxes is None
+
+
+def test_a_box_per_class_is_the_one_that_counts():
+    """The car's box is at the place, the dog's is not: only the car is injected there."""
+    fake, batch = Fake([HERE], [[2.0, -9, 2.0]], by_class=True, sway=0), images(1, spread=0)
+    whole = fake.candidates
+
+    def apart(*given):
+        candidates = whole(*given)
+        boxes = candidates.boxes.clone()
+        boxes[:, :, DOG] = boxes.new_tensor(THERE)
+        return replace(candidates, boxes=boxes)
+
+    fake.candidates = apart
+    for name, at, expected in (("car", HERE, True), ("dog", HERE, False), ("dog", THERE, True)):
+        goal = f"inject:{name}@{','.join(map(str, at))}"
+        _, success, confidence = objective_of(fake, goal, batch)(batch, torch.arange(1))
+        assert success.item() is expected
+        assert (confidence.item() > TAU) is expected
+    assert MATCH_IOU == 0.5
