@@ -1,6 +1,7 @@
 """What a run is asked to do, resolved and checked in one place before anything loads: options over a config
 file over defaults."""
 
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -50,23 +51,26 @@ def make_config(**values: Any) -> RunConfig:
 
 
 def resolve_attack(
-    method: str,
+    method: str | Attack,
     floats: bool = False,
     max_iterations: int | None = None,
-    overrides: dict[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
 ) -> Attack:
     """The attack of a method, with what the user changed. `floats` judges floats instead of 8-bit images.
 
-    Raises `InputError` for an unknown method, an unknown key, or a value that does not fit.
+    overrides: by field of `Attack`; values may be text. Raises `InputError` for an unknown method, an unknown
+    key, or a value that does not fit.
     """
-    if method not in PRESETS:
+    if isinstance(method, str) and method not in PRESETS:
         raise unknown("method", method, PRESETS)
-    values: dict[str, Any] = {f.name: getattr(PRESETS[method], f.name) for f in fields(Attack)}
+    preset = PRESETS[method] if isinstance(method, str) else method
+    method = preset.name
+    values: dict[str, Any] = {f.name: getattr(preset, f.name) for f in fields(Attack)}
     values |= {"levels": None} if floats else {}
     values |= {} if max_iterations is None else {"max_iterations": max_iterations}
     for key, value in (overrides or {}).items():
         if key not in values or key == "name":
-            raise unknown("key of --set", key, [k for k in values if k != "name"])
+            raise unknown(f"key of method {method}", key, [k for k in values if k != "name"])
         values[key] = value
     try:
         attack = TypeAdapter(Attack).validate_python(values)

@@ -99,9 +99,10 @@ def read_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> Lo
 def image_size(path: str | os.PathLike[str]) -> tuple[int, int] | None:
     """(width, height) of an upright image, from its header alone; None where that cannot be read."""
     try:
-        with _opened(Path(path)) as file, _strict_pillow(), Image.open(file, formats=list(_FORMATS)) as image:
+        with _opened(Path(path)) as file, _strict_pillow(), _open(file) as image:
             width, height = image.size
-            return (height, width) if _orientation(image) >= 5 else (width, height)
+            turned = image.format != "PNG" or "exif" in image.info  # else all of a PNG would be decoded to know
+            return (height, width) if turned and _orientation(image) >= 5 else (width, height)
     except Exception:  # what is wrong with it is said when it is read
         return None
 
@@ -197,7 +198,7 @@ def _strict_pillow() -> Iterator[None]:
 
 def _read(file: BinaryIO, path: Path, max_pixels: int) -> LoadedImage:
     try:
-        image = Image.open(file, formats=[name for name in _FORMATS if name in _known_formats()])
+        image = _open(file)
     except Image.UnidentifiedImageError:
         raise InputError(f"{path}: not an image that can be read") from None
     with image:
@@ -209,6 +210,10 @@ def _read(file: BinaryIO, path: Path, max_pixels: int) -> LoadedImage:
         notes = _conversions(image, turned=before != 1 or _orientation(image) != 1)
         upright = image.transpose(_UPRIGHT[_orientation(image)]) if _orientation(image) != 1 else image
         return LoadedImage(np.array(upright.convert("RGB")), path, notes)
+
+
+def _open(file: BinaryIO) -> ImageFile.ImageFile:
+    return Image.open(file, formats=[name for name in _FORMATS if name in _known_formats()])
 
 
 def _known_formats() -> set[str]:

@@ -3,9 +3,11 @@ bytes that are to be saved."""
 
 import hashlib
 import math
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from detattack.datasets import Picture
 from detattack.detectors.base import Detector
 from detattack.engine import AttackResult, Trace, noise_of_length, run
 from detattack.errors import InputError
+from detattack.files import write_bytes_atomic
 from detattack.goals import (
     Box,
     Scene,
@@ -86,6 +89,10 @@ class Outcome:
     png: bytes = b""
     pixels: np.ndarray | None = None
     floats: np.ndarray | None = None
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the adversarial image as a PNG: the very bytes that were judged."""
+        write_bytes_atomic(Path(path), self.png)
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,11 +165,11 @@ def as_lists(found: Detections) -> dict[str, list]:
 
 
 def from_lists(lists: dict[str, list]) -> Detections:
-    """Detections from `as_lists`."""
+    """Detections from `as_lists`; none from nothing, which is what an image holds that the model failed on."""
     return Detections(
-        torch.tensor(lists["boxes"], dtype=torch.float32).reshape(-1, 4),
-        torch.tensor(lists["scores"], dtype=torch.float32),
-        torch.tensor(lists["labels"], dtype=torch.long),
+        torch.tensor(lists.get("boxes", []), dtype=torch.float32).reshape(-1, 4),
+        torch.tensor(lists.get("scores", []), dtype=torch.float32),
+        torch.tensor(lists.get("labels", []), dtype=torch.long),
     )
 
 

@@ -2,6 +2,7 @@
 are kept out of the attack and spread over the processor's cores."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -20,6 +21,7 @@ from detattack.runs import RunFolder
 
 WORTH_A_PROCESS = 12
 """Images below which starting another process takes longer than it saves."""
+MOST_PROCESSES = 16
 
 Measures = dict[str, float | None]
 
@@ -39,18 +41,23 @@ def measure_all(folder: RunFolder, dataset: Dataset, progress: Callable[[int, in
 
 
 def _measured(path: Path, todo: list[tuple[Sample, Record]]) -> Iterator[tuple[int, Measures | None]]:
-    workers = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 16)
-    workers = min(workers, len(todo) // WORTH_A_PROCESS)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = min(cores, MOST_PROCESSES, len(todo) // WORTH_A_PROCESS)
     if workers < 2:
         yield from map(partial(_measure_one, path), todo)
         return
     # "spawn": a forked copy of a process with threads and an accelerator may hang
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_ignore_interrupts) as pool:
         try:
             yield from pool.map(partial(_measure_one, path), todo, chunksize=4)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _ignore_interrupts() -> None:
+    """Ctrl-C is for the parent, which stops its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _measure_one(path: Path, item: tuple[Sample, Record]) -> tuple[int, Measures | None]:

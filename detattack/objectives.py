@@ -24,9 +24,9 @@ NEIGHBORHOOD = 0.1
 """Candidates within this IoU below the predicate's also count: their boxes may move into it."""
 PULLED = 20
 """How many candidates are pulled onto an asked box; the best of them leads."""
-BOX_WEIGHT = 3.0
+BOX_WEIGHT = 6.0
 """Weight of the box term (1 − GIoU) against a logit."""
-BOX_SLACK = 0.7
+BOX_SLACK = 0.9
 """IoU above which a pulled box is close enough and the box term rests."""
 
 

@@ -1,7 +1,7 @@
 """The run folder: manifest, ledger, and files that are whole before the ledger speaks of them.
 
 run.json       what was run: config, versions, seeds, threads, fingerprints of model and data
-ledger.sqlite  a row an image, committed after the image's files are safely on disk
+ledger.sqlite  a row an image, committed after the image's files are safely on disk; the slow measures of quality
 images/ heatmaps/ figures/ floats/    per image
 clean.json adversarial.json annotations.json summary.json    made from the ledger at any time
 """
@@ -59,6 +59,7 @@ class RunFolder:
             if path.exists() and (not path.is_dir() or any(_lasting(path))):
                 return cls._continue(path, manifest, resume)
             path.mkdir(parents=True, exist_ok=True)
+            _sweep(path)
             # First, so that a run that is interrupted here is known for what it is.
             write_text_atomic(path / MANIFEST, _json(manifest))
             return cls(path, manifest)
@@ -87,9 +88,7 @@ class RunFolder:
             raise InputError(f"output folder {path}: holds another run: {found}")
         if not resume:
             raise InputError(f"output folder {path}: holds this run already; --resume continues it")
-        for folder in (path, *(d for d in path.iterdir() if d.is_dir())):
-            for left in folder.glob(f"{TEMPORARY_PREFIX}*"):
-                left.unlink()
+        _sweep(path)
         return cls(path, before)
 
     def done(self) -> set[int]:
@@ -219,6 +218,13 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict) or not all(key in manifest for key in NEEDED):
         raise InputError(f"{path / MANIFEST}: not the manifest of a run (no {', '.join(NEEDED)})")
     return manifest
+
+
+def _sweep(path: Path) -> None:
+    """Deletes the unfinished files of a run that was interrupted."""
+    for folder in (path, *(entry for entry in path.iterdir() if entry.is_dir())):
+        for left in folder.glob(f"{TEMPORARY_PREFIX}*"):
+            left.unlink()
 
 
 def _lasting(path: Path) -> Iterator[Path]:

@@ -42,7 +42,7 @@ def status_of(arguments: list[str] | None = None) -> int:
     except TyperException as error:
         return _say(error.format_message(), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        return _say("interrupted", INTERRUPTED)
+        return INTERRUPTED
     except BrokenPipeError:
         return FAILED
     except OSError as error:  # a full disk, above all: the command is right, the machine is not

@@ -1,7 +1,7 @@
 """`detattack untargeted` and `detattack targeted`: the main job."""
 
 import sys
-from contextlib import closing, redirect_stdout
+from contextlib import redirect_stdout
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from detattack.cli import options as o
-from detattack.cli.status import INTERRUPTED
 from detattack.errors import InputError
 
 if TYPE_CHECKING:
     from detattack.datasets import Sample
     from detattack.goals import Goal
-    from detattack.job import Record
+    from detattack.runner import Run
 
 Suppress = Annotated[str, typer.Option(help="The class that is to vanish, or `all`.")]
 As = Annotated[str | None, typer.Option("--as", help="The class that it should be taken for instead.")]
@@ -25,7 +24,6 @@ IntoBox = Annotated[
     str | None,
     typer.Option("--box", help="x1,y1,x2,y2, or center, random, road (scenes). Default: road on scenes, else center."),
 ]
-KeepOthers = Annotated[bool, typer.Option("--keep-others", help="All other detections have to stay.")]
 
 
 def untargeted(
@@ -59,7 +57,7 @@ def targeted(
     images: o.Images = None,
     add: Add = "car",
     box: IntoBox = None,
-    keep_others: KeepOthers = False,
+    keep_others: o.KeepOthers = False,
     model: o.Model = "demo",
     weights: o.Weights = None,
     method: o.Method = "jnd",
@@ -116,36 +114,32 @@ def _goal_text(kind: str, category: str, place: str | None, new_category: str | 
 
 
 def _run(command: str, goal: str, keep_others: bool, **given: Any) -> None:
+    from detattack.cli.running import carried_out
     from detattack.cli.tables import print_json, print_table
 
     out = given["out"] or Path("runs") / f"{command}-{datetime.now():%Y%m%d-%H%M%S}"
     with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
-        records = _attacked(goal, keep_others, out, given)
+        run = _make_run(goal, keep_others, given)
+        with carried_out(run, out, given["resume"], given["quiet"]) as folder:
+            records, summary = folder.records(), folder.read_json("summary.json")
     if given["json"]:
-        print_json(out, records)
+        print_json(out, records, summary)
     elif not given["quiet"]:
-        print_table(out, records)
+        print_table(out, records, summary)
     else:
         print(out, file=sys.stderr)
 
 
-def _attacked(goal: str, keep_others: bool, out: Path, given: dict[str, Any]) -> "list[Record]":
+def _make_run(goal: str, keep_others: bool, given: dict[str, Any]) -> "Run":
     """Everything is resolved and checked before the first file is written."""
-    from detattack.cli.progress import Progress
-    from detattack.config import make_config, parse_assignments, resolve_attack
+    from detattack.cli.running import config_of
     from detattack.datasets import image_files, rendered_scenes
     from detattack.detectors.registry import load_detector
     from detattack.goals import check_goal, parse_goal
-    from detattack.runner import Run, execute, open_folder
+    from detattack.runner import Run
 
     parsed = parse_goal(goal)
-    overrides = parse_assignments(given["set"] or [])
-    config = make_config(
-        goal=str(parsed),
-        keep_others=keep_others,
-        attack=resolve_attack(given["method"], given["floats"], given["max_iterations"], overrides),
-        **{key: given[key] for key in ("model", "weights", "score_threshold", "seed", "device", "batch")},
-    )
+    config = config_of(given, parsed, keep_others)
     if given["images"]:
         dataset = image_files(given["images"])
     else:
@@ -154,15 +148,7 @@ def _attacked(goal: str, keep_others: bool, out: Path, given: dict[str, Any]) ->
     check_goal(parsed, detector.categories)
     for sample in dataset.samples:
         _check_place(parsed, sample)
-    run = Run(detector, config, dataset, figures=True)
-    folder = open_folder(run, out, given["resume"])
-    try:
-        with closing(folder), Progress(enabled=not given["quiet"]) as progress:
-            execute(run, folder, progress.report)
-            return folder.records()
-    except KeyboardInterrupt:
-        print(f"detattack: interrupted; --out {out} --resume goes on", file=sys.stderr)
-        raise typer.Exit(INTERRUPTED) from None
+    return Run(detector, config, dataset, figures=True)
 
 
 def _check_place(goal: "Goal", sample: "Sample") -> None:

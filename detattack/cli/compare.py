@@ -84,7 +84,7 @@ def _carried_out(names: list[str], given: dict[str, Any], out: Path) -> "tuple[l
     lengths: dict[int, float] | None = None
     for name in sorted(names, key=lambda name: name == CONTROL):
         run = _with_attack(first, attacks[name], lengths if name == CONTROL else None)
-        with carried_out(run, out / name, True, given["quiet"], name) as folder:
+        with carried_out(run, out / name, True, given["quiet"], name, out) as folder:
             found[name] = read_method(name, folder)
         if name == REFERENCE:
             lengths = {i: v["l2"] for i, v in found[name].values.items() if "l2" in v}

@@ -65,7 +65,7 @@ Shard = Annotated[str | None, typer.Option(help="i/n: the i-th of n parts, from 
 BatchOrAuto = Annotated[str, typer.Option("--batch", help="Images of equal size attacked together; auto: what fits.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Status 1 where an image ended in an error.")]
 Measures = Annotated[str, typer.Option("--quality", help="all: UQI, SCC, VIFP, CIEDE2000 too; quick: the others.")]
-Method = Annotated[str, typer.Option(help="jnd, jnd-paper, baseline, fgsm, fgv, noise.")]
+Method = Annotated[str, typer.Option(help="jnd, jnd-paper, baseline, fgsm, fgv, pgd-linf, noise.")]
 ScoreThreshold = Annotated[float, typer.Option(help="τ: a detection counts as seen above this score.")]
 MaxIterations = Annotated[int | None, typer.Option(min=1, help="Updates at most, an image.")]
 Floats = Annotated[bool, typer.Option("--float", help="Judge floats instead of 8-bit images; kept as .npy.")]

@@ -73,10 +73,12 @@ def data_set(given: dict[str, Any], goal: "Goal") -> "Dataset":
 
 
 @contextmanager
-def carried_out(run: "Run", out: Path, resume: bool, quiet: bool, title: str = "") -> "Iterator[RunFolder]":
+def carried_out(
+    run: "Run", out: Path, resume: bool, quiet: bool, title: str = "", named: Path | None = None
+) -> "Iterator[RunFolder]":
     """Runs or resumes; the complete folder, open. Ctrl-C leaves with status 130 and says how to go on.
 
-    title: what the progress bar calls it.
+    title: what the progress bar calls it. named: the folder that --out named, where that is another.
     """
     from detattack.cli.progress import Progress
     from detattack.runner import execute, open_folder
@@ -88,11 +90,11 @@ def carried_out(run: "Run", out: Path, resume: bool, quiet: bool, title: str = "
                     progress.say(note)
                 execute(run, folder, progress.report, progress.measuring)
         except KeyboardInterrupt:
-            print(f"detattack: interrupted; --out {out} --resume goes on", file=sys.stderr)
+            print(f"detattack: interrupted; --out {named or out} --resume goes on", file=sys.stderr)
             raise typer.Exit(INTERRUPTED) from None
         except OSError as error:
             raise OSError(
-                f"{' '.join(str(error).split())}; the run stopped whole, --out {out} --resume goes on"
+                f"{' '.join(str(error).split())}; the run stopped whole, --out {named or out} --resume goes on"
             ) from error
         yield folder
 

@@ -10,21 +10,19 @@ from rich.table import Table
 from rich.text import Text
 
 from detattack.job import Record, record_to_json
-from detattack.scores import summarize
 
 COLORS = {"success": "green", "failure": "red", "error": "red", "nothing": "dim", "already": "dim"}
 LONG = ("clean", "adversarial", "trace")
 """Fields of a record that are too long for the JSON on stdout; the run folder has them."""
 
 
-def print_json(out: Path, records: list[Record], summary: dict[str, Any] | None = None) -> None:
-    """`{"run": DIR, "summary": {...}, "images": [...]}` on stdout. summary: where it is made already."""
+def print_json(out: Path, records: list[Record], summary: dict[str, Any]) -> None:
+    """`{"run": DIR, "summary": {...}, "images": [...]}` on stdout."""
     images = [{k: v for k, v in record_to_json(r).items() if k not in LONG} for r in records]
-    summary = summary or summarize(records)
     print(json.dumps({"run": str(out), "summary": summary, "images": images}, allow_nan=False))
 
 
-def print_table(out: Path, records: list[Record]) -> None:
+def print_table(out: Path, records: list[Record], summary: dict[str, Any]) -> None:
     """A row an image, and the run in a line."""
     console = Console()
     table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
@@ -38,8 +36,7 @@ def print_table(out: Path, records: list[Record]) -> None:
             Text(record.stem), Text(record.goal), Text(record.status, style=COLORS[record.status]), *_figures(record)
         )
     console.print(table)
-    summary = summarize(records)
-    attacked = summary["success"] + summary["failure"] + summary["error"]
+    attacked = summary["attacked"]
     kinds = ", ".join(f"{summary[s]} {s}" for s in ("nothing", "already", "error") if summary[s])
     console.print(f"{summary['success']} of {attacked} succeeded{f'; {kinds}' if kinds else ''}", highlight=False)
     console.print(f"run folder: {out}", markup=False, highlight=False, soft_wrap=True)

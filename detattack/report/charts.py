@@ -1,5 +1,6 @@
 """Which charts a run gets: each where its data is there, with a caption that says which question it answers."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,12 @@ LEGEND = [("clean", "clean"), ("adversarial", "adversarial")]
 
 def charts(run: RunData, rows: list[ClassRow], precision: Precision | None) -> list[Plot]:
     """The charts of a run, in the order of the page."""
-    taus = _taus(run)
-    made = [_success_within(run), _map_within(run, precision), _reached(run, taus), _map_above(run, precision, taus)]
+    made = [
+        _success_within(run),
+        _map_within(run, precision),
+        _reached(run, _taus(run, 0.025)),
+        _map_above(run, precision, _taus(run, 0.05)),
+    ]
     made += [_curve(precision), _iterations(run), _traces(run), _classes(run, rows, precision)]
     return [plot for plot in made if plot]
 
@@ -30,8 +35,8 @@ def class_precision(precision: Precision) -> dict[str, tuple[float, float]]:
     return {name: (a, b) for name, (a, b) in pairs if a is not None and b is not None}
 
 
-def _taus(run: RunData) -> list[float]:
-    grid = [round(0.025 * i, 3) for i in range(39)]
+def _taus(run: RunData, step: float) -> list[float]:
+    grid = [round(step * i, 3) for i in range(math.ceil(1 / step))]
     return sorted({t for t in (*grid, run.floor, run.tau) if run.floor <= t <= 0.95})
 
 
@@ -51,7 +56,9 @@ def _map_within(run: RunData, precision: Precision | None) -> Plot | None:
     distance = {r.id: r.quality["l2"] or 0.0 for r in run.records if r.status == "success" and "l2" in r.quality}
     if precision is None or not distance:
         return None
-    budgets = sorted({float(v) for v in np.quantile(list(distance.values()), np.linspace(0, 1, MOST_BUDGETS))})
+    budgets = sorted(
+        {float(v) for v in np.quantile(list(distance.values()), np.linspace(0, 1, MOST_BUDGETS), method="nearest")}
+    )
     points: list[tuple[float, Any]] = [(0.0, mean_ap(precision.of(False)))]
     points += [(b, mean_ap(precision.of({i for i, d in distance.items() if d <= b + 1e-12}))) for b in budgets]
     if any(ap is None for _, ap in points):
@@ -73,11 +80,11 @@ def _reached(run: RunData, taus: list[float]) -> Plot | None:
         for kind, share in zip(("clean", "adversarial"), shares, strict=True)
     ]
     svg = line_chart(
-        series, Axis("τ, score that counts as seen", 0, 1), Axis("goal holds", 0, 1), (run.tau, "attacked at")
+        series, Axis("τ, score that counts as seen", 0, 1), Axis("goal holds", 0, 1), (run.tau, "attacked here")
     )
-    text = (
-        "Share of the attacked images for which the goal holds if detections count above τ, judged on the saved files."
-    )
+    text = "Share of the attacked images for which the goal holds if detections count above τ, on the saved files."
+    if sum(bool(r.quality) for r in run.records) > MOST_JUDGED:
+        text += f" At most {MOST_JUDGED} images, evenly chosen."
     return Plot("Success against τ", svg, text, LEGEND)
 
 
@@ -91,7 +98,7 @@ def _map_above(run: RunData, precision: Precision | None, taus: list[float]) -> 
     if not series[0].points:
         return None
     svg = line_chart(
-        series, Axis("τ, score that counts as seen", 0, 1), Axis("mAP (IoU 0.5:0.95)"), (run.tau, "attacked at")
+        series, Axis("τ, score that counts as seen", 0, 1), Axis("mAP (IoU 0.5:0.95)"), (run.tau, "attacked here")
     )
     return Plot("mAP against τ", svg, "COCO's mAP if only detections above τ are counted.", LEGEND)
 

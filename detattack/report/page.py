@@ -55,8 +55,11 @@ def write_report(path: Path, told: Callable[[int, int], None] = lambda done, tot
     told: called with how many images have their pictures, and how many there are. Raises `InputError`.
     """
     run = read_run(path)
-    pictures = make_pictures(path, run.records, told)
-    page = render_page(run, pictures)
+    try:
+        page = render_page(run, make_pictures(path, run.records, told))
+    # A run folder may come from anybody: a value that is not what its name says can surface anywhere.
+    except (AttributeError, LookupError, TypeError, ValueError, OverflowError, RuntimeError) as error:
+        raise InputError(f"{path}: damaged, a file of the run does not hold what it ought to ({error!r})") from error
     try:
         write_text_atomic(path / PAGE, page)
     except OSError as error:
@@ -80,6 +83,7 @@ def render_page(run: RunData, pictures: dict[int, Pictures]) -> str:
         title=_title(run),
         run=run,
         unfinished=not run.summary,
+        cost=_cost(run),
         cards=_cards(run, precision),
         counts=[(status, _count(run, status)) for status in STATUSES],
         plots=charts(run, rows, precision),
@@ -240,10 +244,13 @@ def _cards(run: RunData, precision: Precision | None) -> list[Card]:
     kept = (run.summary.get("collateral") or {}).get("kept_share")
     if kept is not None:
         cards.append(Card("Others kept", f"{100 * kept:.1f}%", "detections that the goal is not about"))
-    seconds = sum(r.seconds for r in run.records)
-    forwards = statistics.fmean([r.forwards for r in run.records if r.quality] or [0])
-    cards.append(Card("Time", _duration(seconds), f"{forwards:.0f} image-forwards an attacked image"))
     return cards
+
+
+def _cost(run: RunData) -> str:
+    forwards = [r.forwards for r in run.records if r.quality]
+    mean = f", {statistics.fmean(forwards):.1f} image-forwards an attacked image" if forwards else ""
+    return _duration(sum(r.seconds for r in run.records)) + mean
 
 
 def _median(values: list[Any], form: str) -> str:
@@ -321,20 +328,30 @@ def _settings(run: RunData) -> list[tuple[str, list[tuple[str, str]]]]:
         ("Config", config),
         ("Attack", run.config.get("attack") or {}),
         ("Made with", {**manifest, **(run.manifest.get("versions") or {}), **(run.manifest.get("environment") or {})}),
-        ("Collateral damage", {k: v for k, v in _flat(run.summary.get("collateral") or {}) if v is not None}),
+        ("Collateral damage", _collateral(run)),
     ]
     return [(name, [(k, _text(v)) for k, v in values.items()]) for name, values in groups if values]
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Numbers and words of a nested JSON object, by their path."""
-    found: list[tuple[str, Any]] = []
-    for key, value in values.items():
-        if isinstance(value, dict):
-            found += _flat(value, f"{prefix}{key}.")
-        else:
-            found.append((f"{prefix}{key}", value))
-    return found
+def _collateral(run: RunData) -> dict[str, str]:
+    """What the attack did to detections that the goal is not about, as the run scored it."""
+    found = run.summary.get("collateral") or {}
+    if not found.get("images"):
+        return {}
+    return {
+        "attacked images": found["images"],
+        "others, clean": found["others"],
+        "of these kept": f"{found['kept']}, an image {_mean(found['kept_share_per_image'])}",
+        "new detections": f"{found['new']}, an image {found['new_per_image']:.3g}",
+        "paired difference": f"an image {_mean(found['difference_per_image'])}",
+    }
+
+
+def _mean(found: dict[str, Any]) -> str:
+    if found["mean"] is None:
+        return "–"
+    interval = found["interval"]
+    return f"{found['mean']:.3g}" + (f" (95%: {interval[0]:.3g} to {interval[1]:.3g})" if interval else "")
 
 
 def _text(value: Any) -> str:

@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from detattack.errors import InputError
-from detattack.files import write_bytes_atomic
+from detattack.files import TEMPORARY_PREFIX
 from detattack.images import read_image
 from detattack.job import Record
 from detattack.quality import l2
@@ -76,7 +76,7 @@ def _make(run: Path, record: Record) -> Pictures:
     original = thumb / f"{record.id}-original.webp"
     if _fresh(original, image) and _fresh(thumb / f"{record.id}-before.webp", image):
         return Pictures(True, heat, True)
-    found = _original(record, run, read_image(image).pixels if pixels is None else pixels)
+    found = original_pixels(run, record, read_image(image).pixels if pixels is None else pixels)
     if found is None:
         return Pictures(True, heat, False)
     _write(original, found, lossless=True)
@@ -104,8 +104,12 @@ def _heat(run: Path, record: Record) -> bool:
     return True
 
 
-def _original(record: Record, run: Path, after: np.ndarray) -> np.ndarray | None:
-    pixels = _source(record, run)
+def original_pixels(run: Path, record: Record, after: np.ndarray) -> np.ndarray | None:
+    """The picture before the attack, from the record's source; None where it is gone or another one.
+
+    after: the pixels of the adversarial file, uint8 `[H,W,3]`.
+    """
+    pixels = _source(record, run, after.shape)
     distance = record.quality.get("l2")
     if pixels is None or distance is None or pixels.shape != after.shape:
         return None
@@ -117,13 +121,16 @@ def _original(record: Record, run: Path, after: np.ndarray) -> np.ndarray | None
         return None
 
 
-def _source(record: Record, run: Path) -> np.ndarray | None:
-    """The picture that a record names, from here or from beside the run folder; None where it is gone."""
+def _source(record: Record, run: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """The picture that a record names, from here or from beside the run folder; None where it is gone.
+
+    shape: of the adversarial image, which is what a scene is rendered at: the ledger does not size our arrays.
+    """
     scene = _SCENE.fullmatch(record.source)
     if scene:
         from detattack.scenes import render, scene_seed
 
-        return render(scene_seed(int(scene[2]), int(scene[1])), record.width, record.height).image
+        return render(scene_seed(int(scene[2]), int(scene[1])), shape[1], shape[0]).image
     for path in (Path(record.source), run / record.source, run.parent / record.source):
         try:
             return read_image(path).pixels
@@ -134,7 +141,7 @@ def _source(record: Record, run: Path) -> np.ndarray | None:
 
 def _small(pixels: np.ndarray) -> np.ndarray:
     image = Image.fromarray(pixels)
-    image.thumbnail((THUMB_SIDE, THUMB_SIDE), Image.Resampling.BOX if max(image.size) > 1440 else None)
+    image.thumbnail((THUMB_SIDE, THUMB_SIDE))
     return np.asarray(image)
 
 
@@ -144,11 +151,15 @@ def _write(path: Path, pixels: np.ndarray, lossless: bool = False) -> None:
     Image.fromarray(np.ascontiguousarray(pixels)).save(
         buffer, "WEBP", lossless=lossless, quality=quality, method=method
     )
-    write_bytes_atomic(path, buffer.getvalue())
+    # Whole or not there, but not synced to the disk one by one: thousands of these can be made again.
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}")
+    temporary.write_bytes(buffer.getvalue())
+    os.replace(temporary, path)
 
 
 def _fresh(made: Path, source: Path) -> bool:
     try:
-        return made.stat().st_mtime_ns >= source.stat().st_mtime_ns
+        status = made.stat()
+        return status.st_size > 0 and status.st_mtime_ns >= source.stat().st_mtime_ns
     except OSError:
         return False

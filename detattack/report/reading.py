@@ -13,6 +13,8 @@ from detattack.job import Record, target_of
 from detattack.runs import MANIFEST, RunFolder
 from detattack.types import Category, DetectorCard
 
+MOST_CLASSES = 100_000
+
 
 @dataclass(frozen=True, eq=False)
 class RunData:
@@ -70,16 +72,27 @@ def read_run(path: Path) -> RunData:
         folder = RunFolder.open(path)
         try:
             manifest, records = folder.manifest, folder.records()
+            for record in records:
+                _check(record)
         finally:
             folder.close()
     except sqlite3.Error as error:
         raise InputError(f"{path}: the ledger cannot be read ({error})") from error
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise InputError(f"{path}: the ledger holds a row that is no record ({error!r})") from error
     truth = _json(path / "annotations.json", dict)
     clean, adversarial = _json(path / "clean.json", list), _json(path / "adversarial.json", list)
     names = _names(manifest, records)
     return RunData(path, manifest, records, names, truth, clean, adversarial, _json(path / "summary.json", dict))
+
+
+def _check(record: Record) -> None:
+    """Raises ValueError for what would name a file or size an array by something else than it ought to be."""
+    if type(record.id) is not int or not isinstance(record.stem, str):
+        raise ValueError(f"id {record.id!r}, stem {record.stem!r}")
+    for found in (record.clean, record.adversarial):
+        if not all(type(label) is int and 0 <= label < MOST_CLASSES for label in found.get("labels", ())):
+            raise ValueError(f"labels of image {record.id}")
 
 
 def is_plain(stem: str) -> bool:

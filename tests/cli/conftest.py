@@ -1,6 +1,8 @@
 """The command line in this process: what it said, how it ended, and what it left on the disk."""
 
 import json
+import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,14 @@ class Said:
     def statuses(self) -> list[str]:
         """Of the images, in order."""
         return [image["status"] for image in self.json["images"]]
+
+
+@pytest.fixture
+def program(monkeypatch) -> list[str]:
+    """How to start the program as a process of its own, installed or not."""
+    root = str(Path(__file__).parents[2])
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])))
+    return [sys.executable, "-m", "detattack"]
 
 
 def tree(folder: Path) -> dict[str, bytes | None]:

@@ -218,7 +218,7 @@ def test_code_in_weights_is_never_run(refused, picture, tmp_path):
     refused("untargeted", picture("a"), "--weights", path, words=("w.pth", "refused"))
     assert not mark.exists()
     with open(tmp_path / "trap.pkl", "wb") as file:
-        pickle.dump(Trap(mark), file)
+        pickle.dump(Trap(mark), file, protocol=2)
     refused("untargeted", picture("a"), "--weights", tmp_path / "trap.pkl", words=("trap.pkl", "refused"))
     assert not mark.exists()
 
@@ -245,7 +245,7 @@ def test_a_third_party_brings_its_own_weights(refused, toy, picture):
     [
         ("step_size", ("--set 'step_size'", "key=value")),
         ("stepsize=1", ("'stepsize'", "did you mean 'step_size'")),
-        ("name=mine", ("key of --set 'name'",)),
+        ("name=mine", ("key of method jnd 'name'",)),
         ("step_size=fast", ("method jnd", "step_size", "fast")),
         ("step_size=-1", ("step_size", "from 0 on")),
         ("tv_weight=nan", ("tv_weight", "from 0 on")),

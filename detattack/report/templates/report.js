@@ -130,17 +130,21 @@
     if (data.floor > 0.051 && state.tau < data.floor) text += `; boxes are on this page from a score of ${data.floor} on`;
     byId("count").textContent = text;
     lay(true);
+    // A shorter gallery would leave the window somewhere below it.
+    if (grid.getBoundingClientRect().top < 0) { byId("gallery").scrollIntoView({ behavior: "instant" }); lay(); }
   }
 
   // The grid: cards are placed by hand, and only those near the window exist.
   const grid = byId("grid"), cells = new Map();
   const GAP = 14, FOOT = 54;
+  const ratios = images.filter((image) => image.w && image.h).map((image) => image.h / image.w).sort((a, b) => a - b);
+  const ratio = Math.min(1, Math.max(0.5, ratios[ratios.length >> 1] || 0.7));
   let columns = 1, cellWidth = 0, cellHeight = 0;
   function measure() {
     const width = grid.clientWidth;
     columns = Math.max(width > 330 ? 2 : 1, Math.floor((width + GAP) / (228 + GAP)));
     cellWidth = (width - GAP * (columns - 1)) / columns;
-    cellHeight = Math.round(cellWidth * 0.7) + FOOT;
+    cellHeight = Math.round(cellWidth * ratio) + FOOT;
     grid.style.height = `${Math.max(0, Math.ceil(state.order.length / columns) * (cellHeight + GAP) - GAP)}px`;
   }
   function lay(anew = false) {
@@ -247,7 +251,7 @@
     e.textContent = state.down ? "↓" : "↑";
     refresh();
   });
-  segments(byId("views"), "view", [["before", "before"], ["after", "after"], ["heat", "difference"]], state.view, (view) => { state.view = view; refresh(); });
+  segments(byId("views"), "view", [["before", "before"], ["after", "after"], ["heat", "difference"]], state.view, (view) => { state.view = view; lay(true); });
   function setBoxes(on) {
     state.boxes = on;
     byId("boxes").checked = byId("v-boxes").checked = on;
@@ -274,11 +278,14 @@
     state.open = at;
     if (!viewer.open) viewer.showModal();
     load();
-    slider.focus();
+    (slider.hidden ? byId("v-close") : slider).focus();
   }
   function step(by) {
     const at = state.open + by;
     if (at >= 0 && at < state.order.length) { state.open = at; state.focus = at; load(); }
+    // What had the focus may be hidden or disabled now; without a focus in it the viewer would not hear a key.
+    const active = document.activeElement;
+    if (!viewer.contains(active) || active.disabled || active.hidden) (slider.hidden ? byId("v-close") : slider).focus();
   }
   function load() {
     const image = images[state.order[state.open]];
@@ -328,6 +335,7 @@
     byId("v-left").style.left = `${left + 10}px`;
     byId("v-right").style.right = `${left + 10}px`;
     for (const id of ["v-left", "v-right"]) byId(id).style.top = `${top + 10}px`;
+    byId("v-scale").hidden = view !== "heat" || !urls.after;
     byId("v-missing").hidden = Boolean(urls.after);
     byId("v-missing").textContent = urls.after ? "" : whyMissing(image, view);
     place = { left, wide };
@@ -373,7 +381,9 @@
       const at = image.k * count / image.d, low = Math.floor(at), high = Math.ceil(at);
       const value = image.t[low] + (image.t[high] - image.t[low]) * (at - low);
       svg.append(draw("circle", { cx: x(image.k), cy: y(value / 1000), r: 3.4, class: "dot" }));
-      words(Math.min(x(image.k), W - 44) - 7, Math.max(14, y(value / 1000) - 8), `K = ${image.k}`, "middle");
+      // The line comes from the left: from above where it fell, from below where it rose.
+      const fell = image.t[0] > value, up = y(value / 1000) + (fell ? 17 : -8);
+      words(Math.max(L + 40, x(image.k) - 4), Math.min(H - B - 4, Math.max(14, up)), `K = ${image.k}`, "end");
     }
     box.append(make("h3", { text: "Confidence by iteration" }), svg);
   }

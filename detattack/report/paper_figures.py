@@ -1,0 +1,112 @@
+"""The paper's Figures 5 and 6: what several methods made of one image, side by side, as PNG or PDF.
+
+Figure 5: the original and each method's adversarial image, with what the detector reports. Figure 6: each
+method's difference image, in one color map on one fixed range.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from detattack.errors import InputError
+from detattack.images import read_image
+from detattack.job import Record, from_lists
+from detattack.report.figures import (
+    _CROWD,
+    _CROWDED_TAG_POINTS,
+    _TAG_POINTS,
+    _add_goal,
+    _add_marks,
+    _marks,
+    _Sheet,
+)
+from detattack.report.pictures import original_pixels
+from detattack.report.reading import RunData, is_plain, read_run
+from detattack.types import Detections
+
+
+def method_figure(
+    run_dirs: Sequence[Path], stem: str, path: str | os.PathLike[str], differences: bool = False, caption: str = ""
+) -> None:
+    """Write the figure of one image, `stem`, as the runs in `run_dirs` attacked it, in their order.
+
+    differences: their difference images (Figure 6) instead of the original and the adversarial images (Figure 5).
+    Boxes are those above the first run's τ. PNG or PDF by extension, atomically. Raises `InputError` for a run
+    without the image, runs of different images, an original that is gone, another extension.
+    """
+    if not run_dirs:
+        raise InputError("a figure of methods needs a run at least")
+    runs = [read_run(Path(run)) for run in run_dirs]
+    records = [_record(run, stem) for run in runs]
+    width, height = records[0].width, records[0].height
+    for run, record in zip(runs, records, strict=True):
+        if (record.width, record.height, record.source) != (width, height, records[0].source):
+            raise InputError(f"{run.path}: {stem!r} is another image than in {runs[0].path}")
+    pairs = list(zip(runs, records, strict=True))
+    sheet = _Sheet(width, height, len(pairs) + (not differences), caption)
+    if differences:
+        for run, record in pairs:
+            axes = sheet.panel(_method(run), _facts(record))
+            _show(axes, sheet, _pixels(run, "heatmaps", record), record)
+        sheet.color_bar()
+    else:
+        _draw_image(sheet, runs[0], records[0], "Original", _original(runs[0], records[0]), records[0].clean)
+        for run, record in pairs:
+            _draw_image(sheet, run, record, _method(run), _pixels(run, "images", record), record.adversarial)
+    sheet.save(Path(path))
+
+
+def _draw_image(sheet: _Sheet, run: RunData, record: Record, title: str, pixels: np.ndarray, found: dict) -> None:
+    detections = from_lists(found)
+    shown = len(detections.above(run.tau))
+    facts = f"{shown or 'no'} detection{'' if shown == 1 else 's'} above {run.tau:g}"
+    axes = sheet.panel(title, facts if title == "Original" else f"{facts}, {_facts(record)}")
+    _show(axes, sheet, pixels, record)
+    if record.box:
+        _add_goal(axes, record.box)
+    _add_boxes(axes, sheet, run, record, detections, _TAG_POINTS if shown <= _CROWD else _CROWDED_TAG_POINTS)
+
+
+def _add_boxes(axes: Axes, sheet: _Sheet, run: RunData, record: Record, detections: Detections, points: float) -> None:
+    size = points / 72 * sheet.image_pixels_per_inch
+    marks = _marks(detections, run.names, run.tau, None, record.width, record.height, size)
+    _add_marks(axes, marks, size, points)
+
+
+def _show(axes: Axes, sheet: _Sheet, pixels: np.ndarray, record: Record) -> None:
+    axes.imshow(sheet.fitted(pixels), extent=(0, record.width, record.height, 0), interpolation="nearest")
+
+
+def _record(run: RunData, stem: str) -> Record:
+    for record in run.records:
+        if record.stem == stem and record.digest and is_plain(stem):
+            return record
+    raise InputError(f"{run.path}: holds no image {stem!r}")
+
+
+def _pixels(run: RunData, folder: str, record: Record) -> np.ndarray:
+    return read_image(run.path / folder / f"{record.stem}.png").pixels
+
+
+def _original(run: RunData, record: Record) -> np.ndarray:
+    after = _pixels(run, "images", record)
+    pixels = original_pixels(run.path, record, after) if record.quality else after
+    if pixels is None:
+        raise InputError(f"{run.path}: the original of {record.stem!r} is not at its source any more: {record.source}")
+    return pixels
+
+
+def _method(run: RunData) -> str:
+    name = str((run.config.get("attack") or {}).get("name", "unknown"))
+    return name.upper() if name in ("jnd", "fgsm", "fgv", "pgd") else name.capitalize()
+
+
+def _facts(record: Record) -> str:
+    distance = record.quality.get("l2")
+    parts = [] if record.status == "success" else [record.status]
+    parts += [f"K = {record.k}"] if record.k >= 0 else []
+    parts += [f"L2 = {distance:.3g}"] if distance is not None else []
+    return ", ".join(parts)

@@ -1,0 +1,412 @@
+"""`detattack evaluate` and `merge`: a data set under attack, in a run that survives."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from coco_squares import made, write_data
+from PIL import Image
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from detattack.batching import plan, read_ahead
+from detattack.datasets import Sample
+from detattack.errors import InputError
+from detattack.runs import RunFolder
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture
+def evaluate(cli, toy):
+    """An evaluation with the toy detector as `run/` and JSON."""
+
+    def call(*arguments, factory="factory", out="run", quality="quick"):
+        model = ("--model", f"{toy}:{factory}", "--quality", quality, "--device", "cpu")
+        return cli("evaluate", *arguments, *model, "--out", out, "--json")
+
+    return call
+
+
+@pytest.fixture
+def data(tmp_path):
+    return write_data(tmp_path)
+
+
+def read(path):
+    return json.loads(Path(path).read_text())
+
+
+# A whole data set
+
+
+def test_a_data_set_under_attack(evaluate, data, tmp_path):
+    said = evaluate(*data, "--goal", "suppress:all")
+    assert said.status == 0
+    summary = said.json["summary"]
+    assert (summary["images"], summary["success"], summary["nothing"]) == (6, 5, 1)
+    assert summary["ap"]["clean"]["ap50"] > 0.9
+    assert summary["ap"]["categories"] == 3  # the detector knows no kite
+    assert set(summary["ap"]["per_category"]) == {"person", "car", "Dog"}
+    assert summary["ap"]["per_category"]["person"]["clean_ap"] is None
+    assert summary == read("run/summary.json")
+    assert summary["per_class"]["car"]["rate"] == 1.0
+    assert len(list(Path("run/images").iterdir())) == 6
+    assert {image["id"] for image in said.json["images"]} == set(range(95, 101))
+
+
+@pytest.mark.parametrize("which", ["clean", "adversarial"])
+def test_the_files_load_as_coco_and_score_the_same(evaluate, data, which, capsys):
+    ap = evaluate(*data, "--goal", "suppress:car").json["summary"]["ap"]
+    truth = COCO("run/annotations.json")
+    for image in truth.dataset["images"]:
+        assert Image.open(Path("run/images") / image["file_name"]).size == (image["width"], image["height"])
+    # pycocotools takes a match with the annotation 0, which this file has, for no match
+    for annotation in truth.dataset["annotations"]:
+        annotation["id"] += 1
+    truth.createIndex()
+    evaluation = COCOeval(truth, truth.loadRes(f"run/{which}.json"), "bbox")
+    evaluation.params.catIds = [2, 7, 40]
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    known = [None if v < 0 else v for v in evaluation.stats]
+    assert list(ap[which].values()) == pytest.approx(known, abs=1e-6)
+
+
+def test_a_threshold_of_0_05_leaves_no_detection_and_an_ap_of_0(evaluate, data):
+    summary = evaluate(*data, "--score-threshold", "0.05").json["summary"]
+    assert summary["success_rate"] == 1.0
+    assert read("run/adversarial.json") == []
+    assert summary["ap"]["adversarial"]["ap"] == 0.0
+
+
+def test_injections_report_the_iou_with_the_asked_box(evaluate, data):
+    summary = evaluate(*data, "--goal", "inject:dog@8,24,24,40", "--limit", 3).json["summary"]
+    assert summary["images"] == 3
+    assert summary["median_asked_iou"] > 0.5
+
+
+def test_all_measures_are_taken_once_and_survive_a_resume(evaluate, data):
+    said = evaluate(*data, "--limit", 2, quality="all")
+    quality = said.json["images"][0]["quality"]
+    assert {"uqi", "scc", "vifp", "ciede2000_share", "l2"} <= set(quality)
+    assert said.json["summary"]["median_vifp"] == pytest.approx(
+        sum(image["quality"]["vifp"] for image in said.json["images"]) / 2
+    )
+    before = made(Path("run"))
+    assert evaluate(*data, "--limit", 2, "--resume", quality="all").status == 0
+    assert made(Path("run")) == before
+
+
+@pytest.mark.slow
+def test_measures_are_the_same_from_several_processes(evaluate, data, monkeypatch):
+    from detattack import measuring
+
+    evaluate(*data, out="one", quality="all")
+    monkeypatch.setattr(measuring, "WORTH_A_PROCESS", 2)
+    monkeypatch.setattr(measuring.os, "sched_getaffinity", lambda process: {0, 1})
+    evaluate(*data, out="two", quality="all")
+    assert made(Path("one")) == made(Path("two"))
+
+
+def test_a_folder_without_annotations(evaluate, data):
+    summary = evaluate(*data[:2]).json["summary"]
+    assert summary["ap"] is None
+    assert summary["success"] == 5
+
+
+def test_a_table_for_people(cli, toy, data):
+    said = cli("evaluate", *data, "--model", f"{toy}:factory", "--quality", "quick", "--limit", 2, "--out", "run")
+    assert "success at τ 0.5" in said.out
+    assert "AP down to 0.05" in said.out
+
+
+# Images that are no use
+
+
+def test_unreadable_images_are_recorded_and_the_run_goes_on(evaluate, data, tmp_path):
+    (tmp_path / "data/0/i0.png").write_text("no image")
+    (tmp_path / "data/0/i1.png").unlink()
+    said = evaluate(*data, "--batch", 4)
+    assert said.status == 0
+    assert (said.json["summary"]["error"], said.json["summary"]["success"]) == (2, 3)
+    assert said.json["summary"]["ap"]["images"] == 4
+    reasons = [image["reason"] for image in said.json["images"] if image["status"] == "error"]
+    assert any("no such file" in r for r in reasons)
+    assert any("not an image" in r for r in reasons)
+    assert "error" in said.err
+    assert evaluate(*data, "--batch", 4, "--resume", "--strict").status == 1
+
+
+def test_strict_without_an_error_is_0(evaluate, data):
+    assert evaluate(*data, "--strict", "--limit", 1).status == 0
+
+
+def test_an_image_of_another_size_than_the_data_set_says(evaluate, data, tmp_path):
+    Image.new("RGB", (80, 64), (30, 30, 30)).save(tmp_path / "data/0/i0.png")
+    said = evaluate(*data, "--batch", 3)
+    assert said.json["summary"]["error"] == 0
+    assert "the data set says 64×48" in " ".join(said.err.split())
+
+
+def test_an_image_that_the_model_fails_on_leaves_its_batch_alone(evaluate, tmp_path):
+    said = evaluate(*write_data(tmp_path, mark=2), "--batch", 4, factory="raising")
+    assert [i["status"] for i in said.json["images"] if i["id"] == 98] == ["error"]
+    assert (said.json["summary"]["success"], said.json["summary"]["error"]) == (4, 1)
+
+
+def test_memory_that_runs_out_makes_batches_smaller(evaluate, data, monkeypatch):
+    from detattack import runner
+
+    sizes = []
+    run_batch = runner.run_batch
+
+    def short(detector, config, pictures, lengths):
+        sizes.append(len(pictures))
+        if len(pictures) > 1:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 20 GiB")
+        return run_batch(detector, config, pictures, lengths)
+
+    monkeypatch.setattr(runner, "run_batch", short)
+    assert evaluate(*data, "--batch", 4).json["summary"]["success"] == 5
+    assert sizes[:4] == [4, 2, 1, 1]
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--limit", "0"), ("--limit",)),
+        (("--shard", "2/2"), ("shard '2/2'",)),
+        (("--shard", "1"), ("shard '1'", "i/n")),
+        (("--shard", "11/12"), ("shard 11/12", "no image")),
+        (("--batch", "0"), ("--batch", "auto")),
+        (("--batch", "many"), ("--batch", "auto")),
+        (("--quality", "best"), ("--quality", "best")),
+        (("--goal", "suppress:cra"), ("cra", "car")),
+        (("--goal", "inject:car@road"), ("road",)),
+        (("--method", "jdn"), ("jdn", "jnd")),
+        (("--set", "radius=2"), ("radius",)),
+        (("--score-threshold", "1.5"), ("score_threshold",)),
+        (("--images", "nowhere"), ("nowhere", "no such folder")),
+        (("--annotations", "nowhere.json"), ("nowhere.json", "cannot be read")),
+    ],
+)
+def test_options_out_of_range(refused, toy, data, arguments, words):
+    refused("evaluate", *data, "--model", f"{toy}:factory", *arguments, "--out", "run", words=words)
+
+
+def test_annotations_without_images(refused, toy, data):
+    refused("evaluate", "--model", f"{toy}:factory", *data[2:], words=("--annotations needs --images",))
+
+
+def test_broken_annotations_and_classes_that_nobody_shares(refused, toy, data):
+    Path(data[3]).write_text('{"images": [}')
+    refused("evaluate", *data, "--model", f"{toy}:factory", words=("line 1, column 13",))
+    names = {"images": [{"id": 1, "file_name": "0/i0.png"}], "annotations": [], "categories": [{"id": 1, "name": "x"}]}
+    Path(data[3]).write_text(json.dumps(names))
+    refused("evaluate", *data, "--model", f"{toy}:factory", words=("'x'", "toy", "no class name in common"))
+
+
+def test_another_run_is_not_continued(evaluate, data):
+    assert evaluate(*data, "--limit", 2).status == 0
+    for other, words in (
+        (("--limit", 2), "--resume continues it"),
+        (("--limit", 3, "--resume"), "data was"),
+        (("--limit", 2, "--seed", 5, "--resume"), "config.seed was 0, now 5"),
+        (("--limit", 2, "--shard", "0/2", "--resume"), "shard was None, now [0, 2]"),
+    ):
+        said = evaluate(*data, *other)
+        assert said.status == 2
+        assert words in said.err
+
+
+# Batches and shards
+
+
+def samples(*sizes):
+    return [Sample(i, str(i), "", size, lambda: None) for i, size in enumerate(sizes)]
+
+
+def test_the_plan_joins_images_of_one_size_wherever_they_are():
+    small, large = (4, 4), (8, 4)
+    batches = plan(samples(small, large, small, small, large), 2)
+    assert [[s.id for s in batch] for batch in batches] == [[0, 2], [1, 4], [3]]
+    assert [[s.id for s in batch] for batch in plan(samples(small, large), 1)] == [[0], [1]]
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_shards_merged_are_one_run(evaluate, cli, data, batch):
+    for out, shard in (("one", ()), ("s0", ("--shard", "0/2")), ("s1", ("--shard", "1/2"))):
+        assert evaluate(*data, "--batch", batch, *shard, out=out, quality="all").status == 0
+    said = cli("merge", "both", "s1", "s0", "--json")
+    assert said.status == 0, said.err
+    assert made(Path("both")) == made(Path("one"))
+    assert read("both/run.json")["shard"] is None
+    assert said.json["summary"]["images"] == 6
+    assert cli("verify", "both").status == 0
+
+
+def test_shards_that_do_not_fit(evaluate, cli, data):
+    for out, arguments in {
+        "s0": ("--shard", "0/2"),
+        "s1": ("--shard", "1/2"),
+        "other": ("--shard", "1/2", "--seed", 1),
+        "third": ("--shard", "1/3"),
+        "whole": (),
+    }.items():
+        evaluate(*data, "--limit", 4, *arguments, out=out)
+    for shards, words in (
+        (("s0",), "shard 1/2 is missing"),
+        (("s0", "s0"), "and so is s0"),
+        (("s0", "other"), "config.seed was 0, now 1"),
+        (("s0", "third"), "is one of 3 shards"),
+        (("s0", "whole"), "whole: is no shard"),
+        (("s0", "nowhere"), "not a run folder"),
+    ):
+        said = cli("merge", "both", *shards)
+        assert said.status == 2
+        assert words in said.err
+        assert not Path("both").exists()
+    Path("s1/summary.json").unlink()
+    assert "is not finished" in cli("merge", "both", "s0", "s1").err
+
+
+def test_batch_auto_on_a_cpu_is_1_and_is_resumed_as_it_was(evaluate, data):
+    evaluate(*data, "--limit", 2, "--batch", 2)
+    assert evaluate(*data, "--limit", 2, "--batch", "auto", "--resume").status == 0
+    assert evaluate(*data, "--limit", 2, "--batch", "auto", out="new").status == 0
+    assert read("new/run.json")["config"]["batch"] == 1
+
+
+def test_reading_ahead_keeps_the_order_stays_bounded_and_raises_in_turn():
+    asked = []
+
+    def double(item):
+        asked.append(item)
+        if item == 5:
+            raise InputError("five")
+        return 2 * item
+
+    reader = read_ahead(range(10), double, ahead=2)
+    assert next(reader) == 0
+    assert len(asked) <= 5
+    assert [next(reader) for _ in range(4)] == [2, 4, 6, 8]
+    with pytest.raises(InputError, match="five"):
+        next(reader)
+    stopped = read_ahead(range(1000), lambda item: item)
+    next(stopped)
+    stopped.close()  # returns: the thread is not left waiting
+
+
+def test_no_record_is_held(evaluate, data, monkeypatch):
+    """Detections and traces are streamed from the ledger: nothing asks for all records at once."""
+    monkeypatch.setattr(RunFolder, "records", lambda self: pytest.fail("all records in memory"))
+    assert evaluate(*data).status == 0
+
+
+# What a crash leaves
+
+
+def test_a_full_disk_stops_the_run_whole(evaluate, data, monkeypatch):
+    from detattack import runs
+
+    write, calls = runs.write_bytes_atomic, []
+
+    def full(path, content):
+        calls.append(path)
+        if len(calls) > 3:
+            raise OSError(28, "No space left on device", str(path))
+        write(path, content)
+
+    assert evaluate(*data, out="calm").status == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "write_bytes_atomic", full)
+        said = evaluate(*data)
+    assert said.status == 1
+    last = said.err.strip().splitlines()[-1]
+    assert "No space left on device" in last
+    assert "--resume" in last
+    assert "Traceback" not in said.err
+    assert evaluate(*data, "--resume").status == 0
+    assert made(Path("run")) == made(Path("calm"))
+
+
+CRASHES = {
+    "before the manifest": ("chunks", "run.json", 1),
+    "before the PNG": ("chunks", ".png", 4),
+    "while a PNG is renamed": ("replace", ".png", 5),
+    "between PNG and row": ("before row", "", 3),
+    "inside the transaction": ("inside row", "", 3),
+    "while a measure is committed": ("inside row", "", 6),
+    "while the detections are written": ("chunks", "adversarial.json", 1),
+    "while the summary is written": ("replace", "summary.json", 1),
+}
+DRIVER = """
+import contextlib, json, os, signal, sys
+import detattack.files as files
+from detattack.cli import status_of
+from detattack.runs import RunFolder
+
+def crash(kind, name, count):
+    left = [count]
+    def due(path=""):
+        left[0] -= str(path).endswith(name)
+        if left[0] == 0 and str(path).endswith(name):
+            os.kill(os.getpid(), signal.SIGKILL)
+    write, replace, transaction = files.write_chunks_atomic, os.replace, RunFolder._transaction
+    def chunks(path, data):
+        def dying():
+            for chunk in data:
+                yield chunk[: len(chunk) // 2] if left[0] == 1 and str(path).endswith(name) else chunk
+                due(path)
+        write(path, dying())
+    @contextlib.contextmanager
+    def rows(self):
+        if kind == "before row":
+            due()
+        with transaction(self):
+            yield
+            if kind == "inside row":
+                due()
+    if kind == "chunks":
+        import detattack.runs
+        files.write_chunks_atomic = detattack.runs.write_chunks_atomic = chunks
+    elif kind == "replace":
+        os.replace = lambda old, new: (due(new), replace(old, new))
+    else:
+        RunFolder._transaction = rows
+
+def run(out):
+    return status_of([*sys.argv[2:], "--out", out, "--resume", "--quiet"])
+
+print(run("calm"), flush=True)  # here, so that what it imports is there for those that are killed
+for out, how in json.loads(sys.argv[1]):
+    if os.fork() == 0:
+        if how:
+            crash(*how)
+        os._exit(run(out))
+    print(os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
+"""
+
+
+def test_a_run_killed_at_any_step_ends_with_the_same_bytes(data, toy, tmp_path):
+    steps = []
+    for number, how in enumerate(CRASHES.values()):
+        steps += [(f"run{number}", how), (f"run{number}", None)]
+    command = [sys.executable, "-c", DRIVER, json.dumps(steps)]
+    command += ["evaluate", *data, "--model", f"{toy}:factory", "--device", "cpu", "--limit", "4"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    codes = [int(code) for code in done.stdout.split()]
+    assert codes == [0] + [-9, 0] * len(CRASHES), dict(zip(["calm", *CRASHES], codes, strict=False))
+    expected = made(tmp_path / "calm")
+    for number, name in enumerate(CRASHES):
+        assert made(tmp_path / f"run{number}") == expected, name

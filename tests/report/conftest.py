@@ -1,0 +1,106 @@
+"""Run folders made by hand: no model, no attack, but everything that a page can show."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from detattack.datasets import Dataset
+from detattack.images import png_bytes
+from detattack.job import Outcome, Record
+from detattack.quality import QUICK, measure
+from detattack.runner import complete
+from detattack.runs import RunFolder
+from detattack.types import Category, DetectorCard
+
+NAMES = ("car", "dog", "traffic light")
+STATUSES = ("success", "failure", "nothing", "already", "error")
+
+
+def manifest(names, images: int) -> dict:
+    return {
+        "detattack": "0",
+        "config": {
+            "goal": "suppress:all",
+            "model": "toy",
+            "score_threshold": 0.5,
+            "attack": {"name": "jnd", "levels": 256},
+        },
+        "model": "m",
+        "data": "d",
+        "images": images,
+        "annotated": True,
+        "detector": {"name": "toy", "eval_threshold": 0.05},
+        "categories": [{"id": i, "name": name} for i, name in enumerate(names, 1)],
+        "versions": {"torch": "0"},
+    }
+
+
+def found(*scores: float, shift: float = 0.0) -> dict:
+    boxes = [[4.0 + 9 * i + shift, 6.0, 24.0 + 9 * i + shift, 30.0] for i in range(len(scores))]
+    return {"boxes": boxes, "scores": list(scores), "labels": [i % 3 for i in range(len(scores))]}
+
+
+def outcome(folder: Path, number: int, stem: str, status: str, reason: str = "it broke") -> Outcome:
+    """An image of a run: number i has L2 growing with i, K = i; its original is a file beside the run."""
+    rng = np.random.default_rng(number)
+    original = rng.integers(60, 190, (48, 64, 3), dtype=np.uint8)
+    source = folder / f"source-{number}.png"
+    Image.fromarray(original).save(source)
+    record = Record(
+        number, stem, str(source), status, width=64, height=48, goal="suppress:all", digest="x", seconds=0.5
+    )
+    if status in ("nothing", "already"):
+        return Outcome(
+            replace(record, clean=found(0.4), adversarial=found(0.4)), original, png_bytes(original), original
+        )
+    if status == "error":
+        return Outcome(replace(record, reason=reason, digest=""))
+    pixels = original.copy()
+    pixels[:number, :8] += 10
+    won = status == "success"
+    record = replace(
+        record,
+        k=number if won else -1,
+        confidence_before=0.9,
+        confidence_after=0.45 if won else 0.8,
+        file_success=won,
+        quality=measure(original, pixels, QUICK).as_json(),
+        forwards=number + 2,
+        backwards=number,
+        clean=found(0.9, 0.7, 0.3),
+        adversarial=found(0.45, 0.2) if won else found(0.8, 0.2),
+        trace={"confidence": [round(0.9 - 0.45 * i / number, 6) for i in range(number + 1)]},
+    )
+    return Outcome(record, original, png_bytes(pixels), pixels)
+
+
+def annotations(records: list[Record]) -> tuple[dict, ...]:
+    rows = []
+    for record in records:
+        box = {"bbox": [4, 6, 20, 24], "area": 480, "iscrowd": 0}
+        rows.append({"id": len(rows) + 1, "image_id": record.id, "category_id": 1, **box})
+    return tuple(rows)
+
+
+def write_run(path: Path, outcomes: list[Outcome], names=NAMES, annotated: bool = True) -> Path:
+    """A finished run folder."""
+    folder = RunFolder.create(path, manifest(names, len(outcomes)))
+    folder.commit(outcomes)
+    categories = tuple({"id": i, "name": name} for i, name in enumerate(names, 1))
+    rows = annotations([o.record for o in outcomes]) if annotated else ()
+    card = DetectorCard("toy", tuple(Category(name, i) for i, name in enumerate(names, 1)), 0.05)
+    complete(folder, card, Dataset((), "", categories if annotated else (), rows))
+    folder.close()
+    return path
+
+
+@pytest.fixture
+def run(tmp_path) -> Path:
+    """Twelve images: eight attacked (two failures), of the others one of each status and one success more."""
+    statuses = ["success", "success", "failure", "success", "success", "failure", "success", "success"]
+    statuses += ["nothing", "already", "error", "success"]
+    outcomes = [outcome(tmp_path, i, f"image {i:02d}", status) for i, status in enumerate(statuses, 1)]
+    return write_run(tmp_path / "run", outcomes)

@@ -1,0 +1,347 @@
+"""The page in a real browser: headless Chromium, at the width of a desktop and of a phone, in light and in dark."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import found, outcome, write_run
+from PIL import Image
+
+from detattack.job import Outcome
+from detattack.report.page import write_report
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+DRIVER = shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="Chromium or chromedriver is not installed")
+
+FLAGS = "headless=new no-sandbox disable-gpu no-first-run disable-background-networking disable-component-update"
+DESKTOP, PHONE = (1280, 900), (390, 844)
+HOSTILE = ("<script>window.pwned=1</script>", '"onerror="window.pwned=2"', "<img src=x onerror=window.pwned=3>")
+
+
+class Window:
+    """A page in the browser, its console, and what it asked the network for."""
+
+    def __init__(self, driver):
+        self.driver = driver
+
+    def open(self, page: Path, size: tuple[int, int] = DESKTOP, scheme: str = "light") -> None:
+        self.driver.get("about:blank")
+        self.logs()
+        metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size == PHONE}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        scheme_feature = {"name": "prefers-color-scheme", "value": scheme}
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme_feature]})
+        self.driver.get(page.as_uri())
+        self.run("localStorage.clear()")
+        # Only cards near the window exist.
+        self.run("document.getElementById('gallery').scrollIntoView({behavior: 'instant'})")
+        self.settle()
+
+    def run(self, code: str, *arguments):
+        return self.driver.execute_script(code, *arguments)
+
+    def settle(self) -> None:
+        """Until two frames are drawn and the pictures in sight are there."""
+        self.driver.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(() => arguments[0]()))")
+
+    def all(self, selector: str) -> list:
+        return self.driver.find_elements(By.CSS_SELECTOR, selector)
+
+    def one(self, selector: str):
+        return self.driver.find_element(By.CSS_SELECTOR, selector)
+
+    def press(self, *keys: str) -> None:
+        self.driver.switch_to.active_element.send_keys(*keys)
+        self.settle()
+
+    def set(self, selector: str, value: str, event: str = "input") -> None:
+        code = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event(arguments[2], {bubbles: true}))"
+        self.run(code, self.one(selector), value, event)
+        self.settle()
+
+    def names(self) -> list[str]:
+        return [element.text for element in self.all(".shot .name bdi")]
+
+    def logs(self) -> tuple[list[str], list[str]]:
+        """Complaints of the console, and addresses asked for that the policy let through, since the last call."""
+        console = [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] != "INFO"]
+        events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
+        blocked = {e["params"]["requestId"] for e in events if e["params"].get("blockedReason") == "csp"}
+        asked = [e["params"] for e in events if e["method"] == "Network.requestWillBeSent"]
+        return console, [one["request"]["url"] for one in asked if one["requestId"] not in blocked]
+
+    def boxes(self, side: str) -> int:
+        return len(self.all(f"#v-{side} svg .frame"))
+
+    def picture(self) -> tuple[int, int]:
+        """Native size of the picture in the viewer; 0 where it did not load."""
+        size = "i.decode().then(() => [i.naturalWidth, i.naturalHeight])"
+        return tuple(self.run(f"const i = document.querySelector('#v-after img'); return {size}"))
+
+
+@pytest.fixture(scope="module")
+def window(tmp_path_factory) -> Iterator[Window]:
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER
+    for flag in (*FLAGS.split(), "disable-sync"):
+        options.add_argument(f"--{flag}")
+    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('profile')}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    driver.set_script_timeout(30)
+    yield Window(driver)
+    driver.quit()
+
+
+@pytest.fixture
+def page(run) -> Path:
+    return write_report(run)
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_leaves_the_page_and_nothing_complains(window, page, size, scheme):
+    window.open(page, size, scheme)
+    window.all(".shot")[0].click()
+    window.settle()
+    assert window.picture() == (64, 48)
+    for view in ("before", "after", "heat"):
+        window.one(f"#v-views input[value={view}]").send_keys(Keys.SPACE)
+        assert window.picture() == (64, 48)
+    console, sent = window.logs()
+    assert console == []
+    assert sent
+    assert all(url.startswith((page.parent.as_uri() + "/", "data:")) for url in sent)
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE])
+def test_nothing_is_wider_than_the_window(window, page, size):
+    window.open(page, size)
+    assert window.run("return document.documentElement.scrollWidth") <= size[0]
+    window.all(".shot")[0].click()
+    window.settle()
+    assert window.run("return document.querySelector('#viewer').scrollWidth") <= size[0]
+    assert window.one("#v-close").is_displayed()
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE])
+def test_the_slider_cuts_both_pictures_at_one_place(window, page, size):
+    window.open(page, size)
+    window.all(".shot")[0].click()
+    window.settle()
+
+    def cuts() -> tuple[str, str]:
+        code = "return ['before', 'after'].map((side) => document.getElementById(`v-${side}`).style.clipPath)"
+        return tuple(window.run(code))
+
+    assert window.driver.switch_to.active_element.get_attribute("id") == "v-slider"
+    assert cuts() == ("inset(0px 50% 0px 0px)", "inset(0px 0px 0px 50%)")
+    window.press(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, Keys.ARROW_UP)
+    assert cuts() == ("inset(0px 47% 0px 0px)", "inset(0px 0px 0px 53%)")
+    window.press(Keys.HOME)
+    assert cuts() == ("inset(0px 100% 0px 0px)", "inset(0px 0px 0px 0%)")
+    assert window.one("#v-slider").get_attribute("aria-valuetext") == "0% original, 100% adversarial"
+
+
+def test_boxes_are_drawn_by_the_page_and_follow_the_threshold(window, page):
+    window.open(page)
+    window.all(".shot")[0].click()
+    window.settle()
+    assert (window.boxes("before"), window.boxes("after")) == (2, 0)
+    assert [tag.text for tag in window.all("#v-before .tag")] == ["car 0.90", "dog 0.70"]
+    window.set("#v-tau", "0.2")
+    assert (window.boxes("before"), window.boxes("after")) == (3, 1)
+    window.one("#v-boxes").click()
+    window.settle()
+    assert (window.boxes("before"), window.boxes("after")) == (0, 0)
+    window.press("b")
+    assert window.boxes("before") == 3
+    window.one("#v-close").click()
+    assert len(window.all(".shot .frame")) > 0
+    window.one("#boxes").click()
+    assert window.all(".shot .frame") == []
+
+
+def test_filters(window, page):
+    window.open(page)
+    assert len(window.names()) == 12
+    window.one(".chip[data-status=success]").click()
+    window.settle()
+    assert window.names() == [f"image {i:02d}" for i in (3, 6, 9, 10, 11)]
+    window.one(".chip[data-status=error]").click()
+    assert "4 of 12 images" in window.one("#count").text
+    window.set("#class", "0", "change")
+    assert window.names() == ["image 03", "image 06"]
+    window.set("#find", "06")
+    assert window.names() == ["image 06"]
+    window.set("#find", "nowhere")
+    assert window.names() == []
+    assert window.one("#count").text == "0 of 12 images"
+
+
+def test_sorts(window, page):
+    window.open(page)
+    window.set("#sort", "l2", "change")
+    attacked = [1, 2, 3, 4, 5, 6, 7, 8, 12]
+    assert window.names()[:9] == [f"image {i:02d}" for i in attacked]
+    window.one("#direction").click()
+    window.settle()
+    assert window.names()[:9] == [f"image {i:02d}" for i in attacked[::-1]]  # what has no L2 stays last
+    window.set("#sort", "k", "change")
+    assert window.names()[:3] == ["image 03", "image 06", "image 12"]  # never is more than any number
+    window.one("#direction").click()
+    window.set("#sort", "status", "change")
+    assert window.names()[7:9] == ["image 03", "image 06"]
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE])
+def test_the_gallery_by_keyboard(window, page, size):
+    window.open(page, size)
+
+    def at() -> int:
+        return int(window.driver.switch_to.active_element.get_attribute("data-at"))
+
+    window.run("document.querySelector('.shot').focus()")
+    columns = window.run(
+        "return new Set([...document.querySelectorAll('.cell')].map((c) => c.getBoundingClientRect().x)).size"
+    )
+    window.press(Keys.ARROW_RIGHT)
+    assert at() == 1
+    window.press(Keys.ARROW_DOWN)
+    assert at() == 1 + columns
+    window.press(Keys.END)
+    assert at() == 11
+    assert window.run(
+        "const r = document.activeElement.getBoundingClientRect(); return r.top >= 0 && r.bottom <= innerHeight"
+    )
+    window.press(Keys.HOME)
+    window.press(Keys.ENTER)
+    assert window.one("#v-name").text == "image 01"
+    window.press("n")
+    window.press(Keys.PAGE_DOWN)
+    assert window.one("#v-name").text == "image 03"
+    window.press("p")
+    window.press(Keys.ESCAPE)
+    assert at() == 1
+    assert not window.one("#viewer").is_displayed()
+
+
+def test_dark_and_light(window, page):
+    def color() -> str:
+        return window.run("return getComputedStyle(document.body).backgroundColor")
+
+    window.open(page, scheme="dark")
+    dark = color()
+    window.one("#theme").click()
+    light = color()
+    assert dark != light
+    window.driver.refresh()
+    assert color() == light  # remembered
+    window.run("localStorage.clear()")
+    window.open(page, scheme="light")
+    assert color() == light
+
+
+def test_a_picture_that_is_missing_is_said(window, run, tmp_path):
+    (tmp_path / "source-1.png").unlink()
+    (run / "images" / "image 02.png").unlink()
+    window.open(write_report(run))
+    window.all(".shot")[0].click()
+    window.settle()
+    assert "not at its source" in window.one("#v-note").text
+    assert not window.one("#v-slider").is_displayed()
+    window.press("n")
+    assert "not in the run folder" in window.one("#v-missing").text
+    assert window.logs()[0] == []
+
+
+def test_hostile_names_do_nothing(window, tmp_path):
+    stems = [name.replace("/", "∕") for name in HOSTILE] + ["100% #1 ?a=b&c", "é😀ü"]
+    outcomes = [outcome(tmp_path, i, stem, "success") for i, stem in enumerate(stems, 1)]
+    outcomes.append(outcome(tmp_path, 9, "broken", "error", reason=HOSTILE[2]))
+    page = write_report(write_run(tmp_path / "run", outcomes, names=HOSTILE))
+    window.open(page)
+    assert window.names() == [*stems, "broken"]
+    assert HOSTILE[0] in [option.text for option in window.all("#class option")]
+    for number in range(len(stems)):
+        if number:
+            window.press("n")
+        else:
+            window.all(".shot")[0].click()
+            window.settle()
+        assert window.picture() == (64, 48), stems[number]
+    assert window.run("return window.pwned") is None
+    assert window.logs()[0] == []
+
+
+def test_the_policy_holds_in_the_browser(window, page):
+    window.open(page)
+    window.run(
+        "document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.pwned = 1'}))"
+    )
+    image = "<img src=x onerror='window.pwned=1'>"
+    window.run("const d = document.createElement('div'); d.innerHTML = arguments[0]; document.body.append(d)", image)
+    window.run("const i = new Image(); i.src = 'https://example.invalid/x.png'; document.body.append(i)")
+    window.settle()
+    assert window.run("return window.pwned") is None
+    console, sent = window.logs()
+    assert sum("Content Security Policy" in message for message in console) >= 3
+    assert not [url for url in sent if "example" in url]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [DESKTOP, PHONE])
+def test_five_thousand_images(window, many, size):
+    window.open(many, size)
+    assert window.one("#count").text == "5,000 images"
+
+    def nodes() -> int:
+        return window.run("return document.querySelectorAll('*').length")
+
+    few = nodes()
+    assert few < 5000
+    assert len(window.all(".shot")) < 120
+    window.run("document.querySelector('.shot').focus()")
+    window.press(Keys.END)
+    assert window.driver.switch_to.active_element.get_attribute("aria-label").startswith("p05000")
+    for share in (0.3, 0.7, 0.1):
+        window.run("scrollTo({top: document.documentElement.scrollHeight * arguments[0], behavior: 'instant'})", share)
+        window.settle()
+        window.settle()
+        assert window.all(".shot")
+    assert nodes() < 1.3 * few
+    window.set("#find", "p0417")
+    assert window.one("#count").text == "10 of 5,000 images"
+    assert window.names()[:4] == [f"p0417{i}" for i in range(4)]
+    assert window.logs()[0] == []
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory) -> Path:
+    """A run of 5,000 images, small and of a few kinds."""
+    folder = tmp_path_factory.mktemp("many")
+    rng = np.random.default_rng(0)
+    kinds = [rng.integers(0, 255, (24, 32, 3), dtype=np.uint8) for _ in range(8)]
+    first = outcome(folder, 5, "x", "success").record
+    records = []
+    for number in range(1, 5001):
+        quality = {"l1": 1.0, "l2": float(rng.uniform(0.1, 2)), "linf": 0.1, "psnr": 50.0, "ssim": 0.9}
+        changed = {"id": number, "stem": f"p{number:05d}", "source": "gone", "k": int(rng.integers(1, 99))}
+        records.append(replace(first, **changed, quality=quality, clean=found(*rng.uniform(0.3, 1, 6).tolist())))
+    run = write_run(folder / "run", [Outcome(record) for record in records], annotated=False)
+    for name in ("images", "heatmaps"):
+        (run / name).mkdir(exist_ok=True)
+        for number in range(1, 5001):
+            Image.fromarray(kinds[number % 8]).save(run / name / f"p{number:05d}.png")
+    return write_report(run)

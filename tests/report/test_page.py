@@ -1,0 +1,269 @@
+import base64
+import hashlib
+import json
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from conftest import NAMES, outcome, write_run
+from PIL import Image
+
+from detattack.cli import status_of
+from detattack.errors import InputError
+from detattack.report.curves import Precision, mean_ap
+from detattack.report.page import page_data, shown_floor, write_report
+from detattack.report.paper_figures import method_figure
+from detattack.report.pictures import make_pictures
+from detattack.report.plots import Axis, Series, histogram, line_chart, ticks
+from detattack.report.reading import is_plain, read_run
+
+HOSTILE = ["<script>window.pwned=1</script>", '"onerror="window.pwned=2"', "</script><b>'`${x}{{7*7}}", "\u202egnp.exe"]
+
+
+class Page(HTMLParser):
+    """The tags of a page with their attributes, and the text inside of script and style."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags: list[tuple[str, dict]] = []
+        self.inside: dict[str, list[str]] = {"script": [], "style": []}
+        self._now = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        self._now = tag if tag in self.inside else ""
+
+    def handle_data(self, data):
+        if self._now:
+            self.inside[self._now].append(data)
+            self._now = ""
+
+    @property
+    def data(self) -> dict:
+        return json.loads(self.inside["script"][0])
+
+    @property
+    def policy(self) -> str:
+        return next(a["content"] for t, a in self.tags if a.get("http-equiv") == "Content-Security-Policy")
+
+
+def page_of(run: Path) -> Page:
+    return Page(write_report(run).read_text(encoding="utf-8"))
+
+
+def test_a_report_tells_the_run(run):
+    text = write_report(run).read_text(encoding="utf-8")
+    page = Page(text)
+    assert "70.0%" in text  # 7 successes, 2 failures and 1 error
+    assert [image["i"] for image in page.data["images"]] == list(range(1, 13))
+    assert page.data["classes"] == list(NAMES)
+    assert {"1-before.webp", "1-after.webp", "1-heat.webp", "1-original.webp"} <= set(os.listdir(run / "thumbs"))
+
+
+def test_the_policy_lets_in_our_style_and_script_alone(run):
+    page = page_of(run)
+    assert page.policy.startswith("default-src 'none'; img-src 'self' file: data:;")
+    assert "unsafe" not in page.policy
+    assert "http" not in page.policy
+    for text in (page.inside["style"][0], page.inside["script"][1]):
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in page.policy
+    assert len(page.inside["script"]) == 2
+
+
+def test_no_handler_no_style_attribute_and_nothing_from_elsewhere(run):
+    for tag, attributes in page_of(run).tags:
+        assert not [name for name in attributes if name.startswith("on") or name == "style"], tag
+        assert not any("//" in (attributes.get(name) or "") for name in ("src", "href", "action")), tag
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_stay_names(tmp_path, name):
+    stem = name.replace("/", "∕")
+    outcomes = [outcome(tmp_path, 1, stem, "success"), outcome(tmp_path, 2, "b", "error", reason=name)]
+    run = write_run(tmp_path / "run", outcomes, names=(name, "dog", "bird"))
+    text = write_report(run).read_text(encoding="utf-8")
+    page, clean = (
+        Page(text),
+        page_of(write_run(tmp_path / "clean", [outcome(tmp_path, 1, "a", "success"), outcomes[1]])),
+    )
+    assert page.data["classes"][0] == name
+    assert page.data["images"][0]["n"] == stem
+    assert page.data["images"][1]["r"] == name
+    assert [tag for tag, _ in page.tags] == [tag for tag, _ in clean.tags]
+    assert len(page.inside["script"]) == 2
+
+
+@pytest.mark.parametrize("stem", ["../escaped", "a/b", "..", "", "nul\0"])
+def test_a_stem_that_is_no_file_name_gets_no_picture(stem, tmp_path):
+    assert not is_plain(stem)
+    run = write_run(tmp_path / "run", [outcome(tmp_path, 1, "a", "success")])
+    (tmp_path / "escaped.png").write_bytes((run / "images" / "a.png").read_bytes())
+    data = read_run(run)
+    object.__setattr__(data.records[0], "stem", stem)
+    pictures = make_pictures(run, data.records)
+    assert page_data(data, pictures)["images"][0]["p"] == 0
+    assert not list((run / "thumbs").iterdir())
+
+
+def test_names_that_are_no_text(tmp_path):
+    name = os.fsdecode(b"caf\xe9")
+    run = write_run(tmp_path / "run", [outcome(tmp_path, 1, "a", "error", reason=name)])
+    assert page_of(run).data["images"][0]["r"] == name
+
+
+def test_an_original_that_is_gone_or_changed_is_not_shown(tmp_path):
+    run = write_run(tmp_path / "run", [outcome(tmp_path, i, f"{i}", "success") for i in (1, 2, 3)])
+    (tmp_path / "source-1.png").unlink()
+    Image.new("RGB", (64, 48), "red").save(tmp_path / "source-2.png")
+    seen = make_pictures(run, read_run(run).records)
+    assert [(seen[i].after, seen[i].original) for i in (1, 2, 3)] == [(True, False), (True, False), (True, True)]
+    (tmp_path / "source-3.png").unlink()
+    assert make_pictures(run, read_run(run).records)[3].original  # kept from before
+
+
+def test_pictures_are_not_written_through_a_link(tmp_path):
+    run = write_run(tmp_path / "run", [outcome(tmp_path, 1, "a", "success")])
+    (tmp_path / "elsewhere").mkdir()
+    (run / "thumbs").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="link"):
+        write_report(run)
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_the_same_run_gives_the_same_page(run):
+    assert write_report(run).read_bytes() == write_report(run).read_bytes()
+
+
+def test_an_unfinished_run_has_a_page(run):
+    for name in ("clean.json", "adversarial.json", "annotations.json", "summary.json"):
+        (run / name).unlink()
+    assert "not finished" in write_report(run).read_text(encoding="utf-8")
+
+
+def test_a_run_of_nothing_has_a_page(tmp_path):
+    assert page_of(write_run(tmp_path / "run", [])).data["images"] == []
+
+
+@pytest.mark.parametrize("name", ["clean.json", "annotations.json", "summary.json"])
+def test_broken_files_are_named(run, name):
+    (run / name).write_text("{")
+    with pytest.raises(InputError, match=name):
+        write_report(run)
+
+
+def test_a_ledger_of_junk_is_bad_input(run, capsys):
+    for file in run.glob("ledger.sqlite*"):
+        file.write_bytes(b"junk" * 4096)
+    assert status_of(["report", str(run), "--quiet"]) == 2
+    assert "ledger" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": "../../escaped"},
+        {"stem": 7},
+        {"source": 7},
+        {"source": None},
+        {"width": "wide"},
+        {"quality": {"l2": "far"}},
+        {"quality": 3},
+        {"trace": {"confidence": ["high"]}},
+        {"clean": {"boxes": [[1, 2, 3, 4]], "scores": [0.9], "labels": [10**9]}},
+        {"clean": {"boxes": [[1, 2]], "scores": [0.9], "labels": [0]}},
+        {"adversarial": {"boxes": [], "scores": [float("nan")], "labels": [0]}},
+        {"clean": []},
+        {"goal": ["suppress:all"]},
+        {"seconds": "long"},
+    ],
+)
+def test_a_damaged_row_is_bad_input(run, tmp_path, change):
+    with sqlite3.connect(run / "ledger.sqlite") as ledger:
+        (row,) = ledger.execute("SELECT record FROM images WHERE id = 1").fetchone()
+        ledger.execute("UPDATE images SET record = ? WHERE id = 1", (json.dumps(json.loads(row) | change),))
+    before = {path for path in tmp_path.rglob("*") if run not in path.parents}
+    with pytest.raises(InputError):
+        write_report(run)
+    assert {path for path in tmp_path.rglob("*") if run not in path.parents} == before
+
+
+@pytest.mark.parametrize("name", ["run.json", "summary.json", "annotations.json", "clean.json"])
+@pytest.mark.parametrize("change", [{"config": 3, "collateral": {"images": 3}, "annotations": [1]}])
+def test_damaged_files_are_bad_input(run, name, change):
+    content = json.loads((run / name).read_text())
+    (run / name).write_text(json.dumps([1] if isinstance(content, list) else content | change))
+    with pytest.raises(InputError):
+        write_report(run)
+
+
+def test_the_command_prints_the_path_and_needs_a_run(run, tmp_path, capsys):
+    assert status_of(["report", str(run), "--json", "--quiet"]) == 0
+    assert json.loads(capsys.readouterr().out)["report"] == str(run / "report.html")
+    assert status_of(["report", str(tmp_path), "--quiet"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_the_help_needs_no_torch():
+    code = "import sys, detattack.cli as c; c.status_of(['report', '--help']); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_scores_keep_their_side_of_the_threshold(tmp_path):
+    one = outcome(tmp_path, 1, "a", "success")
+    one.record.clean["scores"][:2] = [0.500004, 0.5]
+    data = page_data(read_run(write_run(tmp_path / "run", [one])), {})
+    scores = data["images"][0]["b"][1::6]
+    assert [score > 0.5 for score in scores] == [True, False, False]
+
+
+def test_a_run_of_many_boxes_is_shown_from_a_higher_score_on(run, monkeypatch):
+    assert shown_floor(read_run(run)) == pytest.approx(0.2)
+    monkeypatch.setattr("detattack.report.page.MOST_BOXES", 27)
+    assert shown_floor(read_run(run)) == 0.4
+
+
+def test_precision_agrees_with_the_summary_and_mixes(run):
+    data = read_run(run)
+    ids = {r.id for r in data.records if "boxes" in r.clean}
+    precision = Precision(data.truth, data.clean, data.adversarial, ids, set(data.names))
+    clean, attacked = mean_ap(precision.of(False)), mean_ap(precision.of(True))
+    assert clean == pytest.approx(data.summary["ap"]["clean"]["ap"], abs=1e-9)
+    assert attacked == pytest.approx(data.summary["ap"]["adversarial"]["ap"], abs=1e-9)
+    assert mean_ap(precision.of(ids)) == attacked
+    assert mean_ap(precision.of(set())) == clean
+    assert mean_ap(precision.of(False, above=0.95)) == 0
+
+
+def test_charts_hold_still_for_odd_data():
+    assert ticks(0, 1, 5) == [0, 0.2, 0.4, 0.6000000000000001, 0.8, 1]
+    assert ticks(3, 3) == [3]
+    assert all(float(t).is_integer() for t in ticks(0, 3, 6, whole=True))
+    assert "NaN" not in histogram([2.0], Axis("x", whole=True), Axis("y"))
+    assert "NaN" not in histogram([0.5, 0.5], Axis("x"), Axis("y"))
+    chart = line_chart([Series("clean", "<b>", [(0, 0)], dots=True)], Axis("<i>"), Axis("&"))
+    assert "&lt;b&gt;" in chart
+    assert not re.search("<[bi]>", chart)
+
+
+@pytest.mark.parametrize("suffix", ["png", "pdf"])
+@pytest.mark.parametrize("differences", [False, True])
+def test_figures_of_methods(tmp_path, suffix, differences):
+    runs = [write_run(tmp_path / name, [outcome(tmp_path, 3, "a", "success")]) for name in ("jnd", "fgsm", "fgv")]
+    path = tmp_path / f"figure.{suffix}"
+    method_figure(runs, "a", path, differences)
+    assert path.read_bytes().startswith(b"\x89PNG" if suffix == "png" else b"%PDF")
+    with pytest.raises(InputError, match="holds no image"):
+        method_figure(runs, "b", path, differences)
+
+
+def test_figures_of_methods_are_of_one_image(tmp_path):
+    runs = [write_run(tmp_path / f"run {i}", [outcome(tmp_path, i, "a", "success")]) for i in (1, 2)]
+    with pytest.raises(InputError, match="another image"):
+        method_figure(runs, "a", tmp_path / "figure.png")

@@ -1,0 +1,169 @@
+"""What a run amounts to, on records made by hand."""
+
+import math
+
+import pytest
+
+from detattack.job import Record
+from detattack.scores import aimed_at, match, mean_interval, summarize, wilson_interval
+from detattack.types import Category, DetectorCard
+
+CAR, DOG, PERSON = range(3)
+CARD = DetectorCard("toy", (Category("car", 3), Category("dog", 18), Category("person", 1)), 0.05)
+HERE, THERE, ELSEWHERE = (0.0, 0.0, 10.0, 10.0), (20.0, 0.0, 30.0, 10.0), (40.0, 0.0, 50.0, 10.0)
+MOVED = (1.0, 0.0, 11.0, 10.0)
+"""IoU .82 with `HERE`."""
+
+
+def found(*detections):
+    """Detections `(box, score, label)` as a record holds them."""
+    boxes, scores, labels = zip(*detections, strict=True) if detections else ((), (), ())
+    return {"boxes": [list(b) for b in boxes], "scores": list(scores), "labels": list(labels)}
+
+
+def record(number=1, status="success", goal="suppress:all", clean=(), adversarial=(), **values):
+    values = {"quality": {"l2": 1.0, "psnr": 50.0}, "file_success": status == "success", "k": 4} | values
+    return Record(
+        number, f"i{number}", "", status, goal=goal, clean=found(*clean), adversarial=found(*adversarial), **values
+    )
+
+
+# Proportions
+
+
+@pytest.mark.parametrize(
+    ("successes", "trials", "low", "high"),
+    [(8, 10, 0.4901625, 0.9433178), (0, 10, 0, 0.2775328), (10, 10, 0.7224672, 1), (1, 1, 0.2065493, 1)],
+)
+def test_wilson_against_published_values(successes, trials, low, high):
+    assert wilson_interval(successes, trials) == pytest.approx((low, high), abs=1e-6)
+
+
+def test_wilson_without_a_trial():
+    assert wilson_interval(0, 0) is None
+
+
+def test_a_mean_and_its_interval():
+    one = mean_interval([1.0, 2.0, 3.0])
+    half = 1.959964 / math.sqrt(3)
+    assert one["mean"] == 2
+    assert one["interval"] == pytest.approx((2 - half, 2 + half), abs=1e-5)
+    assert mean_interval([]) == {"mean": None, "interval": None}
+    assert mean_interval([5.0]) == {"mean": 5.0, "interval": None}
+
+
+# Success, distances, cost
+
+
+def test_errors_count_as_tried_and_what_needs_no_attack_does_not():
+    statuses = ("success", "success", "failure", "error", "nothing", "already")
+    summary = summarize([record(i, status) for i, status in enumerate(statuses)])
+    assert [summary[s] for s in ("images", "success", "failure", "error", "nothing", "already")] == [6, 2, 1, 1, 1, 1]
+    assert (summary["attacked"], summary["success_rate"]) == (4, 0.5)
+    assert summary["success_interval"] == wilson_interval(2, 4)
+
+
+def test_the_file_is_judged_apart_from_the_floats():
+    summary = summarize([record(1, file_success=False), record(2)])
+    assert (summary["success_rate"], summary["file_success_rate"]) == (1.0, 0.5)
+
+
+def test_medians_and_means_are_over_the_successes_and_what_is_known():
+    rows = [record(i, quality={"l2": float(l2), "psnr": None}) for i, l2 in enumerate((1, 2, 6))]
+    rows.append(record(9, "failure", quality={"l2": 100.0}))
+    summary = summarize(rows)
+    assert (summary["median_l2"], summary["mean_l2"], summary["median_psnr"], summary["median_uqi"]) == (
+        2,
+        3,
+        None,
+        None,
+    )
+
+
+def test_an_empty_run():
+    summary = summarize([], CARD)
+    assert (summary["success_rate"], summary["success_interval"], summary["median_k"]) == (None, None, None)
+    assert summary["collateral"]["kept_share"] is None
+
+
+def test_only_timing_depends_on_the_clock():
+    slow, fast = (summarize([record(seconds=seconds)], CARD) for seconds in (9.0, 1.0))
+    assert slow.pop("timing") != fast.pop("timing")
+    assert slow == fast
+
+
+def test_per_goal():
+    rows = [record(1, goal="suppress:car", status="failure"), record(2, goal="suppress:car"), record(3)]
+    goals = summarize(rows)["per_goal"]
+    assert [(name, g["successes"], g["trials"], g["rate"]) for name, g in goals.items()] == [
+        ("suppress:all", 1, 1, 1.0),
+        ("suppress:car", 1, 2, 0.5),
+    ]
+
+
+# Classes and collateral damage
+
+
+def test_what_vanished_of_each_class():
+    clean = [(HERE, 0.9, CAR), (THERE, 0.8, CAR), (ELSEWHERE, 0.7, DOG), (ELSEWHERE, 0.3, PERSON)]
+    attacked = [(MOVED, 0.6, CAR), (THERE, 0.9, DOG), (ELSEWHERE, 0.4, DOG)]
+    classes = summarize([record(1, "failure", clean=clean, adversarial=attacked)], CARD)["per_class"]
+    assert list(classes) == ["car", "dog"]  # the person was not seen above τ
+    assert (classes["car"]["objects"], classes["car"]["vanished"], classes["car"]["relabeled"]) == (2, 1, 1)
+    assert (classes["dog"]["objects"], classes["dog"]["vanished"], classes["dog"]["relabeled"]) == (1, 1, 0)
+
+
+def test_collateral_of_a_suppression():
+    clean = [(HERE, 0.9, CAR), (THERE, 0.8, DOG), (ELSEWHERE, 0.7, PERSON)]
+    attacked = [(THERE, 0.7, DOG), (ELSEWHERE, 0.4, PERSON), ((60, 0, 70, 10), 0.9, PERSON)]
+    one = record(goal="suppress:car", clean=clean, adversarial=attacked)
+    collateral = summarize([one], CARD)["collateral"]
+    assert (collateral["others"], collateral["kept"], collateral["kept_share"]) == (2, 1, 0.5)
+    assert (collateral["new"], collateral["new_per_image"]) == (1, 1)
+    assert collateral["difference_per_image"]["mean"] == 0  # one lost, one new
+
+
+def test_an_injected_object_is_no_collateral_but_a_second_one_is():
+    clean = [(HERE, 0.9, CAR)]
+    attacked = [(HERE, 0.9, CAR), (THERE, 0.8, CAR)]
+    one = {"goal": "inject:car@20,0,30,10", "box": THERE, "clean": clean}
+    collateral = summarize([record(adversarial=attacked, **one)], CARD)["collateral"]
+    assert (collateral["kept"], collateral["others"], collateral["new"]) == (1, 1, 0)
+    collateral = summarize([record(adversarial=[*attacked, (ELSEWHERE, 0.9, CAR)], **one)], CARD)["collateral"]
+    assert collateral["new"] == 1
+    collateral = summarize([record(adversarial=[(THERE, 0.9, DOG)], **one)], CARD)["collateral"]
+    assert (collateral["kept"], collateral["new"]) == (0, 1)  # another class at the asked box was not asked for
+
+
+def test_a_relabeled_object_is_no_collateral():
+    one = record(
+        goal="mislabel:car->dog",
+        objects=(HERE,),
+        clean=[(HERE, 0.9, CAR), (THERE, 0.9, PERSON)],
+        adversarial=[(HERE, 0.9, DOG), (THERE, 0.9, PERSON)],
+    )
+    collateral = summarize([one], CARD)["collateral"]
+    assert (collateral["others"], collateral["kept"], collateral["new"]) == (1, 1, 0)
+
+
+def test_images_that_were_not_attacked_have_no_collateral():
+    rows = [record(1, "nothing", clean=[(HERE, 0.9, CAR)]), record(2, "error", goal="", clean=[])]
+    assert summarize(rows, CARD)["collateral"]["images"] == 0
+
+
+def test_matches_are_one_to_one_and_the_nearest_first():
+    from detattack.job import from_lists
+
+    clean = from_lists(found((HERE, 0.9, CAR), (MOVED, 0.8, CAR)))
+    assert match(clean, from_lists(found((MOVED, 0.9, CAR)))) == [-1, 0]
+    assert match(clean, from_lists(found((MOVED, 0.9, CAR), (HERE, 0.9, CAR)))) == [1, 0]
+    assert match(clean, from_lists(found((HERE, 0.9, DOG)))) == [-1, -1]
+    assert match(clean, from_lists(found())) == [-1, -1]
+
+
+def test_a_goal_at_a_box_is_about_what_is_there():
+    from detattack.job import from_lists, target_of
+
+    clean = from_lists(found((HERE, 0.9, CAR), (THERE, 0.9, CAR), (HERE, 0.8, DOG)))
+    target = target_of(record(goal="suppress:car@0,0,10,10", box=HERE), CARD)
+    assert aimed_at(target, clean) == [True, False, False]
