@@ -3,10 +3,11 @@ are kept out of the attack and spread over the processor's cores."""
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def _measured(path: Path, todo: list[tuple[Sample, Record]]) -> Iterator[tuple[i
         yield from map(partial(_measure_one, path), todo)
         return
     # "spawn": a forked copy of a process with threads and an accelerator may hang
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_ignore_interrupts) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker) as pool:
         try:
             yield from pool.map(partial(_measure_one, path), todo, chunksize=4)
         except BaseException:
@@ -55,9 +56,17 @@ def _measured(path: Path, todo: list[tuple[Sample, Record]]) -> Iterator[tuple[i
             raise
 
 
-def _ignore_interrupts() -> None:
-    """Ctrl-C is for the parent, which stops its workers."""
+def _start_worker() -> None:
+    """Ctrl-C is for the parent, which stops its workers; where the parent is killed, they must not stay behind."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _measure_one(path: Path, item: tuple[Sample, Record]) -> tuple[int, Measures | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 import sys
 import time
@@ -181,11 +182,14 @@ def _identity(config: TrainConfig) -> dict[str, object]:
     return {key: value for key, value in asdict(config).items() if key not in free}
 
 
-def save_weights(path: Path, weights: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write `weights` as float16 safetensors, atomically; what is not floating point keeps its dtype."""
+def save_weights(path: Path, weights: dict[str, Tensor], training: dict[str, object]) -> None:
+    """Write `weights` as float16 safetensors, atomically; what is not floating point keeps its dtype.
+
+    `training` and the classes go into the header as JSON under one key: several keys are written in random order.
+    """
     half = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in weights.items()}
-    classes = ",".join(category.name for category in CATEGORIES)
-    write_bytes_atomic(path, save(half, {"format": "pt", "classes": classes, **metadata}))
+    header = {"classes": [category.name for category in CATEGORIES], "training": training}
+    write_bytes_atomic(path, save(half, {"detattack": json.dumps(header, sort_keys=True)}))
 
 
 def _checkpoint(config: TrainConfig, state: _State) -> None:
@@ -200,8 +204,8 @@ def _checkpoint(config: TrainConfig, state: _State) -> None:
     buffer = io.BytesIO()
     torch.save(saved, buffer)
     write_bytes_atomic(config.out / "checkpoint.pt", buffer.getbuffer())
-    metadata = {key: str(value) for key, value in _identity(config).items()}
-    save_weights(config.out / "weights.safetensors", state.average, {**metadata, "step": str(state.step)})
+    training = {**_identity(config), "step": state.step}
+    save_weights(config.out / "weights.safetensors", state.average, training)
 
 
 def print_progress(progress: Progress) -> None:

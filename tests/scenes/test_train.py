@@ -46,8 +46,7 @@ def test_a_resumed_training_ends_with_the_same_weights(whole: Path, tmp_path: Pa
         train(config, stop, report_every=3)  # one step after the checkpoint
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 2
     torch.rand(5)  # a resumed run must not depend on the generator it finds
-    expected, got = load_file(whole), load_file(train(config, quiet))
-    assert all(torch.equal(expected[key], got[key]) for key in expected)
+    assert train(config, quiet).read_bytes() == whole.read_bytes()
 
 
 def test_another_seed_gives_other_weights(whole: Path, tmp_path: Path):
