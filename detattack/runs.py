@@ -44,9 +44,7 @@ class RunFolder:
         self._ledger = sqlite3.connect(path / LEDGER)
         self._ledger.execute("PRAGMA journal_mode=WAL")
         self._ledger.execute("PRAGMA synchronous=FULL")
-        self._ledger.execute(
-            "CREATE TABLE IF NOT EXISTS images (id INTEGER PRIMARY KEY, stem TEXT, status TEXT, record TEXT)"
-        )
+        self._ledger.execute("CREATE TABLE IF NOT EXISTS images (id INTEGER PRIMARY KEY, status TEXT, record TEXT)")
         self._ledger.execute("CREATE TABLE IF NOT EXISTS quality (id INTEGER PRIMARY KEY, measures TEXT)")
 
     @classmethod
@@ -120,7 +118,7 @@ class RunFolder:
     def take_over(self, other: "RunFolder") -> None:
         """Commits all rows of another run; their files are here already."""
         with self._transaction():
-            for table, marks in (("images", "?, ?, ?, ?"), ("quality", "?, ?")):
+            for table, marks in (("images", "?, ?, ?"), ("quality", "?, ?")):
                 rows = other._ledger.execute(f"SELECT * FROM {table}")
                 self._ledger.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
 
@@ -129,9 +127,9 @@ class RunFolder:
         outcomes = list(outcomes)
         for outcome in outcomes:
             self._write_files(outcome)
-        rows = [(o.record.id, o.record.stem, o.record.status, json.dumps(record_to_json(o.record))) for o in outcomes]
+        rows = [(o.record.id, o.record.status, json.dumps(record_to_json(o.record))) for o in outcomes]
         with self._transaction():
-            self._ledger.executemany("INSERT INTO images VALUES (?, ?, ?, ?)", rows)
+            self._ledger.executemany("INSERT INTO images VALUES (?, ?, ?)", rows)
 
     def write_json(self, name: str, content: Any) -> None:
         """One of the files that are made from the ledger. Iterators, at the top or one level below, are written

@@ -66,9 +66,9 @@ def lasting_bytes(run: Path) -> dict[str, bytes]:
 
 def rows(run: Path) -> list[tuple[int, str, str]]:
     ledger = sqlite3.connect(run / "ledger.sqlite")
-    found = ledger.execute("SELECT id, stem, status FROM images ORDER BY id").fetchall()
+    found = ledger.execute("SELECT record, status FROM images ORDER BY id").fetchall()
     ledger.close()
-    return found
+    return [(json.loads(record)["id"], json.loads(record)["stem"], status) for record, status in found]
 
 
 def records(run: Path):
@@ -348,3 +348,12 @@ def test_verify_refuses_another_model(run, cli):
     said = cli("verify", run)
     assert said.status == 2
     assert "not the one that was attacked" in said.err
+
+
+def test_a_file_name_that_is_no_text_is_kept_as_it_is(pictures, toy, tmp_path):
+    odd = tmp_path / os.fsdecode(b"caf\xe9.png")
+    shutil.copy(pictures[0], odd)
+    run = tmp_path / "run"
+    assert status_of(["untargeted", str(odd), "--model", f"{toy}:factory", "--out", str(run), "--quiet"]) == 0
+    assert records(run)[0].stem == odd.stem
+    assert (run / "images" / odd.name).is_file()
