@@ -23,18 +23,16 @@ def print_json(out: Path, records: list[Record], summary: dict[str, Any]) -> Non
 
 
 def print_table(out: Path, records: list[Record], summary: dict[str, Any]) -> None:
-    """A row an image, and the run in a line."""
+    """The goal of the run, a row an image, and the run in a line."""
     console = Console()
-    table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
+    goal = next((record.goal for record in records if record.goal), "")
+    table = Table(title=Text(goal), title_justify="left", box=None, header_style="bold", padding=(0, 1, 0, 0))
     table.add_column("image", overflow="fold")
-    table.add_column("goal", overflow="fold")
     table.add_column("status", no_wrap=True)
     for name in ("K", "before", "after", "L2", "L∞", "PSNR", "SSIM", "fwd", "bwd", "s"):
         table.add_column(name, justify="right", no_wrap=True)
     for record in records:
-        table.add_row(
-            Text(record.stem), Text(record.goal), Text(record.status, style=COLORS[record.status]), *_figures(record)
-        )
+        table.add_row(Text(record.stem), Text(record.status, style=COLORS[record.status]), *_figures(record))
     console.print(table)
     attacked = summary["attacked"]
     kinds = ", ".join(f"{summary[s]} {s}" for s in ("nothing", "already", "error") if summary[s])
