@@ -49,8 +49,9 @@ def untargeted(
     quiet: o.Quiet = False,
 ) -> None:
     """Make the detector no longer see what is there: a class, everything, or what is at a box."""
+    given = locals()
     goal = _goal_text("mislabel" if as_ else "suppress", suppress, box, as_)
-    _run("untargeted", goal, keep_others=False, **_common(locals()))
+    _run("untargeted", goal, False, given)
 
 
 def targeted(
@@ -76,35 +77,12 @@ def targeted(
     quiet: o.Quiet = False,
 ) -> None:
     """Make the detector see an object that is not there, at a box."""
+    given = locals()
     if images and box == "road":
         raise InputError("--box road: where the road is free is known of rendered scenes only, not of image files")
     place = ("center" if images else "road") if box is None else box
     goal = _goal_text("inject", add, place, None)
-    _run("targeted", goal, keep_others=keep_others, **_common(locals()))
-
-
-COMMON = [
-    "images",
-    "model",
-    "weights",
-    "method",
-    "score_threshold",
-    "max_iterations",
-    "floats",
-    "seed",
-    "scenes",
-    "device",
-    "batch",
-    "set",
-    "out",
-    "resume",
-    "json",
-    "quiet",
-]
-
-
-def _common(given: dict[str, Any]) -> dict[str, Any]:
-    return {name: given[name] for name in COMMON}
+    _run("targeted", goal, keep_others, given)
 
 
 def _goal_text(kind: str, category: str, place: str | None, new_category: str | None) -> str:
@@ -113,7 +91,7 @@ def _goal_text(kind: str, category: str, place: str | None, new_category: str | 
     return f"{kind}:{category}{at}{to}"
 
 
-def _run(command: str, goal: str, keep_others: bool, **given: Any) -> None:
+def _run(command: str, goal: str, keep_others: bool, given: dict[str, Any]) -> None:
     from detattack.cli.running import carried_out
     from detattack.cli.tables import print_json, print_table
 

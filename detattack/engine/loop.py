@@ -86,13 +86,12 @@ class _State:
         self.trace.append(row)
 
     def keep(self, row: int, image: Tensor, iteration: int, distance: Tensor) -> None:
-        """Notes a confirmed success."""
+        """Notes a confirmed success that is smaller than all before."""
         if self.first_iteration[row] < 0:
             self.first_iteration[row] = iteration
             self.first[row] = image
-        if distance < self.best_distance[row]:
-            self.best_distance[row] = distance
-            self.best[row] = image
+        self.best_distance[row] = distance
+        self.best[row] = image
 
 
 def run(attack: Attack, images: Tensor, objective: Objective) -> AttackResult:
