@@ -23,7 +23,8 @@ from detattack.engine import PRESETS, Attack
 from detattack.errors import InputError
 from detattack.goals import Goal, check_goal, check_place, parse_goal, to_box
 from detattack.images import read_image
-from detattack.job import Outcome, Record, run_batch
+from detattack.job import Record, run_batch
+from detattack.records import Outcome
 from detattack.scenes import Scene, free_road_box, render, scene_seed
 from detattack.types import DEFAULT_SCORE_THRESHOLD, Candidates, Category, Detections
 

@@ -3,12 +3,10 @@ bytes that are to be saved."""
 
 import hashlib
 import math
-import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -19,7 +17,6 @@ from detattack.datasets import Picture
 from detattack.detectors.base import Detector
 from detattack.engine import AttackResult, Trace, noise_of_length, run
 from detattack.errors import InputError
-from detattack.files import write_bytes_atomic
 from detattack.goals import (
     Box,
     Scene,
@@ -36,63 +33,41 @@ from detattack.goals import (
 from detattack.images import decode_png, png_bytes, to_pixels, to_tensor
 from detattack.objectives import DetectionObjective
 from detattack.quality import QUICK, measure
+from detattack.records import BaseRecord, Outcome
 from detattack.types import Detections, DetectorCard
 
 
 @dataclass(frozen=True)
-class Record:
-    """What is known of one image in the end; a row of the ledger.
+class Record(BaseRecord):
+    """What is known of one attacked image in the end; a row of the ledger.
 
-    status: success, failure, nothing, already or error (with `reason`). goal: resolved, so that it can be judged
-    again; k: first iteration that succeeded, −1 for never. confidence: before and after, of what the goal is
-    about. file_success: whether the 8-bit file succeeds (with `--float`, `status` speaks of the floats).
-    quality: measures between the original and what `status` speaks of. clean, adversarial: detections down to
-    the detector's own threshold, as dictionaries of lists. trace: per iteration. digest: SHA-256 of the PNG.
+    goal: resolved, so that it can be judged again; box, objects, kept: what it is about. asked_iou: of an injected
+    object with the asked box. clean, adversarial: detections down to the detector's own threshold, as dictionaries
+    of lists.
     """
 
-    id: int
-    stem: str
-    source: str
-    status: str
-    reason: str = ""
-    width: int = 0
-    height: int = 0
-    notes: tuple[str, ...] = ()
+    task: ClassVar[str] = "detect"
+    long: ClassVar[tuple[str, ...]] = ("clean", "adversarial", "trace")
+
     goal: str = ""
     box: Box | None = None
     objects: tuple[Box, ...] = ()
     kept: tuple[tuple[int, Box], ...] = ()
-    k: int = -1
-    confidence_before: float = 0.0
-    confidence_after: float = 0.0
-    file_success: bool = False
     asked_iou: float | None = None
-    quality: dict[str, float | None] = field(default_factory=dict)
-    forwards: int = 0
-    backwards: int = 0
-    seconds: float = 0.0
-    digest: str = ""
     clean: dict[str, list] = field(default_factory=dict)
     adversarial: dict[str, list] = field(default_factory=dict)
-    trace: dict[str, list[float]] = field(default_factory=dict)
 
-
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """A record and what goes with it: the original pixels, the PNG's bytes and pixels, and x(K) as floats.
-
-    An image that could not be read has the record alone.
-    """
-
-    record: Record
-    original: np.ndarray | None = None
-    png: bytes = b""
-    pixels: np.ndarray | None = None
-    floats: np.ndarray | None = None
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the adversarial image as a PNG: the very bytes that were judged."""
-        write_bytes_atomic(Path(path), self.png)
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        box = values["box"]
+        return super().from_json(
+            {
+                **values,
+                "box": None if box is None else to_box(box),
+                "objects": tuple(to_box(b) for b in values["objects"]),
+                "kept": tuple((label, to_box(b)) for label, b in values["kept"]),
+            }
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,15 +99,6 @@ def run_batch(
     seconds = (time.perf_counter() - started) / len(pictures)
     rows = {one.record.id: row for row, one in enumerate(todo)}
     return [_judge(detector, config, one, result, rows.get(one.record.id), seconds) for one in prepared]
-
-
-def untouched(record: Record, picture: Picture) -> Outcome:
-    """The outcome of an image that could not be attacked: its file completes the data set."""
-    height, width = picture.pixels.shape[:2]
-    png = png_bytes(picture.pixels)
-    digest = hashlib.sha256(png).hexdigest()
-    record = replace(record, width=width, height=height, notes=picture.notes, digest=digest)
-    return Outcome(record, picture.pixels, png, picture.pixels)
 
 
 def target_of(record: Record, detector: Detector | DetectorCard) -> Target:
@@ -307,23 +273,4 @@ def _with_verdict(
         confidence_after=confidence(one.target, judged),
         asked_iou=asked_iou(one.target, judged.above(config.score_threshold)),
         quality=measure(one.picture.pixels, seen, QUICK).as_json(),
-    )
-
-
-def record_to_json(record: Record) -> dict[str, Any]:
-    """A record as JSON holds it."""
-    return asdict(record)
-
-
-def record_from_json(values: dict[str, Any]) -> Record:
-    """A record from `record_to_json` after a round trip through JSON."""
-    box = values["box"]
-    return Record(
-        **{
-            **values,
-            "box": None if box is None else to_box(box),
-            "notes": tuple(values["notes"]),
-            "objects": tuple(to_box(b) for b in values["objects"]),
-            "kept": tuple((label, to_box(b)) for label, b in values["kept"]),
-        }
     )

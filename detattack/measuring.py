@@ -16,9 +16,9 @@ import numpy as np
 from detattack.datasets import Dataset, Sample
 from detattack.errors import InputError
 from detattack.images import read_image
-from detattack.job import Record
 from detattack.quality import measure
-from detattack.runs import RunFolder
+from detattack.records import BaseRecord
+from detattack.runs import BaseRunFolder
 
 WORTH_A_PROCESS = 12
 """Images below which starting another process takes longer than it saves."""
@@ -27,7 +27,7 @@ MOST_PROCESSES = 16
 Measures = dict[str, float | None]
 
 
-def measure_all(folder: RunFolder, dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> None:
+def measure_all(folder: BaseRunFolder[Any], dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> None:
     """Measures what is not measured yet, and commits it image by image: can be interrupted and resumed.
 
     An original that can no longer be read is left with what the attack measured.
@@ -41,7 +41,7 @@ def measure_all(folder: RunFolder, dataset: Dataset, progress: Callable[[int, in
             progress(number, len(todo))
 
 
-def _measured(path: Path, todo: list[tuple[Sample, Record]]) -> Iterator[tuple[int, Measures | None]]:
+def _measured(path: Path, todo: list[tuple[Sample, BaseRecord]]) -> Iterator[tuple[int, Measures | None]]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = min(cores, MOST_PROCESSES, len(todo) // WORTH_A_PROCESS)
     if workers < 2:
@@ -69,7 +69,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _measure_one(path: Path, item: tuple[Sample, Record]) -> tuple[int, Measures | None]:
+def _measure_one(path: Path, item: tuple[Sample, BaseRecord]) -> tuple[int, Measures | None]:
     sample, record = item
     try:
         original = sample.load().pixels

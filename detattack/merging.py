@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+from detattack.detection import complete
 from detattack.errors import InputError
 from detattack.files import write_bytes_atomic
 from detattack.results import truth_of
-from detattack.runner import complete
 from detattack.runs import DECIDING, PER_IMAGE, RunFolder, difference
 from detattack.types import Category, DetectorCard
 

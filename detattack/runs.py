@@ -16,18 +16,19 @@ from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Self
 
 import numpy as np
 
 from detattack import __version__
 from detattack.errors import InputError
 from detattack.files import TEMPORARY_PREFIX, write_bytes_atomic, write_chunks_atomic, write_text_atomic
-from detattack.job import Outcome, Record, record_from_json, record_to_json
+from detattack.job import Record
+from detattack.records import Outcome, R
 
 MANIFEST, LEDGER = "run.json", "ledger.sqlite"
 PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "pillow", "pycocotools")
-DECIDING = ("config", "model", "data", "shard", "lengths")
+DECIDING = ("task", "config", "model", "data", "shard", "lengths")
 """The keys of the manifest that a resumed run must share with the one it continues."""
 PER_IMAGE = ("images", "heatmaps", "floats", "figures")
 """The subfolders with files of single images."""
@@ -35,8 +36,13 @@ NEEDED = ("config", "model", "data")
 """The keys without which a manifest is none."""
 
 
-class RunFolder:
-    """A run folder that is open for writing (`create`, `resume`) or reading (`open`)."""
+class BaseRunFolder(Generic[R]):
+    """A run folder that is open for writing (`create`, `resume`) or reading (`open`), whatever the task.
+
+    A subclass names the records of its task.
+    """
+
+    record_type: type[R]
 
     def __init__(self, path: Path, manifest: dict[str, Any]):
         self.path = path
@@ -48,7 +54,7 @@ class RunFolder:
         self._ledger.execute("CREATE TABLE IF NOT EXISTS quality (id INTEGER PRIMARY KEY, measures TEXT)")
 
     @classmethod
-    def create(cls, path: Path, manifest: dict[str, Any], resume: bool = False) -> "RunFolder":
+    def create(cls, path: Path, manifest: dict[str, Any], resume: bool = False) -> Self:
         """A new run folder, or, with `resume`, the one that is there if it is of the same run.
 
         Raises `InputError` for a folder that holds anything else, or that cannot be written.
@@ -65,17 +71,20 @@ class RunFolder:
             raise InputError(f"output folder {path}: cannot be written ({error})") from error
 
     @classmethod
-    def open(cls, path: Path) -> "RunFolder":
+    def open(cls, path: Path) -> Self:
         """An existing run. Raises `InputError` where there is none."""
         if not (path / MANIFEST).is_file() or not (path / LEDGER).is_file():
             raise InputError(f"{path}: not a run folder (no {MANIFEST} or {LEDGER})")
+        manifest = _read_manifest(path)
+        if task_of(manifest) != cls.record_type.task:
+            raise InputError(f"{path}: is a run of another task ({task_of(manifest)})")
         try:
-            return cls(path, _read_manifest(path))
+            return cls(path, manifest)
         except sqlite3.Error as error:
             raise InputError(f"{path / LEDGER}: cannot be read ({error})") from error
 
     @classmethod
-    def _continue(cls, path: Path, manifest: dict[str, Any], resume: bool) -> "RunFolder":
+    def _continue(cls, path: Path, manifest: dict[str, Any], resume: bool) -> Self:
         if not path.is_dir():
             raise InputError(f"output folder {path}: is a file")
         if not (path / MANIFEST).is_file():
@@ -93,41 +102,41 @@ class RunFolder:
         """Ids of the images that are finished."""
         return {row[0] for row in self._ledger.execute("SELECT id FROM images")}
 
-    def records(self) -> list[Record]:
+    def records(self) -> list[R]:
         """All finished images, by id."""
         return list(self.iterate())
 
-    def iterate(self) -> Iterator[Record]:
+    def iterate(self) -> Iterator[R]:
         """The same one by one, so that any number of them takes no more memory than one."""
         rows = self._ledger.execute("SELECT record, measures FROM images LEFT JOIN quality USING (id) ORDER BY id")
         for row, measures in rows:
-            record = record_from_json(json.loads(row))
+            record = self.record_type.from_json(json.loads(row))
             yield record if measures is None else replace(record, quality=record.quality | json.loads(measures))
 
-    def unmeasured(self) -> list[Record]:
-        """Attacked images, bare of detections and trace, whose full quality is not in the ledger yet."""
+    def unmeasured(self) -> list[R]:
+        """Attacked images, bare of what is long, whose full quality is not in the ledger yet."""
         query = "SELECT id FROM images WHERE status IN ('success', 'failure') AND id NOT IN (SELECT id FROM quality)"
         ids = {row[0] for row in self._ledger.execute(query)}
-        return [replace(r, clean={}, adversarial={}, trace={}) for r in self.iterate() if r.id in ids]
+        return [r.short() for r in self.iterate() if r.id in ids]
 
     def add_quality(self, image_id: int, measures: dict[str, float | None]) -> None:
         """Commits the full quality of one image."""
         with self._transaction():
             self._ledger.execute("INSERT OR REPLACE INTO quality VALUES (?, ?)", (image_id, json.dumps(measures)))
 
-    def take_over(self, other: "RunFolder") -> None:
+    def take_over(self, other: "BaseRunFolder[R]") -> None:
         """Commits all rows of another run; their files are here already."""
         with self._transaction():
             for table, marks in (("images", "?, ?, ?"), ("quality", "?, ?")):
                 rows = other._ledger.execute(f"SELECT * FROM {table}")
                 self._ledger.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
 
-    def commit(self, outcomes: Iterable[Outcome]) -> None:
+    def commit(self, outcomes: Iterable[Outcome[R]]) -> None:
         """Files first, then the rows of the whole batch in one transaction."""
         outcomes = list(outcomes)
         for outcome in outcomes:
             self._write_files(outcome)
-        rows = [(o.record.id, o.record.status, json.dumps(record_to_json(o.record))) for o in outcomes]
+        rows = [(o.record.id, o.record.status, json.dumps(o.record.as_json())) for o in outcomes]
         with self._transaction():
             self._ledger.executemany("INSERT INTO images VALUES (?, ?, ?)", rows)
 
@@ -156,7 +165,7 @@ class RunFolder:
         except sqlite3.Error as error:
             raise OSError(f"{self.path / LEDGER}: cannot be written ({error})") from error
 
-    def _write_files(self, outcome: Outcome) -> None:
+    def _write_files(self, outcome: Outcome[R]) -> None:
         from detattack.images import write_png
         from detattack.report.figures import difference_map, heatmap
 
@@ -173,6 +182,17 @@ class RunFolder:
             shown = outcome.floats.transpose(1, 2, 0)
         write_png(self.path / "heatmaps" / f"{stem}.png", heatmap(difference_map(outcome.original, shown)))
         write_bytes_atomic(self.path / "images" / f"{stem}.png", outcome.png)
+
+
+class RunFolder(BaseRunFolder[Record]):
+    """The folder of a detector's run."""
+
+    record_type = Record
+
+
+def task_of(manifest: dict[str, Any]) -> str:
+    """Of a run: `detect` or `classify`."""
+    return str(manifest.get("task", Record.task))
 
 
 def batch_of(path: Path) -> int | None:

@@ -13,8 +13,8 @@ from detattack.errors import InputError
 
 if TYPE_CHECKING:
     from detattack.datasets import Sample
+    from detattack.detection import Run
     from detattack.goals import Goal
-    from detattack.runner import Run
 
 Suppress = Annotated[str, typer.Option(help="The class that is to vanish, or `all`.")]
 As = Annotated[str | None, typer.Option("--as", help="The class that it should be taken for instead.")]
@@ -112,9 +112,9 @@ def _make_run(goal: str, keep_others: bool, given: dict[str, Any]) -> "Run":
     """Everything is resolved and checked before the first file is written."""
     from detattack.cli.running import config_of
     from detattack.datasets import image_files, rendered_scenes
+    from detattack.detection import Run
     from detattack.detectors.registry import load_detector
     from detattack.goals import check_goal, parse_goal
-    from detattack.runner import Run
 
     parsed = parse_goal(goal)
     config = config_of(given, parsed, keep_others)

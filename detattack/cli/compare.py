@@ -14,7 +14,7 @@ from detattack.errors import InputError
 
 if TYPE_CHECKING:
     from detattack.comparison import Curve, Method
-    from detattack.runner import Run
+    from detattack.detection import Run
 
 Methods = Annotated[str, typer.Option(help="Methods with commas between; differences are to the first.")]
 REFERENCE, CONTROL = "jnd", "noise"

@@ -71,9 +71,7 @@ def merge(
 
 def _result(folder: "RunFolder") -> dict[str, Any]:
     """The summary, and the records without what is long."""
-    from dataclasses import replace
-
-    images = [replace(r, clean={}, adversarial={}, trace={}) for r in folder.iterate()]
+    images = [record.short() for record in folder.iterate()]
     return {"summary": folder.read_json("summary.json"), "images": images}
 
 

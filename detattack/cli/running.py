@@ -15,9 +15,9 @@ from detattack.errors import InputError, unknown
 if TYPE_CHECKING:
     from detattack.config import RunConfig
     from detattack.datasets import Dataset
+    from detattack.detection import Run
     from detattack.detectors.base import Detector
     from detattack.goals import Goal
-    from detattack.runner import Run
     from detattack.runs import RunFolder
 
 AUTO = "auto"
@@ -26,8 +26,8 @@ AUTO = "auto"
 def make_run(given: dict[str, Any], **changes: Any) -> "Run":
     """The checked run of a data-set command's options. Nothing is written. Raises `InputError`."""
     from detattack.batching import parse_shard
+    from detattack.detection import Run
     from detattack.goals import check_goal, parse_goal
-    from detattack.runner import Run
 
     goal = parse_goal(given["goal"])
     batch = _batch_size(given["batch"])
@@ -81,7 +81,8 @@ def carried_out(
     title: what the progress bar calls it. named: the folder that --out named, where that is another.
     """
     from detattack.cli.progress import Progress
-    from detattack.runner import execute, open_folder
+    from detattack.detection import open_folder
+    from detattack.runner import execute
 
     with closing(open_folder(run, out, resume)) as folder:
         try:

@@ -1,7 +1,7 @@
 """What a command prints in the end: a table for people, or one JSON object for programs."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +9,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from detattack.job import Record, record_to_json
+from detattack.job import Record
+from detattack.records import BaseRecord
 
 COLORS = {"success": "green", "failure": "red", "error": "red", "nothing": "dim", "already": "dim"}
-LONG = ("clean", "adversarial", "trace")
-"""Fields of a record that are too long for the JSON on stdout; the run folder has them."""
 
 
-def print_json(out: Path, records: list[Record], summary: dict[str, Any]) -> None:
+def print_json(out: Path, records: Sequence[BaseRecord], summary: dict[str, Any]) -> None:
     """`{"run": DIR, "summary": {...}, "images": [...]}` on stdout."""
-    images = [{k: v for k, v in record_to_json(r).items() if k not in LONG} for r in records]
+    images = [{k: v for k, v in r.as_json().items() if k not in r.long} for r in records]
     print(json.dumps({"run": str(out), "summary": summary, "images": images}, allow_nan=False))
 
 

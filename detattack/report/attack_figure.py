@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from detattack.goals import parse_goal
-from detattack.job import Outcome, from_lists
+from detattack.job import from_lists
+from detattack.records import Outcome
 from detattack.report.figures import caption_of, side_by_side
 
 

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.models.detection import RetinaNet
 
 from detattack.files import write_bytes_atomic
+from detattack.precision import has_fast_bf16
 from detattack.scenes.network import build_network
 from detattack.scenes.scene import render
 from detattack.scenes.seeds import training_seed
@@ -120,12 +121,6 @@ def _optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
         {"params": others, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=config.lr)
-
-
-def has_fast_bf16() -> bool:
-    """Whether this processor multiplies bfloat16 matrices natively."""
-    ops = torch.ops.mkldnn
-    return bool(hasattr(ops, "_is_mkldnn_bf16_supported") and ops._is_mkldnn_bf16_supported())
 
 
 def _losses(network: RetinaNet, batch: list[tuple[Tensor, Tensor, Tensor]], bf16: bool) -> dict[str, Tensor]:

@@ -8,10 +8,11 @@ import pytest
 from PIL import Image
 
 from detattack.datasets import Dataset
+from detattack.detection import complete
 from detattack.images import png_bytes
-from detattack.job import Outcome, Record
+from detattack.job import Record
 from detattack.quality import QUICK, measure
-from detattack.runner import complete
+from detattack.records import Outcome
 from detattack.runs import RunFolder
 from detattack.types import Category, DetectorCard
 

@@ -11,7 +11,7 @@ import pytest
 from conftest import found, outcome, write_run
 from PIL import Image
 
-from detattack.job import Outcome
+from detattack.records import Outcome
 from detattack.report.page import write_report
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")

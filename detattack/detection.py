@@ -1,0 +1,107 @@
+"""A detector's run: a detector, a config and a data set, and the files that are made from its ledger."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from detattack.batching import Batch, part, plan
+from detattack.config import RunConfig
+from detattack.datasets import Dataset, Picture
+from detattack.detectors.base import Detector
+from detattack.detectors.registry import fingerprint
+from detattack.goals import check_goal, parse_goal
+from detattack.job import Record, run_batch
+from detattack.records import Outcome
+from detattack.results import coco_annotations, coco_results
+from detattack.runs import RunFolder, make_manifest
+from detattack.scores import average_precision, questions, summarize
+from detattack.types import DEFAULT_SCORE_THRESHOLD, DetectorCard
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What is to be run: a detector, a config, the data.
+
+    figures: whether each image gets a figure. shard: (i, n), the i-th of n parts of the batches; None: all.
+    lengths: for the control `noise`, the L2 by image id, where it is known. all_measures: whether all measures of
+    quality are taken, instead of the quick ones.
+    """
+
+    detector: Detector
+    config: RunConfig
+    dataset: Dataset
+    figures: bool = False
+    shard: tuple[int, int] | None = None
+    lengths: Mapping[int, float] | None = None
+    all_measures: bool = False
+
+    def batches(self) -> list[Batch]:
+        """What is to be done, resumed or not: decided over the whole data set."""
+        return part(plan(self.dataset.samples, self.config.batch), self.shard)
+
+    def attack(self, pictures: list[tuple[Record, Picture]]) -> list[Outcome[Record]]:
+        """Attacks images of one size."""
+        return run_batch(self.detector, self.config, pictures, self.lengths)
+
+    def write_figures(self, folder: Path, outcomes: list[Outcome[Record]]) -> None:
+        """Original and adversarial image with the detector's boxes, where figures are wanted."""
+        from detattack.report.attack_figure import write_attack_figure
+
+        if not self.figures:
+            return
+        names = [category.name for category in self.detector.categories]
+        (folder / "figures").mkdir(exist_ok=True)
+        for outcome in outcomes:
+            path = folder / "figures" / f"{outcome.record.stem}.png"
+            write_attack_figure(path, outcome, names, self.config.score_threshold)
+
+    def complete(self, folder: RunFolder) -> None:
+        """Writes what is made from the ledger."""
+        complete(folder, self.detector, self.dataset)
+
+
+def open_folder(run: Run, out: Path, resume: bool = False) -> RunFolder:
+    """The folder of a run, new or to be continued. Raises `InputError`, and writes nothing then."""
+    check_goal(parse_goal(run.config.goal), run.detector.categories)
+    config = run.config.model_dump(mode="json") | {"device": str(run.detector.device)}
+    return RunFolder.create(out, make_manifest(config, fingerprint(run.detector), **_manifest(run)), resume)
+
+
+def _manifest(run: Run) -> dict[str, Any]:
+    detector = run.detector
+    lengths = None if run.lengths is None else [[i, run.lengths[i]] for i in sorted(run.lengths)]
+    return {
+        "data": run.dataset.fingerprint,
+        "images": len(run.dataset.samples),
+        "annotated": bool(run.dataset.categories),
+        "shard": None if run.shard is None else list(run.shard),
+        "lengths": lengths,
+        "detector": {"name": detector.name, "eval_threshold": detector.eval_threshold},
+        "categories": [{"id": c.coco_id, "name": c.name} for c in detector.categories],
+    }
+
+
+def complete(folder: RunFolder, detector: Detector | DetectorCard, dataset: Dataset) -> None:
+    """Writes what is made from the ledger: from nothing else, so at any time and to the same bytes."""
+    for which in ("clean", "adversarial"):
+        folder.write_json(f"{which}.json", coco_results(folder.iterate(), detector, dataset, which))
+    folder.write_json("annotations.json", coco_annotations(folder.iterate(), detector, dataset))
+    folder.write_json("summary.json", summary_of(folder, detector, dataset))
+
+
+def summary_of(folder: RunFolder, detector: Detector | DetectorCard, dataset: Dataset) -> dict[str, Any]:
+    """All scores of a run; what depends on the clock is under `timing` alone."""
+    threshold = folder.manifest["config"].get("score_threshold", DEFAULT_SCORE_THRESHOLD)
+    summary = summarize(folder.iterate(), detector, threshold)
+    ids = [record.id for record in folder.iterate() if "boxes" in record.clean and "boxes" in record.adversarial]
+    summary["ap"] = average_precision(
+        dataset,
+        detector,
+        ids,
+        lambda: coco_results(folder.iterate(), detector, dataset, "clean"),
+        lambda: coco_results(folder.iterate(), detector, dataset, "adversarial"),
+    )
+    summary["questions"] = questions(threshold, detector.eval_threshold)
+    summary["timing"] = summary.pop("timing")
+    return summary
