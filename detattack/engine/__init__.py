@@ -4,7 +4,19 @@ It knows images and objectives, nothing of detectors or classifiers, and imports
 """
 
 from detattack.engine.attacks import PRESETS, Attack
-from detattack.engine.loop import AttackResult, Objective, Trace, run
-from detattack.engine.noise import noise_of_length
+from detattack.engine.deepfool import run_deepfool
+from detattack.engine.judging import AttackResult, Objective, Trace
+from detattack.engine.loop import run
+from detattack.engine.noise import noise_of_length, run_control
 
-__all__ = ["PRESETS", "Attack", "AttackResult", "Objective", "Trace", "noise_of_length", "run"]
+__all__ = [
+    "PRESETS",
+    "Attack",
+    "AttackResult",
+    "Objective",
+    "Trace",
+    "noise_of_length",
+    "run",
+    "run_control",
+    "run_deepfool",
+]

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-StepRule = Literal["gd", "normalized", "adam", "sign", "noise"]
+StepRule = Literal["gd", "normalized", "adam", "sign", "ddn", "deepfool", "noise"]
+Norm = Literal["linf", "l2"]
 Stop = Literal["first", "confidence", "budget"]
 
 
@@ -12,16 +13,18 @@ class Attack:
     """One attack.
 
     name: what reports call it.
-    step: `gd` (Eq. 4), `normalized` (a step of L2 length `step_size`), `adam`, `sign` (FGSM, Eq. 7);
-        `noise` is no descent at all but the control: random noise of the L2 that `jnd` needs.
-    step_size: α, in [0,1] units. growth: factor on α from one iteration to the next, for images on which α is
-        too small.
+    step: `gd` (Eq. 4), `normalized` (a step of L2 length `step_size`), `adam`, `sign` (FGSM, Eq. 7), `ddn`;
+        `deepfool`, for classifiers, is a loop of its own; `noise` is no descent at all but the control: random noise
+        of the L2 that `jnd` needs.
+    step_size: α, in [0,1] units (`deepfool`: the overshoot). growth: factor on α from one iteration to the next, for
+        images on which α is too small.
     loss_weight, l2_weight, range_weight, tv_weight: λ1..λ4 of Eq. 2.
     max_iterations: updates at most; the last iterate is judged too.
     levels: 256: the model sees, and is judged on, 8-bit images; None: floats.
     stop: `first` success; first success with `stop_confidence`; or `budget`: go on to `max_iterations` and
         keep the smallest success.
-    radius: L∞ distance from the original that no iterate leaves (PGD's projection), in [0,1] units; None: no bound.
+    radius: distance from the original, in `norm`, that no iterate leaves (PGD's projection), in [0,1] units; L∞
+        with `levels` not by rounding either; None: no bound.
     refine: trials of the bisection that shrinks a found perturbation while the goal holds; 0: none.
     """
 
@@ -38,6 +41,7 @@ class Attack:
     stop: Stop = "first"
     stop_confidence: float = 0.0
     radius: float | None = None
+    norm: Norm = "linf"
     refine: int = 0
 
 
@@ -50,7 +54,9 @@ PRESETS = {
         Attack("fgsm", "sign", 1 / 255),
         Attack("fgv", "gd", 0.03),
         Attack("pgd-linf", "sign", 2 / 255, radius=8 / 255, max_iterations=100),
+        Attack("pgd-l2", "normalized", 0.5, radius=2.0, norm="l2", max_iterations=100),
+        Attack("ddn", "ddn", 1.0, max_iterations=100, stop="budget"),
         Attack("noise", "noise", 0.0),
     )
 }
-"""The methods of `--method`, by name."""
+"""The methods of `--method`, by name; one with a radius also as `NAME@GRAYLEVELS`, see `config.named_attack`."""

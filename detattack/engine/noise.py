@@ -1,8 +1,14 @@
 """The control: random noise with no idea of the model."""
 
+from collections.abc import Sequence
+from dataclasses import fields, replace
+
 import torch
 from torch import Tensor
 
+from detattack.engine.attacks import Attack
+from detattack.engine.judging import AttackResult, Objective, Trace
+from detattack.engine.loop import run
 from detattack.engine.rounding import as_file
 
 TRIALS = 40
@@ -32,3 +38,39 @@ def noise_of_length(original: Tensor, length: float, seed: int, levels: int | No
         else:
             high = middle
     return noisy(high)
+
+
+def run_control(
+    attack: Attack,
+    images: Tensor,
+    objective: Objective,
+    lengths: Sequence[float | None],
+    seeds: Sequence[int],
+    reference: Attack,
+) -> AttackResult:
+    """Random noise for images `[N,3,H,W]`, each of the L2 in `lengths`, judged once.
+
+    Where a length is None, it is what `reference` needs on the image, at the control's levels; what it costs to find
+    that is not the control's.
+    """
+    if any(length is None for length in lengths):
+        found = run(replace(reference, levels=attack.levels), images, objective)
+        lengths = (found.images - images).flatten(1).norm(dim=1).tolist()
+    noisy = torch.stack(
+        [
+            noise_of_length(image, length or 0.0, seed, attack.levels)
+            for image, length, seed in zip(images, lengths, seeds, strict=True)
+        ]
+    )
+    success = torch.tensor([objective.confirm(image, row) for row, image in enumerate(noisy)])
+    ones = torch.ones(len(images), dtype=torch.long)
+    return AttackResult(
+        images=noisy,
+        first_images=noisy,
+        success=success,
+        first_iteration=torch.where(success, 1, -1),
+        finite=torch.ones_like(success),
+        forwards=ones,
+        backwards=0 * ones,
+        trace=Trace(*[torch.empty(0, len(images))] * len(fields(Trace))),
+    )

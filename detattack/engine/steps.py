@@ -1,8 +1,10 @@
-"""Step rules: from the gradient of the cost to the next image. Each is a stateful object with `init` and `step`.
+"""Step rules: from what an iteration has seen to the next images.
 
 State is kept per image of the original batch, so that `rows` (the images still unsolved) can shrink.
 """
 
+import math
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -11,42 +13,58 @@ from torch import Tensor
 from detattack.engine.attacks import Attack
 
 TINY = 1e-12
-"""Guards the division by a gradient's norm: a zero gradient gives a zero step, never NaN."""
+"""Guards the division by a norm: a zero gradient gives a zero step, never NaN."""
+
+
+@dataclass(frozen=True, eq=False)
+class Iterate:
+    """What one iteration has seen of the n images that go on.
+
+    rows `[n]`: which images of the batch these are. images, originals `[n,3,H,W]`: x(k), before rounding, and
+    x(0). gradient `[n,3,H,W]`: of the cost. success bool `[n]`: proposed for x(k). number: k. size: α of this
+    iteration.
+    """
+
+    rows: Tensor
+    images: Tensor
+    originals: Tensor
+    gradient: Tensor
+    success: Tensor
+    number: int
+    size: float
 
 
 class Step(Protocol):
-    """A step rule."""
+    """A step rule, made for one attack on one batch `[N,3,H,W]`."""
 
-    def init(self, images: Tensor) -> None:
-        """Prepares the state for a batch `[N,3,H,W]`."""
+    def __init__(self, attack: Attack, images: Tensor) -> None: ...
 
-    def step(self, gradient: Tensor, rows: Tensor, size: float) -> Tensor:
-        """The change `[n,3,H,W]` to add, from the gradient `[n,3,H,W]` of the images `rows` `[n]`."""
+    def step(self, now: Iterate) -> Tensor:
+        """x(k+1) `[n,3,H,W]`, not yet clamped."""
 
 
 class GradientDescent:
     """Eq. 4: −α·∂Cost/∂x. Without regularization this is FGV (Eq. 8)."""
 
-    def init(self, images: Tensor) -> None:
+    def __init__(self, attack: Attack, images: Tensor) -> None:
         """Nothing to remember."""
 
-    def step(self, gradient: Tensor, rows: Tensor, size: float) -> Tensor:
-        return -size * gradient
+    def step(self, now: Iterate) -> Tensor:
+        return now.images - now.size * now.gradient
 
 
 class Normalized(GradientDescent):
     """A step of L2 length α along −∂Cost/∂x, whatever the scale of the loss."""
 
-    def step(self, gradient: Tensor, rows: Tensor, size: float) -> Tensor:
-        norm = gradient.flatten(1).norm(dim=1).clamp_min(TINY)
-        return -size * gradient / norm.view(-1, 1, 1, 1)
+    def step(self, now: Iterate) -> Tensor:
+        return now.images - now.size * unit(now.gradient)
 
 
 class Sign(GradientDescent):
     """Eq. 7, iterated: −α·sign(∂Cost/∂x)."""
 
-    def step(self, gradient: Tensor, rows: Tensor, size: float) -> Tensor:
-        return -size * gradient.sign()
+    def step(self, now: Iterate) -> Tensor:
+        return now.images - now.size * now.gradient.sign()
 
 
 class Adam:
@@ -55,17 +73,42 @@ class Adam:
     betas = (0.9, 0.999)
     epsilon = 1e-8
 
-    def init(self, images: Tensor) -> None:
+    def __init__(self, attack: Attack, images: Tensor) -> None:
         self.mean, self.square = torch.zeros_like(images), torch.zeros_like(images)
         self.count = 0
 
-    def step(self, gradient: Tensor, rows: Tensor, size: float) -> Tensor:
+    def step(self, now: Iterate) -> Tensor:
         first, second = self.betas
         self.count += 1
-        self.mean[rows] = mean = first * self.mean[rows] + (1 - first) * gradient
-        self.square[rows] = square = second * self.square[rows] + (1 - second) * gradient.square()
+        self.mean[now.rows] = mean = first * self.mean[now.rows] + (1 - first) * now.gradient
+        self.square[now.rows] = square = second * self.square[now.rows] + (1 - second) * now.gradient.square()
         unbiased = (square / (1 - second**self.count)).sqrt()
-        return -size * mean / (1 - first**self.count) / (unbiased + self.epsilon)
+        return now.images - now.size * mean / (1 - first**self.count) / (unbiased + self.epsilon)
+
+
+class DDN:
+    """Decoupled direction and norm (Rony et al., 2019): a step along the gradient, then a rescaling to a norm that
+    shrinks by γ while the goal holds and grows by γ while it does not.
+
+    The step length falls from α to a hundredth of it along half a cosine over the iterations.
+    """
+
+    first_norm = 1.0
+    gamma = 0.05
+    last_share = 0.01
+
+    def __init__(self, attack: Attack, images: Tensor) -> None:
+        self.norm = images.new_full((len(images),), self.first_norm)
+        self.largest = torch.maximum(images, 1 - images).flatten(1).norm(dim=1)
+        self.iterations = max(attack.max_iterations, 1)
+
+    def step(self, now: Iterate) -> Tensor:
+        share = self.last_share + (1 - self.last_share) * (1 + math.cos(math.pi * now.number / self.iterations)) / 2
+        moved = now.images - now.originals - share * now.size * unit(now.gradient)
+        factor = torch.where(now.success, 1 - self.gamma, 1 + self.gamma)
+        norm = torch.minimum(self.norm[now.rows] * factor, self.largest[now.rows])
+        self.norm[now.rows] = norm
+        return now.originals + norm.view(-1, 1, 1, 1) * unit(moved)
 
 
 STEPS: dict[str, type[Step]] = {
@@ -73,11 +116,10 @@ STEPS: dict[str, type[Step]] = {
     "normalized": Normalized,
     "adam": Adam,
     "sign": Sign,
+    "ddn": DDN,
 }
 
 
-def make_step(attack: Attack, images: Tensor) -> Step:
-    """The step rule of an attack, ready for a batch `[N,3,H,W]`."""
-    step = STEPS[attack.step]()
-    step.init(images)
-    return step
+def unit(vectors: Tensor) -> Tensor:
+    """`[n,3,H,W]` scaled to L2 length 1 each; zero stays zero."""
+    return vectors / vectors.flatten(1).norm(dim=1).clamp_min(TINY).view(-1, 1, 1, 1)

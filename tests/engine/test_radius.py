@@ -4,8 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from detattack.engine import PRESETS, run
+from detattack.engine.rounding import as_file, within_radius
 from detattack.types import Evaluation
 
 PGD = PRESETS["pgd-linf"]
@@ -56,3 +59,38 @@ def test_without_a_radius_it_goes_on(image):
 
 def test_the_preset_is_the_field_s():
     assert (PGD.step, PGD.step_size, PGD.radius, PGD.stop) == ("sign", 2 / 255, 8 / 255, "first")
+
+
+@given(st.floats(0.01, 255), st.integers(0, 2**32))
+def test_rounding_leads_out_of_no_ball_and_wastes_none_of_it(gray_levels, seed):
+    """Off the grid of 8 bits as on it: the farthest image is the last gray level inside."""
+    generator = torch.Generator().manual_seed(seed)
+    originals = torch.randint(0, 256, (1, 3, 4, 5), generator=generator) / 255
+    wished = originals + 3 * torch.randn(originals.shape, generator=generator)
+    rounded = as_file(within_radius(wished, originals, gray_levels / 255, 256).clamp(0, 1), 256)
+    change = ((rounded - originals) * 255).round()
+    assert change.abs().max() <= gray_levels + 1e-3
+    wished_change = (wished.clamp(0, 1) - originals) * 255
+    reach = int(gray_levels + 1e-3)
+    assert torch.equal(change, wished_change.round().clamp(-reach, reach))
+
+
+@given(st.floats(0.01, 255), st.integers(2, 256), st.integers(0, 2**32))
+def test_with_fewer_levels_rounding_stays_inside_wherever_a_level_is(gray_levels, levels, seed):
+    originals = torch.rand(1, 3, 4, 5, generator=torch.Generator().manual_seed(seed))
+    originals = as_file(originals, levels)
+    radius = gray_levels / 255
+    moved = as_file(within_radius(1 - originals, originals, radius, levels), levels)
+    assert (moved - originals).abs().max() <= radius + 1.1e-3 / (levels - 1)
+
+
+def test_floats_are_clamped_to_the_radius_itself(image):
+    moved = within_radius(image + 1, image, 2.5 / 255, None)
+    torch.testing.assert_close(moved, image + 2.5 / 255)
+
+
+def test_a_radius_off_the_grid_is_kept_on_the_way(image):
+    never = Sum(-1.0)
+    run(replace(PGD, radius=2.5 / 255, max_iterations=12), image, never)
+    distances = [float((seen - image).abs().max()) * 255 for seen in never.seen]
+    assert max(distances) == pytest.approx(2, abs=1e-3)
