@@ -9,7 +9,7 @@ import io
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from detattack.coco_eval import mixed_ap
 from detattack.datasets import Dataset
 from detattack.files import write_bytes_atomic, write_text_atomic
 from detattack.results import coco_results
-from detattack.runs import RunFolder
+from detattack.runs import BaseRunFolder, RunFolder
 from detattack.types import DetectorCard
 
 MEASURES = ("k", "l2", "linf", "psnr", "ssim", "forwards", "backwards", "seconds")
@@ -28,7 +28,10 @@ MEASURES = ("k", "l2", "linf", "psnr", "ssim", "forwards", "backwards", "seconds
 RESAMPLES = 10_000
 CURVE_POINTS = 12
 
-COLUMNS: tuple[tuple[str, str, str], ...] = (
+Columns = Sequence[tuple[str, str, str]]
+"""Key, heading and format of each column of a table; no format: text."""
+
+COLUMNS: Columns = (
     ("method", "method", ""),
     ("success_rate", "success", ".1%"),
     ("success_low", "from", ".1%"),
@@ -44,7 +47,7 @@ COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("median_backwards", "backwards", ".0f"),
     ("seconds_per_image", "s/image", ".2f"),
 )
-"""Key, heading and format of each column of the table."""
+"""Of detectors."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +69,7 @@ class Curve:
     ap: tuple[float | None, ...]
 
 
-def read_method(name: str, folder: RunFolder) -> Method:
+def read_method(name: str, folder: BaseRunFolder[Any]) -> Method:
     """The numbers of a finished run."""
     values = {}
     for record in folder.iterate():
@@ -77,11 +80,11 @@ def read_method(name: str, folder: RunFolder) -> Method:
     return Method(name, folder.read_json("summary.json"), values)
 
 
-def table_row(method: Method) -> dict[str, Any]:
+def table_row(method: Method, columns: Columns = COLUMNS) -> dict[str, Any]:
     """A row of the table: every column's key with its plain number; None: not known."""
     s = method.summary
     low, high = s["success_interval"] or (None, None)
-    ap = s["ap"] or {"clean": {"ap": None}, "adversarial": {"ap": None}}
+    ap = s.get("ap") or {"clean": {"ap": None}, "adversarial": {"ap": None}}
     own = {
         "method": method.name,
         "success_low": low,
@@ -90,7 +93,7 @@ def table_row(method: Method) -> dict[str, Any]:
         "ap_adversarial": ap["adversarial"]["ap"],
         "seconds_per_image": s["timing"]["seconds_per_image"],
     }
-    return {key: own[key] if key in own else s[key] for key, _, _ in COLUMNS}
+    return {key: own[key] if key in own else s[key] for key, _, _ in columns}
 
 
 def paired_difference(values: Sequence[float], others: Sequence[float], seed: int = 0) -> dict[str, Any]:
@@ -116,14 +119,18 @@ def differences(methods: Sequence[Method], seed: int = 0) -> dict[str, dict[str,
     return found
 
 
-def curve(method: Method, folder: RunFolder, detector: DetectorCard, dataset: Dataset, top: float) -> Curve:
-    """Success and AP where only perturbations up to a distance count, for distances from 0 to `top`."""
-    wins = {i: one["l2"] for i, one in method.values.items() if one["success"] and "l2" in one}
+def success_curve(method: Method, top: float) -> Curve:
+    """Success where only perturbations up to a distance count, for distances from 0 to `top`."""
     distances = (0.0, *np.geomspace(max(top / 100, 1e-3), max(top, 1e-2), CURVE_POINTS - 1).tolist())
-    within = [{i for i, distance in wins.items() if distance <= d} for d in distances]
-    success = tuple(len(ids) / max(len(method.values), 1) for ids in within)
+    share = tuple(len(_within(method, distance)) / max(len(method.values), 1) for distance in distances)
+    return Curve(distances, share, (None,) * len(distances))
+
+
+def curve(method: Method, folder: RunFolder, detector: DetectorCard, dataset: Dataset, top: float) -> Curve:
+    """The same of a detector's run, with the AP that is left, where the data set is annotated."""
+    found = success_curve(method, top)
     if not dataset.categories:
-        return Curve(tuple(distances), success, (None,) * len(distances))
+        return found
     ids = [r.id for r in folder.iterate() if "boxes" in r.clean and "boxes" in r.adversarial]
     ap = mixed_ap(
         dataset.annotations,
@@ -132,9 +139,14 @@ def curve(method: Method, folder: RunFolder, detector: DetectorCard, dataset: Da
         coco_results(folder.iterate(), detector, dataset, "adversarial"),
         ids,
         set(category_ids(detector.categories, dataset.categories).values()),
-        within,
+        [_within(method, distance) for distance in found.distances],
     )
-    return Curve(tuple(distances), success, tuple(ap))
+    return replace(found, ap=tuple(ap))
+
+
+def _within(method: Method, distance: float) -> set[int]:
+    """The images that succeed within a distance."""
+    return {i for i, one in method.values.items() if one["success"] and one.get("l2", math.inf) <= distance}
 
 
 def largest_distance(methods: Sequence[Method]) -> float:
@@ -144,10 +156,14 @@ def largest_distance(methods: Sequence[Method]) -> float:
 
 
 def write_comparison(
-    out: Path, methods: Sequence[Method], curves: Mapping[str, Curve], seed: int = 0
+    out: Path,
+    methods: Sequence[Method],
+    curves: Mapping[str, Curve],
+    seed: int = 0,
+    columns: Columns = COLUMNS,
 ) -> dict[str, Any]:
     """Writes `comparison.md, .csv, .json, .tex, .png, .pdf` and returns what the JSON holds."""
-    rows = [table_row(method) for method in methods]
+    rows = [table_row(method, columns) for method in methods]
     paired = differences(methods, seed)
     content = {
         "methods": rows,
@@ -156,25 +172,30 @@ def write_comparison(
         "curves": {name: vars(one) for name, one in curves.items()},
     }
     write_text_atomic(out / "comparison.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
-    write_text_atomic(out / "comparison.csv", to_csv(rows))
-    write_text_atomic(out / "comparison.md", to_markdown(rows, paired, methods[0]))
-    write_text_atomic(out / "comparison.tex", to_latex(rows))
+    write_text_atomic(out / "comparison.csv", to_csv(rows, columns))
+    write_text_atomic(out / "comparison.md", to_markdown(rows, paired, methods[0], columns))
+    write_text_atomic(out / "comparison.tex", to_latex(rows, columns))
     _write_figure(out, curves)
     return content
 
 
-def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+def to_csv(rows: Sequence[Mapping[str, Any]], columns: Columns = COLUMNS) -> str:
     """The table with its numbers in full."""
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, [key for key, _, _ in COLUMNS], lineterminator="\n")
+    writer = csv.DictWriter(buffer, [key for key, _, _ in columns], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return buffer.getvalue()
 
 
-def to_markdown(rows: Sequence[Mapping[str, Any]], paired: Mapping[str, Mapping[str, Any]], first: Method) -> str:
+def to_markdown(
+    rows: Sequence[Mapping[str, Any]],
+    paired: Mapping[str, Mapping[str, Any]],
+    first: Method,
+    columns: Columns = COLUMNS,
+) -> str:
     """The table, and the paired differences below it."""
-    table = _markdown([heading for _, heading, _ in COLUMNS], [_texts(row) for row in rows])
+    table = _markdown([heading for _, heading, _ in columns], [_texts(row, columns) for row in rows])
     if not paired:
         return table
     names = ("success", *MEASURES)
@@ -186,11 +207,11 @@ def to_markdown(rows: Sequence[Mapping[str, Any]], paired: Mapping[str, Mapping[
     return table + note + _markdown(["method", *names], lines)
 
 
-def to_latex(rows: Sequence[Mapping[str, Any]]) -> str:
+def to_latex(rows: Sequence[Mapping[str, Any]], columns: Columns = COLUMNS) -> str:
     """The table in LaTeX (booktabs)."""
-    heading = " & ".join(_latex(heading) for _, heading, _ in COLUMNS)
-    lines = [" & ".join(map(_latex, _texts(row))) + r" \\" for row in rows]
-    start = r"\begin{tabular}{l" + "r" * (len(COLUMNS) - 1) + "}"
+    heading = " & ".join(_latex(heading) for _, heading, _ in columns)
+    lines = [" & ".join(map(_latex, _texts(row, columns))) + r" \\" for row in rows]
+    start = r"\begin{tabular}{l" + "r" * (len(columns) - 1) + "}"
     return "\n".join([start, r"\toprule", heading + r" \\", r"\midrule", *lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
@@ -199,8 +220,8 @@ def _difference(method: Method, first: Method, name: str, ids: Sequence[int], se
     return paired_difference([method.values[i][name] for i in known], [first.values[i][name] for i in known], seed)
 
 
-def _texts(row: Mapping[str, Any]) -> list[str]:
-    return [str(row[key]) if not form else _number(row[key], form) for key, _, form in COLUMNS]
+def _texts(row: Mapping[str, Any], columns: Columns) -> list[str]:
+    return [str(row[key]) if not form else _number(row[key], form) for key, _, form in columns]
 
 
 def _number(value: float | None, form: str) -> str:

@@ -24,6 +24,9 @@ NON_NEGATIVE = (
     "stop_confidence",
     "refine",
 )
+LOOPS_OF_THEIR_OWN = ("deepfool", "noise")
+RADIUS_MARK = "@"
+"""Between a method and its radius in gray levels."""
 
 
 class RunConfig(BaseModel):
@@ -47,7 +50,7 @@ def make_config(**values: Any) -> RunConfig:
     try:
         return RunConfig(**values)
     except ValidationError as error:
-        raise InputError(_first_error(error)) from error
+        raise InputError(first_error(error)) from error
 
 
 def resolve_attack(
@@ -55,15 +58,14 @@ def resolve_attack(
     floats: bool = False,
     max_iterations: int | None = None,
     overrides: Mapping[str, Any] | None = None,
+    presets: Mapping[str, Attack] = PRESETS,
 ) -> Attack:
     """The attack of a method, with what the user changed. `floats` judges floats instead of 8-bit images.
 
-    overrides: by field of `Attack`; values may be text. Raises `InputError` for an unknown method, an unknown
-    key, or a value that does not fit.
+    method: a name as in `named_attack`. overrides: by field of `Attack`; values may be text. presets: the methods of
+    the task. Raises `InputError` for an unknown method, an unknown key, or a value that does not fit.
     """
-    if isinstance(method, str) and method not in PRESETS:
-        raise unknown("method", method, PRESETS)
-    preset = PRESETS[method] if isinstance(method, str) else method
+    preset = named_attack(method, presets) if isinstance(method, str) else method
     method = preset.name
     values: dict[str, Any] = {f.name: getattr(preset, f.name) for f in fields(Attack)}
     values |= {"levels": None} if floats else {}
@@ -71,24 +73,43 @@ def resolve_attack(
     for key, value in (overrides or {}).items():
         if key not in values or key == "name":
             raise unknown(f"key of method {method}", key, [k for k in values if k != "name"])
+        if key == "radius" and RADIUS_MARK in method:
+            raise InputError(f"method {method}: its name says the radius already")
         values[key] = value
     try:
         attack = TypeAdapter(Attack).validate_python(values)
     except ValidationError as error:
-        raise InputError(f"method {method}: {_first_error(error)}") from error
+        raise InputError(f"method {method}: {first_error(error)}") from error
+    if attack.step != preset.step and attack.step in LOOPS_OF_THEIR_OWN:
+        raise InputError(f"method {method}: step {attack.step} is a method of its own")
     if attack.levels is not None and not 2 <= attack.levels <= 256:
         raise InputError(f"method {method}: levels must be a number from 2 to 256, not {attack.levels}")
-    if attack.radius is not None and not 0 < attack.radius <= 1:
-        raise InputError(f"method {method}: radius must be a number above 0, at most 1, not {attack.radius}")
+    _check_radius(attack)
     for key in NON_NEGATIVE:
         if not 0 <= getattr(attack, key) < float("inf"):
             raise InputError(f"method {method}: {key} must be a number from 0 on, not {getattr(attack, key)}")
     return attack
 
 
-def control_reference(attack: Attack) -> Attack:
-    """The attack whose distance the control `noise` takes over: `jnd`, judged the same way."""
-    return replace(PRESETS["jnd"], levels=attack.levels)
+def named_attack(method: str, presets: Mapping[str, Attack] = PRESETS) -> Attack:
+    """The attack of a name of `presets`. `NAME@N`, where that has a radius: with one of N gray levels, N/255, and
+    steps of a quarter of it. Raises `InputError`."""
+    name, mark, number = method.strip().partition(RADIUS_MARK)
+    if name not in presets:
+        raise unknown("method", name, presets)
+    preset = presets[name]
+    if not mark:
+        return preset
+    if preset.radius is None or preset.norm != "linf":
+        raise InputError(f"method {method!r}: {name} has no radius that {RADIUS_MARK!r} could set")
+    try:
+        gray_levels = float(number)
+    except ValueError:
+        gray_levels = 0.0
+    if not 0 < gray_levels <= 255:
+        raise InputError(f"method {method!r}: the radius must be a number of gray levels above 0, at most 255")
+    radius = gray_levels / 255
+    return replace(preset, name=f"{name}{RADIUS_MARK}{gray_levels:g}", radius=radius, step_size=radius / 4)
 
 
 def parse_assignments(pairs: list[str]) -> dict[str, str]:
@@ -112,7 +133,19 @@ def read_config_file(path: Path) -> dict[str, Any]:
     return {str(key).replace("-", "_"): value for key, value in content.items()}
 
 
-def _first_error(error: ValidationError) -> str:
+def _check_radius(attack: Attack) -> None:
+    if attack.radius is None:
+        return
+    most = 1 if attack.norm == "linf" else float("inf")
+    if not 0 < attack.radius <= most:
+        top = ", at most 1" if attack.norm == "linf" else ""
+        raise InputError(f"method {attack.name}: radius must be a number above 0{top}, not {attack.radius}")
+    if attack.norm == "linf" and attack.levels is not None and round(attack.radius * (attack.levels - 1), 3) < 1:
+        raise InputError(f"method {attack.name}: a radius below one gray level leaves nothing to change; --float does")
+
+
+def first_error(error: ValidationError) -> str:
+    """What pydantic found first, in one line."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     return f"{where}: {first['msg'][0].lower()}{first['msg'][1:]} (got {first['input']!r})"

@@ -56,16 +56,15 @@ class Run:
             path = folder / "figures" / f"{outcome.record.stem}.png"
             write_attack_figure(path, outcome, names, self.config.score_threshold)
 
+    def open_folder(self, out: Path, resume: bool = False) -> RunFolder:
+        """The folder of this run, new or to be continued. Raises `InputError`, and writes nothing then."""
+        check_goal(parse_goal(self.config.goal), self.detector.categories)
+        config = self.config.model_dump(mode="json") | {"device": str(self.detector.device)}
+        return RunFolder.create(out, make_manifest(config, fingerprint(self.detector), **_manifest(self)), resume)
+
     def complete(self, folder: RunFolder) -> None:
         """Writes what is made from the ledger."""
         complete(folder, self.detector, self.dataset)
-
-
-def open_folder(run: Run, out: Path, resume: bool = False) -> RunFolder:
-    """The folder of a run, new or to be continued. Raises `InputError`, and writes nothing then."""
-    check_goal(parse_goal(run.config.goal), run.detector.categories)
-    config = run.config.model_dump(mode="json") | {"device": str(run.detector.device)}
-    return RunFolder.create(out, make_manifest(config, fingerprint(run.detector), **_manifest(run)), resume)
 
 
 def _manifest(run: Run) -> dict[str, Any]:
@@ -77,7 +76,11 @@ def _manifest(run: Run) -> dict[str, Any]:
         "annotated": bool(run.dataset.categories),
         "shard": None if run.shard is None else list(run.shard),
         "lengths": lengths,
-        "detector": {"name": detector.name, "eval_threshold": detector.eval_threshold},
+        "detector": {
+            "name": detector.name,
+            "eval_threshold": detector.eval_threshold,
+            "expected_ap": getattr(detector, "expected_ap", None),
+        },
         "categories": [{"id": c.coco_id, "name": c.name} for c in detector.categories],
     }
 

@@ -2,20 +2,19 @@
 bytes that are to be saved."""
 
 import hashlib
-import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from detattack.config import RunConfig, control_reference
+from detattack.config import RunConfig
 from detattack.datasets import Picture
 from detattack.detectors.base import Detector
-from detattack.engine import AttackResult, Trace, noise_of_length, run
+from detattack.engine import PRESETS, AttackResult, run, run_control
 from detattack.errors import InputError
 from detattack.goals import (
     Box,
@@ -26,6 +25,7 @@ from detattack.goals import (
     check_goal,
     confidence,
     initial_status,
+    label_of,
     parse_goal,
     resolve,
     to_box,
@@ -33,7 +33,7 @@ from detattack.goals import (
 from detattack.images import decode_png, png_bytes, to_pixels, to_tensor
 from detattack.objectives import DetectionObjective
 from detattack.quality import QUICK, measure
-from detattack.records import BaseRecord, Outcome
+from detattack.records import BaseRecord, Outcome, image_seeds, with_books
 from detattack.types import Detections, DetectorCard
 
 
@@ -105,9 +105,8 @@ def target_of(record: Record, detector: Detector | DetectorCard) -> Target:
     """The target of a record, as it was resolved: what `verify` judges by."""
     goal = parse_goal(record.goal)
     check_goal(goal, detector.categories)
-    names = [c.name for c in detector.categories]
-    label = None if goal.category == "all" else names.index(goal.category)
-    new_label = names.index(goal.new_category) if goal.new_category else None
+    label = None if goal.category == "all" else label_of(goal.category, detector.categories)
+    new_label = label_of(goal.new_category, detector.categories) if goal.new_category else None
     return Target(goal, goal.kind, label, new_label, record.box, record.objects, record.kept)
 
 
@@ -145,8 +144,8 @@ def _prepare(detector: Detector, config: RunConfig, record: Record, picture: Pic
     clean = detected(detector, config, image[0])
     shown = clean.above(config.score_threshold)
     record = replace(record, width=width, height=height, notes=picture.notes, clean=as_lists(clean))
-    seeds = np.random.SeedSequence((config.seed, record.id)).generate_state(2)
-    scene = Scene(width, height, shown, (int(seeds[0]),), picture.road)
+    goal_seed, noise_seed = image_seeds(config.seed, record.id)
+    scene = Scene(width, height, shown, (goal_seed,), picture.road)
     goal = parse_goal(config.goal)
     record = replace(record, goal=str(goal))
     try:
@@ -161,7 +160,7 @@ def _prepare(detector: Detector, config: RunConfig, record: Record, picture: Pic
         kept=target.kept,
         confidence_before=confidence(target, clean),
     )
-    return _Prepared(record, picture, image, clean, target, int(seeds[1]))
+    return _Prepared(record, picture, image, clean, target, noise_seed)
 
 
 def _attack(
@@ -172,42 +171,9 @@ def _attack(
     images = torch.cat([one.image for one in todo])
     objective = DetectionObjective(detector, [one.target for one in todo if one.target], config.score_threshold)
     if config.attack.step == "noise":
-        known = [lengths[one.record.id] for one in todo if one.record.id in lengths]
-        if len(known) < len(todo):
-            known = _jnd_lengths(config, images, objective)
-        return _control(config, images, objective, known, [one.seed for one in todo])
+        known = [lengths.get(one.record.id) for one in todo]
+        return run_control(config.attack, images, objective, known, [one.seed for one in todo], PRESETS["jnd"])
     return run(config.attack, images, objective)
-
-
-def _jnd_lengths(config: RunConfig, images: Tensor, objective: DetectionObjective) -> list[float]:
-    """The L2 that `jnd` needs. What it costs to find it is not the control's."""
-    found = run(control_reference(config.attack), images, objective)
-    return (found.images - images).flatten(1).norm(dim=1).tolist()
-
-
-def _control(
-    config: RunConfig, images: Tensor, objective: DetectionObjective, lengths: list[float], seeds: list[int]
-) -> AttackResult:
-    """Random noise of the given L2, judged once."""
-    noisy = torch.stack(
-        [
-            noise_of_length(image, length, seed, config.attack.levels)
-            for image, length, seed in zip(images, lengths, seeds, strict=True)
-        ]
-    )
-    success = torch.tensor([objective.confirm(image, row) for row, image in enumerate(noisy)])
-    ones = torch.ones(len(images), dtype=torch.long)
-    nothing = torch.empty(0, len(images))
-    return AttackResult(
-        images=noisy,
-        first_images=noisy,
-        success=success,
-        first_iteration=torch.where(success, 1, -1),
-        finite=torch.ones_like(success),
-        forwards=ones,
-        backwards=0 * ones,
-        trace=Trace(*[nothing] * len(fields(Trace))),
-    )
 
 
 def _judge(
@@ -222,33 +188,16 @@ def _judge(
     floats = None
     pixels = original
     if result is not None and row is not None:
-        record = _with_books(record, result, row)
+        record = with_books(record, result, row)
         pixels = original if record.status == "error" else to_pixels(result.images[row].cpu())
         if config.attack.levels is None and record.status != "error":
-            floats = result.first_images[row].float().cpu().numpy()
+            floats = result.images[row].float().cpu().numpy()
     png = png_bytes(pixels)
     # Judged from what a reader of the file gets, not from the array that was written.
     pixels = decode_png(png)
     record = replace(record, seconds=seconds, digest=hashlib.sha256(png).hexdigest())
     record = _with_verdict(detector, config, record, one, pixels, floats)
     return Outcome(record, original, png, pixels, floats)
-
-
-def _with_books(record: Record, result: AttackResult, row: int) -> Record:
-    finite = bool(result.finite[row])
-    trace = {
-        name: [round(v, 6) for v in values[:, row].tolist() if math.isfinite(v)]
-        for name, values in vars(result.trace).items()
-    }
-    return replace(
-        record,
-        status="" if finite else "error",
-        reason="" if finite else "the model gave a loss or gradient that is not finite",
-        k=int(result.first_iteration[row]),
-        forwards=int(result.forwards[row]),
-        backwards=int(result.backwards[row]),
-        trace=trace,
-    )
 
 
 def _with_verdict(

@@ -1,6 +1,7 @@
 """What is known of one image in the end, whatever the task: a row of the ledger, and the files beside it."""
 
 import hashlib
+import math
 import os
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 import numpy as np
 
 from detattack.datasets import Picture
+from detattack.engine import AttackResult
 from detattack.files import write_bytes_atomic
 from detattack.images import png_bytes
 
@@ -61,12 +63,18 @@ class BaseRecord:
         return replace(self, **empty)
 
 
+def image_seeds(seed: int, image_id: int) -> tuple[int, int]:
+    """The seeds of an image's own randomness, of its goal and of its noise: from (seed, image id) alone."""
+    goal, noise = np.random.SeedSequence((seed, image_id)).generate_state(2)
+    return int(goal), int(noise)
+
+
 R = TypeVar("R", bound=BaseRecord)
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome(Generic[R]):
-    """A record and what goes with it: the original pixels, the PNG's bytes and pixels, and x(K) as floats.
+    """A record and what goes with it: the original pixels, the PNG's bytes and pixels, and the same image as floats.
 
     An image that could not be read has the record alone.
     """
@@ -89,3 +97,22 @@ def untouched(record: R, picture: Picture) -> Outcome[R]:
     digest = hashlib.sha256(png).hexdigest()
     record = replace(record, width=width, height=height, notes=picture.notes, digest=digest)
     return Outcome(record, picture.pixels, png, picture.pixels)
+
+
+def with_books(record: R, result: AttackResult, row: int) -> R:
+    """The record with what an attack found for image `row` of its batch; without status, which is for the judge, or
+    with `error` where the model gave no numbers."""
+    finite = bool(result.finite[row])
+    trace = {
+        name: [round(v, 6) for v in values[:, row].tolist() if math.isfinite(v)]
+        for name, values in vars(result.trace).items()
+    }
+    return replace(
+        record,
+        status="" if finite else "error",
+        reason="" if finite else "the model gave a loss or gradient that is not finite",
+        k=int(result.first_iteration[row]),
+        forwards=int(result.forwards[row]),
+        backwards=int(result.backwards[row]),
+        trace=trace,
+    )

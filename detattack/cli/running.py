@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from detattack.detection import Run
     from detattack.detectors.base import Detector
     from detattack.goals import Goal
-    from detattack.runs import RunFolder
 
 AUTO = "auto"
 
@@ -74,17 +73,16 @@ def data_set(given: dict[str, Any], goal: "Goal") -> "Dataset":
 
 @contextmanager
 def carried_out(
-    run: "Run", out: Path, resume: bool, quiet: bool, title: str = "", named: Path | None = None
-) -> "Iterator[RunFolder]":
+    run: Any, out: Path, resume: bool, quiet: bool, title: str = "", named: Path | None = None
+) -> Iterator[Any]:
     """Runs or resumes; the complete folder, open. Ctrl-C leaves with status 130 and says how to go on.
 
     title: what the progress bar calls it. named: the folder that --out named, where that is another.
     """
     from detattack.cli.progress import Progress
-    from detattack.detection import open_folder
     from detattack.runner import execute
 
-    with closing(open_folder(run, out, resume)) as folder:
+    with closing(run.open_folder(out, resume)) as folder:
         try:
             with Progress(not quiet, title) as progress:
                 for note in run.dataset.notes:

@@ -1,7 +1,7 @@
 """What a command prints in the end: a table for people, or one JSON object for programs."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from rich.text import Text
 
 from detattack.job import Record
 from detattack.records import BaseRecord
+from detattack.scores import parity_problem
 
 COLORS = {"success": "green", "failure": "red", "error": "red", "nothing": "dim", "already": "dim"}
 
@@ -49,6 +50,13 @@ def print_summary(out: Path, summary: dict[str, Any]) -> None:
     console.print(f"run folder: {out}", markup=False, highlight=False, soft_wrap=True)
 
 
+def warn_of_parity(summary: Mapping[str, Any]) -> None:
+    """Says on stderr, loudly, where the clean AP is not what the model's card states."""
+    problem = parity_problem(summary["ap"])
+    if problem:
+        Console(stderr=True).print(Text(f"WARNING: {problem}", style="bold red"), soft_wrap=True)
+
+
 def _lines(s: dict[str, Any]) -> Iterator[tuple[str, str]]:
     rest = "".join(f", {s[k]} {k}" for k in ("nothing", "already", "error") if s[k])
     yield "images", f"{s['images']}: {s['success']} success, {s['failure']} failure{rest}"
@@ -58,8 +66,10 @@ def _lines(s: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if s["ap"]:
         clean, attacked = s["ap"]["clean"], s["ap"]["adversarial"]
         for key, name in (("ap", "AP"), ("ap50", "AP50")):
-            change = f"{_number(clean[key], '.3f')} → {_number(attacked[key], '.3f')}"
+            change = f"{number(clean[key], '.3f')} → {number(attacked[key], '.3f')}"
             yield f"{name} down to {s['ap']['eval_threshold']:g}", change
+        if s["ap"]["expected_clean"] is not None:
+            yield "clean AP", f"{number(clean['ap'], '.3f')}, the model's card states {s['ap']['expected_clean']:.3f}"
     one = s["collateral"]
     if one["others"]:
         yield "others kept", f"{one['kept_share']:.1%} of {one['others']}"
@@ -85,15 +95,15 @@ def _figures(record: Record) -> list[str]:
         str(record.k) if record.k >= 0 else "-",
         f"{record.confidence_before:.2f}",
         f"{record.confidence_after:.2f}",
-        _number(q.get("l2"), ".3f"),
-        _number(q.get("linf"), ".4f"),
-        _number(q.get("psnr"), ".1f"),
-        _number(q.get("ssim"), ".4f"),
+        number(q.get("l2"), ".3f"),
+        number(q.get("linf"), ".4f"),
+        number(q.get("psnr"), ".1f"),
+        number(q.get("ssim"), ".4f"),
         str(record.forwards),
         str(record.backwards),
         f"{record.seconds:.1f}",
     ]
 
 
-def _number(value: float | None, form: str) -> str:
+def number(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)

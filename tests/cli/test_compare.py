@@ -61,6 +61,23 @@ def test_one_table_in_four_formats_and_a_figure(compare, data):
     assert Path("cmp/comparison.pdf").read_bytes().startswith(b"%PDF")
 
 
+def test_one_method_at_several_radii(compare, data, cli):
+    methods = "jnd,pgd-linf@2.5,pgd-linf@8,pgd-linf"
+    said = compare(*data, "--float", "--set", "pgd-linf@2.5.max_iterations=7", methods=methods)
+    assert said.status == 0, said.err
+    names = methods.split(",")
+    assert [row["method"] for row in said.json["summary"]["methods"]] == names
+    assert list(said.json["summary"]["curves"]) == names
+    attacks = {name: read(f"cmp/{name}/run.json")["config"]["attack"] for name in names}
+    assert {name: attack["name"] for name, attack in attacks.items()} == {name: name for name in names}
+    assert attacks["pgd-linf@2.5"]["radius"] == pytest.approx(2.5 / 255)
+    assert [attacks[name]["max_iterations"] for name in names[1:]] == [7, 100, 100]
+    for suffix, cell in (("md", "| pgd-linf@2.5 |"), ("csv", "\npgd-linf@2.5,"), ("tex", "\npgd-linf@2.5 &")):
+        assert cell in Path(f"cmp/comparison.{suffix}").read_text()
+    assert cli("verify", "cmp/pgd-linf@8").status == 0
+    assert compare(*data, "--float", "--set", "pgd-linf@2.5.max_iterations=7", "--resume", methods=methods).status == 0
+
+
 def test_each_method_is_a_run_of_the_same_images(compare, data, cli):
     assert compare(*data, methods="jnd,fgsm").status == 0
     manifests = [read(f"cmp/{name}/run.json") for name in ("jnd", "fgsm")]
@@ -117,6 +134,12 @@ def test_strict(compare, tmp_path):
         (("--methods", "jnd", "--set", "fgsm.step_size=1"), ("'fgsm' is not among",)),
         (("--methods", "jnd", "--set", "stepsize=1"), ("stepsize", "step_size")),
         (("--methods", "pgd-linf", "--set", "pgd-linf.radius=-1"), ("radius",)),
+        (("--methods", "pgd-linf@4,pgd-linf@4.0"), ("'pgd-linf@4' twice",)),
+        (("--methods", "jnd,fgsm@4"), ("'fgsm@4'", "no radius")),
+        (("--methods", "pgd-linf@300"), ("pgd-linf@300", "255")),
+        (("--methods", "pgd-linf@4", "--set", "pgd-linf@8.step_size=1"), ("'pgd-linf@8' is not among",)),
+        (("--methods", "pgd-linf@4", "--set", "pgd-linf@4.stepsize=1"), ("stepsize", "step_size")),
+        (("--methods", "pgd-linf@4", "--set", "radius=0.1"), ("pgd-linf@4", "radius already")),
     ],
 )
 def test_bad_input(refused, toy, data, arguments, words):
