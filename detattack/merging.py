@@ -42,6 +42,7 @@ def complete_again(folder: RunFolder, sources: Sequence[RunFolder]) -> None:
         manifest["detector"]["name"],
         tuple(Category(c["name"], c["id"]) for c in manifest["categories"]),
         manifest["detector"]["eval_threshold"],
+        manifest["detector"].get("expected_ap"),
     )
     parts = [source.read_json("annotations.json") for source in sources]
     everything = {**parts[0], "annotations": [a for one in parts for a in one["annotations"]]}

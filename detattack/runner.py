@@ -2,7 +2,7 @@
 task."""
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -72,6 +72,17 @@ def execute(
     if run.all_measures:
         measure_all(folder, run.dataset, measuring)
     run.complete(folder)
+
+
+def read_all(batches: Sequence[Batch], record_type: type[R]) -> list[list[Item[R]]]:
+    """All images in groups of one size, read once: for `attack_all`. What cannot be read has a group of its own."""
+    return [group for batch in batches for group in _groups(_read_batch(record_type, batch))]
+
+
+def attack_all(run: Runnable[R], groups: Iterable[list[Item[R]]]) -> Iterator[Outcome[R]]:
+    """A run over images that are in memory, and without a folder: its outcomes, group by group."""
+    for group in groups:
+        yield from _outcomes(run, group)
 
 
 def _read_batch(record_type: type[R], batch: Batch) -> list[Item[R]]:

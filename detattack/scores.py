@@ -7,7 +7,7 @@ at any time and for any number of images.
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,10 @@ ATTACKED = ("success", "failure", "error")
 """The statuses that a success rate is over."""
 Z95 = statistics.NormalDist().inv_cdf(0.975)
 COSTS = ("forwards", "backwards")
+VAL2017_IMAGES, VAL2017_ANNOTATIONS = 5000, 36781
+"""What the whole of COCO val2017 is known by; annotations with crowds."""
+PARITY = 0.003
+"""By how much a measured clean AP may differ from the stated one."""
 
 
 def wilson_interval(successes: int, trials: int) -> tuple[float, float] | None:
@@ -267,10 +271,31 @@ def average_precision(
         "images": len(image_ids),
         "categories": len(shared),
         "eval_threshold": detector.eval_threshold,
+        "expected_clean": _expected_ap(dataset, detector, image_ids),
         "clean": scored[0].figures(),
         "adversarial": scored[1].figures(),
         "per_category": _per_category(*scored),
     }
+
+
+def _expected_ap(dataset: Dataset, detector: Detector | DetectorCard, image_ids: Sequence[int]) -> float | None:
+    """The clean AP that the model's card states, where it speaks of these data: the whole of COCO val2017."""
+    whole = (len(image_ids), len(dataset.annotations)) == (VAL2017_IMAGES, VAL2017_ANNOTATIONS)
+    return getattr(detector, "expected_ap", None) if whole else None
+
+
+def parity_problem(ap: Mapping[str, Any] | None) -> str | None:
+    """What is wrong with the clean AP of a summary's `ap`, if it is not what the model's card states."""
+    if not ap or ap.get("expected_clean") is None:
+        return None
+    measured, expected = ap["clean"]["ap"], ap["expected_clean"]
+    if measured is not None and round(abs(measured - expected), 6) <= PARITY:
+        return None
+    shown = "nothing" if measured is None else f"{measured:.3f}"
+    return (
+        f"the clean AP on COCO val2017 is {shown}, the model's card states {expected:.3f}: other weights, another "
+        "preprocessing or other images than the card's; no figure of this run speaks of that model"
+    )
 
 
 def questions(score_threshold: float, eval_threshold: float) -> dict[str, str]:

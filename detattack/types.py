@@ -19,11 +19,16 @@ class Category:
 
 @dataclass(frozen=True)
 class DetectorCard:
-    """What a finished run knows of its detector without loading it. See `Detector` for the fields."""
+    """What a finished run knows of its detector without loading it. See `Detector` for the fields.
+
+    expected_ap: the AP on the whole of COCO val2017 that the model's own card states, 0-1; None: it states none. A
+    detector may have an attribute of this name.
+    """
 
     name: str
     categories: tuple[Category, ...]
     eval_threshold: float
+    expected_ap: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

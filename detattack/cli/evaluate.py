@@ -76,8 +76,9 @@ def _result(folder: "RunFolder") -> dict[str, Any]:
 
 
 def _say(out: Path, result: dict[str, Any], json: bool, quiet: bool) -> None:
-    from detattack.cli.tables import print_json, print_summary
+    from detattack.cli.tables import print_json, print_summary, warn_of_parity
 
+    warn_of_parity(result["summary"])
     if json:
         print_json(out, result["images"], result["summary"])
     elif quiet:

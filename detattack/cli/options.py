@@ -48,9 +48,12 @@ Images = Annotated[
     list[Path] | None, typer.Argument(help="Image files. None: rendered street scenes.", show_default=False)
 ]
 Model = Annotated[
-    str, typer.Option(help="demo, torchvision/NAME, path/to/file.py:factory; see `detattack models list`.")
+    str, typer.Option(help="demo, torchvision/NAME, hf/NAME, path/to/file.py:factory; see `detattack models list`.")
 ]
 Weights = Annotated[str | None, typer.Option(help="A file of weights, or `none` for random ones.")]
+Categories = Annotated[
+    str | None, typer.Option(help="A file that names the classes of --weights: one a line, or COCO's categories.")
+]
 ImagesDir = Annotated[
     Path | None, typer.Option("--images", help="A folder of images. None: rendered scenes.", show_default=False)
 ]
@@ -65,7 +68,9 @@ Shard = Annotated[str | None, typer.Option(help="i/n: the i-th of n parts, from 
 BatchOrAuto = Annotated[str, typer.Option("--batch", help="Images of equal size attacked together; auto: what fits.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Status 1 where an image ended in an error.")]
 Measures = Annotated[str, typer.Option("--quality", help="all: UQI, SCC, VIFP, CIEDE2000 too; quick: the others.")]
-Method = Annotated[str, typer.Option(help="jnd, jnd-paper, baseline, fgsm, fgv, pgd-linf, noise.")]
+Method = Annotated[
+    str, typer.Option(help="jnd, jnd-paper, baseline, fgsm, fgv, noise, pgd-linf, pgd-linf@4 (radius 4/255).")
+]
 ScoreThreshold = Annotated[float, typer.Option(help="τ: a detection counts as seen above this score.")]
 MaxIterations = Annotated[int | None, typer.Option(min=1, help="Updates at most, an image.")]
 Floats = Annotated[bool, typer.Option("--float", help="Judge floats instead of 8-bit images; kept as .npy.")]

@@ -72,7 +72,7 @@ def save_heatmap(path: str | os.PathLike[str], original: NDArray, adversarial: N
 def heatmap_figure(path: str | os.PathLike[str], original: NDArray, adversarial: NDArray, caption: str = "") -> None:
     """Write the heatmap of two images as a figure with a color bar, PNG or PDF by extension, atomically."""
     difference = difference_map(original, adversarial)
-    sheet = _Sheet(difference.shape[1], difference.shape[0], panels=1, caption=caption)
+    sheet = Sheet(difference.shape[1], difference.shape[0], panels=1, caption=caption)
     _draw_difference(sheet, difference)
     sheet.save(Path(path))
 
@@ -136,6 +136,12 @@ def caption_of(
     return "  ·  ".join(parts)
 
 
+def count_text(detections: Detections, score_threshold: float) -> str:
+    """How many are above the threshold, in words."""
+    count = len(detections.above(score_threshold))
+    return f"{count or 'no'} detection{'' if count == 1 else 's'} above {score_threshold:g}"
+
+
 def side_by_side(
     path: str | os.PathLike[str],
     original: Pixels,
@@ -158,17 +164,10 @@ def side_by_side(
     """
     difference = difference_map(original, adversarial)
     height, width = difference.shape
-    sheet = _Sheet(width, height, panels=3, caption=caption)
+    sheet = Sheet(width, height, panels=3, caption=caption)
     for title, pixels, found in (("Original", original, clean), ("Adversarial", adversarial, attacked)):
-        count = len(found.above(score_threshold))
-        noun = "detection" if count == 1 else "detections"
-        axes = sheet.panel(title, f"{count or 'no'} {noun} above {score_threshold:g}")
-        axes.imshow(sheet.fitted(pixels), extent=(0, width, height, 0), interpolation="nearest")
-        if goal_box is not None:
-            _add_goal(axes, _box(goal_box))
-        points = _TAG_POINTS if count <= _CROWD else _CROWDED_TAG_POINTS
-        size = points / 72 * sheet.image_pixels_per_inch
-        _add_marks(axes, _marks(found, names, score_threshold, highlight, width, height, size), size, points)
+        counted = count_text(found, score_threshold)
+        sheet.photo(title, counted, pixels, found, names, score_threshold, highlight, goal_box)
     _draw_difference(sheet, difference)
     sheet.save(Path(path))
 
@@ -410,31 +409,32 @@ _NARROWEST = 1.9  # inches: the titles of neighbors must not touch
 _TITLE_POINTS, _SUBTITLE_POINTS, _CAPTION_POINTS = 10.5, 8.0, 9.0
 
 
-class _Sheet:
-    """A figure of equal panels with titles, a color bar at the last one, and a caption underneath.
+class Sheet:
+    """A figure of equal panels with titles, for images of `width` × `height` pixels, and a caption underneath.
 
-    All places are whole pixels and a small image's pixel is a whole number of the figure's: nothing is
-    blurred.
+    bar: whether there is room for a color bar at the last panel. All places are whole pixels and a small image's
+    pixel is a whole number of the figure's: nothing is blurred.
     """
 
-    def __init__(self, width: int, height: int, panels: int, caption: str) -> None:
+    def __init__(self, width: int, height: int, panels: int, caption: str, bar: bool = True) -> None:
+        self._size = width, height
         aspect = width / height
         inches = min(math.sqrt(_PANEL_AREA * aspect), _WIDEST, _TALLEST * aspect)
-        self.image_pixels_per_inch = width / inches
-        zoom = math.ceil(_LEAST_DPI / self.image_pixels_per_inch)
-        self.dpi = min(zoom * self.image_pixels_per_inch, _MOST_DPI)
-        shrink = self.dpi / self.image_pixels_per_inch
+        self._image_pixels_per_inch = width / inches
+        zoom = math.ceil(_LEAST_DPI / self._image_pixels_per_inch)
+        self.dpi = min(zoom * self._image_pixels_per_inch, _MOST_DPI)
+        shrink = self.dpi / self._image_pixels_per_inch
         self._panel = max(1, round(width * shrink)), max(1, round(height * shrink))
         self._column = panels > 1 and aspect > _PANORAMA
         self._drawn = 0
-        self._arrange(panels, caption)
+        self._arrange(panels, caption, bar)
 
-    def _arrange(self, panels: int, caption: str) -> None:
+    def _arrange(self, panels: int, caption: str, bar: bool) -> None:
         across, down = (1, panels) if self._column else (panels, 1)
         self._pitch = max(self._panel[0], self._px(_NARROWEST)) + self._px(_GAP)
         self._drop = self._px(_HEAD) + self._panel[1] + self._px(_GAP / 2)
-        bar = self._px(_BAR_GAP) + self._px(_BAR) + self._px(_BAR_TEXT)
-        last = max(self._panel[0] + bar, self._px(_NARROWEST))
+        beside = self._px(_BAR_GAP) + self._px(_BAR) + self._px(_BAR_TEXT) if bar else 0
+        last = max(self._panel[0] + beside, self._px(_NARROWEST))
         self._width = 2 * self._px(_MARGIN) + (across - 1) * self._pitch + last
         text_inches = (self._width - 2 * self._px(_MARGIN)) / self.dpi
         lines = _wrapped(caption, _CAPTION_POINTS, 72 * text_inches)
@@ -449,11 +449,40 @@ class _Sheet:
         left, bottom = self._corner()
         top = (bottom + self._panel[1]) / self.dpi
         self._text(left / self.dpi, top + 0.275, title, _TITLE_POINTS, _INK, va="baseline", weight="bold")
-        self._text(left / self.dpi, top + 0.1, subtitle, _SUBTITLE_POINTS, _SOFT, va="baseline")
+        room = 72 * (self._pitch - self._px(_GAP)) / self.dpi
+        points = min(_SUBTITLE_POINTS, _SUBTITLE_POINTS * room / max(_text_width(subtitle, _SUBTITLE_POINTS), 1))
+        self._text(left / self.dpi, top + 0.1, subtitle, points, _SOFT, va="baseline")
         axes = self.figure.add_axes(self._fractions(left, bottom, *self._panel))
         axes.set_axis_off()
         self._drawn += 1
         return axes
+
+    def picture(self, title: str, subtitle: str, pixels: NDArray) -> Axes:
+        """The next panel, with an image `[H,W,3]` in it."""
+        axes = self.panel(title, subtitle)
+        width, height = self._size
+        axes.imshow(self.fitted(pixels), extent=(0, width, height, 0), interpolation="nearest")
+        return axes
+
+    def photo(
+        self,
+        title: str,
+        subtitle: str,
+        pixels: Pixels,
+        detections: Detections,
+        names: Sequence[str],
+        score_threshold: float,
+        highlight: Collection[int] | None = None,
+        goal_box: Sequence[float] | None = None,
+    ) -> None:
+        """The next panel, with an image, its detections above the threshold and the box asked for; the arguments are
+        those of `draw_detections`."""
+        axes = self.picture(title, subtitle, pixels)
+        if goal_box is not None:
+            _add_goal(axes, _box(goal_box))
+        points = _TAG_POINTS if len(detections.above(score_threshold)) <= _CROWD else _CROWDED_TAG_POINTS
+        size = points / 72 * self._image_pixels_per_inch
+        _add_marks(axes, _marks(detections, names, score_threshold, highlight, *self._size, size), size, points)
 
     def color_bar(self) -> None:
         """The color bar of difference maps, at the right of the panel drawn last."""
@@ -477,15 +506,8 @@ class _Sheet:
         return np.asarray(cv2.resize(pixels, self._panel, interpolation=method))
 
     def save(self, path: Path) -> None:
-        kind = path.suffix.lower().removeprefix(".")
-        if kind not in ("png", "pdf"):
-            raise InputError(f"{path}: figures are written as .png or .pdf")
-        buffer = io.BytesIO()
-        # Without date and program version the same figure has the same bytes.
-        metadata = {"CreationDate": None} if kind == "pdf" else {"Software": None}
-        with matplotlib.rc_context(_STYLE):
-            self.figure.savefig(buffer, format=kind, dpi=self.dpi, metadata=metadata)
-        write_bytes_atomic(path, buffer.getvalue())
+        """Write it as PNG or PDF by extension, atomically. Raises `InputError` for another extension."""
+        save_figure(self.figure, path, self.dpi)
 
     def _corner(self) -> tuple[int, int]:
         """Left and bottom of the next panel, in pixels from the lower left."""
@@ -515,11 +537,23 @@ class _Sheet:
         )
 
 
-def _draw_difference(sheet: _Sheet, difference: NDArray[np.float32]) -> None:
-    height, width = difference.shape
+def save_figure(figure: Figure, path: Path, dpi: float) -> None:
+    """Write a figure as PNG or PDF by extension, atomically. Raises `InputError` for another extension."""
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in ("png", "pdf"):
+        raise InputError(f"{path}: figures are written as .png or .pdf")
+    buffer = io.BytesIO()
+    # Without date and program version the same figure has the same bytes.
+    metadata = {"CreationDate": None} if kind == "pdf" else {"Software": None}
+    with matplotlib.rc_context(_STYLE):
+        figure.savefig(buffer, format=kind, dpi=dpi, metadata=metadata)
+    write_bytes_atomic(path, buffer.getvalue())
+
+
+def _draw_difference(sheet: Sheet, difference: NDArray[np.float32]) -> None:
     largest = float(difference.max())
-    axes = sheet.panel("Difference", f"largest {largest:.2f}" + (", shown as 1" if largest > 1 else ""))
-    axes.imshow(heatmap(sheet.fitted(difference)), extent=(0, width, height, 0), interpolation="nearest")
+    subtitle = f"largest {largest:.2f}" + (", shown as 1" if largest > 1 else "")
+    sheet.picture("Difference", subtitle, heatmap(sheet.fitted(difference)))
     sheet.color_bar()
 
 

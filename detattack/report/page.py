@@ -28,7 +28,7 @@ from detattack.report.figures import class_color
 from detattack.report.measures import ClassRow, Spread, by_class, spread
 from detattack.report.pictures import Pictures, make_pictures
 from detattack.report.reading import RunData, is_plain, read_run
-from detattack.scores import ATTACKED, STATUSES, wilson_interval
+from detattack.scores import ATTACKED, STATUSES, parity_problem, wilson_interval
 
 PAGE = "report.html"
 MOST_BOXES = 150_000
@@ -83,6 +83,7 @@ def render_page(run: RunData, pictures: dict[int, Pictures]) -> str:
         title=_title(run),
         run=run,
         unfinished=not run.summary,
+        parity=parity_problem(run.summary.get("ap")),
         cost=_cost(run),
         cards=_cards(run, precision),
         counts=[(status, _count(run, status)) for status in STATUSES],
@@ -91,6 +92,7 @@ def render_page(run: RunData, pictures: dict[int, Pictures]) -> str:
         annotated=precision is not None,
         spreads=_spreads(run),
         figures=_figures(run),
+        collateral=_collateral(run),
         errors=[r for r in run.records if r.status == "error"],
         settings=_settings(run),
     )
@@ -231,9 +233,10 @@ def _cards(run: RunData, precision: Precision | None) -> list[Card]:
     if precision:
         before, after = mean_ap(precision.of(False)), mean_ap(precision.of(True))
         if before is not None and after is not None:
-            cards.append(
-                Card("mAP", f"{before:.3f} → {after:.3f}", f"clean → adversarial, scores above {run.eval_threshold:g}")
-            )
+            note = f"clean → adversarial, scores above {run.eval_threshold:g}"
+            expected = (run.summary.get("ap") or {}).get("expected_clean")
+            note += "" if expected is None else f"; clean by the model's card: {expected:.3f}"
+            cards.append(Card("mAP", f"{before:.3f} → {after:.3f}", note))
     cards.append(Card("Median K", _median([r.k for r in wins], "g"), "first iteration that succeeds"))
     for name, label, form, about in (
         ("l2", "Median L2", ".3f", "on values 0–1"),
@@ -292,13 +295,9 @@ def _figures(run: RunData) -> list[tuple[str, str, str]]:
     if not isinstance(ap, dict):
         return []
     clean, adversarial = (ap.get(which) or {} for which in ("clean", "adversarial"))
-    words = {"ap": "AP", "ap50": "AP50", "ap75": "AP75", "ar1": "AR1", "ar10": "AR10", "ar100": "AR100"}
     return [
-        (
-            words.get(name, name.replace("_", " ").replace("ap", "AP").replace("ar", "AR", 1)),
-            *map(_score, (value, other)),
-        )
-        for name, value, other in ((name, clean[name], adversarial.get(name)) for name in clean)
+        (name[:2].upper() + name[2:].replace("_", " "), _score(value), _score(adversarial.get(name)))
+        for name, value in clean.items()
     ]
 
 
@@ -328,30 +327,40 @@ def _settings(run: RunData) -> list[tuple[str, list[tuple[str, str]]]]:
         ("Config", config),
         ("Attack", run.config.get("attack") or {}),
         ("Made with", {**manifest, **(run.manifest.get("versions") or {}), **(run.manifest.get("environment") or {})}),
-        ("Collateral damage", _collateral(run)),
     ]
     return [(name, [(k, _text(v)) for k, v in values.items()]) for name, values in groups if values]
 
 
-def _collateral(run: RunData) -> dict[str, str]:
-    """What the attack did to detections that the goal is not about, as the run scored it."""
+def _collateral(run: RunData) -> list[tuple[str, str, str, str]]:
+    """What the attack did to detections that the goal is not about, as the run scored it: count, mean an image and
+    its 95% interval."""
     found = run.summary.get("collateral") or {}
     if not found.get("images"):
-        return {}
-    return {
-        "attacked images": found["images"],
-        "others, clean": found["others"],
-        "of these kept": f"{found['kept']}, an image {_mean(found['kept_share_per_image'])}",
-        "new detections": f"{found['new']}, an image {found['new_per_image']:.3g}",
-        "paired difference": f"an image {_mean(found['difference_per_image'])}",
-    }
+        return []
+    kept, change = found["kept_share_per_image"], found["difference_per_image"]
+    return [
+        ("others, clean", str(found["others"]), f"{found['others'] / found['images']:.3g}", "–"),
+        ("of these kept", str(found["kept"]), _percent(kept["mean"]), _span(kept["interval"], _percent)),
+        ("new detections", str(found["new"]), f"{found['new_per_image']:.3g}", "–"),
+        (
+            "change, paired",
+            f"{found['kept'] + found['new'] - found['others']:+d}",
+            _signed(change["mean"]),
+            _span(change["interval"], _signed),
+        ),
+    ]
 
 
-def _mean(found: dict[str, Any]) -> str:
-    if found["mean"] is None:
-        return "–"
-    interval = found["interval"]
-    return f"{found['mean']:.3g}" + (f" (95%: {interval[0]:.3g} to {interval[1]:.3g})" if interval else "")
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f}%"
+
+
+def _signed(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.3g}"
+
+
+def _span(interval: list[float] | None, form: Callable[[float], str]) -> str:
+    return f"{form(interval[0])} to {form(interval[1])}" if interval else "–"
 
 
 def _text(value: Any) -> str:

@@ -9,23 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
 
+from detattack.config import RADIUS_MARK
 from detattack.errors import InputError
 from detattack.images import read_image
 from detattack.job import Record, from_lists
-from detattack.report.figures import (
-    _CROWD,
-    _CROWDED_TAG_POINTS,
-    _TAG_POINTS,
-    _add_goal,
-    _add_marks,
-    _marks,
-    _Sheet,
-)
+from detattack.report.figures import Sheet, count_text
 from detattack.report.pictures import original_pixels
 from detattack.report.reading import RunData, is_plain, read_run
-from detattack.types import Detections
+
+TITLES = {"jnd": "JND", "jnd-paper": "JND (paper)", "fgsm": "FGSM", "fgv": "FGV", "pgd-linf": "PGD L∞"}
+"""How a figure spells the methods whose names are abbreviations."""
 
 
 def method_figure(
@@ -46,38 +40,29 @@ def method_figure(
         if (record.width, record.height, record.source) != (width, height, records[0].source):
             raise InputError(f"{run.path}: {stem!r} is another image than in {runs[0].path}")
     pairs = list(zip(runs, records, strict=True))
-    sheet = _Sheet(width, height, len(pairs) + (not differences), caption)
+    sheet = Sheet(width, height, len(pairs) + (not differences), caption, bar=differences)
     if differences:
         for run, record in pairs:
-            axes = sheet.panel(_method(run), _facts(record))
-            _show(axes, sheet, _pixels(run, "heatmaps", record), record)
+            sheet.picture(method_title(run), _facts(record), _pixels(run, "heatmaps", record))
         sheet.color_bar()
     else:
-        _draw_image(sheet, runs[0], records[0], "Original", _original(runs[0], records[0]), records[0].clean)
+        _photo(sheet, runs[0], records[0], "Original", _original(runs[0], records[0]), records[0].clean)
         for run, record in pairs:
-            _draw_image(sheet, run, record, _method(run), _pixels(run, "images", record), record.adversarial)
+            _photo(sheet, run, record, method_title(run), _pixels(run, "images", record), record.adversarial)
     sheet.save(Path(path))
 
 
-def _draw_image(sheet: _Sheet, run: RunData, record: Record, title: str, pixels: np.ndarray, found: dict) -> None:
+def method_title(run: RunData) -> str:
+    """The method of a run as a figure spells it."""
+    name, _, radius = str((run.config.get("attack") or {}).get("name", "unknown")).partition(RADIUS_MARK)
+    title = TITLES.get(name, name.capitalize())
+    return f"{title} ≤ {radius}/255" if radius else title
+
+
+def _photo(sheet: Sheet, run: RunData, record: Record, title: str, pixels: np.ndarray, found: dict) -> None:
     detections = from_lists(found)
-    shown = len(detections.above(run.tau))
-    facts = f"{shown or 'no'} detection{'' if shown == 1 else 's'} above {run.tau:g}"
-    axes = sheet.panel(title, facts if title == "Original" else f"{facts}, {_facts(record)}")
-    _show(axes, sheet, pixels, record)
-    if record.box:
-        _add_goal(axes, record.box)
-    _add_boxes(axes, sheet, run, record, detections, _TAG_POINTS if shown <= _CROWD else _CROWDED_TAG_POINTS)
-
-
-def _add_boxes(axes: Axes, sheet: _Sheet, run: RunData, record: Record, detections: Detections, points: float) -> None:
-    size = points / 72 * sheet.image_pixels_per_inch
-    marks = _marks(detections, run.names, run.tau, None, record.width, record.height, size)
-    _add_marks(axes, marks, size, points)
-
-
-def _show(axes: Axes, sheet: _Sheet, pixels: np.ndarray, record: Record) -> None:
-    axes.imshow(sheet.fitted(pixels), extent=(0, record.width, record.height, 0), interpolation="nearest")
+    facts = [count_text(detections, run.tau), *([] if title == "Original" else [_facts(record)])]
+    sheet.photo(title, ", ".join(filter(None, facts)), pixels, detections, run.names, run.tau, goal_box=record.box)
 
 
 def _record(run: RunData, stem: str) -> Record:
@@ -97,11 +82,6 @@ def _original(run: RunData, record: Record) -> np.ndarray:
     if pixels is None:
         raise InputError(f"{run.path}: the original of {record.stem!r} is not at its source any more: {record.source}")
     return pixels
-
-
-def _method(run: RunData) -> str:
-    name = str((run.config.get("attack") or {}).get("name", "unknown"))
-    return name.upper() if name in ("jnd", "fgsm", "fgv", "pgd") else name.capitalize()
 
 
 def _facts(record: Record) -> str:

@@ -89,19 +89,20 @@ def histogram(values: Sequence[float], x: Axis, y: Axis, bins: int = 24) -> Mark
 def bars(rows: Sequence[tuple[str, float | None, float | None]], top: float | None = None, form: str = "g") -> Markup:
     """A pair of horizontal bars a class, clean over adversarial, with their numbers. top: the end of the scale."""
     longest = top or max((v for row in rows for v in row[1:] if v is not None), default=1) or 1
-    pitch, left = 33, 132
+    pitch, step, left = 39, 15, 132
     room = WIDTH - left - 52
     parts = []
     for i, (name, *pair) in enumerate(rows):
         y = 8 + i * pitch
         shown = name if len(name) <= 17 else name[:16] + "…"
-        parts.append(_text(left - 10, y + 15, shown, "label", "end", _title(name)))
+        parts.append(_text(left - 10, y + 18, shown, "label", "end", _title(name)))
         for j, (kind, value) in enumerate(zip(("clean", "adversarial"), pair, strict=True)):
             if value is None:
                 continue
             length = max(1.5, room * value / longest)
-            parts.append(_tag("rect", x=left, y=y + j * 12, width=length, height=10, rx=1.5, class_=f"bar {kind}"))
-            parts.append(_text(left + length + 6, y + j * 12 + 9.5, format(value, form), "tick", "start"))
+            top_edge = y + j * step
+            parts.append(_tag("rect", x=left, y=top_edge, width=length, height=12, rx=1.5, class_=f"bar {kind}"))
+            parts.append(_text(left + length + 6, top_edge + 10.5, format(value, form), "tick", "start"))
     return _svg(parts, "bars by class, clean and adversarial", 16 + len(rows) * pitch)
 
 
@@ -112,7 +113,6 @@ def traces(lines: Sequence[tuple[Sequence[float], int]], tau: float) -> Markup:
     faint = "trace faint" if len(lines) > 12 else "trace"
     parts = [frame.axes()]
     parts.append(_tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=frame.y(tau), y2=frame.y(tau), class_="marker"))
-    parts.append(_text(WIDTH - RIGHT - 2, frame.y(tau) - 5, f"τ = {tau:g}", "note", "end"))
     for values, k in lines:
         kind = faint if k >= 0 else f"{faint} failed"
         parts.append(_tag("path", d=_path([(frame.x(i), frame.y(v)) for i, v in enumerate(values)]), class_=kind))
@@ -120,6 +120,9 @@ def traces(lines: Sequence[tuple[Sequence[float], int]], tau: float) -> Markup:
         if 0 <= k < len(values):
             dot = _title(f"K = {k}, confidence {values[k]:.3f}")
             parts.append(_tag("circle", dot, cx=frame.x(k), cy=frame.y(values[k]), r=2.6, class_="dot"))
+    parts.append(
+        _text(WIDTH - RIGHT - 2, frame.y(tau) - 6, f"τ = {tau:g}", "note", "end")
+    )  # over the lines, to be read
     return _svg(parts, "confidence against iteration, K marked")
 
 

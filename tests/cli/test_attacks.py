@@ -1,5 +1,6 @@
 """Both commands from pictures to files that fool the detector, for every goal, method and way to ask."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -129,6 +130,8 @@ def test_floats_are_kept_and_judged(attack, cli, picture, tmp_path):
     assert 0 <= array.min() < array.max() <= 1
     assert np.abs(array * 255 - np.rint(array * 255)).max() > 0.01  # no file of 8 bits holds it
     assert not (tmp_path / "run" / "floats" / "b.npy").exists()
+    digest = hashlib.sha256((tmp_path / "run" / "floats" / "a.npy").read_bytes()).hexdigest()
+    assert [image["floats_digest"] for image in said.json["images"]] == [digest, ""]
     assert cli("verify", "run").status == 0
 
 
@@ -146,6 +149,17 @@ def test_verify_judges_the_floats(attack, cli, picture, tmp_path, change):
     said = cli("verify", "run")
     assert said.status == 1
     assert "a.png" in said.err
+
+
+def test_verify_notices_floats_that_still_succeed(attack, cli, picture, tmp_path):
+    attack("untargeted", picture("a", "car@8,8"), "--float")
+    path = tmp_path / "run" / "floats" / "a.npy"
+    floats = np.load(path)
+    floats[0, -1, -1] = 1 - floats[0, -1, -1]  # far from the car
+    np.save(path, floats)
+    said = cli("verify", "run")
+    assert said.status == 1
+    assert said.err == "images/a.png: floats/a.npy is not the file that the run wrote\n"
 
 
 @pytest.mark.parametrize("damage", [lambda p: p.unlink(), lambda p: p.write_bytes(b"\x93NUMPY")])
@@ -240,6 +254,7 @@ def test_scenes_are_rendered_where_no_image_is_given(attack, tmp_path):
         ("raising", "RuntimeError: out of cheese and of luck"),
         ("losing_gradients", "not finite"),
         ("losing_scores", "not finite"),
+        ("losing_everything", "NaN"),
         ("uneven", "boxes, scores and labels"),
     ],
 )

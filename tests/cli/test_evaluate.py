@@ -1,9 +1,6 @@
 """`detattack evaluate` and `merge`: a data set under attack, in a run that survives."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,8 +13,6 @@ from detattack.batching import plan, read_ahead
 from detattack.datasets import Sample
 from detattack.errors import InputError
 from detattack.runs import RunFolder
-
-ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture
@@ -104,11 +99,11 @@ def test_all_measures_are_taken_once_and_survive_a_resume(evaluate, data):
 
 @pytest.mark.slow
 def test_measures_are_the_same_from_several_processes(evaluate, data, monkeypatch):
-    from detattack import measuring
+    from detattack import processes
 
     evaluate(*data, out="one", quality="all")
-    monkeypatch.setattr(measuring, "WORTH_A_PROCESS", 2)
-    monkeypatch.setattr(measuring.os, "sched_getaffinity", lambda process: {0, 1})
+    monkeypatch.setattr(processes, "WORTH_A_PROCESS_S", 0)
+    monkeypatch.setattr(processes.os, "sched_getaffinity", lambda process: {0, 1})
     evaluate(*data, out="two", quality="all")
     assert made(Path("one")) == made(Path("two"))
 
@@ -123,6 +118,61 @@ def test_a_table_for_people(cli, toy, data):
     said = cli("evaluate", *data, "--model", f"{toy}:factory", "--quality", "quick", "--limit", 2, "--out", "run")
     assert "success at τ 0.5" in said.out
     assert "AP down to 0.05" in said.out
+
+
+# What the model's card states
+
+
+@pytest.fixture
+def val2017(monkeypatch):
+    """The little data set is taken for the whole of COCO val2017."""
+    monkeypatch.setattr("detattack.scores.VAL2017_IMAGES", 6)
+    monkeypatch.setattr("detattack.scores.VAL2017_ANNOTATIONS", 10)
+
+
+def test_a_clean_ap_that_is_not_the_model_s_is_said_aloud(evaluate, cli, data, toy, val2017):
+    said = evaluate(*data, factory="stated")
+    ap = said.json["summary"]["ap"]
+    assert (said.status, ap["expected_clean"]) == (0, 0.5)
+    warnings = [line for line in said.err.splitlines() if "WARNING" in line]
+    assert len(warnings) == 1
+    assert f"is {ap['clean']['ap']:.3f}, the model's card states 0.500" in warnings[0]
+    model = ("--model", f"{toy}:stated", "--device", "cpu", "--quality", "quick", "--batch", 1)
+    table = cli("evaluate", *data, *model, "--out", "run", "--resume").out
+    assert f"{ap['clean']['ap']:.3f}, the model's card states 0.500" in table
+    assert cli("compare", *data, *model, "--methods", "fgsm,fgv", "--out", "cmp").err.count("WARNING") == 1
+    assert cli("report", "run").status == 0
+    page = Path("run/report.html").read_text()
+    assert "<b>Warning:</b> the clean AP on COCO val2017 is" in page
+    assert "clean by the model&#39;s card: 0.500" in page
+
+
+def test_a_merged_run_knows_what_the_card_states(evaluate, cli, data, val2017):
+    for i in (0, 1):
+        said = evaluate(*data, "--shard", f"{i}/2", factory="stated", out=f"s{i}")
+        assert said.json["summary"]["ap"]["expected_clean"] is None
+        assert "WARNING" not in said.err
+    said = cli("merge", "both", "s0", "s1", "--json")
+    assert said.json["summary"]["ap"]["expected_clean"] == 0.5
+    assert "WARNING" in said.err
+
+
+def test_a_clean_ap_that_is_the_model_s_is_no_matter(evaluate, cli, data, toy, val2017, monkeypatch):
+    measured = evaluate(*data).json["summary"]["ap"]
+    assert measured["expected_clean"] is None  # this one has no card
+    monkeypatch.setattr("detattack.scores.PARITY", abs(measured["clean"]["ap"] - 0.5))
+    said = evaluate(*data, factory="stated", out="stated")
+    assert said.json["summary"]["ap"]["expected_clean"] == 0.5
+    assert "WARNING" not in said.err
+
+
+def test_other_data_than_val2017_have_no_expected_ap(evaluate, cli, data):
+    said = evaluate(*data, factory="stated")
+    assert said.json["summary"]["ap"]["expected_clean"] is None
+    assert read("run/run.json")["detector"]["expected_ap"] == 0.5
+    assert "WARNING" not in said.err
+    cli("report", "run")
+    assert "clean by the model" not in Path("run/report.html").read_text()
 
 
 # Images that are no use
@@ -160,10 +210,10 @@ def test_an_image_that_the_model_fails_on_leaves_its_batch_alone(evaluate, tmp_p
 
 
 def test_memory_that_runs_out_makes_batches_smaller(evaluate, data, monkeypatch):
-    from detattack import runner
+    from detattack import detection
 
     sizes = []
-    run_batch = runner.run_batch
+    run_batch = detection.run_batch
 
     def short(detector, config, pictures, lengths):
         sizes.append(len(pictures))
@@ -171,7 +221,7 @@ def test_memory_that_runs_out_makes_batches_smaller(evaluate, data, monkeypatch)
             raise RuntimeError("CUDA out of memory. Tried to allocate 20 GiB")
         return run_batch(detector, config, pictures, lengths)
 
-    monkeypatch.setattr(runner, "run_batch", short)
+    monkeypatch.setattr(detection, "run_batch", short)
     assert evaluate(*data, "--batch", 4).json["summary"]["success"] == 5
     assert sizes[:4] == [4, 2, 1, 1]
 
@@ -311,7 +361,7 @@ def test_no_record_is_held(evaluate, data, monkeypatch):
     assert evaluate(*data).status == 0
 
 
-# What a crash leaves
+# What a full disk leaves
 
 
 def test_a_full_disk_stops_the_run_whole(evaluate, data, monkeypatch):
@@ -336,77 +386,3 @@ def test_a_full_disk_stops_the_run_whole(evaluate, data, monkeypatch):
     assert "Traceback" not in said.err
     assert evaluate(*data, "--resume").status == 0
     assert made(Path("run")) == made(Path("calm"))
-
-
-CRASHES = {
-    "before the manifest": ("chunks", "run.json", 1),
-    "before the PNG": ("chunks", ".png", 4),
-    "while a PNG is renamed": ("replace", ".png", 5),
-    "between PNG and row": ("before row", "", 3),
-    "inside the transaction": ("inside row", "", 3),
-    "while a measure is committed": ("inside row", "", 6),
-    "while the detections are written": ("chunks", "adversarial.json", 1),
-    "while the summary is written": ("replace", "summary.json", 1),
-}
-DRIVER = """
-import contextlib, json, os, signal, sys
-import detattack.files as files
-from detattack.cli import status_of
-from detattack.runs import RunFolder
-
-def crash(kind, name, count):
-    left = [count]
-    def due(path=""):
-        left[0] -= str(path).endswith(name)
-        if left[0] == 0 and str(path).endswith(name):
-            os.kill(os.getpid(), signal.SIGKILL)
-    write, replace, transaction = files.write_chunks_atomic, os.replace, RunFolder._transaction
-    def chunks(path, data):
-        def dying():
-            for chunk in data:
-                yield chunk[: len(chunk) // 2] if left[0] == 1 and str(path).endswith(name) else chunk
-                due(path)
-        write(path, dying())
-    @contextlib.contextmanager
-    def rows(self):
-        if kind == "before row":
-            due()
-        with transaction(self):
-            yield
-            if kind == "inside row":
-                due()
-    if kind == "chunks":
-        import detattack.runs
-        files.write_chunks_atomic = detattack.runs.write_chunks_atomic = chunks
-    elif kind == "replace":
-        os.replace = lambda old, new: (due(new), replace(old, new))
-    else:
-        RunFolder._transaction = rows
-
-def run(out):
-    return status_of([*sys.argv[2:], "--out", out, "--resume", "--quiet"])
-
-print(run("calm"), flush=True)  # here, so that what it imports is there for those that are killed
-for out, how in json.loads(sys.argv[1]):
-    if os.fork() == 0:
-        if how:
-            crash(*how)
-        os._exit(run(out))
-    print(os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
-"""
-
-
-def test_a_run_killed_at_any_step_ends_with_the_same_bytes(data, toy, tmp_path):
-    steps = []
-    for number, how in enumerate(CRASHES.values()):
-        steps += [(f"run{number}", how), (f"run{number}", None)]
-    command = [sys.executable, "-c", DRIVER, json.dumps(steps)]
-    command += ["evaluate", *data, "--model", f"{toy}:factory", "--device", "cpu", "--limit", "4"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    codes = [int(code) for code in done.stdout.split()]
-    assert codes == [0] + [-9, 0] * len(CRASHES), dict(zip(["calm", *CRASHES], codes, strict=False))
-    expected = made(tmp_path / "calm")
-    for number, name in enumerate(CRASHES):
-        assert made(tmp_path / f"run{number}") == expected, name

@@ -135,6 +135,23 @@ def test_nothing_is_wider_than_the_window(window, page, size):
     assert window.one("#v-close").is_displayed()
 
 
+def test_a_long_reason_stays_in_its_card(window, tmp_path):
+    reason = "InputError: " + 40 * "/folder"
+    run = write_run(tmp_path / "run", [outcome(tmp_path, 1, "a", "error", reason=reason)])
+    window.open(write_report(run), PHONE)
+    assert window.run("const g = document.querySelector('.gone'); return g.scrollWidth <= g.parentElement.clientWidth")
+
+
+def test_the_first_column_of_a_table_stays_in_sight(window, page):
+    window.open(page, PHONE)
+    window.run("document.querySelectorAll('.scroll').forEach((s) => s.scrollLeft = 200)")
+    inside = """return [...document.querySelectorAll('.scroll table:not(.words)')].map((t) => {
+      const box = t.parentElement.getBoundingClientRect(), cell = t.querySelector('tbody th').getBoundingClientRect();
+      return Math.abs(cell.left - box.left) < 2;
+    })"""
+    assert set(window.run(inside)) == {True}
+
+
 @pytest.mark.parametrize("size", [DESKTOP, PHONE])
 def test_the_slider_cuts_both_pictures_at_one_place(window, page, size):
     window.open(page, size)

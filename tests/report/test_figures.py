@@ -215,7 +215,7 @@ def test_panels_show_every_pixel_of_a_small_image(tmp_path, size):
     a, b, path = figure(tmp_path, *size)
     with Image.open(path) as image:
         page = np.array(image.convert("RGB"))
-    sheet = figures._Sheet(size[1], size[0], 3, "")
+    sheet = figures.Sheet(size[1], size[0], 3, "")
     zoom = sheet._panel[0] // size[1]
     assert sheet._panel == (zoom * size[1], zoom * size[0])
     for picture in (a, b, heatmap(difference_map(a, b))):
@@ -228,7 +228,7 @@ def test_panels_show_every_pixel_of_a_small_image(tmp_path, size):
 
 @pytest.mark.parametrize("size", [(1, 1), (32, 32), (320, 480), (640, 300), (2000, 100), (100, 2000), (3000, 4000)])
 def test_everything_lies_inside_the_figure_and_panels_are_equal(size):
-    sheet = figures._Sheet(size[1], size[0], 3, caption_of("inject:car@center", "success", 12, 0.5, 50.0) * 3)
+    sheet = figures.Sheet(size[1], size[0], 3, caption_of("inject:car@center", "success", 12, 0.5, 50.0) * 3)
     for _ in range(3):
         sheet.panel("Adversarial", "123 detections above 0.55")
     sheet.color_bar()
@@ -247,6 +247,24 @@ def test_everything_lies_inside_the_figure_and_panels_are_equal(size):
     assert not any(a.overlaps(b) for i, a in enumerate(titles) for b in titles[i + 1 :])
     assert page.width <= 9000
     assert page.height <= 9000
+
+
+@pytest.mark.parametrize("size", [(320, 480), (100, 640)])
+def test_without_a_color_bar_both_margins_are_the_same(size):
+    sheet = figures.Sheet(size[1], size[0], 2, "", bar=False)
+    panels = [sheet.panel("JND", "") for _ in range(2)]
+    renderer = sheet.figure.canvas.get_renderer()
+    left, right = panels[0].get_window_extent(renderer).x0, panels[1].get_window_extent(renderer).x1
+    assert left == pytest.approx(sheet.figure.bbox.width - right, abs=1)
+
+
+def test_a_long_subtitle_stays_at_its_panel():
+    sheet = figures.Sheet(100, 160, 3, "", bar=False)
+    panels = [sheet.panel("JND", "no detections above 0.5, failure, K = 123, L2 = 0.123, and more") for _ in range(3)]
+    renderer = sheet.figure.canvas.get_renderer()
+    subtitles = [text.get_window_extent(renderer) for text in sheet.figure.texts if "above" in text.get_text()]
+    starts = [axes.get_window_extent(renderer).x0 for axes in panels[1:]] + [sheet.figure.bbox.width]
+    assert all(text.x1 < start for text, start in zip(subtitles, starts, strict=True))
 
 
 def test_boxes_are_in_the_panel_they_belong_to(tmp_path):

@@ -17,7 +17,7 @@ from detattack.cli import status_of
 from detattack.errors import InputError
 from detattack.report.curves import Precision, mean_ap
 from detattack.report.page import page_data, shown_floor, write_report
-from detattack.report.paper_figures import method_figure
+from detattack.report.paper_figures import method_figure, method_title
 from detattack.report.pictures import make_pictures
 from detattack.report.plots import Axis, Series, histogram, line_chart, ticks
 from detattack.report.reading import is_plain, read_run
@@ -64,6 +64,17 @@ def test_a_report_tells_the_run(run):
     assert [image["i"] for image in page.data["images"]] == list(range(1, 13))
     assert page.data["classes"] == list(NAMES)
     assert {"1-before.webp", "1-after.webp", "1-heat.webp", "1-original.webp"} <= set(os.listdir(run / "thumbs"))
+
+
+def test_tables_of_coco_s_figures_and_of_collateral_damage(run):
+    text = write_report(run).read_text(encoding="utf-8")
+    rows = re.findall(r'<th scope="row">(AP|AR)([^<]*)</th>', text)
+    assert ["".join(row) for row in rows] == [
+        *("AP", "AP50", "AP75", "AP small", "AP medium", "AP large"),
+        *("AR1", "AR10", "AR100", "AR small", "AR medium", "AR large"),
+    ]
+    collateral = text.partition("<h3>Collateral damage</h3>")[2].partition("<h3>")[0]
+    assert '<th scope="row">of these kept</th><td>0</td><td>–</td>' in collateral  # all are aimed at
 
 
 def test_the_policy_lets_in_our_style_and_script_alone(run):
@@ -261,6 +272,18 @@ def test_figures_of_methods(tmp_path, suffix, differences):
     assert path.read_bytes().startswith(b"\x89PNG" if suffix == "png" else b"%PDF")
     with pytest.raises(InputError, match="holds no image"):
         method_figure(runs, "b", path, differences)
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [("jnd", "JND"), ("jnd-paper", "JND (paper)"), ("pgd-linf@4", "PGD L∞ ≤ 4/255"), ("pgd-linf", "PGD L∞"),
+     ("baseline", "Baseline"), (None, "Unknown")],
+)  # fmt: skip
+def test_how_a_figure_spells_a_method(run, name, title):
+    manifest = json.loads((run / "run.json").read_text())
+    manifest["config"]["attack"] = {"name": name} if name else None
+    (run / "run.json").write_text(json.dumps(manifest))
+    assert method_title(read_run(run)) == title
 
 
 def test_figures_of_methods_are_of_one_image(tmp_path):
