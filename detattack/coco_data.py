@@ -4,13 +4,22 @@ The whole annotation file is checked before anything runs; what is wrong is said
 read here: one that is missing or damaged is recorded when its turn comes.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from detattack.datasets import Dataset, Sample, file_fingerprint, file_sample, unique_stems
+from detattack.datasets import (
+    Dataset,
+    Sample,
+    file_fingerprint,
+    file_sample,
+    parse_json,
+    path_inside,
+    read_description,
+    unique_stems,
+)
+from detattack.detectors.names import canonical
 from detattack.errors import InputError
 from detattack.types import Category
 
@@ -27,8 +36,8 @@ def coco_dataset(images_dir: Path, annotations_file: Path) -> Dataset:
     images_dir, annotations_file = Path(images_dir), Path(annotations_file)
     if not images_dir.is_dir():
         raise InputError(f"images {images_dir}: {'not a folder' if images_dir.exists() else 'no such folder'}")
-    data = _read(annotations_file)
     where = f"annotations {annotations_file}"
+    data = read_description(annotations_file, where)
     content = _parse(data, where)
     categories = _categories(content["categories"], where)
     images = _images(content["images"], where)
@@ -40,46 +49,28 @@ def coco_dataset(images_dir: Path, annotations_file: Path) -> Dataset:
 def category_ids(categories: Sequence[Category], of_data: Sequence[Mapping[str, Any]]) -> dict[int, int]:
     """From a detector's labels to the category ids of the annotations, matched by name.
 
-    Without a match to the letter, one that differs in letter case and outer blanks counts, if there is only
-    one. A class that the data set does not have is left out. No categories in the data: the detector's COCO ids.
+    Without a match to the letter, one that differs in letter case, outer blanks or by an alias (VOC's `tvmonitor`
+    is COCO's `tv`) counts, if there is only one. A class that the data set does not have is left out. No categories in the data: the detector's COCO ids.
     """
     if not of_data:
         return {label: c.coco_id for label, c in enumerate(categories)}
     exact = {c["name"]: c["id"] for c in of_data}
     loose: dict[str, list[int]] = {}
     for category in of_data:
-        loose.setdefault(_plain(category["name"]), []).append(category["id"])
-    known = [_plain(c.name) for c in categories]
+        loose.setdefault(canonical(category["name"]), []).append(category["id"])
+    known = [canonical(c.name) for c in categories]
     found = {}
     for label, one in enumerate(categories):
-        near = loose.get(_plain(one.name), [])
+        near = loose.get(canonical(one.name), [])
         if one.name in exact:
             found[label] = exact[one.name]
-        elif len(near) == 1 and known.count(_plain(one.name)) == 1:
+        elif len(near) == 1 and known.count(canonical(one.name)) == 1:
             found[label] = near[0]
     return found
 
 
-def _plain(name: str) -> str:
-    return name.strip().casefold()
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"annotations {path}: cannot be read ({error.strerror or error})") from error
-
-
 def _parse(data: bytes, where: str) -> Record:
-    try:
-        content = json.loads(data.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise InputError(f"{where}: not UTF-8 text (byte {error.start})") from error
-    except json.JSONDecodeError as error:
-        raise InputError(f"{where}: broken JSON at line {error.lineno}, column {error.colno} ({error.msg})") from error
-    except RecursionError as error:
-        raise InputError(f"{where}: nested too deeply to be a COCO file") from error
+    content = parse_json(data, where)
     if not isinstance(content, dict):
         raise InputError(f"{where}: holds a {type(content).__name__} where COCO has an object")
     for key in ("images", "annotations", "categories"):
@@ -147,23 +138,12 @@ def _bbox(item: Record, place: str) -> list[float]:
 
 
 def _samples(folder: Path, images: list[Record], data: bytes, where: str) -> tuple[tuple[Sample, ...], str]:
-    root = folder.resolve()
-    paths = [_inside(folder, root, i["file_name"], f"{where}: image {i['id']}") for i in images]
+    paths = [path_inside(folder, i["file_name"], f"{where}: image {i['id']}: file_name") for i in images]
     ids = [i["id"] for i in images]
     stems = unique_stems([path.stem for path in paths], ids)
     sizes = [(i["width"], i["height"]) if "width" in i and "height" in i else None for i in images]
     samples = tuple(map(file_sample, ids, stems, paths, sizes))
     return samples, file_fingerprint(data, [i["file_name"] for i in images], paths)
-
-
-def _inside(folder: Path, root: Path, name: str, place: str) -> Path:
-    """The path of an image; a name that leads out of the folder, also through a link, is refused."""
-    path = Path(name)
-    if not name or "\0" in name or path.name in ("", ".", ".."):
-        raise InputError(f"{place}: file_name {name!r} names no file")
-    if path.is_absolute() or ".." in path.parts or not (folder / path).resolve().is_relative_to(root):
-        raise InputError(f"{place}: file_name {name!r} leaves the folder {folder}")
-    return folder / path
 
 
 def _notes(annotations: list[Record]) -> tuple[str, ...]:

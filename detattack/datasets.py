@@ -3,9 +3,10 @@ read when their turn comes."""
 
 import hashlib
 import itertools
+import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -128,7 +129,7 @@ def folder_dataset(folder: Path) -> Dataset:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"images {folder}: {'not a folder' if folder.exists() else 'no such folder'}")
-    paths = list(_image_paths(folder))
+    paths = image_paths(folder)
     if not paths:
         raise InputError(f"images {folder}: no image in this folder")
     names = [path.relative_to(folder).as_posix() for path in paths]
@@ -152,6 +153,57 @@ def file_fingerprint(start: bytes, names: Sequence[str], paths: Sequence[Path]) 
     return digest.hexdigest()[:16]
 
 
+def image_paths(folder: Path) -> list[Path]:
+    """Files with the name of an image in a folder and its subfolders, in the order of their paths; hidden ones not."""
+    paths = []
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES:
+                paths.append(Path(place) / name)
+    return paths
+
+
+def path_inside(folder: Path, name: str, where: str) -> Path:
+    """The path of a file that a description of a data set names. `where` is said of a name that cannot be right.
+
+    Raises `InputError` for a name that leads out of the folder, also through a link.
+    """
+    path = Path(name)
+    if not name or "\0" in name or path.name in ("", ".", ".."):
+        raise InputError(f"{where} {name!r} names no file")
+    inside = not path.is_absolute() and ".." not in path.parts
+    if not inside or not (folder / path).resolve().is_relative_to(folder.resolve()):
+        raise InputError(f"{where} {name!r} leaves the folder {folder}")
+    return folder / path
+
+
+def read_description(path: Path, where: str) -> bytes:
+    """The bytes of a file that describes a data set. Raises `InputError` where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{where}: cannot be read ({error.strerror or error})") from error
+
+
+def parse_json(data: bytes, where: str, pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
+    """JSON that describes a data set; `pairs_hook` as json's. Raises `InputError` that says the line."""
+    try:
+        return json.loads(decoded(data, where), object_pairs_hook=pairs_hook)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{where}: broken JSON at line {error.lineno}, column {error.colno} ({error.msg})") from error
+    except RecursionError as error:
+        raise InputError(f"{where}: nested too deeply") from error
+
+
+def decoded(data: bytes, where: str) -> str:
+    """UTF-8 text, with or without a byte order mark. Raises `InputError`."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{where}: not UTF-8 text (byte {error.start})") from error
+
+
 def unique_stems(stems: Sequence[str], ids: Sequence[int]) -> list[str]:
     """Stems, with the id where two collide (also by letter case, which some file systems ignore)."""
     found = list(stems)
@@ -160,14 +212,6 @@ def unique_stems(stems: Sequence[str], ids: Sequence[int]) -> list[str]:
         if len(counts) == len(found):
             return found
         found = [f"{s}-{i}" if counts[s.lower()] > 1 else s for s, i in zip(found, ids, strict=True)]
-
-
-def _image_paths(folder: Path) -> Iterator[Path]:
-    for place, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES:
-                yield Path(place) / name
 
 
 def _picture(path: Path) -> Picture:

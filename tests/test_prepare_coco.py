@@ -4,13 +4,12 @@ import hashlib
 import importlib.util
 import io
 import sys
-import threading
 import zipfile
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from file_server import served
 
 PATH = Path(__file__).parent.parent / "data" / "coco" / "prepare.py"
 
@@ -35,40 +34,15 @@ def zipped(**files):
 CONTENT = zipped(**{"val/1.jpg": "one" * 1000, "val/sub/2.jpg": "two", "other/3.txt": "three"})
 
 
-class Handler(BaseHTTPRequestHandler):
-    ranges = True
-
-    def do_GET(self):
-        self.server.asked.append(self.headers.get("Range"))
-        start = 0
-        if self.headers.get("Range") and self.ranges:
-            start = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
-        if start >= len(CONTENT):
-            self.send_error(416)
-            return
-        self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(CONTENT) - start))
-        self.end_headers()
-        self.wfile.write(CONTENT[start:])
-
-    def log_message(self, *arguments):
-        pass
-
-
 @pytest.fixture
 def server():
-    one = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    one.asked = []
-    threading.Thread(target=one.serve_forever, daemon=True).start()
-    yield one
-    one.shutdown()
-    one.server_close()
+    with served(CONTENT) as one:
+        yield one
 
 
 @pytest.fixture
 def archive(script, server):
-    url = f"http://127.0.0.1:{server.server_port}/val.zip"
-    return script.Archive(url, hashlib.md5(CONTENT).hexdigest(), ("val/",))
+    return script.Archive(server.url("val.zip"), hashlib.md5(CONTENT).hexdigest(), ("val/",))
 
 
 def unpacked(folder):
@@ -87,8 +61,8 @@ def test_fetched_checked_unpacked_and_not_fetched_twice(script, archive, server,
 
 @pytest.mark.parametrize("have", [1, 1000, len(CONTENT)])
 @pytest.mark.parametrize("ranges", [True, False])
-def test_goes_on_where_it_was(script, archive, server, tmp_path, monkeypatch, have, ranges):
-    monkeypatch.setattr(Handler, "ranges", ranges)
+def test_goes_on_where_it_was(script, archive, server, tmp_path, have, ranges):
+    server.with_ranges = ranges
     (tmp_path / "val.zip.part").write_bytes(CONTENT[:have])
     script.prepare(tmp_path, (archive,))
     assert server.asked == [f"bytes={have}-"]
@@ -102,8 +76,7 @@ def test_another_file_is_refused_and_deleted(script, archive, tmp_path):
 
 
 def test_no_server_is_one_line(script, archive, tmp_path, server):
-    server.shutdown()
-    server.server_close()
+    server.stop()
     with pytest.raises(script.PrepareError, match="the same command goes on"):
         script.prepare(tmp_path, (archive,))
 
@@ -126,7 +99,7 @@ def test_the_command_line(script, archive, tmp_path, monkeypatch, capsys):
 
 
 def test_the_official_addresses(script):
-    assert [(a.name, a.md5) for a in script.ARCHIVES] == [
+    assert [(a.url.rpartition("/")[2], a.md5) for a in script.ARCHIVES] == [
         ("val2017.zip", "442b8da7639aecaf257c1dceb8ba8c80"),
         ("annotations_trainval2017.zip", "f4bbac642086de4f52a3fdda2de5fa2c"),
     ]

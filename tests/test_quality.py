@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as npst
 from skimage import metrics
 from skimage.color import deltaE_ciede2000, rgb2lab
 
+from classify.datasets import photos
 from detattack import quality
 from detattack.errors import InputError
 from detattack.quality import MEASURES, QUICK, Quality, measure
@@ -50,28 +51,47 @@ def pairs(sides=(1, 24)):
 # Agreement with the reference implementations
 
 
+def references(x: np.ndarray, y: np.ndarray) -> dict[str, float]:
+    """What scikit-image and sewar say of two images uint8, called directly."""
+    unit = x / 255, y / 255
+    return {
+        "l1": np.abs(unit[0] - unit[1]).sum(),
+        "l2": np.linalg.norm(unit[0].ravel() - unit[1].ravel()),
+        "linf": np.abs(unit[0] - unit[1]).max(),
+        "psnr": metrics.peak_signal_noise_ratio(x, y),
+        "ssim": metrics.structural_similarity(x, y, channel_axis=2),
+        "uqi": sewar.full_ref.uqi(x, y),
+        "scc": sewar.full_ref.scc(x, y),
+        "vifp": sewar.full_ref.vifp(x, y),
+        "ciede2000_share": (deltaE_ciede2000(rgb2lab(x), rgb2lab(y)) > 1).mean(),
+    }
+
+
 @pytest.mark.parametrize("size", [(32, 32), (64, 48), (41, 90), (128, 96)])
 @pytest.mark.parametrize("as_float", [False, True])
 def test_agrees_with_skimage_and_sewar(size, as_float):
     x = scene(*size)
     y = attacked(x)
-    a, b = (x / 255, y / 255) if as_float else (x, y)
-    unit = x / 255, y / 255
-    expected = {
-        "l1": np.abs(unit[0] - unit[1]).sum(),
-        "l2": np.linalg.norm(unit[0].ravel() - unit[1].ravel()),
-        "linf": np.abs(unit[0] - unit[1]).max(),
-        "psnr": metrics.peak_signal_noise_ratio(*unit, data_range=1),
-        "ssim": metrics.structural_similarity(*unit, channel_axis=2, data_range=1),
-        "uqi": sewar.full_ref.uqi(x, y),
-        "scc": sewar.full_ref.scc(x, y),
-        "vifp": sewar.full_ref.vifp(x, y),
-        "ciede2000_share": (deltaE_ciede2000(rgb2lab(unit[0]), rgb2lab(unit[1])) > 1).mean(),
-    }
-    found = measure(a, b).as_json()
-    for name, value in expected.items():
+    found = measure(*((x / 255, y / 255) if as_float else (x, y))).as_json()
+    for name, value in references(x, y).items():
         assert found[name] == pytest.approx(value, abs=1e-6), name
         assert name in ("linf", *SIMILARITIES) or value > 0  # the example exercises it
+
+
+@pytest.mark.parametrize("side", [32, 128])
+@pytest.mark.parametrize("number", range(5))
+def test_photos_agree_and_only_kl_and_vifp_know_which_is_the_original(side, number):
+    x = photos(side).dataset.samples[number].load().pixels
+    y = attacked(x)
+    forth, back = measure(x, y).as_json(), measure(y, x).as_json()
+    for name, value in references(x, y).items():
+        assert forth[name] == pytest.approx(value, abs=1e-6), name
+    for name in MEASURES:
+        assert (forth[name] == pytest.approx(back[name], abs=1e-9)) == (name in SYMMETRIC), name
+    assert back["vifp"] == pytest.approx(sewar.full_ref.vifp(y, x), abs=1e-6)
+    same = measure(x, x.copy())
+    assert (same.psnr, same.l2, same.kl_histogram, same.ciede2000_share) == (math.inf, 0, 0, 0)
+    assert all(getattr(same, name) == pytest.approx(1, abs=1e-12) for name in SIMILARITIES)
 
 
 def test_floats_between_the_levels_agree_with_sewar():

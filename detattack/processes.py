@@ -1,0 +1,58 @@
+"""Work spread over the processor's cores, for what takes long and needs no accelerator."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context, parent_process
+from typing import TypeVar
+
+WORTH_A_PROCESS_S = 4.0
+"""Starting processes, which import torch, takes about as long: before, nothing is gained by it."""
+MOST_PROCESSES = 16
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+def spread(work: Callable[[In], Out], items: Sequence[In]) -> Iterator[Out]:
+    """`work(item)` for each item, in order; by several processes where it takes long, so all of it has to pickle.
+
+    What `work` raises is raised here. Leaving the loop early stops the processes.
+    """
+    start = time.monotonic()
+    for done, item in enumerate(items):
+        if time.monotonic() - start >= WORTH_A_PROCESS_S and len(items) - done >= max(done, 2) and _cores() > 1:
+            yield from _by_processes(work, items[done:])
+            return
+        yield work(item)
+
+
+def _by_processes(work: Callable[[In], Out], items: Sequence[In]) -> Iterator[Out]:
+    workers = min(_cores(), MOST_PROCESSES, len(items))
+    # "spawn": a forked copy of a process with threads and an accelerator may hang
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker) as pool:
+        try:
+            yield from pool.map(work, items, chunksize=4)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _start_worker() -> None:
+    """Ctrl-C is for the parent, which stops its workers; where the parent is killed, they must not stay behind."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
