@@ -6,7 +6,7 @@ import io
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,11 +15,14 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from classify.datasets import LabeledDataset, resolve_labels
 from classify.models.vgg16 import CLASSES, MEAN, SIDE, STD, VGG16
+from classify.types import Classifier
+from detattack.errors import InputError
 from detattack.files import write_bytes_atomic
 from detattack.precision import has_fast_bf16
 
-__all__ = ["Progress", "TrainConfig", "accuracy", "train"]
+__all__ = ["Progress", "TrainConfig", "accuracy", "as_tensors", "train"]
 
 PADDING = 4
 MOMENTUM = 0.9
@@ -197,9 +200,28 @@ def _epoch(
 
 
 @torch.no_grad()
-def accuracy(network: nn.Module, images: Tensor, labels: Tensor, batch: int = 500) -> float:
-    """Share of uint8 `[N,3,32,32]` that a network in `eval` mode gets right, in float32."""
+def accuracy(classifier: Classifier, images: Tensor, labels: Tensor, batch: int = 500) -> float:
+    """Share of uint8 `[N,3,32,32]` that a classifier gets right, in float32."""
     right = 0
     for part, wanted in zip(images.split(batch), labels.split(batch), strict=True):
-        right += int((network(normalized(part)).argmax(1) == wanted).sum())
+        right += int((classifier.logits(part.float() / 255).argmax(1) == wanted).sum())
     return right / len(images)
+
+
+def as_tensors(data: LabeledDataset, classes: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """All images uint8 `[N,3,32,32]` and labels `[N]` of a data set, by class and name, whatever order they come in.
+
+    Raises `InputError` for what cannot be used.
+    """
+    labels = resolve_labels(data, classes)
+    samples = sorted(data.dataset.samples, key=lambda sample: (labels[sample.id] or 0, sample.stem))
+    images = torch.empty(len(labels), 3, SIDE, SIDE, dtype=torch.uint8)
+    wanted = torch.empty(len(labels), dtype=torch.long)
+    for row, sample in enumerate(samples):
+        pixels, label = sample.load().pixels, labels[sample.id]
+        if pixels.shape != (SIDE, SIDE, 3) or label is None:
+            what = "has no label" if label is None else f"is {pixels.shape[1]}x{pixels.shape[0]}, not {SIDE}x{SIDE}"
+            raise InputError(f"{sample.source}: {what}")
+        images[row] = torch.from_numpy(pixels).permute(2, 0, 1)
+        wanted[row] = label
+    return images, wanted

@@ -195,7 +195,7 @@ def to_markdown(
     columns: Columns = COLUMNS,
 ) -> str:
     """The table, and the paired differences below it."""
-    table = _markdown([heading for _, heading, _ in columns], [_texts(row, columns) for row in rows])
+    table = markdown_table(rows, columns)
     if not paired:
         return table
     names = ("success", *MEASURES)
@@ -205,6 +205,11 @@ def to_markdown(
         "with 95% bootstrap intervals:\n\n"
     )
     return table + note + _markdown(["method", *names], lines)
+
+
+def markdown_table(rows: Sequence[Mapping[str, Any]], columns: Columns = COLUMNS) -> str:
+    """The table in markdown."""
+    return _markdown([heading for _, heading, _ in columns], [_texts(row, columns) for row in rows])
 
 
 def to_latex(rows: Sequence[Mapping[str, Any]], columns: Columns = COLUMNS) -> str:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from detattack.boxes import iou_matrix
+from detattack.detectors.names import match
 from detattack.errors import InputError, unknown
 from detattack.types import Category, Detections
 
@@ -109,19 +110,18 @@ def to_box(values: Iterable[float]) -> Box:
 
 
 def label_of(name: str, categories: tuple[Category, ...]) -> int:
-    """The index of a class by its name. Raises `InputError` with the nearest names."""
+    """The index of a class by its name, or by an alias of it. Raises `InputError` with the nearest names."""
     names = [c.name for c in categories]
-    if name not in names:
+    label = match(name, names)
+    if label is None:
         raise unknown("class", name, names)
-    return names.index(name)
+    return label
 
 
 def check_goal(goal: Goal, categories: tuple[Category, ...]) -> None:
     """Raises `InputError` where the goal names a class that the detector does not know."""
-    for name in (goal.category, goal.new_category):
-        if name and name != "all":
-            label_of(name, categories)
-    if goal.category == goal.new_category:
+    named = [label_of(name, categories) for name in (goal.category, goal.new_category) if name and name != "all"]
+    if len(named) != len(set(named)):
         raise InputError(f"goal '{goal}': both classes are the same")
 
 

@@ -152,15 +152,27 @@ def _prepare(detector: Detector, config: RunConfig, record: Record, picture: Pic
         target = resolve(goal, detector.categories, scene, config.keep_others)
     except InputError as error:
         return _Prepared(replace(record, status="error", reason=str(error)), picture, image, clean, None, 0)
+    status = initial_status(target, shown) or ""
+    if status == "nothing":
+        _check_scores(detector, image)
     record = replace(
         record,
-        status=initial_status(target, shown) or "",
+        status=status,
         box=target.box,
         objects=target.objects,
         kept=target.kept,
         confidence_before=confidence(target, clean),
     )
     return _Prepared(record, picture, image, clean, target, noise_seed)
+
+
+@torch.no_grad()
+def _check_scores(detector: Detector, image: Tensor) -> None:
+    """Raises ValueError where a detector that finds nothing gives no numbers: NaN is above no threshold."""
+    candidates = detector.candidates(image)
+    logits = candidates.logits if candidates.valid is None else candidates.logits[candidates.valid]
+    if logits.isnan().any():
+        raise ValueError("the model's scores are NaN")
 
 
 def _attack(

@@ -22,7 +22,7 @@ class BaseRecord:
     status: success, failure, nothing, already or error (with `reason`). k: first iteration that succeeded, −1 for
     never. confidence: before and after, of what the goal is about. file_success: whether the 8-bit file succeeds
     (with `--float`, `status` speaks of the floats). quality: measures between the original and what `status` speaks
-    of. trace: per iteration. digest: SHA-256 of the PNG.
+    of. trace: per iteration. digest: SHA-256 of the PNG; floats_digest: of the .npy, where there is one.
     """
 
     task: ClassVar[str]
@@ -46,6 +46,7 @@ class BaseRecord:
     backwards: int = 0
     seconds: float = 0.0
     digest: str = ""
+    floats_digest: str = ""
     trace: dict[str, list[float]] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:

@@ -6,12 +6,13 @@ images/ heatmaps/ figures/ floats/    per image
 clean.json adversarial.json annotations.json summary.json    made from the ledger at any time
 """
 
+import hashlib
 import io
 import json
 import os
 import platform
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
@@ -59,15 +60,10 @@ class BaseRunFolder(Generic[R]):
 
         Raises `InputError` for a folder that holds anything else, or that cannot be written.
         """
+        manifest = claim(path, manifest, resume)
         try:
-            if path.exists() and (not path.is_dir() or any(_lasting(path))):
-                return cls._continue(path, manifest, resume)
-            path.mkdir(parents=True, exist_ok=True)
-            _sweep(path)
-            # First, so that a run that is interrupted here is known for what it is.
-            write_text_atomic(path / MANIFEST, _json(manifest))
             return cls(path, manifest)
-        except (OSError, sqlite3.Error) as error:
+        except sqlite3.Error as error:
             raise InputError(f"output folder {path}: cannot be written ({error})") from error
 
     @classmethod
@@ -82,21 +78,6 @@ class BaseRunFolder(Generic[R]):
             return cls(path, manifest)
         except sqlite3.Error as error:
             raise InputError(f"{path / LEDGER}: cannot be read ({error})") from error
-
-    @classmethod
-    def _continue(cls, path: Path, manifest: dict[str, Any], resume: bool) -> Self:
-        if not path.is_dir():
-            raise InputError(f"output folder {path}: is a file")
-        if not (path / MANIFEST).is_file():
-            raise InputError(f"output folder {path}: not empty, and not a run folder")
-        before = _read_manifest(path)
-        differing = [difference(key, before.get(key), manifest.get(key)) for key in DECIDING]
-        for found in filter(None, differing):
-            raise InputError(f"output folder {path}: holds another run: {found}")
-        if not resume:
-            raise InputError(f"output folder {path}: holds this run already; --resume continues it")
-        _sweep(path)
-        return cls(path, before)
 
     def done(self) -> set[int]:
         """Ids of the images that are finished."""
@@ -133,10 +114,8 @@ class BaseRunFolder(Generic[R]):
 
     def commit(self, outcomes: Iterable[Outcome[R]]) -> None:
         """Files first, then the rows of the whole batch in one transaction."""
-        outcomes = list(outcomes)
-        for outcome in outcomes:
-            self._write_files(outcome)
-        rows = [(o.record.id, o.record.status, json.dumps(o.record.as_json())) for o in outcomes]
+        records = [self._write_files(outcome) for outcome in outcomes]
+        rows = [(record.id, record.status, json.dumps(record.as_json())) for record in records]
         with self._transaction():
             self._ledger.executemany("INSERT INTO images VALUES (?, ?, ?)", rows)
 
@@ -165,13 +144,15 @@ class BaseRunFolder(Generic[R]):
         except sqlite3.Error as error:
             raise OSError(f"{self.path / LEDGER}: cannot be written ({error})") from error
 
-    def _write_files(self, outcome: Outcome[R]) -> None:
+    def _write_files(self, outcome: Outcome[R]) -> R:
+        """The files of one image; its record, with the digest of what is written from here."""
         from detattack.images import write_png
         from detattack.report.figures import difference_map, heatmap
 
+        record = outcome.record
         if outcome.pixels is None or outcome.original is None:
-            return
-        stem = outcome.record.stem
+            return record
+        stem = record.stem
         shown: np.ndarray = outcome.pixels
         for folder in ("images", "heatmaps", *(["floats"] if outcome.floats is not None else [])):
             (self.path / folder).mkdir(exist_ok=True)
@@ -179,9 +160,11 @@ class BaseRunFolder(Generic[R]):
             buffer = io.BytesIO()
             np.save(buffer, outcome.floats)
             write_bytes_atomic(self.path / "floats" / f"{stem}.npy", buffer.getvalue())
+            record = replace(record, floats_digest=hashlib.sha256(buffer.getvalue()).hexdigest())
             shown = outcome.floats.transpose(1, 2, 0)
         write_png(self.path / "heatmaps" / f"{stem}.png", heatmap(difference_map(outcome.original, shown)))
         write_bytes_atomic(self.path / "images" / f"{stem}.png", outcome.png)
+        return record
 
 
 class RunFolder(BaseRunFolder[Record]):
@@ -190,9 +173,49 @@ class RunFolder(BaseRunFolder[Record]):
     record_type = Record
 
 
+def claim(path: Path, manifest: dict[str, Any], resume: bool, deciding: Sequence[str] = DECIDING) -> dict[str, Any]:
+    """Makes a folder that of the run of a manifest, or, with `resume`, continues it; its manifest, new or old.
+
+    deciding: the keys that an old manifest must share. Raises `InputError` for a folder that holds anything else, or
+    that cannot be written.
+    """
+    try:
+        if path.exists() and (not path.is_dir() or any(_lasting(path))):
+            return _claimed_before(path, manifest, resume, deciding)
+        path.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
+        # First, so that a run that is interrupted here is known for what it is.
+        write_text_atomic(path / MANIFEST, _json(manifest))
+        return manifest
+    except OSError as error:
+        raise InputError(f"output folder {path}: cannot be written ({error})") from error
+
+
+def _claimed_before(path: Path, manifest: dict[str, Any], resume: bool, deciding: Sequence[str]) -> dict[str, Any]:
+    if not path.is_dir():
+        raise InputError(f"output folder {path}: is a file")
+    if not (path / MANIFEST).is_file():
+        raise InputError(f"output folder {path}: not empty, and not a run folder")
+    before = _read_manifest(path)
+    differing = [difference(key, before.get(key), manifest.get(key)) for key in deciding]
+    for found in filter(None, differing):
+        raise InputError(f"output folder {path}: holds another run: {found}")
+    if not resume:
+        raise InputError(f"output folder {path}: holds this run already; --resume continues it")
+    _sweep(path)
+    return before
+
+
 def task_of(manifest: dict[str, Any]) -> str:
     """Of a run: `detect` or `classify`."""
     return str(manifest.get("task", Record.task))
+
+
+def task_in(path: Path) -> str:
+    """Of the run in a folder. Raises `InputError` where there is none."""
+    if not (path / MANIFEST).is_file():
+        raise InputError(f"{path}: not a run folder (no {MANIFEST})")
+    return task_of(_read_manifest(path))
 
 
 def batch_of(path: Path) -> int | None:

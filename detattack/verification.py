@@ -1,7 +1,9 @@
 """A finished run judged again from its files alone, by the detector's official inference."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +13,12 @@ from torch import Tensor
 from detattack.config import RunConfig, make_config
 from detattack.detectors.base import Detector
 from detattack.detectors.registry import fingerprint, load_detector
+from detattack.engine import Attack
 from detattack.errors import InputError
 from detattack.goals import achieved
 from detattack.images import read_image, to_tensor
 from detattack.job import Record, detected, target_of
+from detattack.records import BaseRecord, R
 from detattack.runs import RunFolder
 
 
@@ -28,43 +32,57 @@ class Verdict:
 
 
 def verify_run(path: Path, device: str = "auto") -> list[Verdict]:
-    """Judges every attacked image of a run again; untouched ones are checked to be whole."""
+    """Judges every attacked image of a detector's run again; untouched ones are checked to be whole."""
     folder = RunFolder.open(path)
-    config = make_config(**folder.manifest["config"])
-    detector = load_detector(config.model, device, config.weights)
-    if fingerprint(detector) != folder.manifest["model"]:
-        raise InputError(f"{path}: model {config.model} is not the one that was attacked (other weights)")
     try:
-        return [_verdict(path, detector, config, record) for record in folder.records() if record.digest]
+        config = make_config(**folder.manifest["config"])
+        detector = load_detector(config.model, device, config.weights)
+        if fingerprint(detector) != folder.manifest["model"]:
+            raise InputError(f"{path}: model {config.model} is not the one that was attacked (other weights)")
+        holds = partial(_holds, path, detector, config)
+        return [verdict(path, record, holds) for record in folder.records() if record.digest]
     finally:
         folder.close()
 
 
-def _verdict(path: Path, detector: Detector, config: RunConfig, record: Record) -> Verdict:
-    file = path / "images" / f"{record.stem}.png"
+def verdict(path: Path, record: R, holds: Callable[[R], bool]) -> Verdict:
+    """Of one image of the run in `path`. holds: whether the goal holds for what the record speaks of; may raise for
+    what cannot be read."""
     name = f"images/{record.stem}.png"
+    floats = f"floats/{record.stem}.npy"
     try:
-        data = file.read_bytes()
-        image = _judged_image(path, config, record)
+        read_image(path / name)
+        success = record.status in ("success", "failure") and holds(record)
+        whole = _is_whole(path / name, record.digest)
+        floats_whole = not record.floats_digest or _is_whole(path / floats, record.floats_digest)
     except (OSError, ValueError, InputError) as error:
         return Verdict(name, False, f"cannot be read ({error})")
-    success = record.status in ("success", "failure") and _holds(detector, config, record, image)
-    if hashlib.sha256(data).hexdigest() != record.digest:
+    if not whole:
         return Verdict(name, success, "is not the file that the run wrote")
+    if not floats_whole:
+        return Verdict(name, success, f"{floats} is not the file that the run wrote")
     if success != (record.status == "success"):
         return Verdict(name, success, f"judged {'success' if success else 'failure'}, the ledger says {record.status}")
     return Verdict(name, success)
 
 
-def _judged_image(path: Path, config: RunConfig, record: Record) -> Tensor:
-    if config.attack.levels is None and record.status in ("success", "failure"):
-        floats = np.load(path / "floats" / f"{record.stem}.npy", allow_pickle=False)
-        if floats.dtype != np.float32 or floats.shape != (3, record.height, record.width):
-            raise ValueError(f"floats/{record.stem}.npy is {floats.dtype} {list(floats.shape)}")
-        return torch.from_numpy(floats)
-    return to_tensor(read_image(path / "images" / f"{record.stem}.png").pixels)
+def _is_whole(file: Path, digest: str) -> bool:
+    return hashlib.sha256(file.read_bytes()).hexdigest() == digest
 
 
-def _holds(detector: Detector, config: RunConfig, record: Record, image: Tensor) -> bool:
-    found = detected(detector, config, image)
+def judged_image(path: Path, attack: Attack, record: BaseRecord) -> Tensor:
+    """What the status of an attacked image speaks of: its PNG, or its floats where those were judged.
+
+    Raises ValueError, OSError or `InputError`.
+    """
+    if attack.levels is not None:
+        return to_tensor(read_image(path / "images" / f"{record.stem}.png").pixels)
+    floats = np.load(path / "floats" / f"{record.stem}.npy", allow_pickle=False)
+    if floats.dtype != np.float32 or floats.shape != (3, record.height, record.width):
+        raise ValueError(f"floats/{record.stem}.npy is {floats.dtype} {list(floats.shape)}")
+    return torch.from_numpy(floats)
+
+
+def _holds(path: Path, detector: Detector, config: RunConfig, record: Record) -> bool:
+    found = detected(detector, config, judged_image(path, config.attack, record))
     return achieved(target_of(record, detector), found.above(config.score_threshold))

@@ -70,7 +70,7 @@ def test_only_cli_and_api_import_classify(path):
 
 def test_classify_imports_what_it_shares_and_nothing_of_detection():
     names = set().union(*map(imported, sources(ROOT / "classify")))
-    for room in ("detectors", "objectives", "goals", "datasets", "scenes", "coco_eval", "api"):
+    for room in ("detection", "job", "objectives", "goals", "scenes", "coco_data", "coco_eval", "api"):
         assert not of_package(names, f"detattack.{room}")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-__all__ = ["CLASSES", "MEAN", "STD", "WEIGHTS", "VGG16"]
+__all__ = ["CLASSES", "MEAN", "SIDE", "STD", "WEIGHTS", "VGG16", "width_of"]
 
 WEIGHTS = Path(__file__).parent / "weights" / "vgg16_cifar10.safetensors"
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -40,3 +40,9 @@ class VGG16(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.head(self.features(images).flatten(1))
+
+
+def width_of(weights: dict[str, Tensor]) -> float:
+    """The factor on the channels of the network that these weights are of."""
+    first = weights.get("features.0.weight")
+    return 0.5 if first is None else len(first) / LAYERS[0]

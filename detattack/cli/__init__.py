@@ -6,7 +6,8 @@ import typer
 from typer.exceptions import TyperException
 from typer.main import get_command
 
-from detattack.cli import attack, compare, evaluate, models, report, scenes, verify
+from classify.cli import app as classify_app
+from detattack.cli import attack, compare, evaluate, models, quality, report, scenes, tune, verify
 from detattack.cli.status import BAD_INPUT, FAILED, INTERRUPTED
 from detattack.errors import InputError
 
@@ -23,6 +24,9 @@ app.command("compare")(compare.compare)
 app.command("merge")(evaluate.merge)
 app.command("verify")(verify.verify)
 app.command("report")(report.report)
+app.command("quality")(quality.quality)
+app.command("tune")(tune.tune)
+app.add_typer(classify_app, name="classify")
 app.add_typer(models.app, name="models")
 app.add_typer(scenes.app, name="scenes")
 

@@ -48,12 +48,16 @@ def check_folder(out: Path, resume: bool) -> None:
 
 
 def run_methods(
-    names: Sequence[str], run_of: Callable[[str, dict[int, float] | None], Any], out: Path, quiet: bool
+    names: Sequence[str],
+    run_of: Callable[[str, dict[int, float] | None], Any],
+    out: Path,
+    quiet: bool,
+    again: str = "",
 ) -> "list[Method]":
     """Runs or resumes all methods, each in a folder of its own in `out`.
 
     run_of: the run of a method, and for the control the L2 by image id that the reference needed. The control comes
-    last, whatever the order of the table.
+    last, whatever the order of the table. again: as of `carried_out`.
     """
     from detattack.cli.running import carried_out
     from detattack.comparison import read_method
@@ -62,7 +66,7 @@ def run_methods(
     lengths: dict[int, float] | None = None
     for name in sorted(names, key=lambda name: name == CONTROL):
         run = run_of(name, lengths if name == CONTROL else None)
-        with carried_out(run, out / name, True, quiet, name, out) as folder:
+        with carried_out(run, out / name, True, quiet, name, again or f"--out {out} --resume goes on") as folder:
             found[name] = read_method(name, folder)
         if name == REFERENCE:
             lengths = {i: v["l2"] for i, v in found[name].values.items() if "l2" in v}

@@ -1,8 +1,30 @@
-"""`detattack models`: which detectors have a name here."""
+"""`detattack models`: which detectors have a name here, and whether an adapter keeps the contract."""
+
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from detattack.cli import options as o
+from detattack.cli.status import FAILED
+from detattack.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from detattack.detectors.base import Detector
+    from detattack.types import Detections
+
 app = typer.Typer(help="The detectors that can be attacked.")
+
+Spec = Annotated[str, typer.Argument(help="A model, as --model takes it.", show_default=False)]
+Count = Annotated[int, typer.Option(min=1, help="Pictures to compare on.")]
+Annotated_ = Annotated[
+    Path | None,
+    typer.Option("--annotations", help="COCO annotations of --images: are the classes called what they are?"),
+]
 
 
 @app.callback()
@@ -11,17 +33,79 @@ def _models() -> None:
 
 
 @app.command("list")
-def list_models() -> None:
-    """Every model by name. Beside these: path/to/file.py:factory."""
-    from rich.console import Console
-    from rich.table import Table
+def list_models(json: o.Json = False) -> None:
+    """Every model by name, with license and the AP that its authors state."""
+    from dataclasses import asdict
+    from json import dumps
 
-    from detattack.detectors.registry import model_names
+    from detattack.detectors.registry import model_lines
 
-    table = Table(box=None, header_style="bold")
-    table.add_column("name")
-    table.add_column("what it is")
-    for name, text in model_names().items():
-        table.add_row(name, text)
-    table.add_row("path/to/file.py:factory", "a third party's, see detattack.detectors.base")
-    Console().print(table)
+    lines = list(model_lines())
+    if json:
+        print(dumps({"models": [asdict(line) for line in lines]}))
+        return
+    width = max(len(line.name) for line in lines)
+    print(f"{'name':{width}}  COCO AP  {'license':18}  what it is")
+    for line in lines:
+        ap = "" if line.expected_ap is None else f"{line.expected_ap:.3f}"
+        print(f"{line.name:{width}}  {ap:7}  {line.license:18}  {line.text}")
+
+
+@app.command("check")
+def check_model(
+    spec: Spec,
+    weights: o.Weights = None,
+    categories: o.Categories = None,
+    count: Count = 6,
+    images: o.ImagesDir = None,
+    annotations: Annotated_ = None,
+    device: o.Device = "auto",
+    json: o.Json = False,
+) -> None:
+    """Check an adapter: parity with the official inference, gradient, ids, determinism, left untouched.
+
+    Status 1 where a property does not hold or could not be compared.
+    """
+    from json import dumps
+
+    from detattack.detectors.check import check_detector
+    from detattack.detectors.registry import load_detector
+
+    if (images is None) != (annotations is None):
+        raise InputError("--images and --annotations go together: annotated images tell whether names are right")
+    stdout = sys.stdout
+    with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
+        detector = load_detector(spec, device, weights, categories)
+        truth = _annotated(detector, images, annotations) if images and annotations else []
+        findings = []
+        for finding in check_detector(detector, count, truth):
+            findings.append(finding)
+            if not json:
+                print(f"{finding.verdict:13} {finding.name:15} {finding.detail}", file=stdout, flush=True)
+    passed = all(finding.passed for finding in findings)
+    if json:
+        verdicts: list[dict[str, Any]] = [
+            {"property": f.name, "verdict": f.verdict, "detail": f.detail} for f in findings
+        ]
+        print(dumps({"model": spec, "passed": passed, "findings": verdicts}))
+    raise typer.Exit(0 if passed else FAILED)
+
+
+def _annotated(detector: "Detector", images: Path, annotations: Path) -> "list[tuple[Tensor, Detections]]":
+    """Images with their true boxes and labels, as far as the detector has the class."""
+    import torch
+
+    from detattack.coco_data import category_ids, coco_dataset
+    from detattack.images import to_tensor
+    from detattack.types import Detections
+
+    dataset = coco_dataset(images, annotations)
+    label_of = {i: label for label, i in category_ids(detector.categories, dataset.categories).items()}
+    pairs = []
+    for sample in dataset.samples:
+        own = [a for a in dataset.annotations if a["image_id"] == sample.id and a["category_id"] in label_of]
+        boxes = torch.tensor([a["bbox"] for a in own], dtype=torch.float32).view(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        labels = torch.tensor([label_of[a["category_id"]] for a in own], dtype=torch.long)
+        pairs.append((to_tensor(sample.load().pixels), Detections(boxes, torch.ones(len(own)), labels)))
+    return pairs

@@ -72,16 +72,15 @@ def data_set(given: dict[str, Any], goal: "Goal") -> "Dataset":
 
 
 @contextmanager
-def carried_out(
-    run: Any, out: Path, resume: bool, quiet: bool, title: str = "", named: Path | None = None
-) -> Iterator[Any]:
+def carried_out(run: Any, out: Path, resume: bool, quiet: bool, title: str = "", again: str = "") -> Iterator[Any]:
     """Runs or resumes; the complete folder, open. Ctrl-C leaves with status 130 and says how to go on.
 
-    title: what the progress bar calls it. named: the folder that --out named, where that is another.
+    title: what the progress bar calls it. again: how to go on, where it is not by --out and --resume.
     """
     from detattack.cli.progress import Progress
     from detattack.runner import execute
 
+    again = again or f"--out {out} --resume goes on"
     with closing(run.open_folder(out, resume)) as folder:
         try:
             with Progress(not quiet, title) as progress:
@@ -89,12 +88,10 @@ def carried_out(
                     progress.say(note)
                 execute(run, folder, progress.report, progress.measuring)
         except KeyboardInterrupt:
-            print(f"detattack: interrupted; --out {named or out} --resume goes on", file=sys.stderr)
+            print(f"detattack: interrupted; {again}", file=sys.stderr)
             raise typer.Exit(INTERRUPTED) from None
         except OSError as error:
-            raise OSError(
-                f"{' '.join(str(error).split())}; the run stopped whole, --out {named or out} --resume goes on"
-            ) from error
+            raise OSError(f"{' '.join(str(error).split())}; the run stopped whole, {again}") from error
         yield folder
 
 

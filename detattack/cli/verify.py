@@ -17,9 +17,11 @@ def verify(
     """Judge every saved image of a run again, from its file. Status 1 where one disagrees with the ledger."""
     import json as json_module
 
+    from classify.verification import verify_run as verify_classified
+    from detattack.runs import task_in
     from detattack.verification import verify_run
 
-    verdicts = verify_run(run, device)
+    verdicts = (verify_classified if task_in(run) == "classify" else verify_run)(run, device)
     wrong = [v for v in verdicts if v.problem]
     for verdict in wrong:
         print(f"{verdict.file}: {verdict.problem}", file=sys.stderr)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from detattack.engine.attacks import Attack
-from detattack.engine.judging import AttackResult, State, finish, judge
+from detattack.engine.judging import AttackResult, Objective, State, finish, judge
 from detattack.engine.rounding import as_file
 
 CHUNK = 64
@@ -18,15 +18,12 @@ NUDGE = 1e-4
 """Added to each distance, so that an iterate on the boundary itself still moves."""
 
 
-class MarginObjective(Protocol):
-    """What DeepFool needs of an objective, beside the judging."""
+class MarginObjective(Objective, Protocol):
+    """What DeepFool needs of an objective beside what every attack does."""
 
     def margins(self, images: Tensor, index: Tensor) -> tuple[Tensor, Any]:
         """`[n,C]`: by how much the logit of each class that would do exceeds that of the class to leave; and the
         evaluation (`loss`, `success`, `confidence`) of the same forward pass."""
-
-    def confirm(self, image: Tensor, index: int) -> bool:
-        """As of every objective."""
 
 
 def run_deepfool(attack: Attack, images: Tensor, objective: MarginObjective) -> AttackResult:

@@ -90,7 +90,7 @@ class DDN:
     """Decoupled direction and norm (Rony et al., 2019): a step along the gradient, then a rescaling to a norm that
     shrinks by γ while the goal holds and grows by γ while it does not.
 
-    The step length falls from α to a hundredth of it along half a cosine over the iterations.
+    The step length falls from α to a hundredth of it along half a cosine over the iterates that are judged.
     """
 
     first_norm = 1.0
@@ -100,10 +100,10 @@ class DDN:
     def __init__(self, attack: Attack, images: Tensor) -> None:
         self.norm = images.new_full((len(images),), self.first_norm)
         self.largest = torch.maximum(images, 1 - images).flatten(1).norm(dim=1)
-        self.iterations = max(attack.max_iterations, 1)
+        self.iterates = attack.max_iterations + 1
 
     def step(self, now: Iterate) -> Tensor:
-        share = self.last_share + (1 - self.last_share) * (1 + math.cos(math.pi * now.number / self.iterations)) / 2
+        share = self.last_share + (1 - self.last_share) * (1 + math.cos(math.pi * now.number / self.iterates)) / 2
         moved = now.images - now.originals - share * now.size * unit(now.gradient)
         factor = torch.where(now.success, 1 - self.gamma, 1 + self.gamma)
         norm = torch.minimum(self.norm[now.rows] * factor, self.largest[now.rows])

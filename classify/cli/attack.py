@@ -1,0 +1,63 @@
+"""`detattack classify attack`: single images against a classifier."""
+
+import sys
+from contextlib import redirect_stdout
+from datetime import datetime
+from pathlib import Path
+
+from classify.cli import options as c
+from detattack.cli import options as o
+
+
+def attack(
+    images: c.Images = None,
+    target: c.Target = None,
+    model: c.Model = "vgg16_cifar10",
+    weights: o.Weights = None,
+    preprocess: c.Preprocess = None,
+    categories: c.Categories = None,
+    method: c.Method = "jnd",
+    stop_confidence: c.StopConfidence = None,
+    classes: c.Classes = None,
+    max_iterations: o.MaxIterations = None,
+    floats: o.Floats = False,
+    seed: o.Seed = 0,
+    device: o.Device = "auto",
+    batch: o.Batch = 1,
+    config: o.Config = None,
+    set: o.Assignments = None,
+    out: o.Out = None,
+    resume: o.Resume = False,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Make a classifier take images for something else."""
+    from classify.cli.running import load, make_run
+    from classify.cli.tables import print_table
+    from classify.datasets import LabeledDataset, photos
+    from detattack.cli.running import carried_out
+    from detattack.cli.tables import print_json
+    from detattack.datasets import image_files
+
+    given = locals()
+    out = out or Path("runs") / f"classify-{datetime.now():%Y%m%d-%H%M%S}"
+    with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
+        classifier = load(given)
+        if images:
+            dataset = image_files(images)
+            data = LabeledDataset(dataset, dict.fromkeys((sample.id for sample in dataset.samples), None))
+        else:
+            data = photos(PHOTO_SIDES.get(model, 256))
+        run = make_run(given, classifier, data, figures=True)
+        with carried_out(run, out, resume, quiet) as folder:
+            records, summary = folder.records(), folder.read_json("summary.json")
+    if json:
+        print_json(out, records, summary)
+    elif quiet:
+        print(out, file=sys.stderr)
+    else:
+        print_table(out, records, summary, classifier.classes)
+
+
+PHOTO_SIDES = {"vgg16_cifar10": 32}
+"""The size of the installed photos for a model; others resize by themselves."""

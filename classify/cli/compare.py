@@ -1,0 +1,97 @@
+"""`detattack classify compare`: several methods over the same images, in one table."""
+
+import sys
+from contextlib import redirect_stdout
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from classify.cli import options as c
+from detattack.cli import options as o
+from detattack.cli.status import FAILED
+
+if TYPE_CHECKING:
+    from classify.datasets import LabeledDataset
+    from classify.run import ClassifyRun
+    from classify.types import Classifier
+    from detattack.comparison import Method
+
+Methods = Annotated[str, typer.Option(help="Methods with commas between; differences are to the first.")]
+
+
+def compare(
+    methods: Methods = "jnd,baseline,fgsm,fgv,deepfool,noise",
+    images: c.ImagesDir = None,
+    labels: c.Labels = None,
+    split: c.Split = "test",
+    target: c.Target = None,
+    only_right: c.Only = False,
+    skip: c.Skip = 0,
+    limit: o.Limit = None,
+    model: c.Model = "vgg16_cifar10",
+    weights: o.Weights = None,
+    preprocess: c.Preprocess = None,
+    categories: c.Categories = None,
+    stop_confidence: c.StopConfidence = None,
+    classes: c.Classes = None,
+    max_iterations: o.MaxIterations = None,
+    floats: o.Floats = False,
+    seed: o.Seed = 0,
+    device: o.Device = "auto",
+    batch: o.Batch = 25,
+    quality: o.Measures = "quick",
+    config: o.Config = None,
+    set: o.Assignments = None,
+    out: o.Out = None,
+    resume: o.Resume = False,
+    strict: o.Strict = False,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Compare methods on a classifier: success, distances and cost, with paired differences."""
+    from classify.comparison import COLUMNS
+    from detattack.cli.comparing import say
+    from detattack.comparison import largest_distance, success_curve, write_comparison
+
+    given = locals()
+    out = out or Path("runs") / f"classify-compare-{datetime.now():%Y%m%d-%H%M%S}"
+    with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
+        found = _carried_out(methods, given, out)
+        top = largest_distance(found)
+        curves = {method.name: success_curve(method, top) for method in found}
+        content = write_comparison(out, found, curves, seed, COLUMNS)
+    say(out, content, json, quiet)
+    if strict and any(method.summary["error"] for method in found):
+        raise typer.Exit(FAILED)
+
+
+def _carried_out(methods: str, given: dict[str, Any], out: Path) -> "list[Method]":
+    from classify.cli.running import attack_of, load, make_run
+    from classify.methods import PRESETS
+    from detattack.cli.comparing import check_folder, method_names, overrides_of, run_methods
+
+    names = method_names(methods, PRESETS)
+    overrides = overrides_of(names, given["set"] or [])
+    attacks = {name: attack_of(given, name, overrides[name]) for name in names}
+    classifier = load(given)
+    data = data_set(given, classifier)
+    check_folder(out, given["resume"])
+    all_measures = given["quality"] == "all"
+
+    def run_of(name: str, lengths: dict[int, float] | None) -> "ClassifyRun":
+        return make_run(given, classifier, data, attacks[name], lengths=lengths, all_measures=all_measures)
+
+    return run_methods(names, run_of, out, given["quiet"])
+
+
+def data_set(given: dict[str, Any], classifier: "Classifier") -> "LabeledDataset":
+    """The images that the options name, those left out that the options leave out. Raises `InputError`."""
+    from classify.datasets import open_dataset
+    from classify.selection import after, only_right
+
+    data = open_dataset(given["images"], given["labels"], given["split"], classifier.smallest)
+    if given["only_right"]:
+        return only_right(classifier, data, given["skip"], given["limit"])
+    return after(data, given["skip"]).first(given["limit"])

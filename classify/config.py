@@ -1,0 +1,46 @@
+"""What a run against a classifier is asked to do, resolved and checked before anything loads."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from classify.methods import METHODS
+from classify.objectives import Loss
+from detattack.config import first_error
+from detattack.engine.attacks import Attack
+from detattack.errors import InputError
+
+
+class ClassifyConfig(BaseModel):
+    """Everything that decides a run's bytes, beside the data. Its JSON stands in `run.json`.
+
+    target: the class that images should be taken for; None: any but their own. classes: those that DeepFool
+    considers; None: all.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = "vgg16_cifar10"
+    weights: str | None = None
+    preprocess: str | None = None
+    categories: str | None = None
+    target: str | None = None
+    attack: Attack
+    loss: Loss = "wrong"
+    classes: int | None = Field(None, ge=2)
+    seed: int = Field(0, ge=0)
+    device: str = "auto"
+    batch: int = Field(1, ge=1)
+
+
+def make_config(attack: Attack, **values: Any) -> ClassifyConfig:
+    """A checked config; the way the loss looks is the method's, down to the target where there is one.
+
+    Raises `InputError` naming the value that is wrong.
+    """
+    name = attack.name.partition("@")[0]
+    loss = "wrong" if values.get("target") else METHODS[name].loss if name in METHODS else "wrong"
+    try:
+        return ClassifyConfig(**{"attack": attack, "loss": loss, **values})
+    except ValidationError as error:
+        raise InputError(first_error(error)) from error

@@ -1,0 +1,86 @@
+"""A classifier's run: a classifier, a config and a data set, and the files that are made from its ledger."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from classify.config import ClassifyConfig
+from classify.datasets import LabeledDataset, resolve_labels
+from classify.job import ClassificationRecord, run_batch, target_index
+from classify.scores import summarize
+from classify.types import Classifier
+from detattack.batching import Batch, part, plan
+from detattack.datasets import Dataset, Picture
+from detattack.fingerprints import fingerprint_of_tensors
+from detattack.records import Outcome
+from detattack.runs import BaseRunFolder, make_manifest
+
+
+class ClassifyFolder(BaseRunFolder[ClassificationRecord]):
+    """The folder of a classifier's run."""
+
+    record_type = ClassificationRecord
+
+
+def fingerprint(classifier: Classifier) -> str:
+    """A hash of all weights that the classifier holds, and of its classes."""
+    return fingerprint_of_tensors(classifier, classifier.classes)
+
+
+@dataclass(frozen=True, eq=False)
+class ClassifyRun:
+    """What is to be run. Fields as of `detattack.detection.Run`; figures: whether each image gets a figure."""
+
+    classifier: Classifier
+    config: ClassifyConfig
+    data: LabeledDataset
+    figures: bool = False
+    shard: tuple[int, int] | None = None
+    lengths: Mapping[int, float] | None = None
+    all_measures: bool = False
+
+    @property
+    def dataset(self) -> Dataset:
+        """The images."""
+        return self.data.dataset
+
+    def batches(self) -> list[Batch]:
+        """What is to be done, resumed or not: decided over the whole data set."""
+        return part(plan(self.dataset.samples, self.config.batch), self.shard)
+
+    def attack(self, pictures: list[tuple[ClassificationRecord, Picture]]) -> list[Outcome[ClassificationRecord]]:
+        """Attacks images of one size."""
+        labels = resolve_labels(self.data, self.classifier.classes)
+        return run_batch(self.classifier, self.config, pictures, labels, self.lengths)
+
+    def write_figures(self, folder: Path, outcomes: Iterable[Outcome[ClassificationRecord]]) -> None:
+        """Original, adversarial image and their difference with the likeliest classes, where figures are wanted."""
+        if not self.figures:
+            return
+        from classify.figures import write_attack_figure
+
+        (folder / "figures").mkdir(exist_ok=True)
+        for outcome in outcomes:
+            path = folder / "figures" / f"{outcome.record.stem}.png"
+            write_attack_figure(path, outcome, self.classifier.classes)
+
+    def complete(self, folder: ClassifyFolder) -> None:
+        """Writes the summary from the ledger."""
+        folder.write_json("summary.json", summarize(folder.iterate(), self.classifier.classes))
+
+    def open_folder(self, out: Path, resume: bool = False) -> ClassifyFolder:
+        """The folder of this run, new or to be continued. Raises `InputError`, and writes nothing then."""
+        resolve_labels(self.data, self.classifier.classes)
+        target_index(self.config, self.classifier)
+        config = self.config.model_dump(mode="json") | {"device": str(self.classifier.device)}
+        lengths = None if self.lengths is None else [[i, self.lengths[i]] for i in sorted(self.lengths)]
+        more: dict[str, Any] = {
+            "task": ClassificationRecord.task,
+            "images": len(self.dataset.samples),
+            "shard": None if self.shard is None else list(self.shard),
+            "lengths": lengths,
+            "classes": list(self.classifier.classes),
+        }
+        manifest = make_manifest(config, fingerprint(self.classifier), self.dataset.fingerprint, **more)
+        return ClassifyFolder.create(out, manifest, resume)

@@ -1,0 +1,41 @@
+"""Which images of a data set are attacked."""
+
+from itertools import islice
+
+from classify.datasets import LabeledDataset, resolve_labels
+from classify.objectives import shares
+from classify.types import Classifier
+from detattack.errors import InputError
+from detattack.images import to_tensor
+
+
+def after(data: LabeledDataset, skip: int) -> LabeledDataset:
+    """All images but the first `skip`. Raises `InputError` where none is left."""
+    if not skip:
+        return data
+    ids = [sample.id for sample in data.dataset.samples[skip:]]
+    if not ids:
+        raise InputError(f"--skip {skip}: the data set has {len(data.dataset.samples)} images")
+    return data.pick(ids, f"after {skip}")
+
+
+def only_right(classifier: Classifier, data: LabeledDataset, skip: int = 0, limit: int | None = None) -> LabeledDataset:
+    """The images that the classifier gets right, in order: of these, `limit` after the first `skip`.
+
+    An image that cannot be read counts as not right. Raises `InputError` where there are none or too few.
+    """
+    labels = resolve_labels(data, classifier.classes)
+    if any(label is None for label in labels.values()):
+        raise InputError("--only-right needs images with labels")
+    right = (s.id for s in data.dataset.samples if _predicted(classifier, s) == labels[s.id])
+    ids = list(islice(right, skip, None if limit is None else skip + limit))
+    if len(ids) < (limit or 1):
+        raise InputError(f"{len(ids)} images that {classifier.name} gets right are left, {limit or 1} are asked for")
+    return data.pick(ids, f"{len(ids)} right ones of {classifier.name} after {skip}")
+
+
+def _predicted(classifier: Classifier, sample) -> int | None:
+    try:
+        return int(shares(classifier, to_tensor(sample.load().pixels)).argmax())
+    except (InputError, ValueError):
+        return None

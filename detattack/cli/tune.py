@@ -1,0 +1,79 @@
+"""`detattack tune`: the hyper-parameters of attacks on a detector."""
+
+import sys
+from contextlib import redirect_stdout
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from detattack.cli import options as o
+from detattack.cli import tuning as t
+
+if TYPE_CHECKING:
+    from detattack.cli.tuning import Subject
+    from detattack.engine.attacks import Attack
+    from detattack.tuning_results import Found
+
+ORIGIN = ("model", "weights", "goal", "score_threshold", "images", "annotations", "limit")
+
+
+def tune(
+    methods: t.Methods = "jnd,baseline,fgsm,fgv",
+    objective: t.Objective = "l2",
+    sampler: t.Sampler = "tpe",
+    trials: t.Trials = 40,
+    also: t.Also = "",
+    goal: o.GoalText = "suppress:all",
+    images: o.ImagesDir = None,
+    annotations: o.Annotations = None,
+    keep_others: o.KeepOthers = False,
+    model: o.Model = "demo",
+    weights: o.Weights = None,
+    score_threshold: o.ScoreThreshold = 0.5,
+    max_iterations: o.MaxIterations = None,
+    floats: t.Floats = False,
+    seed: o.Seed = 0,
+    scenes: o.Scenes = 20,
+    limit: o.Limit = None,
+    device: o.Device = "auto",
+    batch: o.BatchOrAuto = "auto",
+    config: o.Config = None,
+    set: o.Assignments = None,
+    out: t.Out = None,
+    resume: o.Resume = False,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Search the step size and weights of methods, on images kept apart; the result is a file for --config."""
+    given = locals()
+    out = out or Path("runs") / f"tune-{datetime.now():%Y%m%d-%H%M%S}"
+    with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
+        found = _carried_out({**given, "out": out})
+    t.say(out, found, json, quiet)
+
+
+def _carried_out(given: dict[str, Any]) -> "list[Found]":
+    from detattack.config import resolve_attack
+    from detattack.engine.attacks import PRESETS
+
+    def attack_of(name: str, overrides: Any) -> "Attack":
+        return resolve_attack(name, given["floats"], given["max_iterations"], overrides)
+
+    request = t.make_request(given, PRESETS, attack_of)
+    subject = _subject(given, request.spaces[0].attack.name)
+    return t.tune_all(request, subject, given["out"], given["resume"], given["quiet"])
+
+
+def _subject(given: dict[str, Any], method: str) -> "Subject":
+    from detattack.cli.running import make_run
+    from detattack.detectors.registry import fingerprint
+    from detattack.job import Record
+
+    run = make_run({**given, "method": method, "set": None, "shard": None, "quality": "quick"})
+
+    def run_of(attack: "Attack") -> Any:
+        return replace(run, config=run.config.model_copy(update={"attack": attack}))
+
+    origin = {name: given[name] for name in ORIGIN} | {"data": run.dataset.fingerprint}
+    return t.Subject(Record, run_of, fingerprint(run.detector), str(run.detector.device), origin)
