@@ -1,51 +1,94 @@
-"""From the name of a model to a detector: `demo`, `torchvision/NAME`, `path/to/file.py:factory`, or an entry
-point of the group `detattack.detectors`."""
+"""From the name of a model to a detector: `demo`, `torchvision/NAME`, `detectron2/CONFIG`, `hf/NAME_OR_FOLDER`,
+`ultralytics/NAME_OR_FILE`, `path/to/file.py:factory`, or an entry point of the group `detattack.detectors`."""
 
-import hashlib
 import importlib.util
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from urllib.error import URLError
 
 import torch
-from torch import nn
 
 from detattack.detectors.base import Detector
-from detattack.detectors.torchvision_retinanet import UNNAMED, TorchvisionRetinaNet
-from detattack.detectors.weights import COUNTER, fit_weights, read_weights, reason
+from detattack.detectors.category_files import read_categories
+from detattack.detectors.torchvision_dense import TorchvisionRetinaNet
+from detattack.detectors.torchvision_models import ARCHITECTURES, PREFIX, expected_ap, load_torchvision
+from detattack.detectors.weights import NO_WEIGHTS, fit_weights, read_weights, reason, seeded
 from detattack.errors import InputError, unknown
+from detattack.fingerprints import fingerprint_of_tensors
 from detattack.types import Category
 
 ENTRY_POINT_GROUP = "detattack.detectors"
-NO_WEIGHTS = "none"
-TORCHVISION = {
-    "torchvision/retinanet_resnet50_fpn": "RetinaNet_ResNet50_FPN_Weights",
-    "torchvision/retinanet_resnet50_fpn_v2": "RetinaNet_ResNet50_FPN_V2_Weights",
-}
 DEMO_WEIGHTS = Path(__file__).parent.parent / "scenes" / "weights" / "demo.safetensors"
 
 
-def model_names() -> dict[str, str]:
-    """Every model that has a name here, with one line on it."""
-    names = {"demo": "embedded RetinaNet for rendered street scenes, 8 classes, no download"}
-    names |= dict.fromkeys(TORCHVISION, "COCO, 80 classes; weights downloaded, or --weights FILE")
-    names |= {e.name: f"entry point {e.value}" for e in entry_points(group=ENTRY_POINT_GROUP)}
-    return names
+@dataclass(frozen=True)
+class ModelLine:
+    """What `models list` says of a model: what it is, the license of code and weights, and COCO AP as its authors
+    state it, None where they state none."""
+
+    name: str
+    text: str
+    license: str
+    expected_ap: float | None = None
 
 
-def load_detector(spec: str, device: str = "auto", weights: str | None = None) -> Detector:
+def model_lines() -> Iterator[ModelLine]:
+    """Every model that has a name here, one by one; then the forms of names that stand for many."""
+    yield ModelLine("demo", "embedded RetinaNet, 8 street classes", "Apache-2.0")
+    for name in ARCHITECTURES:
+        yield ModelLine(PREFIX + name, "COCO", "BSD-3-Clause", expected_ap(name))
+    yield ModelLine("detectron2/CONFIG.yaml", "RetinaNet, Faster R-CNN: of the model zoo, or your own", "Apache-2.0")
+    yield ModelLine("hf/NAME or hf/FOLDER", "DETR and its kin, RT-DETR, YOLOS (extra [hf])", "Apache-2.0, mostly")
+    yield ModelLine("ultralytics/NAME or FILE", "YOLOv8, YOLO11 (extra [ultralytics])", "AGPL-3.0")
+    for entry in entry_points(group=ENTRY_POINT_GROUP):
+        yield ModelLine(entry.name, f"entry point {entry.value}", "its own")
+    yield ModelLine("path/to/file.py:factory", "yours, see docs/adapters.md", "its own")
+
+
+def model_names() -> list[str]:
+    """Every model that has a name of its own."""
+    return [
+        "demo",
+        *(PREFIX + name for name in ARCHITECTURES),
+        *(e.name for e in entry_points(group=ENTRY_POINT_GROUP)),
+    ]
+
+
+def load_detector(
+    spec: str, device: str = "auto", weights: str | None = None, categories: str | None = None
+) -> Detector:
     """The detector of that name, frozen, on `device` (`auto`, `cpu`, `cuda`, `cuda:1`, `mps`).
 
-    weights: a file; `none` for random ones (seeded); None for the model's own. Raises `InputError`.
+    weights: a file; `none` for random ones (seeded); None for the model's own. categories: a file that names the
+    classes of a model trained on others than its library's, see `read_categories`. Raises `InputError`.
     """
     place = resolve_device(device)
+    if weights == NO_WEIGHTS:
+        logging.getLogger(__name__).warning("model %s: random weights; figures of it mean nothing", spec)
+    named = None if categories is None else read_categories(categories)
+    library, _, name = spec.partition("/")
+    if library == "torchvision" and name in ARCHITECTURES:
+        return load_torchvision(name, place, weights, named)
+    if library == "detectron2" and name:
+        from detattack.detectors.detectron2_models import load_detectron2
+
+        return load_detectron2(name, place, weights, named)
+    if named is not None:
+        raise InputError(f"model {spec}: names its own classes; --categories does not apply")
+    if library == "hf" and name:
+        from detattack.detectors.hf_detr import load_hf
+
+        return load_hf(name, place, weights)
+    if library == "ultralytics" and name:
+        from detattack.detectors.ultralytics_yolo import load_ultralytics
+
+        return load_ultralytics(name, place, weights)
     if spec == "demo":
         return _demo(place, weights)
-    if spec in TORCHVISION:
-        return _torchvision(spec, place, weights)
     if ".py:" in spec:
-        return _third_party(spec, _factory_of_file(spec), place, weights)
+        return _third_party(spec, factory_of_file(spec), place, weights)
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         if entry.name == spec:
             return _third_party(spec, entry.load(), place, weights)
@@ -66,67 +109,21 @@ def resolve_device(name: str) -> torch.device:
 
 def fingerprint(detector: Detector) -> str:
     """A hash of all weights that the adapter holds or is, and of its categories: models that differ, differ here."""
-    digest = hashlib.sha256(repr([(c.name, c.coco_id) for c in detector.categories]).encode())
-    for attribute, value in sorted({"": detector, **vars(detector)}.items()):
-        tensors = value.state_dict() if isinstance(value, nn.Module) else {}
-        for key, tensor in sorted(({"": value} if isinstance(value, torch.Tensor) else tensors).items()):
-            digest.update(f"{attribute}.{key}".encode())
-            digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
+    return fingerprint_of_tensors(detector, [(c.name, c.coco_id) for c in detector.categories])
 
 
 def _demo(device: torch.device, weights: str | None) -> Detector:
     from detattack.scenes import CATEGORIES
     from detattack.scenes.network import build_network
 
-    network = _seeded(build_network)
+    network = seeded(build_network)
     if weights != NO_WEIGHTS:
         path = weights or DEMO_WEIGHTS
         fit_weights(network, read_weights(path), path)
     return TorchvisionRetinaNet("demo", network, [Category(c.name, c.coco_id) for c in CATEGORIES], device)
 
 
-def _torchvision(spec: str, device: torch.device, weights: str | None) -> Detector:
-    from torchvision.models import detection
-
-    build = getattr(detection, spec.removeprefix("torchvision/"))
-    official = getattr(detection, TORCHVISION[spec]).DEFAULT
-    if weights is None:
-        network = _downloaded(spec, lambda: build(weights=official))
-    else:
-        network = _seeded(lambda: build(weights=None, weights_backbone=None))
-        if weights != NO_WEIGHTS:
-            tensors = read_weights(weights)
-            fit_weights(network, tensors, weights)
-            if spec.endswith("resnet50_fpn") and not any(key.endswith(COUNTER) for key in tensors):
-                _frozen_norms(network)
-    columns = [None if n in UNNAMED else Category(n, i) for i, n in enumerate(official.meta["categories"])]
-    return TorchvisionRetinaNet(spec, network, columns, device)
-
-
-def _frozen_norms(network: nn.Module) -> None:
-    """torchvision runs its first COCO checkpoints, whose batch norms are frozen, with ε = 0."""
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.eps = 0.0
-
-
-def _seeded(build: Callable[[], nn.Module]) -> nn.Module:
-    """Random weights that are the same every time."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return build()
-
-
-def _downloaded(spec: str, build: Callable[[], nn.Module]) -> nn.Module:
-    try:
-        return build()
-    except (URLError, OSError) as error:
-        why = f"its weights cannot be downloaded ({reason(error)})"
-        raise InputError(f"model {spec}: {why}; pass --weights FILE") from error
-
-
-def _factory_of_file(spec: str) -> Callable[[str], Detector]:
+def factory_of_file(spec: str) -> Callable[[str], Detector]:
     """The callable of `path/to/file.py:name`. Runs that file's code: only for a model the user names."""
     path, _, name = spec.rpartition(":")
     if not Path(path).is_file():

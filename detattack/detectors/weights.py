@@ -1,7 +1,10 @@
 """Weights from files: safetensors, or checkpoints that hold nothing but tensors."""
 
 import pickle
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
+from urllib.error import URLError
 
 import torch
 from safetensors import SafetensorError
@@ -12,6 +15,25 @@ from detattack.errors import InputError
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 COUNTER = "num_batches_tracked"
+NO_WEIGHTS = "none"
+"""What stands for random weights where a file is expected."""
+Model = TypeVar("Model")
+
+
+def seeded(build: Callable[[], Model]) -> Model:
+    """A model with random weights that are the same every time."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return build()
+
+
+def downloaded(what: str, build: Callable[[], Model]) -> Model:
+    """A model with weights from the net. Raises `InputError` where they cannot be had."""
+    try:
+        return build()
+    except (URLError, OSError) as error:
+        why = f"its weights cannot be downloaded ({reason(error)})"
+        raise InputError(f"{what}: {why}; pass --weights FILE") from error
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
@@ -36,7 +58,8 @@ def fit_weights(network: nn.Module, weights: dict[str, Tensor], path: str | Path
     missing = [k for k in own if k not in weights and not k.endswith(COUNTER)]
     extra = [k for k in weights if k not in own and not k.endswith(COUNTER)]
     if missing or extra:
-        what = f"has no {missing[0]!r}" if missing else f"has {extra[0]!r}, which the model has not"
+        what = f"has no {_first(missing)}" if missing else f"has {_first(extra)}, which the model has not"
+        what += f" but {_first(extra)}" if missing and extra else ""
         count = f"{len(missing)} missing, {len(extra)} unexpected of {len(own)}"
         raise InputError(f"weights {path}: do not fit the model: the file {what} ({count})")
     for key, value in weights.items():
@@ -62,6 +85,10 @@ def _unwrapped(content: object, path: Path) -> dict[str, Tensor]:
     if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
         raise InputError(f"weights {path}: holds no state dict (names and tensors)")
     return {str(k).removeprefix("module."): v for k, v in content.items()}
+
+
+def _first(keys: Sequence[str], limit: int = 3) -> str:
+    return ", ".join(map(repr, keys[:limit])) + (", ..." if len(keys) > limit else "")
 
 
 def reason(error: Exception) -> str:

@@ -1,0 +1,70 @@
+"""What the adapters of torchvision's detectors have in common."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from detattack.detectors.columns import Columns
+from detattack.types import Category, Detections
+
+
+class TorchvisionDetector:
+    """An adapter of one of torchvision's detectors, frozen.
+
+    columns: by head column, None for one that names nothing. expected_ap: COCO AP that the weights' card states.
+    """
+
+    BACKGROUND: int | None = None
+    """The head's column that is never a detection."""
+
+    def __init__(
+        self,
+        name: str,
+        network: Any,
+        columns: Sequence[Category | None],
+        device: torch.device,
+        expected_ap: float | None = None,
+    ):
+        self.name = name
+        self.network = network.eval().requires_grad_(False).to(device)
+        self.device = device
+        self.eval_threshold = float(self._thresholding().score_thresh)
+        self.expected_ap = expected_ap
+        self._columns = Columns(columns, device, self.BACKGROUND)
+        self.categories = self._columns.categories
+
+    def _thresholding(self) -> Any:
+        """The module that holds `score_thresh`."""
+        return self.network
+
+    @torch.no_grad()
+    def detect(self, images: Tensor, score_threshold: float) -> list[Detections]:
+        """The model's own forward."""
+        with self._score_threshold(score_threshold):
+            found = self.network(list(images.to(self.device, torch.float32)))
+        return [self._columns.detections(one["boxes"], one["scores"], one["labels"]) for one in found]
+
+    @contextmanager
+    def _score_threshold(self, value: float) -> Iterator[None]:
+        module = self._thresholding()
+        before = module.score_thresh
+        module.score_thresh = value
+        try:
+            yield
+        finally:
+            module.score_thresh = before
+
+
+def maps_of(backbone: nn.Module, batch: Tensor) -> dict[str, Tensor]:
+    """The backbone's feature maps by name; one that returns a single map is allowed."""
+    features = backbone(batch)
+    return {"0": features} if isinstance(features, Tensor) else features
+
+
+def scale_of(to_size: tuple[int, int], from_size: tuple[int, int], like: Tensor) -> Tensor:
+    """Factors `[4]` that take xyxy boxes from an image of `from_size` `(H,W)` to one of `to_size`."""
+    y, x = (new / old for new, old in zip(to_size, from_size, strict=True))
+    return like.new_tensor([x, y, x, y])

@@ -1,0 +1,176 @@
+"""torchvision's detectors by name: with its own weights, a file's, or random ones; for COCO's classes or a user's."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from detattack.detectors.columns import UNNAMED
+from detattack.detectors.torchvision_base import TorchvisionDetector
+from detattack.detectors.torchvision_dense import TorchvisionFCOS, TorchvisionRetinaNet, TorchvisionSSD
+from detattack.detectors.torchvision_two_stage import TorchvisionFasterRCNN
+from detattack.detectors.weights import COUNTER, NO_WEIGHTS, downloaded, fit_weights, read_weights, seeded
+from detattack.errors import InputError
+from detattack.types import Category
+
+PREFIX = "torchvision/"
+HEADS = ("cls_logits", "cls_score", "bbox_reg", "bbox_pred", "bbox_ctrness")
+"""What torchvision calls the last layers of its heads."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """How torchvision calls its weights, our adapter, and where a state dict tells the number of head columns:
+    the first axis of tensor `key` is `rows` times that."""
+
+    weights: str
+    adapter: type[TorchvisionDetector]
+    key: str
+    rows: int = 1
+
+
+_RETINANET = "head.classification_head.cls_logits.weight"
+_TWO_STAGE = "roi_heads.box_predictor.cls_score.weight"
+_SSD = "head.classification_head.module_list.0"
+
+ARCHITECTURES = {
+    "retinanet_resnet50_fpn": Architecture("RetinaNet_ResNet50_FPN_Weights", TorchvisionRetinaNet, _RETINANET, rows=9),
+    "retinanet_resnet50_fpn_v2": Architecture(
+        "RetinaNet_ResNet50_FPN_V2_Weights", TorchvisionRetinaNet, _RETINANET, rows=9
+    ),
+    "fasterrcnn_resnet50_fpn": Architecture("FasterRCNN_ResNet50_FPN_Weights", TorchvisionFasterRCNN, _TWO_STAGE),
+    "fasterrcnn_resnet50_fpn_v2": Architecture("FasterRCNN_ResNet50_FPN_V2_Weights", TorchvisionFasterRCNN, _TWO_STAGE),
+    "fasterrcnn_mobilenet_v3_large_fpn": Architecture(
+        "FasterRCNN_MobileNet_V3_Large_FPN_Weights", TorchvisionFasterRCNN, _TWO_STAGE
+    ),
+    "fasterrcnn_mobilenet_v3_large_320_fpn": Architecture(
+        "FasterRCNN_MobileNet_V3_Large_320_FPN_Weights", TorchvisionFasterRCNN, _TWO_STAGE
+    ),
+    "fcos_resnet50_fpn": Architecture("FCOS_ResNet50_FPN_Weights", TorchvisionFCOS, _RETINANET),
+    "ssd300_vgg16": Architecture("SSD300_VGG16_Weights", TorchvisionSSD, f"{_SSD}.weight", rows=4),
+    "ssdlite320_mobilenet_v3_large": Architecture(
+        "SSDLite320_MobileNet_V3_Large_Weights", TorchvisionSSD, f"{_SSD}.1.weight", rows=6
+    ),
+}
+
+
+def official_weights(name: str) -> Any:
+    """torchvision's best COCO weights of an architecture, with their card."""
+    from torchvision.models import detection
+
+    return getattr(detection, ARCHITECTURES[name].weights).DEFAULT
+
+
+def expected_ap(name: str) -> float:
+    """COCO val2017 AP in [0,1] that torchvision states for its own weights."""
+    return official_weights(name).meta["_metrics"]["COCO-val2017"]["box_map"] / 100
+
+
+def load_torchvision(
+    name: str, device: torch.device, weights: str | None, categories: Sequence[Category] | None
+) -> TorchvisionDetector:
+    """The detector `name` of `ARCHITECTURES`.
+
+    weights: a file; `none` for random ones; None for torchvision's own. categories: those of a model that was
+    trained on others than COCO's, in the order of its head's columns. Raises `InputError`.
+    """
+    from torchvision.models import detection
+
+    architecture, build = ARCHITECTURES[name], getattr(detection, name)
+    official = official_weights(name)
+    coco = [None if n in UNNAMED else Category(n, i) for i, n in enumerate(official.meta["categories"])]
+    if weights is None:
+        if categories is not None:
+            raise InputError(f"model {PREFIX}{name}: its own weights know COCO's classes; pass --weights FILE too")
+        network = downloaded(f"model {PREFIX}{name}", lambda: build(weights=official))
+        return architecture.adapter(PREFIX + name, network, coco, device, expected_ap(name))
+    tensors = {} if weights == NO_WEIGHTS else read_weights(weights)
+    columns = _head(architecture, tensors, weights, categories, coco)
+    network = seeded(lambda: build(weights=None, weights_backbone=None, num_classes=len(columns)))
+    if tensors:
+        fit_weights(network, tensors, weights)
+        if name.endswith("resnet50_fpn") and not name.startswith("fcos") and _has_frozen_norms(tensors):
+            _run_without_epsilon(network)
+    else:
+        _calibrate(network, architecture)
+    return architecture.adapter(PREFIX + name, network, columns, device)
+
+
+def _head(
+    architecture: Architecture,
+    tensors: dict[str, Tensor],
+    path: str | Path,
+    categories: Sequence[Category] | None,
+    coco: list[Category | None],
+) -> list[Category | None]:
+    """What each column of the head stands for, as many as the weights have."""
+    count = len(tensors[architecture.key]) // architecture.rows if architecture.key in tensors else None
+    if categories is None:
+        if count is not None and count != len(coco):
+            raise InputError(
+                f"weights {path}: their head has {count} columns, not COCO's {len(coco)}; name them by --categories"
+            )
+        return coco
+    with_background: list[Category | None] = [None, *categories]
+    if count is None:
+        return list(categories) if architecture.adapter.BACKGROUND is None else with_background
+    if count == len(with_background):
+        return with_background
+    if count == len(categories) and architecture.adapter.BACKGROUND is None:
+        return list(categories)
+    raise InputError(
+        f"weights {path}: their head has {count} columns, --categories names {len(categories)} classes"
+        + ("" if architecture.adapter.BACKGROUND is None else " (column 0 is the background)")
+    )
+
+
+@torch.no_grad()
+def _calibrate(network: nn.Module, architecture: Architecture) -> None:
+    """Makes random weights look at the image: batch norms with the statistics of noise, heads whose answers are
+    about 1, scores that differ by class.
+
+    Otherwise layers fade or saturate, and no check of gradient or ranking could tell right from wrong.
+    """
+    hooks = [
+        module.register_forward_hook(_tame)
+        for name, module in network.named_modules()
+        if name.endswith(HEADS) and isinstance(module, nn.Conv2d | nn.Linear)
+    ]
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    generator = torch.Generator().manual_seed(0)
+    network.eval()
+    for norm in norms:
+        norm.train()
+        norm.momentum = None  # the plain average of what it sees, which is one batch
+    network(list(torch.rand(4, 3, 64, 64, generator=generator)))
+    for hook in hooks:
+        hook.remove()
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.eval()
+        norm.momentum = momentum
+    bias = network.get_parameter(architecture.key.replace("weight", "bias"))
+    bias.add_(torch.randn(bias.shape, generator=generator))
+
+
+def _tame(layer: nn.Conv2d | nn.Linear, _: Any, output: Tensor) -> Tensor:
+    """A forward hook that scales a layer down until its output has a standard deviation of at most 1."""
+    size = float(output.std().clamp_min(1))
+    layer.weight.div_(size)
+    if layer.bias is not None:
+        layer.bias.div_(size)
+    return output / size
+
+
+def _has_frozen_norms(tensors: dict[str, Tensor]) -> bool:
+    return not any(key.endswith(COUNTER) for key in tensors)
+
+
+def _run_without_epsilon(network: nn.Module) -> None:
+    """torchvision runs its first COCO checkpoints, whose batch norms are frozen, with ε = 0."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eps = 0.0
