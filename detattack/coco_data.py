@@ -50,7 +50,8 @@ def category_ids(categories: Sequence[Category], of_data: Sequence[Mapping[str, 
     """From a detector's labels to the category ids of the annotations, matched by name.
 
     Without a match to the letter, one that differs in letter case, outer blanks or by an alias (VOC's `tvmonitor`
-    is COCO's `tv`) counts, if there is only one. A class that the data set does not have is left out. No categories in the data: the detector's COCO ids.
+    is COCO's `tv`) counts, if there is only one. A class that the data set does not have is left out. No categories
+    in the data: the detector's COCO ids.
     """
     if not of_data:
         return {label: c.coco_id for label, c in enumerate(categories)}

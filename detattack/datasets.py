@@ -5,6 +5,7 @@ import hashlib
 import itertools
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 """Files of these names in a folder are taken for images."""
+
+
+_SCENE_SOURCE = "scene {number} of seed {seed}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +104,7 @@ def rendered_scenes(count: int, seed: int, goal: Goal | None = None) -> Dataset:
             continue
         annotations += annotate(scene, number, len(annotations) + 1)
         height, width = scene.image.shape[:2]
-        source = f"scene {number} of seed {seed}"
+        source = _SCENE_SOURCE.format(number=number, seed=seed)
         samples.append(Sample(number, f"scene{number:06d}", source, (width, height), partial(_scene, seed, number)))
         if len(samples) == count:
             break
@@ -217,6 +221,12 @@ def unique_stems(stems: Sequence[str], ids: Sequence[int]) -> list[str]:
 def _picture(path: Path) -> Picture:
     image = read_image(path)
     return Picture(image.pixels, image.notes)
+
+
+def read_source(source: str) -> Picture:
+    """The image that a sample's `source` names, read again. Raises `InputError` where it is gone."""
+    found = re.fullmatch(_SCENE_SOURCE.format(number=r"(\d+)", seed=r"(\d+)"), source)
+    return _scene(int(found[2]), int(found[1])) if found else _picture(Path(source))
 
 
 def _scene(seed: int, number: int) -> Picture:

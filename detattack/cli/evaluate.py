@@ -33,6 +33,8 @@ def evaluate(
     device: o.Device = "auto",
     batch: o.BatchOrAuto = "auto",
     quality: o.Measures = "all",
+    transfer_to: o.TransferTo = None,
+    survive: o.Survive = None,
     config: o.Config = None,
     set: o.Assignments = None,
     out: o.Out = None,
@@ -51,6 +53,11 @@ def evaluate(
         with carried_out(run, out, resume, quiet) as folder:
             result = _result(folder)
     _say(out, result, json, quiet)
+    if transfer_to or survive:
+        from detattack.cli.transferring import transfers_of
+
+        others = [(name.strip(), None, None) for name in (transfer_to or "").split(",") if name.strip()]
+        transfers_of(out, [(None, None, None), *others], survive, device, False, quiet or json)
     if strict and result["summary"]["error"]:
         raise typer.Exit(FAILED)
 

@@ -89,3 +89,7 @@ Out = Annotated[Path | None, typer.Option(help="The run folder. Default: a new o
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run that is in --out.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no table.")]
+Survive = Annotated[
+    str | None, typer.Option(help="Score the same files after jpeg:QUALITY, resize:SHARE, blur:SIGMA, commas between.")
+]
+TransferTo = Annotated[str | None, typer.Option(help="Score the same files on other models, commas between.")]

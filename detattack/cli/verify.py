@@ -1,4 +1,4 @@
-"""`detattack verify`: every saved image judged again, from its file."""
+"""`detattack verify`: every saved image judged again, from its file; by another detector, or after a change."""
 
 import sys
 from pathlib import Path
@@ -7,14 +7,42 @@ from typing import Annotated
 import typer
 
 from detattack.cli import options as o
+from detattack.errors import InputError
+
+Other = Annotated[
+    str | None, typer.Option("--model", help="Another detector: how much of the attack is left before it?")
+]
 
 
 def verify(
     run: Annotated[Path, typer.Argument(help="A run folder.", show_default=False)],
+    model: Other = None,
+    weights: o.Weights = None,
+    categories: o.Categories = None,
+    survive: o.Survive = None,
     device: o.Device = "auto",
     json: o.Json = False,
+    quiet: o.Quiet = False,
 ) -> None:
-    """Judge every saved image of a run again, from its file. Status 1 where one disagrees with the ledger."""
+    """Judge every saved image of a run again, from its file. Status 1 where one disagrees with the ledger.
+
+    With another model, or --survive, the same files are scored and compared with nothing.
+    """
+    from detattack.runs import task_in
+
+    if model is None and (weights or categories):
+        raise InputError("--weights and --categories go with --model")
+    if model is None and survive is None:
+        _verify(run, device, json)
+    elif task_in(run) == "classify":
+        raise InputError(f"{run}: --model and --survive are for detectors")
+    else:
+        from detattack.cli.transferring import transfers_of
+
+        transfers_of(run, [(model, weights, categories)], survive, device, json, quiet)
+
+
+def _verify(run: Path, device: str, json: bool) -> None:
     import json as json_module
 
     from classify.verification import verify_run as verify_classified

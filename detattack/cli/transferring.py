@@ -1,0 +1,71 @@
+"""A run's files before other detectors and after changes: the matrix that `verify` and `evaluate` print."""
+
+import json as json_module
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from detattack.transfer import Transfer
+
+Spec = tuple[str | None, str | None, str | None]
+"""Model, weights and categories of a detector; no model: the run's own."""
+
+
+def transfers_of(run: Path, specs: Sequence[Spec], survive: str | None, device: str, json: bool, quiet: bool) -> None:
+    """Scores the files of a run, writes `transfer.json` into it and prints the matrix."""
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from detattack.changes import UNCHANGED, parse_changes
+    from detattack.detectors.registry import load_detector
+    from detattack.runs import RunFolder
+    from detattack.transfer import transfer
+
+    changes = [UNCHANGED, *parse_changes(survive or "")]
+    with closing(RunFolder.open(run)) as folder, Progress(console=Console(stderr=True, quiet=quiet)) as bar:
+        config = folder.manifest["config"]
+        own = (config["model"], config["weights"], config.get("categories"))
+        detectors = [load_detector(m or own[0], device, *((w, c) if m else own[1:])) for m, w, c in specs]
+        total = len(detectors) * len(changes) * sum(r.status in ("success", "failure") for r in folder.iterate())
+        task = bar.add_task("scoring", total=total)
+        found = [transfer(folder, d, change, lambda: bar.advance(task)) for d in detectors for change in changes]
+        rows: list[dict[str, Any]] = [asdict(one) for one in found]
+        folder.write_json("transfer.json", rows)
+    if json:
+        print(json_module.dumps({"run": str(run), "transfer": rows}, allow_nan=False))
+    elif not quiet:
+        _print(found)
+
+
+def _print(found: "Sequence[Transfer]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from detattack.cli.tables import number
+
+    table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
+    for name in ("model", "change"):
+        table.add_column(name, overflow="fold")
+    for name in ("still succeeds", "95%", "already", "AP clean", "AP attacked"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for one in found:
+        low, high = one.success["interval"] or (None, None)
+        ap = one.ap or {"clean": {"ap": None}, "adversarial": {"ap": None}}
+        table.add_row(
+            one.model,
+            one.change,
+            f"{one.success['successes']} of {one.success['trials']}",
+            f"{number(low, '.0%')} to {number(high, '.0%')}",
+            str(one.already),
+            number(ap["clean"]["ap"], ".3f"),
+            number(ap["adversarial"]["ap"], ".3f"),
+        )
+    console = Console()
+    console.print(table)
+    gone = max(one.unread for one in found)
+    if gone:
+        console.print(f"{gone} images left out: their originals are gone", highlight=False)

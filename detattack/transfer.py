@@ -1,0 +1,90 @@
+"""The saved files of a finished run before another detector, or after a change: how much of the attack is left."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from detattack.changes import Change
+from detattack.config import RunConfig, make_config
+from detattack.datasets import read_source
+from detattack.detectors.base import Detector
+from detattack.errors import InputError
+from detattack.goals import achieved, check_goal, parse_goal
+from detattack.images import read_image, to_tensor
+from detattack.job import Record, as_lists, detected, target_of
+from detattack.results import coco_results, truth_of
+from detattack.runs import RunFolder
+from detattack.scores import average_precision, rate
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What is left of a run's successes before a detector, after a change of both files.
+
+    success: rate over the images for which the goal does not hold already with the changed original; `already`: how
+    many there are of those. unread: images whose original is gone. ap: clean and adversarial, of changed files, where
+    the run has annotations.
+    """
+
+    model: str
+    change: str
+    success: dict[str, Any]
+    already: int
+    unread: int
+    ap: dict[str, Any] | None
+
+
+def transfer(
+    folder: RunFolder, detector: Detector, change: Change, progress: Callable[[], None] = lambda: None
+) -> Transfer:
+    """Judges the files of a run's successes by `detector`, after `change`.
+
+    The goal means the same class by name; boxes stay where they were. Raises `InputError` where the detector has no
+    such class.
+    """
+    config = make_config(**folder.manifest["config"])
+    check_goal(parse_goal(config.goal), detector.categories)
+    judged: list[Record] = []
+    unread = 0
+    for record in folder.iterate():
+        if record.status not in ("success", "failure"):
+            continue
+        try:
+            judged.append(_judged(folder.path, detector, config, record, change))
+        except InputError:
+            unread += 1
+        progress()
+    won = [record for record in judged if record.reason == "success" and record.status != "already"]
+    counted = [record for record in judged if record.reason == "success" and record.status == "success"]
+    return Transfer(
+        detector.name,
+        str(change),
+        rate(len(counted), len(won)),
+        sum(record.status == "already" for record in judged),
+        unread,
+        _ap(folder, detector, judged),
+    )
+
+
+def _judged(path: Path, detector: Detector, config: RunConfig, record: Record, change: Change) -> Record:
+    """The record as the detector sees its changed files; `reason` is what it was in the run."""
+    original = read_source(record.source).pixels
+    file = read_image(path / "images" / f"{record.stem}.png").pixels
+    if original.shape != file.shape:
+        raise InputError(f"{record.source}: is not the image that was attacked")
+    clean, found = (detected(detector, config, to_tensor(change(pixels))) for pixels in (original, file))
+    target = replace(target_of(record, detector), kept=())
+    holds = [achieved(target, one.above(config.score_threshold)) for one in (clean, found)]
+    status = "already" if holds[0] else "success" if holds[1] else "failure"
+    return replace(record, reason=record.status, status=status, clean=as_lists(clean), adversarial=as_lists(found))
+
+
+def _ap(folder: RunFolder, detector: Detector, judged: list[Record]) -> dict[str, Any] | None:
+    truth = truth_of(folder.read_json("annotations.json"), folder.manifest["annotated"])
+
+    def results(which: Any) -> Callable[[], Iterator[dict[str, Any]]]:
+        return lambda: coco_results(judged, detector, truth, which)
+
+    scores = average_precision(truth, detector, [r.id for r in judged], results("clean"), results("adversarial"))
+    return None if scores is None else {key: scores[key] for key in ("images", "clean", "adversarial")}

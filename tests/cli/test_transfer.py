@@ -1,0 +1,117 @@
+"""A run's files before another detector and after changes: `verify --model --survive`, `evaluate --transfer-to`."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+HERE = Path(__file__).parents[1]
+TOY = f"{HERE / 'toy_detector.py'}:Toy"
+
+OTHERS = """
+from tests.toy_detector import Toy
+
+class Blunt(Toy):
+    name = "blunt"
+    def __init__(self, device):
+        super().__init__(device)
+        self.network.bias[:] = -4.0  # sees squares that stand out by 0.2 already
+
+class Blind(Toy):
+    name = "blind"
+    def __init__(self, device):
+        super().__init__(device)
+        self.network.bias[:] = -1000.0
+
+class OtherClasses(Toy):
+    name, categories = "other", Toy.categories[1:] + Toy.categories[1:2]
+"""
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Four images with a red square that stands out by 0.6: cars."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i in range(4):
+        pixels = np.full((48, 64, 3), 80, np.uint8)
+        pixels[16:32, 8 * i + 8 : 8 * i + 24, 0] = 233
+        Image.fromarray(pixels).save(folder / f"car{i}.png")
+    return folder
+
+
+@pytest.fixture
+def others(tmp_path):
+    path = tmp_path / "others.py"
+    path.write_text(OTHERS)
+    return path
+
+
+def attack(cli, pictures, *more):
+    arguments = ("evaluate", "--images", pictures, "--goal", "suppress:car", "--model", TOY, "--out", "run", "--quiet")
+    said = cli(*arguments, *more)
+    assert said.status == 0, said.err
+
+
+def test_on_the_same_detector_all_is_left(cli, pictures):
+    attack(cli, pictures)
+    said = cli("verify", "run", "--model", TOY, "--json", "--quiet")
+    (row,) = said.json["transfer"]
+    assert (row["model"], row["change"]) == ("toy", "none")
+    assert (row["success"]["successes"], row["success"]["trials"], row["already"]) == (4, 4, 0)
+
+
+def test_a_detector_with_a_lower_bar_still_sees_them_and_one_that_sees_nothing_is_counted_apart(cli, pictures, others):
+    attack(cli, pictures)
+    blunt = cli("verify", "run", "--model", f"{others}:Blunt", "--json", "--quiet").json["transfer"][0]
+    assert (blunt["success"]["successes"], blunt["success"]["trials"], blunt["already"]) == (0, 4, 0)
+    blind = cli("verify", "run", "--model", f"{others}:Blind", "--json", "--quiet").json["transfer"][0]
+    assert (blind["success"]["trials"], blind["already"]) == (0, 4)
+
+
+def test_a_detector_without_the_class_is_refused(cli, pictures, others):
+    attack(cli, pictures)
+    said = cli("verify", "run", "--model", f"{others}:OtherClasses", "--quiet")
+    assert said.status == 2
+    assert "'car'" in said.err
+
+
+def test_the_matrix_of_evaluate(cli, pictures, others):
+    attack(cli, pictures, "--transfer-to", f"{others}:Blunt,{others}:Blind", "--survive", "jpeg:95,blur:2")
+    rows = json.loads(Path("run/transfer.json").read_text())
+    assert [(r["model"], r["change"]) for r in rows] == [
+        (model, change) for model in ("toy", "blunt", "blind") for change in ("none", "jpeg:95", "blur:2")
+    ]
+    blurred = rows[2]
+    assert blurred["already"] + blurred["success"]["trials"] == 4
+
+
+def test_an_original_that_is_gone_is_counted(cli, pictures):
+    attack(cli, pictures)
+    (pictures / "car2.png").unlink()
+    row = cli("verify", "run", "--model", TOY, "--json", "--quiet").json["transfer"][0]
+    assert (row["unread"], row["success"]["trials"]) == (1, 3)
+
+
+def test_scenes_are_rendered_again(cli):
+    said = cli("untargeted", "--scenes", 1, "--seed", 3, "--method", "fgsm", "--out", "run", "--quiet")
+    assert said.status == 0, said.err
+    row = cli("verify", "run", "--survive", "blur:1", "--json", "--quiet").json["transfer"][0]
+    assert (row["model"], row["unread"]) == ("demo", 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--survive", "jpg:90"), "did you mean 'jpeg'"),
+        (("--weights", "x"), "go with --model"),
+        (("--model", "demi"), "did you mean 'demo'"),
+    ],
+)
+def test_bad_input(cli, pictures, arguments, message):
+    attack(cli, pictures)
+    said = cli("verify", "run", *arguments)
+    assert said.status == 2
+    assert message in said.err
