@@ -170,6 +170,8 @@ def _panel(axes: Any, found: Found, name: str, measure: str) -> None:
     draw([found.best], marker="*", color="tab:red", markersize=14, label="best")
     labels = {"paper": "mean PSNR·SSIM/K", "l2": "mean L2 of the successes"}
     axes.set(xlabel=name, ylabel=labels[measure], xscale="linear" if name in ("trial", "growth") else "log")
+    if name in found.space.ranges:
+        axes.set_xlim(found.space.ranges[name].low, found.space.ranges[name].high)
     lengths = [trial.scores.l2 for trial in found.trials if trial.scores.l2]
     if measure == "l2" and lengths and max(lengths) > WIDE * min(lengths):
         axes.set_yscale("log")

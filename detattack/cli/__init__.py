@@ -7,6 +7,7 @@ from typer.exceptions import TyperException
 from typer.main import get_command
 
 from classify.cli import app as classify_app
+from classify.cli import reproduce
 from detattack.cli import attack, compare, evaluate, models, quality, report, scenes, tune, verify
 from detattack.cli.status import BAD_INPUT, FAILED, INTERRUPTED
 from detattack.errors import InputError
@@ -26,6 +27,7 @@ app.command("verify")(verify.verify)
 app.command("report")(report.report)
 app.command("quality")(quality.quality)
 app.command("tune")(tune.tune)
+app.command("reproduce")(reproduce.reproduce)
 app.add_typer(classify_app, name="classify")
 app.add_typer(models.app, name="models")
 app.add_typer(scenes.app, name="scenes")
