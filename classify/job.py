@@ -115,7 +115,7 @@ def _prepare(
     image = to_tensor(picture.pixels)[None].to(classifier.device)
     record = replace(record, width=width, height=height, notes=picture.notes, label=-1 if label is None else label)
     if min(height, width) < classifier.smallest:
-        raise InputError(f"the image is {width}x{height}, {classifier.name} takes {classifier.smallest} pixels and up")
+        raise ValueError(f"the image is {width}x{height}, {classifier.name} takes {classifier.smallest} pixels and up")
     clean = shares(classifier, image[0])
     leaves = int(clean.argmax()) if label is None else label
     target = target_index(config, classifier)

@@ -118,6 +118,8 @@ def _outcomes(run: Runnable[R], group: list[Item[R]]) -> list[Outcome[R]]:
         return [Outcome(record) for record, _ in group]
     try:
         return run.attack(pictures)
+    except InputError:  # what concerns every batch
+        raise
     except Exception as error:  # the model is someone else's code: whatever it raises concerns this batch only
         memory, reason = out_of_memory(error), f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
     if memory:  # outside of the handler, which keeps what the failed attempt held
