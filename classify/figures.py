@@ -115,7 +115,7 @@ class _Page:
         axes = self._axes(self._left, self._below() + 10, self.panel[0], 16)
         mappable = ScalarMappable(Normalize(0, 1), matplotlib.colormaps[COLOR_MAP])
         bar = self.figure.colorbar(mappable, cax=axes, orientation="horizontal", ticks=[0, 0.25, 0.5, 0.75, 1])
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)
         bar.ax.tick_params(labelsize=7, length=2, width=0.5, pad=2, color=SOFT, labelcolor=SOFT)
         bar.set_label(DIFFERENCE_LABEL, size=7.5, color=SOFT, labelpad=3)
         self._text(self._left, self._below() + 132, note, 8, INK)

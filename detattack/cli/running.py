@@ -51,7 +51,9 @@ def config_of(given: dict[str, Any], goal: "Goal", keep_others: bool, **changes:
     from detattack.config import make_config, parse_assignments, resolve_attack
 
     overrides = parse_assignments(given["set"] or [])
-    values = {key: given[key] for key in ("model", "weights", "score_threshold", "seed", "device", "batch")}
+    values = {
+        key: given[key] for key in ("model", "weights", "categories", "score_threshold", "seed", "device", "batch")
+    }
     attack = resolve_attack(given["method"], given["floats"], given["max_iterations"], overrides)
     return make_config(goal=str(goal), keep_others=keep_others, attack=attack, **(values | changes))
 
@@ -98,7 +100,7 @@ def carried_out(run: Any, out: Path, resume: bool, quiet: bool, title: str = "",
 def _loaded(config: "RunConfig") -> "Detector":
     from detattack.detectors.registry import load_detector
 
-    return load_detector(config.model, config.device, config.weights)
+    return load_detector(config.model, config.device, config.weights, config.categories)
 
 
 def _batch_size(text: str) -> int | None:

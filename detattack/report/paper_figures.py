@@ -1,7 +1,7 @@
 """The paper's Figures 5 and 6: what several methods made of one image, side by side, as PNG or PDF.
 
-Figure 5: the original and each method's adversarial image, with what the detector reports. Figure 6: each
-method's difference image, in one color map on one fixed range.
+Figure 5: the original and each method's adversarial image, with what the detector reports. Figure 6: the original
+and each method's difference image, in one color map on one fixed range.
 """
 
 import os
@@ -27,7 +27,8 @@ def method_figure(
 ) -> None:
     """Write the figure of one image, `stem`, as the runs in `run_dirs` attacked it, in their order.
 
-    differences: their difference images (Figure 6) instead of the original and the adversarial images (Figure 5).
+    The first panel is the original; differences: the others are difference images (Figure 6), else the adversarial
+    images (Figure 5).
     Boxes are those above the first run's τ. PNG or PDF by extension, atomically. Raises `InputError` for a run
     without the image, runs of different images, an original that is gone, another extension.
     """
@@ -40,15 +41,15 @@ def method_figure(
         if (record.width, record.height, record.source) != (width, height, records[0].source):
             raise InputError(f"{run.path}: {stem!r} is another image than in {runs[0].path}")
     pairs = list(zip(runs, records, strict=True))
-    sheet = Sheet(width, height, len(pairs) + (not differences), caption, bar=differences)
-    if differences:
-        for run, record in pairs:
+    sheet = Sheet(width, height, 1 + len(pairs), caption, bar=differences)
+    _photo(sheet, runs[0], records[0], "Original", _original(runs[0], records[0]), records[0].clean)
+    for run, record in pairs:
+        if differences:
             sheet.picture(method_title(run), _facts(record), _pixels(run, "heatmaps", record))
-        sheet.color_bar()
-    else:
-        _photo(sheet, runs[0], records[0], "Original", _original(runs[0], records[0]), records[0].clean)
-        for run, record in pairs:
+        else:
             _photo(sheet, run, record, method_title(run), _pixels(run, "images", record), record.adversarial)
+    if differences:
+        sheet.color_bar()
     sheet.save(Path(path))
 
 

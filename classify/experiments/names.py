@@ -1,0 +1,66 @@
+"""How tables and figures spell measures and methods, and the color of each method."""
+
+from dataclasses import dataclass
+
+from detattack.report.paper_figures import TITLES as METHOD_TITLES
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A measure: how it is spelled and formatted, whether more is better, whether a chart of it is logarithmic, in
+    its distance from 1 where it is a similarity."""
+
+    heading: str
+    form: str
+    higher: bool = False
+    logarithmic: bool = False
+    similarity: bool = False
+
+
+METRICS = {
+    "psnr": Metric("PSNR (dB)", ".2f", higher=True),
+    "ssim": Metric("SSIM", ".4f", higher=True, similarity=True),
+    "uqi": Metric("UQI", ".4f", higher=True, similarity=True),
+    "scc": Metric("SCC", ".4f", higher=True, similarity=True),
+    "vifp": Metric("VIFP", ".4f", higher=True, similarity=True),
+    "l1": Metric("L1", ".2f", logarithmic=True),
+    "l2": Metric("L2", ".4f", logarithmic=True),
+    "linf": Metric("Linf", ".4f", logarithmic=True),
+    "k": Metric("iterations", ".1f", logarithmic=True),
+    "kl_histogram": Metric("KL divergence of the color histograms, nats", ".4f", logarithmic=True),
+    "squared_l2": Metric("squared L2", ".4f", logarithmic=True),
+}
+
+_TITLES = METHOD_TITLES | {
+    "baseline-no-l2": "Baseline, no L2",
+    "fgv-untuned": "FGV, the paper's ε",
+    "deepfool": "DeepFool",
+    "deepfool-1000": "DeepFool, 1000 classes",
+    "ddn": "DDN",
+    "pgd-l2": "PGD L2",
+}
+_COLORS = {
+    "jnd": "#d1495b",
+    "baseline": "#2e6f95",
+    "fgsm": "#e6a117",
+    "fgv": "#3a8f5c",
+    "fgv-untuned": "#94c5a7",
+    "deepfool": "#7b5ea7",
+    "jnd-paper": "#f08a9b",
+    "baseline-no-l2": "#7fb2d1",
+    "pgd-linf": "#8c6d31",
+    "pgd-l2": "#c7a76c",
+    "ddn": "#2b2b2b",
+    "deepfool-1000": "#b7a3d6",
+    "noise": "#9aa0a6",
+}
+
+
+def method_title(row: str) -> str:
+    """A row of a table as it is spelled for people."""
+    return _TITLES.get(row, row.capitalize())
+
+
+def method_color(row: str) -> str:
+    """The same color for a method in every figure."""
+    return _COLORS.get(row, "#555555")
