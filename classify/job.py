@@ -16,7 +16,7 @@ from classify.objectives import ClassificationObjective, shares
 from classify.types import ClassGoal, Classifier
 from detattack.datasets import Picture
 from detattack.engine import AttackResult, run, run_control, run_deepfool
-from detattack.errors import InputError, unknown
+from detattack.errors import unknown
 from detattack.images import decode_png, png_bytes, to_pixels, to_tensor
 from detattack.quality import QUICK, measure
 from detattack.records import BaseRecord, Outcome, image_seeds, with_books

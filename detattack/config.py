@@ -36,6 +36,7 @@ class RunConfig(BaseModel):
 
     model: str = "demo"
     weights: str | None = None
+    categories: str | None = None
     goal: str
     keep_others: bool = False
     attack: Attack

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from detattack.boxes import giou, iou
 from detattack.detectors.base import Detector
+from detattack.errors import InputError
 from detattack.goals import MATCH_IOU, SUPPRESS_IOU, Box, Target, achieved
 from detattack.types import Candidates, Evaluation
 
@@ -45,6 +46,10 @@ class DetectionObjective:
     def __call__(self, images: Tensor, index: Tensor) -> Evaluation:
         targets = [self.targets[i] for i in index.tolist()]
         candidates = self.detector.candidates(images, _asked_boxes(targets, images))
+        if images.requires_grad and not candidates.logits.requires_grad:
+            raise InputError(
+                f"model {self.detector.name}: lets no gradient through to the image, so cannot be attacked"
+            )
         losses, confidences = zip(
             *(self._loss(target, *_of_image(candidates, i)) for i, target in enumerate(targets)), strict=True
         )

@@ -36,7 +36,7 @@ def verify_run(path: Path, device: str = "auto") -> list[Verdict]:
     folder = RunFolder.open(path)
     try:
         config = make_config(**folder.manifest["config"])
-        detector = load_detector(config.model, device, config.weights)
+        detector = load_detector(config.model, device, config.weights, config.categories)
         if fingerprint(detector) != folder.manifest["model"]:
             raise InputError(f"{path}: model {config.model} is not the one that was attacked (other weights)")
         holds = partial(_holds, path, detector, config)

@@ -80,6 +80,14 @@ class LosingGradients(Toy):
         return replace(found, logits=torch.where(torch.as_tensor(lost).view(-1, 1, 1), torch.nan, found.logits))
 
 
+class LosingEverything(Toy):
+    """What it reports is empty where its scores are NaN, since NaN is above no threshold."""
+
+    def candidates(self, images: Tensor, extra_boxes: Tensor | None = None) -> Candidates:
+        found = super().candidates(images, extra_boxes)
+        return replace(found, logits=found.logits * torch.nan if is_marked(images) else found.logits)
+
+
 class LosingScores(Toy):
     def detect(self, images: Tensor, score_threshold: float) -> list[Detections]:
         (found,) = super().detect(images, score_threshold)
@@ -90,6 +98,12 @@ class Uneven(Toy):
     def detect(self, images: Tensor, score_threshold: float) -> list[Detections]:
         (found,) = super().detect(images, score_threshold)
         return [Detections(found.boxes[:0] if is_marked(images) else found.boxes, found.scores, found.labels)]
+
+
+class Stated(Toy):
+    """Has a model card, and that is too modest."""
+
+    expected_ap = 0.5
 
 
 class Chatty(Toy):
@@ -110,4 +124,5 @@ class Slow(Toy):
 
 factory = Toy
 raising, interrupted, losing_gradients, losing_scores = Raising, Interrupted, LosingGradients, LosingScores
-uneven, chatty, slow = Uneven, Chatty, Slow
+losing_everything = LosingEverything
+uneven, stated, chatty, slow = Uneven, Stated, Chatty, Slow

@@ -33,6 +33,7 @@ def untargeted(
     as_: As = None,
     model: o.Model = "demo",
     weights: o.Weights = None,
+    categories: o.Categories = None,
     method: o.Method = "jnd",
     score_threshold: o.ScoreThreshold = 0.5,
     max_iterations: o.MaxIterations = None,
@@ -61,6 +62,7 @@ def targeted(
     keep_others: o.KeepOthers = False,
     model: o.Model = "demo",
     weights: o.Weights = None,
+    categories: o.Categories = None,
     method: o.Method = "jnd",
     score_threshold: o.ScoreThreshold = 0.5,
     max_iterations: o.MaxIterations = None,
@@ -122,7 +124,7 @@ def _make_run(goal: str, keep_others: bool, given: dict[str, Any]) -> "Run":
         dataset = image_files(given["images"])
     else:
         dataset = rendered_scenes(given["scenes"], given["seed"], parsed)
-    detector = load_detector(config.model, config.device, config.weights)
+    detector = load_detector(config.model, config.device, config.weights, config.categories)
     check_goal(parsed, detector.categories)
     for sample in dataset.samples:
         _check_place(parsed, sample)

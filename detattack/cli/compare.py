@@ -28,6 +28,7 @@ def compare(
     keep_others: o.KeepOthers = False,
     model: o.Model = "demo",
     weights: o.Weights = None,
+    categories: o.Categories = None,
     score_threshold: o.ScoreThreshold = 0.5,
     max_iterations: o.MaxIterations = None,
     floats: o.Floats = False,

@@ -22,6 +22,7 @@ def evaluate(
     keep_others: o.KeepOthers = False,
     model: o.Model = "demo",
     weights: o.Weights = None,
+    categories: o.Categories = None,
     method: o.Method = "jnd",
     score_threshold: o.ScoreThreshold = 0.5,
     max_iterations: o.MaxIterations = None,

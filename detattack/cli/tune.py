@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from detattack.engine.attacks import Attack
     from detattack.tuning_results import Found
 
-ORIGIN = ("model", "weights", "goal", "score_threshold", "images", "annotations", "limit")
+ORIGIN = ("model", "weights", "categories", "goal", "score_threshold", "images", "annotations", "limit")
 
 
 def tune(
@@ -30,6 +30,7 @@ def tune(
     keep_others: o.KeepOthers = False,
     model: o.Model = "demo",
     weights: o.Weights = None,
+    categories: o.Categories = None,
     score_threshold: o.ScoreThreshold = 0.5,
     max_iterations: o.MaxIterations = None,
     floats: t.Floats = False,

@@ -2,8 +2,8 @@
 RT-DETR, YOLOS, through `AutoModelForObjectDetection`.
 
 Each query is a candidate; there is no NMS. What the image processor does (resize, rescale, normalize, pad) is
-written as tensor operations here, for the gradient; `detect` runs the processor itself. On an 8-bit image the
-processor rounds after resizing, which the graph cannot: there the two differ by that rounding.
+written as tensor operations here, for the gradient; `detect` runs the processor itself. The processor rounds an
+8-bit image after resizing it: such an image has the values of the processor and the gradient of the operations.
 """
 
 import inspect
@@ -17,8 +17,9 @@ from torch import Tensor
 
 from detattack.detectors import log_odds
 from detattack.detectors.columns import UNNAMED, Columns
+from detattack.detectors.gradients import straighten
 from detattack.detectors.names import categories_named
-from detattack.detectors.pixels import as_pixels
+from detattack.detectors.pixels import as_pixels, resized_as_files
 from detattack.detectors.weights import NO_WEIGHTS, fit_weights, read_weights, reason, seeded
 from detattack.errors import InputError, unknown
 from detattack.types import Candidates, Category, Detections
@@ -43,14 +44,14 @@ class HfDetr:
 
     eval_threshold = 0.0
     expected_ap = None
-    parity_tolerance = (2.0, 0.02)
 
     def __init__(self, name: str, network: Any, processor: Any, device: torch.device):
         self.name = name
         self.network = network.eval().requires_grad_(False).to(device)
         self.device = device
         self._processor = processor
-        if hasattr(network.model, "enc_score_head"):
+        straighten(network)
+        if network.config.model_type.startswith("rt_detr"):
             _let_gradient_into_queries(network.model)
         self._masked = "pixel_mask" in inspect.signature(network.forward).parameters
         self._softmax = SOFTMAX[network.config.model_type]
@@ -92,10 +93,7 @@ class HfDetr:
         """Image processor, model, post-processing; an image of 256 gray levels goes in as the 8-bit image it is."""
         images = images.to(self.device, torch.float32)
         pixels = as_pixels(images)
-        if pixels is None:
-            inputs = self._process(images * self._gain(), do_rescale=False)
-        else:
-            inputs = self._process(pixels)
+        inputs = self._process(images * self._gain(), do_rescale=False) if pixels is None else self._process(pixels)
         output = self._forward(inputs["pixel_values"].to(self.device), inputs.get("pixel_mask"))
         sizes = [tuple(images.shape[-2:])] * len(images)
         found = self._processor.post_process_object_detection(output, score_threshold, sizes)
@@ -110,7 +108,7 @@ class HfDetr:
 
     def _prepared(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """The processor's work as tensor operations: `pixel_values`, and `pixel_mask` if there is one."""
-        processor = self._processor
+        processor, given = self._processor, images
         (height, width), padded, mask = self._geometry(*images.shape[-2:])
         if (height, width) != tuple(images.shape[-2:]):
             mode = RESAMPLING[int(processor.resample)]
@@ -119,8 +117,9 @@ class HfDetr:
         if processor.do_normalize:
             mean, std = (images.new_tensor(v).view(3, 1, 1) for v in (processor.image_mean, processor.image_std))
             images = (images - mean) / std
-        images = F.pad(images, (0, padded[1] - width, 0, padded[0] - height))
-        return images, None if mask is None else mask.expand(len(images), -1, -1)
+        prepared = F.pad(images, (0, padded[1] - width, 0, padded[0] - height))
+        prepared = resized_as_files(given, prepared, lambda pixels: self._process(pixels)["pixel_values"])
+        return prepared, None if mask is None else mask.expand(len(given), -1, -1)
 
     def _geometry_of(self, height: int, width: int) -> tuple[tuple[int, int], tuple[int, int], Tensor | None]:
         """What the processor makes of an image of that size: its new size, the padded size, and the mask `[1,H,W]`.

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from detattack.types import Category
 
 COCO_GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
-COCO_NAMES = (
+_IN_ORDER = (
     "person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant, stop sign, "
     "parking meter, bench, bird, cat, dog, horse, sheep, cow, elephant, bear, zebra, giraffe, backpack, umbrella, "
     "handbag, tie, suitcase, frisbee, skis, snowboard, sports ball, kite, baseball bat, baseball glove, skateboard, "
@@ -16,7 +16,8 @@ COCO_NAMES = (
     "broccoli, carrot, hot dog, pizza, donut, cake, chair, couch, potted plant, bed, dining table, toilet, tv, "
     "laptop, mouse, remote, keyboard, cell phone, microwave, oven, toaster, sink, refrigerator, book, clock, vase, "
     "scissors, teddy bear, hair drier, toothbrush"
-).split(", ")
+)
+COCO_NAMES = tuple(_IN_ORDER.split(", "))
 COCO_IDS = dict(zip(COCO_NAMES, (i for i in range(1, 91) if i not in COCO_GAPS), strict=True))
 """COCO's ids by name: 1 to 90 with gaps."""
 

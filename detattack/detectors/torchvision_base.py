@@ -1,5 +1,6 @@
 """What the adapters of torchvision's detectors have in common."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -8,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from detattack.detectors.columns import Columns
-from detattack.types import Category, Detections
+from detattack.types import Candidates, Category, Detections
 
 
-class TorchvisionDetector:
+class TorchvisionDetector(ABC):
     """An adapter of one of torchvision's detectors, frozen.
 
     columns: by head column, None for one that names nothing. expected_ap: COCO AP that the weights' card states.
@@ -39,6 +40,12 @@ class TorchvisionDetector:
     def _thresholding(self) -> Any:
         """The module that holds `score_thresh`."""
         return self.network
+
+    @abstractmethod
+    def candidates(self, images: Tensor, extra_boxes: Tensor | None = None) -> Candidates: ...
+
+    @abstractmethod
+    def select(self, candidates: Candidates, score_threshold: float) -> list[Detections]: ...
 
     @torch.no_grad()
     def detect(self, images: Tensor, score_threshold: float) -> list[Detections]:

@@ -9,11 +9,9 @@ from torch import Tensor
 from torchvision.ops import batched_nms, clip_boxes_to_image
 
 from detattack.detectors import log_odds
+from detattack.detectors.levels import Kept, best_of_levels
 from detattack.detectors.torchvision_base import TorchvisionDetector, maps_of, scale_of
 from detattack.types import Candidates, Detections
-
-Kept = tuple[Tensor, Tensor, Tensor]
-"""Boxes `[M,4]`, scores `[M]` and head columns `[M]` that go into NMS."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,14 +67,7 @@ class _Dense(TorchvisionDetector):
 
     def _kept(self, boxes: Tensor, scores: Tensor, state: HeadState, score_threshold: float) -> Kept:
         """Per level what is above the threshold, and of that the best `topk_candidates` of all classes together."""
-        parts = []
-        for level_boxes, level in zip(boxes.split(state.level_sizes), scores.split(state.level_sizes), strict=True):
-            flat = level.flatten()
-            above = (flat > score_threshold).nonzero().flatten()
-            best, order = flat[above].topk(min(self.network.topk_candidates, len(above)))
-            row, column = above[order] // level.shape[1], above[order] % level.shape[1]
-            parts.append((level_boxes[row], best, column))
-        return _joined(parts)
+        return best_of_levels(boxes, scores, state.level_sizes, score_threshold, self.network.topk_candidates)
 
 
 class TorchvisionRetinaNet(_Dense):
@@ -114,8 +105,3 @@ def _level_sizes(features: list[Tensor], count: int) -> list[int]:
     cells = [f.shape[-2] * f.shape[-1] for f in features]
     per_cell, rest = divmod(count, sum(cells))
     return [count] if rest else [n * per_cell for n in cells]
-
-
-def _joined(parts: list[Kept]) -> Kept:
-    boxes, scores, columns = (torch.cat(part) for part in zip(*parts, strict=True))
-    return boxes, scores, columns

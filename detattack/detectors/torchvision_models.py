@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from detattack.detectors.columns import UNNAMED
+from detattack.detectors.random_weights import calibrate, noise
 from detattack.detectors.torchvision_base import TorchvisionDetector
 from detattack.detectors.torchvision_dense import TorchvisionFCOS, TorchvisionRetinaNet, TorchvisionSSD
 from detattack.detectors.torchvision_two_stage import TorchvisionFasterRCNN
@@ -95,7 +96,8 @@ def load_torchvision(
         if name.endswith("resnet50_fpn") and not name.startswith("fcos") and _has_frozen_norms(tensors):
             _run_without_epsilon(network)
     else:
-        _calibrate(network, architecture)
+        classes = network.get_submodule(architecture.key.rpartition(".")[0])
+        calibrate(network.eval(), HEADS, classes, lambda: _see_noise(network))
     return architecture.adapter(PREFIX + name, network, columns, device)
 
 
@@ -127,42 +129,13 @@ def _head(
     )
 
 
-@torch.no_grad()
-def _calibrate(network: nn.Module, architecture: Architecture) -> None:
-    """Makes random weights look at the image: batch norms with the statistics of noise, heads whose answers are
-    about 1, scores that differ by class.
-
-    Otherwise layers fade or saturate, and no check of gradient or ranking could tell right from wrong.
-    """
-    hooks = [
-        module.register_forward_hook(_tame)
-        for name, module in network.named_modules()
-        if name.endswith(HEADS) and isinstance(module, nn.Conv2d | nn.Linear)
-    ]
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    momenta = [norm.momentum for norm in norms]
-    generator = torch.Generator().manual_seed(0)
-    network.eval()
-    for norm in norms:
-        norm.train()
-        norm.momentum = None  # the plain average of what it sees, which is one batch
-    network(list(torch.rand(4, 3, 64, 64, generator=generator)))
-    for hook in hooks:
-        hook.remove()
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.eval()
-        norm.momentum = momentum
-    bias = network.get_parameter(architecture.key.replace("weight", "bias"))
-    bias.add_(torch.randn(bias.shape, generator=generator))
-
-
-def _tame(layer: nn.Conv2d | nn.Linear, _: Any, output: Tensor) -> Tensor:
-    """A forward hook that scales a layer down until its output has a standard deviation of at most 1."""
-    size = float(output.std().clamp_min(1))
-    layer.weight.div_(size)
-    if layer.bias is not None:
-        layer.bias.div_(size)
-    return output / size
+def _see_noise(network: Any) -> None:
+    """A forward pass over small images, which is quick."""
+    transform = network.transform
+    before = transform.min_size, transform.max_size
+    transform.min_size, transform.max_size = (256,), 256
+    network(list(noise(4, 256)))
+    transform.min_size, transform.max_size = before
 
 
 def _has_frozen_norms(tensors: dict[str, Tensor]) -> bool:

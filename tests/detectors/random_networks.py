@@ -34,3 +34,16 @@ def enough(detector, candidates, least=20) -> float:
         if all(len(found) >= least for found in detector.select(candidates, threshold)):
             return threshold
     raise AssertionError("too few detections at any threshold")
+
+
+def assert_alike(ours: Detections, theirs: Detections):
+    """The same detections, where scores that nearly tie may come in another order."""
+    assert len(ours) == len(theirs)
+    assert share_alike(ours, theirs, 0.01, 1e-5) == share_alike(theirs, ours, 0.01, 1e-5) == 1
+
+
+def share_alike(ours: Detections, theirs: Detections, pixels: float, score: float) -> float:
+    """The share of their detections that ours have too, in whatever order."""
+    near = (ours.boxes[:, None] - theirs.boxes[None]).abs().amax(-1) <= pixels
+    near &= (ours.scores[:, None] - theirs.scores[None]).abs() <= score
+    return float((near & (ours.labels[:, None] == theirs.labels[None])).any(0).float().mean())

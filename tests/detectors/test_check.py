@@ -1,0 +1,168 @@
+"""`models check` on right and wrong adapters: each fault is called by its name. The right one is the page's."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from detattack.detectors import check
+from detattack.detectors.check import check_detector
+from detattack.detectors.registry import load_detector
+from detattack.types import Category, Detections
+
+PAGE = (Path(__file__).parents[2] / "docs" / "adapters.md").read_text()
+(CODE,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+COUNT = 3
+
+FORWARD = "def candidates(self"
+SELECTED = "found.append(Detections("
+NO_GRADIENT = "(resized - 0.45) / 0.25)"
+OFFICIAL = "return self.select(self.candidates(images.float()), score_threshold)"
+
+
+@pytest.fixture
+def spec(tmp_path):
+    """The page's adapter, with parts replaced, as `--model` takes it. Its random weights are the same every time."""
+
+    def write(*replacements: tuple[str, str]) -> str:
+        code = CODE
+        for old, new in replacements:
+            assert code.count(old) == 1, old
+            code = code.replace(old, new)
+        (tmp_path / "my_detector.py").write_text(code)
+        return f"{tmp_path}/my_detector.py:factory"
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield write
+
+
+def verdicts(spec: str, **options) -> dict[str, str]:
+    return {f.name: f.verdict for f in check_detector(load_detector(spec, "cpu"), COUNT, **options)}
+
+
+def failures(spec: str) -> dict[str, str]:
+    return {f.name: f.detail for f in check_detector(load_detector(spec, "cpu"), COUNT) if not f.passed}
+
+
+def test_the_pages_adapter_is_short_and_passes(spec):
+    assert len(CODE.splitlines()) <= 70
+    assert sum(bool(line.strip()) for line in CODE.splitlines()) <= 60
+    found = verdicts(spec())
+    assert set(found.values()) == {"passed"}
+    assert list(found) == [
+        *("contract", "sizes", "parity", "gradient", "id mapping", "determinism", "batch", "left untouched")
+    ]
+
+
+def test_labels_shifted_by_one(spec):
+    """In `select` alone, as where a head with a background is cut off at the wrong end."""
+    detect = (
+        "return [Detections(d.boxes, d.scores, (d.labels + 1) % 2) for d in" + OFFICIAL.removeprefix("return") + "]"
+    )
+    found = failures(spec((OFFICIAL, detect)))
+    assert set(found) == {"parity", "id mapping"}
+    assert re.search(
+        "the same detection is '(person' for select and 'car|car' for select and 'person)'", found["id mapping"]
+    )
+
+
+def test_boxes_as_xywh(spec):
+    found = failures(spec(("x + right, y + bottom), -1)", "right + left, bottom + top), -1)")))
+    assert "x2 < x1 or y2 < y1" in found["contract"]
+
+
+def test_boxes_as_xywh_in_candidates_alone(spec):
+    code = "d = self.candidates(images.float()); wh = d.boxes[..., 2:] - d.boxes[..., :2]"
+    code += "; return self.select(Candidates(torch.cat((d.boxes[..., :2], wh.abs() + d.boxes[..., :2] + 3), -1), "
+    code += "d.logits, state=d.state), score_threshold)"
+    assert "px away" in failures(spec((OFFICIAL, code)))["parity"]
+
+
+def test_no_gradient(spec):
+    found = failures(spec((FORWARD, "@torch.no_grad()\n    " + FORWARD)))
+    assert set(found) == {"gradient"}
+    assert found["gradient"].startswith("none")
+    found = failures(spec((NO_GRADIENT, "(resized.detach() - 0.45) / 0.25)")))
+    assert found["gradient"].startswith("none")
+
+
+def test_a_gradient_that_is_wrong(spec):
+    half = "(resized - 0.45 - 0.75 * (resized - resized.detach())) / 0.25)"
+    assert "off by" in failures(spec((NO_GRADIENT, half)))["gradient"]
+    vanishing = "(resized.detach() + 0 * resized - 0.45) / 0.25)"
+    assert failures(spec((NO_GRADIENT, vanishing)))["gradient"] == "zero everywhere"
+
+
+def test_a_model_that_only_works_at_one_size(spec):
+    found = failures(
+        spec(("height, width = images.shape[-2:]", "height, width = images.view(1, 3, 256, 256).shape[-2:]"))
+    )
+    assert "fails at 317×213" in found["sizes"]
+    assert "raises RuntimeError" in found["parity"]
+
+
+def test_randomness(spec):
+    noisy = "((resized + 0.01 * torch.rand_like(resized)) - 0.45) / 0.25)"
+    assert "when the same image comes again" in failures(spec((NO_GRADIENT, noisy)))["determinism"]
+
+
+def test_images_that_depend_on_their_neighbors(spec):
+    found = failures(spec((NO_GRADIENT, "(resized - resized.mean()) / 0.25)")))
+    assert set(found) == {"batch"}
+    assert "in a batch of 3" in found["batch"]
+
+
+def test_a_model_that_is_changed(spec):
+    found = failures(
+        spec((FORWARD, "def candidates(self, *a): self.network.train(); return self.c(*a)\n\n    def c(self"))
+    )
+    assert found == {"left untouched": "training flags changed"}
+    grown = ("self.network = MyNetwork().eval().requires_grad_(False)", "self.network = MyNetwork().eval()")
+    assert "have gradients" in failures(spec(grown))["left untouched"]
+
+
+def test_two_categories_of_one_name_or_id(spec):
+    assert "'3' stands for two" in failures(spec(('"person", 1', '"person", 3')))["id mapping"]
+    assert "'car' stands for two" in failures(spec(('"person", 1', '"car", 1')))["id mapping"]
+
+
+def test_too_few_detections_are_not_compared(spec):
+    assert verdicts(spec(("[:100]", "[:5]")))["parity"] == "not compared"
+
+
+def test_wrong_shapes(spec):
+    assert "expected [N,A,K]" in failures(spec(("logits.flatten(2).transpose(1, 2)", "logits.flatten(2)")))["contract"]
+    assert (
+        "labels i64"
+        in failures(
+            spec(
+                (
+                    SELECTED + "boxes[best].float(), scores[best].float(), labels[best]",
+                    SELECTED + "boxes[best].float(), scores[best].float(), labels[best].float()",
+                )
+            )
+        )["contract"]
+    )
+
+
+def test_classes_called_by_wrong_names_need_annotated_images(spec):
+    detector = load_detector(spec(), "cpu")
+    image = check.check_pictures(1, detector.device)[0]
+    seen = detector.detect(image, 0.3)[0]
+    assert len(seen) >= 20
+    wrong = Detections(seen.boxes, seen.scores, (seen.labels + 1) % 2)
+    for truth, verdict in ((seen, "passed"), (wrong, "failed"), (seen.above(1.0), "not compared")):
+        found = {f.name: f for f in check_detector(detector, COUNT, [(image[0], truth)])}
+        assert found["names"].verdict == verdict
+
+
+def test_all_of_cocos_names_need_cocos_ids(spec):
+    from detattack.detectors.names import COCO_NAMES
+
+    class Shifted:
+        categories = tuple(Category(name, i) for i, name in enumerate(COCO_NAMES, 1))
+
+    with pytest.raises(check._Failed, match="'stop sign' has id 12, COCO's is 13"):
+        check._id_mapping(check._Subject(Shifted(), []))

@@ -1,0 +1,85 @@
+"""Categories are matched by name, whatever a data set calls them."""
+
+import pytest
+from torchvision.models.detection import RetinaNet_ResNet50_FPN_Weights
+
+from detattack.coco_data import category_ids
+from detattack.detectors.columns import UNNAMED
+from detattack.detectors.names import ALIASES, COCO_IDS, canonical, categories_named, match
+from detattack.errors import InputError
+from detattack.goals import check_goal, label_of, parse_goal
+from detattack.types import Category
+
+VOC = [
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "pottedplant",
+    "sheep",
+    "sofa",
+    "train",
+    "tvmonitor",
+]
+
+
+def test_cocos_names_and_ids_are_torchvisions():
+    listed = RetinaNet_ResNet50_FPN_Weights.DEFAULT.meta["categories"]
+    assert {name: i for i, name in enumerate(listed) if name not in UNNAMED} == COCO_IDS
+
+
+def test_every_alias_is_a_word_for_one_of_cocos():
+    assert set(ALIASES.values()) <= set(COCO_IDS)
+    assert not set(ALIASES) & set(COCO_IDS)
+
+
+def test_all_of_vocs_classes_are_among_cocos():
+    categories = categories_named(VOC)
+    assert [c.name for c in categories] == VOC
+    assert [c.coco_id for c in categories] == [COCO_IDS[canonical(name)] for name in VOC]
+    assert len({c.coco_id for c in categories}) == 20
+
+
+def test_a_voc_detector_on_cocos_annotations_and_the_other_way_round():
+    voc = tuple(Category(name, i) for i, name in enumerate(VOC, 1))
+    coco_data = [{"id": i, "name": name} for name, i in COCO_IDS.items()]
+    found = category_ids(voc, coco_data)
+    assert [found[VOC.index(n)] for n in ("aeroplane", "tvmonitor", "sofa", "car")] == [5, 72, 63, 3]
+    coco = tuple(Category(name, i) for name, i in COCO_IDS.items())
+    back = category_ids(coco, [{"id": i, "name": name} for i, name in enumerate(VOC)])
+    assert len(back) == 20
+    assert back[list(COCO_IDS).index("dining table")] == VOC.index("diningtable")
+
+
+def test_two_words_for_one_thing_are_not_guessed_between():
+    both = (Category("tv", 1), Category("tvmonitor", 2))
+    assert category_ids(both, [{"id": 7, "name": "television"}]) == {}
+    assert category_ids(both, [{"id": 7, "name": "tv"}]) == {0: 7}
+    assert match("television", ["tv", "tvmonitor"]) is None
+
+
+def test_goals_take_another_data_sets_word():
+    coco = categories_named(COCO_IDS)
+    assert coco[label_of("aeroplane", coco)].name == "airplane"
+    assert label_of("tv", categories_named(VOC)) == VOC.index("tvmonitor")
+    check_goal(parse_goal("mislabel:sofa->tvmonitor"), coco)
+    with pytest.raises(InputError, match="both classes are the same"):
+        check_goal(parse_goal("mislabel:sofa->couch"), coco)
+    with pytest.raises(InputError, match="unknown class"):
+        label_of("Aeroplane", coco)
+
+
+def test_names_that_coco_does_not_know_are_numbered():
+    assert categories_named(["wolf", "car"]) == (Category("wolf", 1), Category("car", 2))
+    assert categories_named(["car", "dog"]) == (Category("car", 3), Category("dog", 18))
