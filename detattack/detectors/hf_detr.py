@@ -7,6 +7,7 @@ written as tensor operations here, for the gradient; `detect` runs the processor
 """
 
 import inspect
+import logging
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -195,11 +196,14 @@ def load_hf(name: str, device: torch.device, weights: str | None) -> HfDetr:
         from transformers import AutoConfig, AutoImageProcessor, AutoModelForObjectDetection
     except ImportError as error:
         raise InputError(f"{what}: needs transformers (pip install 'detattack[hf]')") from error
+    if not Path(name).is_dir() and (name.count("/") > 1 or name.startswith((".", "/"))):
+        raise InputError(f"{what}: no such folder")
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells of every retry
     try:
-        processor = AutoImageProcessor.from_pretrained(name)
         config = AutoConfig.from_pretrained(name)
         if config.model_type not in SOFTMAX:
             raise unknown(f"family of {what}", config.model_type, SOFTMAX)
+        processor = AutoImageProcessor.from_pretrained(name)
         if weights is None:
             network, info = AutoModelForObjectDetection.from_pretrained(name, output_loading_info=True)
         else:

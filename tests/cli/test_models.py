@@ -56,7 +56,7 @@ def test_names_are_checked_on_annotated_images(cli, toy, tmp_path):
 def test_bad_input(refused, toy):
     refused("models", "check", "dem", words=("did you mean 'demo'",))
     refused("models", "check", "demo", "--images", ".", words=("go together",))
-    refused("models", "check", "hf/no/such", words=("hf/no/such",))
+    refused("models", "check", "hf/no/such/folder", words=("hf/no/such/folder",))
     refused("models", "check", "demo", "--categories", "none.txt", words=("none.txt", "cannot be read"))
 
 

@@ -1,17 +1,19 @@
 """detectron2's models against its own predictor, and its RetinaNet against torchvision's with the same weights."""
 
 import pickle
+import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
-from random_networks import assert_same, enough, pictures
+from random_networks import assert_same, enough, pictures, resizing, share_alike
 from safetensors.torch import save_file
 
 from detattack.boxes import iou_matrix
 from detattack.detectors.check import check_detector
+from detattack.detectors.names import COCO_IDS
 from detattack.detectors.registry import fingerprint, load_detector
 from detattack.errors import InputError
 
@@ -127,3 +129,97 @@ def test_bad_input_is_one_line(config, tmp_path):
     (tmp_path / "names.txt").write_text("cat\ndog\n")
     assert "has 80 classes, 2 are named" in bad(f"detectron2/{config}", "cpu", "none", str(tmp_path / "names.txt"))
     assert "cascade" in bad("detectron2/Misc/cascade_mask_rcnn_R_50_FPN_3x.yaml", "cpu", "none").lower()
+
+
+# The same weights in torchvision
+
+
+def torchvision_twin():
+    """torchvision's RetinaNet v2 with random weights, for small images."""
+    twin = load_detector("torchvision/retinanet_resnet50_fpn_v2", "cpu", "none")
+    resizing(twin.network, 128, 192)
+    twin.network.detections_per_img = 100
+    return twin
+
+
+def renamed(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """torchvision's weights as detectron2 names and orders them: images in BGR 0-255, sizes before shapes in
+    the order of a cell's anchors, no column for the background."""
+    rules = [
+        (r"backbone\.body\.conv1", "backbone.bottom_up.stem.conv1"),
+        (r"backbone\.body\.bn1", "backbone.bottom_up.stem.conv1.norm"),
+        (r"backbone\.body\.layer(\d)\.", lambda m: f"backbone.bottom_up.res{int(m[1]) + 1}."),
+        (r"\.downsample\.0", ".shortcut"),
+        (r"\.downsample\.1", ".shortcut.norm"),
+        (r"\.bn(\d)", r".conv\1.norm"),
+        (r"backbone\.fpn\.inner_blocks\.(\d)\.0", lambda m: f"backbone.fpn_lateral{int(m[1]) + 3}"),
+        (r"backbone\.fpn\.layer_blocks\.(\d)\.0", lambda m: f"backbone.fpn_output{int(m[1]) + 3}"),
+        (r"backbone\.fpn\.extra_blocks", "backbone.top_block"),
+        (r"head\.(classification|regression)_head\.conv\.(\d)\.(\d)", _tower),
+        (r"head\.classification_head\.cls_logits", "head.cls_score"),
+        (r"head\.regression_head\.bbox_reg", "head.bbox_pred"),
+    ]
+    result = {}
+    for key, value in state.items():
+        for pattern, replacement in rules:
+            key = re.sub(pattern, replacement, key)
+        result[key] = value
+    order = [shape * 3 + size for size in range(3) for shape in range(3)]
+    for key in [k for k in result if k.startswith(("head.cls_score", "head.bbox_pred"))]:
+        by_anchor = result[key].unflatten(0, (9, -1))[order]
+        result[key] = (by_anchor[:, COLUMNS] if "cls_score" in key else by_anchor).flatten(0, 1)
+    first = "backbone.bottom_up.stem.conv1.weight"
+    result[first] = result[first].flip(1)
+    return {key: value for key, value in result.items() if not key.endswith("num_batches_tracked")}
+
+
+COLUMNS = list(COCO_IDS.values())
+
+
+def _tower(match) -> str:
+    """Four times convolution, norm, ReLU, in one sequence."""
+    subnet = "cls_subnet" if match[1] == "classification" else "bbox_subnet"
+    return f"head.{subnet}.{3 * int(match[2]) + int(match[3])}"
+
+
+@pytest.fixture(scope="module")
+def twins(tmp_path_factory):
+    """torchvision's RetinaNet and detectron2's with the same weights tensors and the same anchors."""
+    from detectron2 import model_zoo
+
+    folder = tmp_path_factory.mktemp("twins")
+    theirs = torchvision_twin()
+    save_file({k: v.contiguous() for k, v in renamed(theirs.network.state_dict()).items()}, folder / "w.safetensors")
+    mean, std = ([255 * v for v in reversed(values)] for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    (folder / "twin.yaml").write_text(
+        f"_BASE_: {model_zoo.get_config_file(ZOO['retinanet'])}\n"
+        "INPUT: {MIN_SIZE_TEST: 128, MAX_SIZE_TEST: 192}\n"
+        f"MODEL: {{PIXEL_MEAN: {mean}, PIXEL_STD: {std}, RESNETS: {{STRIDE_IN_1X1: false}}, RETINANET: {{NORM: GN}}}}\n"
+    )
+    ours = load_detector(f"detectron2/{folder}/twin.yaml", "cpu", str(folder / "w.safetensors"))
+    cells = theirs.network.anchor_generator.cell_anchors
+    for own, other in zip(ours.network.anchor_generator.cell_anchors, cells, strict=True):
+        own.copy_(other[[shape * 3 + size for size in range(3) for shape in range(3)]])  # torchvision rounds its own
+    return ours, theirs
+
+
+@pytest.mark.parametrize("size", [(128, 160), (160, 128), (128, 128)])
+def test_detectron2_and_torchvision_find_the_same_with_the_same_weights(twins, size):
+    """Where neither resizes: to the last bits. detectron2 clips boxes after NMS, torchvision before."""
+    ours, theirs = twins
+    images = (pictures(1, *size) * 255).round() / 255
+    first, second = (one.detect(images, 0.02)[0] for one in twins)
+    assert len(first) >= 20
+    assert share_alike(first, second, 0.05, 1e-4) >= 0.95
+    assert share_alike(second, first, 0.05, 1e-4) >= 0.95
+    one, other = (d.candidates(images) for d in twins)
+    torch.testing.assert_close(one.logits.sum(-1).sort().values, other.logits.sum(-1).sort().values, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("size", [(96, 128), (150, 200)])
+def test_where_they_resize_they_differ_by_their_rules(twins, size):
+    """Enlarged: Pillow's 8-bit rounding. Reduced: torchvision also skips the smoothing, so it sees another image."""
+    images = (pictures(1, *size) * 255).round() / 255
+    first, second = (one.detect(images, 0.02)[0] for one in twins)
+    share = share_alike(second, first, 2.0, 0.05)
+    assert share > (0.5 if size[0] < 128 else 0.3)
