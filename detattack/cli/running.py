@@ -86,7 +86,7 @@ def carried_out(run: Any, out: Path, resume: bool, quiet: bool, title: str = "",
     with closing(run.open_folder(out, resume)) as folder:
         try:
             with Progress(not quiet, title) as progress:
-                for note in run.dataset.notes:
+                for note in (*run.dataset.notes, *_random_weights(run.config)):
                     progress.say(note)
                 execute(run, folder, progress.report, progress.measuring)
         except KeyboardInterrupt:
@@ -95,6 +95,11 @@ def carried_out(run: Any, out: Path, resume: bool, quiet: bool, title: str = "",
         except OSError as error:
             raise OSError(f"{' '.join(str(error).split())}; the run stopped whole, {again}") from error
         yield folder
+
+
+def _random_weights(config: Any) -> list[str]:
+    """What is to be said of a model without training."""
+    return [f"model {config.model}: random weights; figures of it mean nothing"] if config.weights == "none" else []
 
 
 def _loaded(config: "RunConfig") -> "Detector":

@@ -2,7 +2,6 @@
 `ultralytics/NAME_OR_FILE`, `path/to/file.py:factory`, or an entry point of the group `detattack.detectors`."""
 
 import importlib.util
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -65,8 +64,6 @@ def load_detector(
     classes of a model trained on others than its library's, see `read_categories`. Raises `InputError`.
     """
     place = resolve_device(device)
-    if weights == NO_WEIGHTS:
-        logging.getLogger(__name__).warning("model %s: random weights; figures of it mean nothing", spec)
     named = None if categories is None else read_categories(categories)
     library, _, name = spec.partition("/")
     if library == "torchvision" and name in ARCHITECTURES:

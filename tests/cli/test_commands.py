@@ -123,3 +123,9 @@ def test_examples_of_configs_are_read(cli):
         said = cli(command, "--config", path, "--device", "warp", "--scenes", 1)
         assert said.status == 2, path.name
         assert "device 'warp'" in said.err
+
+
+def test_random_weights_are_said_to_mean_nothing(start, picture):
+    done = start("untargeted", picture("a"), "--weights", "none", "--max-iterations", "1", "--out", "run")
+    assert done.returncode == 0
+    assert "random weights; figures of it mean nothing" in done.stderr

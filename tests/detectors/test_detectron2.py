@@ -139,6 +139,8 @@ def torchvision_twin():
     twin = load_detector("torchvision/retinanet_resnet50_fpn_v2", "cpu", "none")
     resizing(twin.network, 128, 192)
     twin.network.detections_per_img = 100
+    unnamed = [i for i in range(91) if i not in COLUMNS]
+    twin.network.head.classification_head.cls_logits.bias.unflatten(0, (9, 91))[:, unnamed] = -20
     return twin
 
 
@@ -168,6 +170,9 @@ def renamed(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     for key in [k for k in result if k.startswith(("head.cls_score", "head.bbox_pred"))]:
         by_anchor = result[key].unflatten(0, (9, -1))[order]
         result[key] = (by_anchor[:, COLUMNS] if "cls_score" in key else by_anchor).flatten(0, 1)
+    # Before a norm torchvision's convolutions have no bias.
+    towers = [f"head.{subnet}.{3 * i}.bias" for subnet in ("cls_subnet", "bbox_subnet") for i in range(4)]
+    result |= {key: torch.zeros(256) for key in towers}
     first = "backbone.bottom_up.stem.conv1.weight"
     result[first] = result[first].flip(1)
     return {key: value for key, value in result.items() if not key.endswith("num_batches_tracked")}
@@ -204,22 +209,29 @@ def twins(tmp_path_factory):
 
 
 @pytest.mark.parametrize("size", [(128, 160), (160, 128), (128, 128)])
-def test_detectron2_and_torchvision_find_the_same_with_the_same_weights(twins, size):
-    """Where neither resizes: to the last bits. detectron2 clips boxes after NMS, torchvision before."""
+def test_detectron2_and_torchvision_say_the_same_with_the_same_weights(twins, size):
+    """Where neither resizes: each candidate's box and logits. Of the detections most are the same; torchvision clips
+    boxes to the image before NMS, detectron2 after it, so that at the border NMS decides differently."""
     ours, theirs = twins
     images = (pictures(1, *size) * 255).round() / 255
-    first, second = (one.detect(images, 0.02)[0] for one in twins)
+    one, other = (detector.candidates(images) for detector in twins)
+    order = [shape * 3 + size for size in range(3) for shape in range(3)]
+    boxes, logits = (part.unflatten(1, (-1, 9))[:, :, order].flatten(1, 2) for part in (other.boxes, other.logits))
+    torch.testing.assert_close(one.boxes, boxes, rtol=1e-3, atol=0.01)
+    torch.testing.assert_close(one.logits, logits, rtol=1e-3, atol=1e-3)
+    first, second = (detector.detect(images, 0.02)[0] for detector in twins)
     assert len(first) >= 20
-    assert share_alike(first, second, 0.05, 1e-4) >= 0.95
-    assert share_alike(second, first, 0.05, 1e-4) >= 0.95
-    one, other = (d.candidates(images) for d in twins)
-    torch.testing.assert_close(one.logits.sum(-1).sort().values, other.logits.sum(-1).sort().values, rtol=1e-3, atol=1e-3)
+    assert share_alike(first, second, 0.01, 1e-4) > 0.75
 
 
-@pytest.mark.parametrize("size", [(96, 128), (150, 200)])
-def test_where_they_resize_they_differ_by_their_rules(twins, size):
-    """Enlarged: Pillow's 8-bit rounding. Reduced: torchvision also skips the smoothing, so it sees another image."""
-    images = (pictures(1, *size) * 255).round() / 255
-    first, second = (one.detect(images, 0.02)[0] for one in twins)
-    share = share_alike(second, first, 2.0, 0.05)
-    assert share > (0.5 if size[0] < 128 else 0.3)
+@pytest.mark.parametrize(("side", "most"), [(96, 1.5), (120, 1.5), (192, 255)])
+def test_where_they_resize_they_see_other_images(twins, side, most):
+    """Enlarged, Pillow rounds to 8 bits between its two passes. Reduced, it also smooths and torchvision does not.
+    Sides are rounded by one and cut off by the other, so that boxes of images that are not square differ too."""
+    ours, theirs = twins
+    images = (pictures(1, side, side) * 255).round() / 255
+    seen = ours._resized(images).flip(1)
+    other = theirs.network.transform.resize(images[0])[0][None] * 255
+    difference = float((seen - other).abs().max())
+    assert difference <= most
+    assert side < 128 or difference > 2
