@@ -43,7 +43,7 @@ def model_lines() -> Iterator[ModelLine]:
     yield ModelLine("ultralytics/NAME or FILE", "YOLOv8, YOLO11 (extra [ultralytics])", "AGPL-3.0")
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         yield ModelLine(entry.name, f"entry point {entry.value}", "its own")
-    yield ModelLine("path/to/file.py:factory", "yours, see docs/adapters.md", "its own")
+    yield ModelLine("path/to/file.py:factory", "yours: docs/adapters.md", "its own")
 
 
 def model_names() -> list[str]:
