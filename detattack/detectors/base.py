@@ -1,7 +1,8 @@
 """The contract of a detector: all that an attack needs to know of one. A stable interface for third parties.
 
 A third party writes `file.py` with `factory(device: str) -> Detector`, using nothing but this module and
-`detattack.types`, and names it `--model path/to/file.py:factory`.
+`detattack.types`, and names it `--model path/to/file.py:factory`. docs/adapters.md is a whole one in 60 lines;
+`detattack models check` tells whether it keeps this contract.
 """
 
 from typing import Protocol, runtime_checkable
@@ -23,6 +24,7 @@ class Detector(Protocol):
 
     name: what reports call it. categories: its classes; labels are indices into them. device: where it lives.
     eval_threshold: the lowest score its own inference keeps (RetinaNet .05, FCOS .2, SSD .01, DETR 0).
+    An adapter may also have `expected_ap`, the COCO val2017 AP in [0,1] that its weights' card states, or None.
     """
 
     name: str

@@ -180,6 +180,25 @@ def test_models_check_passes(detector):
     assert not [f for f in findings.values() if not f.passed]
 
 
+def test_input_gradient_by_finite_differences(folder):
+    detector = load_detector(f"hf/{folder}", "cpu")
+    detector.network.double()
+    images = pictures(1, 70, 90, dtype=torch.float64)
+
+    def loss(seen):
+        found = detector.candidates(seen)
+        assert found.logits.dtype == torch.float64
+        return found.logits.logsumexp(1).mean() + (found.boxes / 90).mean()
+
+    seen = images.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(seen), seen)
+    noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(0), dtype=images.dtype)
+    direction = gradient / gradient.norm() + noise / noise.norm()
+    with torch.no_grad():
+        slope = float(loss(images + 1e-6 * direction) - loss(images - 1e-6 * direction)) / 2e-6
+    assert slope == pytest.approx(float((gradient * direction).sum()), rel=1e-3)
+
+
 def test_categories_have_cocos_ids_by_name_whatever_the_word(detector):
     assert {c.name: c.coco_id for c in detector.categories} == {"person": 1, "aeroplane": 5, "tvmonitor": 72, "dog": 18}
 
