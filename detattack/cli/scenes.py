@@ -39,24 +39,32 @@ def render(
 @app.command()
 def train(
     out: Annotated[Path, typer.Option(help="Folder of the checkpoint, which is continued, and the weights.")],
+    head: Annotated[
+        Literal["retinanet", "fcos", "ssd", "fasterrcnn", "detr"], typer.Option(help="Kind of detector.")
+    ] = "retinanet",
+    start: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Weights whose backbone it begins with.")
+    ] = None,
     steps: Annotated[int, typer.Option(min=1)] = 5000,
     batch: Annotated[int, typer.Option(min=1)] = 8,
+    lr: Annotated[float, typer.Option(help="Highest learning rate.")] = 2e-3,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     precision: Annotated[Literal["auto", "bf16", "fp32"], typer.Option()] = "auto",
     evaluate: Annotated[int, typer.Option(min=0, help="Held-out scenes to score the weights on.")] = 500,
 ) -> None:
-    """Train the embedded detector; interrupted, the same command goes on. Prints its scores as JSON."""
+    """Train an embedded detector; interrupted, the same command goes on. Prints its scores as JSON."""
     import json
     from dataclasses import asdict
 
     from detattack.scenes.evaluate import evaluate_network
-    from detattack.scenes.network import load_network
+    from detattack.scenes.network import HEADS, load_network
     from detattack.scenes.train import TrainConfig
     from detattack.scenes.train import train as run_training
 
     try:
-        path = run_training(TrainConfig(out, seed=seed, steps=steps, batch=batch, precision=precision))
+        path = run_training(TrainConfig(out, head, start, seed, steps, batch, lr=lr, precision=precision))
     except (ValueError, OSError) as error:
         raise InputError(f"training in {out}: {error}") from error
-    scores = asdict(evaluate_network(load_network(path), evaluate)) if evaluate else {}
+    network, first_label = load_network(path, head), HEADS[head].first_label
+    scores = asdict(evaluate_network(network, evaluate, first_label=first_label)) if evaluate else {}
     print(json.dumps({"weights": str(path), **scores}))

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-from torchvision.models.detection import RetinaNet
+from torch import nn
 
 from detattack.scenes.scene import render
 from detattack.scenes.seeds import scene_seed
@@ -38,9 +38,16 @@ class Quality:
 
 
 def evaluate_network(
-    network: RetinaNet, n: int = 500, seed: int = 1, progress: Callable[[int, int], None] | None = None
+    network: nn.Module,
+    n: int = 500,
+    seed: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+    first_label: int = 0,
 ) -> Quality:
-    """Render scenes 1..n of the data set `seed` and score the detections of `network` (put in eval mode)."""
+    """Render scenes 1..n of the data set `seed` and score the detections of `network` (put in eval mode).
+
+    first_label: of category 0 in what it returns.
+    """
     network.eval()
     images: list[dict] = []
     truths: list[dict] = []
@@ -51,7 +58,7 @@ def evaluate_network(
         images.append({"id": i, "width": scene.image.shape[1], "height": scene.image.shape[0]})
         truths += _truths(scene, i, len(truths))
         visible += scene.visibility.tolist()
-        found += _detections(network, scene, i)
+        found += _detections(network, scene, i, first_label)
         if progress:
             progress(i, n)
     areas = np.array([t["area"] for t in truths])
@@ -94,14 +101,14 @@ def _truths(scene: Scene, image: int, first: int) -> list[dict]:
 
 
 @torch.no_grad()
-def _detections(network: RetinaNet, scene: Scene, image: int) -> list[dict]:
+def _detections(network: nn.Module, scene: Scene, image: int, first_label: int) -> list[dict]:
     dtype = next(network.parameters()).dtype
     picture = torch.from_numpy(scene.image).permute(2, 0, 1).to(dtype) / 255
     result = network([picture])[0]
     return [
         {
             "image_id": image,
-            "category_id": CATEGORIES[label].coco_id,
+            "category_id": CATEGORIES[label - first_label].coco_id,
             "bbox": _corner_box(box),
             "score": float(score),
         }

@@ -1,4 +1,4 @@
-"""Training of the embedded detector on scenes that are rendered as it goes: no picture is ever seen twice."""
+"""Training of the embedded detectors on scenes that are rendered as it goes: no picture is ever seen twice."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import torch
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
-from torchvision.models.detection import RetinaNet
 
 from detattack.files import write_bytes_atomic
 from detattack.precision import has_fast_bf16
-from detattack.scenes.network import build_network
+from detattack.scenes.network import HEADS, build_network
 from detattack.scenes.scene import render
 from detattack.scenes.seeds import training_seed
 from detattack.scenes.types import CATEGORIES
@@ -32,7 +32,8 @@ __all__ = ["Progress", "TrainConfig", "save_weights", "train"]
 class TrainConfig:
     """A training run. The same config on the same machine gives the same weights, interrupted or not.
 
-    out: folder of `checkpoint.pt` and `weights.safetensors`. steps: of `batch` scenes of `width` x `height`
+    out: folder of `checkpoint.pt` and `weights.safetensors`. head: one of `network.HEADS`. start: weights whose
+    backbone the network begins with; None: random ones. steps: of `batch` scenes of `width` x `height`
     pixels. lr: highest learning rate, reached after `warmup` steps and then lowered along half a cosine.
     ema: how slowly the averaged weights follow. clip: largest gradient norm. checkpoint_every: steps.
     precision: "bf16", "fp32" or "auto" (bf16 where the processor has instructions for it). workers:
@@ -40,6 +41,8 @@ class TrainConfig:
     """
 
     out: Path
+    head: str = "retinanet"
+    start: Path | None = None
     seed: int = 0
     steps: int = 5000
     batch: int = 8
@@ -57,15 +60,18 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run is. `loss` is the sum of both; losses and speed are means since the last report."""
+    """Where a run is. Losses (by the network's names for its terms) and speed are means since the last report."""
 
     step: int
     steps: int
-    loss: float
-    classification: float
-    boxes: float
+    losses: dict[str, float]
     lr: float
     seconds_per_step: float
+
+    @property
+    def loss(self) -> float:
+        """The sum that is minimized."""
+        return sum(self.losses.values())
 
     @property
     def seconds_left(self) -> float:
@@ -123,16 +129,28 @@ def _optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=config.lr)
 
 
-def _losses(network: RetinaNet, batch: list[tuple[Tensor, Tensor, Tensor]], bf16: bool) -> dict[str, Tensor]:
-    """Network under autocast, losses in float32."""
+def _losses(network: nn.Module, batch: list[tuple[Tensor, Tensor, Tensor]], first_label: int) -> dict[str, Tensor]:
     images = [image.float() / 255 for image, _, _ in batch]
-    targets = [{"boxes": boxes, "labels": labels} for _, boxes, labels in batch]
-    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        inputs, targets = network.transform(images, targets)
-        features = list(network.backbone(inputs.tensors).values())
-        outputs = network.head(features)
-    outputs = {key: value.float() for key, value in outputs.items()}
-    return network.compute_loss(targets, outputs, network.anchor_generator(inputs, features))
+    return network(images, [{"boxes": boxes, "labels": labels + first_label} for _, boxes, labels in batch])
+
+
+def _run_in_bf16(network: nn.Module) -> None:
+    """Lets the backbone and the dense heads, where the time goes, run in bfloat16; losses stay in float32."""
+
+    def cast(output: Any) -> Any:
+        return type(output)((key, value.float()) for key, value in output.items())
+
+    def in_bf16(forward: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*inputs: Any) -> Any:
+            with torch.autocast("cpu", torch.bfloat16):
+                return cast(forward(*inputs))
+
+        return run
+
+    for name in ("backbone", "head"):
+        part = getattr(network, name, None)
+        if part is not None:
+            part.forward = in_bf16(part.forward)
 
 
 @torch.no_grad()
@@ -148,7 +166,7 @@ def _follow(average: dict[str, Tensor], network: nn.Module, step: int, decay: fl
 
 @dataclass
 class _State:
-    network: RetinaNet
+    network: nn.Module
     optimizer: torch.optim.AdamW
     average: dict[str, Tensor]
     step: int = 0
@@ -157,7 +175,9 @@ class _State:
 def _start(config: TrainConfig) -> _State:
     """A fresh state, or the one that the folder's checkpoint holds."""
     torch.manual_seed(config.seed)
-    network = build_network().train()
+    network = build_network(config.head).train()
+    if config.start is not None:
+        _begin_with_backbone(network, config.start)
     state = _State(network, _optimizer(network, config), {k: v.clone() for k, v in network.state_dict().items()})
     path = config.out / "checkpoint.pt"
     if path.exists():
@@ -171,10 +191,18 @@ def _start(config: TrainConfig) -> _State:
     return state
 
 
+def _begin_with_backbone(network: nn.Module, path: Path) -> None:
+    weights = load_file(path)
+    prefix = "backbone."
+    own = {key.removeprefix(prefix): value.float() for key, value in weights.items() if key.startswith(prefix)}
+    network.get_submodule("backbone").load_state_dict(own)
+
+
 def _identity(config: TrainConfig) -> dict[str, object]:
     """What must agree for a checkpoint to be continued."""
     free = ("out", "workers", "checkpoint_every")
-    return {key: value for key, value in asdict(config).items() if key not in free}
+    values = {key: value for key, value in asdict(config).items() if key not in free}
+    return values | {"start": config.start and config.start.name}
 
 
 def save_weights(path: Path, weights: dict[str, Tensor], training: dict[str, object]) -> None:
@@ -205,9 +233,9 @@ def _checkpoint(config: TrainConfig, state: _State) -> None:
 
 def print_progress(progress: Progress) -> None:
     """One plain line on stderr."""
+    terms = ", ".join(f"{name} {value:.3f}" for name, value in progress.losses.items())
     print(
-        f"step {progress.step}/{progress.steps}  loss {progress.loss:.3f}"
-        f" (classes {progress.classification:.3f}, boxes {progress.boxes:.3f})  lr {progress.lr:.1e}"
+        f"step {progress.step}/{progress.steps}  loss {progress.loss:.3f} ({terms})  lr {progress.lr:.1e}"
         f"  {progress.seconds_per_step:.2f} s/step  {progress.seconds_left / 60:.0f} min left",
         file=sys.stderr,
         flush=True,
@@ -221,31 +249,32 @@ def train(config: TrainConfig, report: Callable[[Progress], None] = print_progre
     """
     config.out.mkdir(parents=True, exist_ok=True)
     state = _start(config)
-    bf16 = has_fast_bf16() if config.precision == "auto" else config.precision == "bf16"
-    sums, mark = [0.0, 0.0], time.monotonic()
+    if has_fast_bf16() if config.precision == "auto" else config.precision == "bf16":
+        _run_in_bf16(state.network)
+    sums, mark = dict[str, float](), time.monotonic()
     batches = _batches(config, state.step) if state.step < config.steps else iter(())
     for batch in batches:
         lr = _learning_rate(config, state.step)
-        losses = _step(state, config, batch, lr, bf16)
-        sums = [a + b for a, b in zip(sums, losses, strict=True)]
+        for name, value in _step(state, config, batch, lr).items():
+            sums[name] = sums.get(name, 0.0) + value
         if state.step % report_every == 0 or state.step == config.steps:
             count, now = (state.step - 1) % report_every + 1, time.monotonic()
-            cls, box = (s / count for s in sums)
-            report(Progress(state.step, config.steps, cls + box, cls, box, lr, (now - mark) / count))
-            sums, mark = [0.0, 0.0], now
+            losses = {name: value / count for name, value in sums.items()}
+            report(Progress(state.step, config.steps, losses, lr, (now - mark) / count))
+            sums, mark = {}, now
         if state.step % config.checkpoint_every == 0 or state.step == config.steps:
             _checkpoint(config, state)
     return config.out / "weights.safetensors"
 
 
 def _step(
-    state: _State, config: TrainConfig, batch: list[tuple[Tensor, Tensor, Tensor]], lr: float, bf16: bool
-) -> tuple[float, float]:
-    """One update; returns the losses of classes and boxes."""
+    state: _State, config: TrainConfig, batch: list[tuple[Tensor, Tensor, Tensor]], lr: float
+) -> dict[str, float]:
+    """One update; returns the terms of the loss."""
     for group in state.optimizer.param_groups:
         group["lr"] = lr
-    losses = _losses(state.network, batch, bf16)
-    total = losses["classification"] + losses["bbox_regression"]
+    losses = _losses(state.network, batch, HEADS[config.head].first_label)
+    total = torch.stack(list(losses.values())).sum()
     if not torch.isfinite(total):
         raise FloatingPointError(f"the loss is {total.item()} at step {state.step}")
     state.optimizer.zero_grad(set_to_none=True)
@@ -254,4 +283,4 @@ def _step(
     state.optimizer.step()
     state.step += 1
     _follow(state.average, state.network, state.step, config.ema)
-    return losses["classification"].item(), losses["bbox_regression"].item()
+    return {name: value.item() for name, value in losses.items()}

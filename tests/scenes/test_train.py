@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from detattack.scenes.network import build_network
+from detattack.scenes.network import HEADS, build_network
 from detattack.scenes.train import Progress, TrainConfig, _batches, _start, _step, train
 
 TINY = TrainConfig(
@@ -78,11 +78,21 @@ def test_reports_count_steps(tmp_path: Path):
     train(replace(TINY, out=tmp_path, steps=3, checkpoint_every=100), seen.append, report_every=2)
     assert [p.step for p in seen] == [2, 3]
     assert seen[-1].seconds_left == 0
-    assert seen[0].loss == pytest.approx(seen[0].classification + seen[0].boxes)
+    assert set(seen[0].losses) == {"classification", "bbox_regression"}
+    assert seen[0].loss == pytest.approx(sum(seen[0].losses.values()))
 
 
-def test_the_loss_of_a_repeated_batch_falls(tmp_path: Path):
-    config = replace(TINY, out=tmp_path)
+@pytest.mark.parametrize("head", HEADS)
+def test_the_loss_of_a_repeated_batch_falls(head: str, tmp_path: Path):
+    config = replace(TINY, out=tmp_path, head=head)
     state, batch = _start(config), next(_batches(config, 0))
-    losses = [sum(_step(state, config, batch, lr=1e-3, bf16=False)) for _ in range(6)]
+    losses = [sum(_step(state, config, batch, lr=1e-3).values()) for _ in range(8)]
     assert losses[-1] < 0.85 * losses[0]
+
+
+def test_it_can_begin_with_the_backbone_of_other_weights(whole: Path, tmp_path: Path):
+    config = replace(TINY, out=tmp_path, head="fcos", start=whole, seed=5)
+    started, weights = _start(config).network.state_dict(), load_file(whole)
+    own = [key for key in weights if key.startswith("backbone.")]
+    assert own
+    assert all(torch.equal(started[key], weights[key].to(started[key])) for key in own)
