@@ -21,7 +21,11 @@ app = typer.Typer(help="The detectors that can be attacked.")
 
 Spec = Annotated[str, typer.Argument(help="A model, as --model takes it.", show_default=False)]
 Count = Annotated[int, typer.Option(min=1, help="Pictures to compare on.")]
-Annotated_ = Annotated[
+OwnImages = Annotated[
+    Path | None,
+    typer.Option("--images", help="Compare on the first --count images of a folder.", show_default=False),
+]
+OwnAnnotations = Annotated[
     Path | None,
     typer.Option("--annotations", help="COCO annotations of --images: are the classes called what they are?"),
 ]
@@ -57,8 +61,8 @@ def check_model(
     weights: o.Weights = None,
     categories: o.Categories = None,
     count: Count = 6,
-    images: o.ImagesDir = None,
-    annotations: Annotated_ = None,
+    images: OwnImages = None,
+    annotations: OwnAnnotations = None,
     device: o.Device = "auto",
     json: o.Json = False,
 ) -> None:
@@ -68,20 +72,21 @@ def check_model(
     """
     from json import dumps
 
+    from detattack.cli.terminal import say
     from detattack.detectors.check import check_detector
     from detattack.detectors.registry import load_detector
 
-    if (images is None) != (annotations is None):
-        raise InputError("--images and --annotations go together: annotated images tell whether names are right")
+    if images is None and annotations is not None:
+        raise InputError("--annotations needs --images, the folder that they are of")
     stdout = sys.stdout
     with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
         detector = load_detector(spec, device, weights, categories)
-        truth = _annotated(detector, images, annotations) if images and annotations else []
+        photos, truth = _photos(detector, images, annotations, count) if images else ([], [])
         findings = []
-        for finding in check_detector(detector, count, truth):
+        for finding in check_detector(detector, count, photos, truth):
             findings.append(finding)
             if not json:
-                print(f"{finding.verdict:13} {finding.name:15} {finding.detail}", file=stdout, flush=True)
+                say(f"{finding.verdict:13} {finding.name:15} {finding.detail}", file=stdout, flush=True)
     passed = all(finding.passed for finding in findings)
     if json:
         verdicts: list[dict[str, Any]] = [
@@ -91,21 +96,27 @@ def check_model(
     raise typer.Exit(0 if passed else FAILED)
 
 
-def _annotated(detector: "Detector", images: Path, annotations: Path) -> "list[tuple[Tensor, Detections]]":
-    """Images with their true boxes and labels, as far as the detector has the class."""
+def _photos(
+    detector: "Detector", images: Path, annotations: Path | None, count: int
+) -> "tuple[list[Tensor], list[Detections]]":
+    """The first images of a folder, and what annotations say is on each, as far as the detector has the class."""
     import torch
 
     from detattack.coco_data import category_ids, coco_dataset
+    from detattack.datasets import folder_dataset
     from detattack.images import to_tensor
     from detattack.types import Detections
 
-    dataset = coco_dataset(images, annotations)
+    dataset = (coco_dataset(images, annotations) if annotations else folder_dataset(images)).first(count)
+    photos = [to_tensor(sample.load().pixels) for sample in dataset.samples]
+    if annotations is None:
+        return photos, []
     label_of = {i: label for label, i in category_ids(detector.categories, dataset.categories).items()}
-    pairs = []
+    truth = []
     for sample in dataset.samples:
         own = [a for a in dataset.annotations if a["image_id"] == sample.id and a["category_id"] in label_of]
         boxes = torch.tensor([a["bbox"] for a in own], dtype=torch.float32).view(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
         labels = torch.tensor([label_of[a["category_id"]] for a in own], dtype=torch.long)
-        pairs.append((to_tensor(sample.load().pixels), Detections(boxes, torch.ones(len(own)), labels)))
-    return pairs
+        truth.append(Detections(boxes, torch.ones(len(own)), labels))
+    return photos, truth

@@ -19,16 +19,16 @@ def render(
     height: Annotated[int, typer.Option(min=128)] = 320,
 ) -> None:
     """Render a data set in COCO format."""
-    from rich.console import Console
     from rich.progress import Progress
 
+    from detattack.cli.terminal import Terminal
     from detattack.scenes import write_coco
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"output folder {out}: exists and is not empty")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with Progress(console=Console(stderr=True)) as bar:
+        with Progress(console=Terminal(stderr=True)) as bar:
             task = bar.add_task("rendering", total=count)
             path = write_coco(out, count, seed, width, height, lambda done, _: bar.update(task, completed=done))
     except OSError as error:

@@ -41,5 +41,5 @@ def _of_json(text: str, where: str) -> tuple[Category, ...]:
         return tuple(
             Category(str(item["name"]), int(item["id"])) for item in sorted(items, key=lambda item: item["id"])
         )
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise InputError(f"{where}: neither a name a line nor COCO's categories ({error})") from error

@@ -1,7 +1,7 @@
 """Whether an adapter keeps the contract: `detattack models check`. Works on any detector, trained or not.
 
 Each property is checked on its own and gets a verdict, so that what is wrong is called by its name. Pictures are
-rendered scenes and colored noise, square and not, of sizes that 32 does not divide.
+rendered scenes and colored noise, square and not, of sizes that 32 does not divide; parity can be had on photos.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from detattack.boxes import iou_matrix
+from detattack.detectors.agreement import Agreement, agreement, differences
 from detattack.detectors.base import Detector
 from detattack.detectors.names import COCO_IDS, canonical
 from detattack.detectors.random_weights import noise
@@ -26,9 +27,11 @@ ENOUGH = 20
 THRESHOLDS = (0.05, 0.01, 1e-3, 1e-4, 0.0)
 """Tried one after the other, below the detector's own, until an image has enough detections."""
 EXACT = (0.01, 1e-5)
-"""Pixels and score by which `select` may differ from `detect`."""
-BATCH = (0.1, 1e-4)
-"""The same for an image in a batch against the image alone."""
+"""Pixels and score by which `select` may differ from `detect`, and an image among others from one among its copies."""
+ALONE, ALONE_SHARE = (1.0, 0.01), 0.9
+"""The same for an image in a batch against the image alone, and the share of its detections that must agree: there
+sums run in another order, which moves an untrained network's boxes by tenths of a pixel and tips comparisons between
+two that nearly tie; a fault moves them all."""
 SLOPE_ERROR = 0.1
 """Relative difference between the gradient and a finite difference along it."""
 LEAST_SLOPE = 0.5
@@ -37,7 +40,8 @@ with a first stage (Faster R-CNN, RT-DETR) let that pass without a gradient, so 
 STEPS = (1e-2, 3e-2, 3e-3, 1e-1, 1e-3, 1e-4)
 """Lengths of the finite differences, in the L2 of the image, tried until one agrees: long ones meet kinks, short
 ones the last bit of a float."""
-MATCH_IOU = 0.5
+MATCH_IOU, SURE = 0.5, 0.3
+"""A detection lies on an annotated object from this IoU on, and counts above this score."""
 
 
 @dataclass(frozen=True)
@@ -66,26 +70,31 @@ class _NotCompared(_Failed):
 
 
 def check_detector(
-    detector: Detector, count: int = 6, annotated: Sequence[tuple[Tensor, Detections]] = ()
+    detector: Detector,
+    count: int = 6,
+    images: Sequence[Tensor] = (),
+    truth: Sequence[Detections] = (),
 ) -> Iterator[Finding]:
     """The findings on a detector, one by one. It is left as it was found, or `left untouched` says so.
 
-    count: pictures to compare on. annotated: images `[3,H,W]` with their true boxes and labels, which tell whether
-    categories have their right names; without them that is not checked.
+    count: pictures to make and compare on. images: `[3,H,W]` each, to compare `select` and `detect` on instead.
+    truth: of each of these, the true boxes and labels, which tell whether categories have their right names; without
+    them that is not checked.
     """
     before = _state(detector)
-    subject = _Subject(detector, check_pictures(count, detector.device))
+    subject = _Subject(detector, check_pictures(len(SIZES) if images else count, detector.device))
+    compared = _Subject(detector, [image[None].to(detector.device) for image in images]) if images else subject
     checks: list[tuple[str, Callable[[], str]]] = [
         ("contract", lambda: _contract(subject)),
         ("sizes", lambda: _sizes(subject)),
-        ("parity", lambda: _parity(subject)),
+        ("parity", lambda: _parity(compared)),
         ("gradient", lambda: _gradient(detector, between_levels(subject.pictures[0]))),
-        ("id mapping", lambda: _id_mapping(subject)),
+        ("id mapping", lambda: _id_mapping(compared)),
         ("determinism", lambda: _determinism(subject)),
         ("batch", lambda: _batch(subject)),
     ]
-    if annotated:
-        checks.append(("names", lambda: _names(detector, annotated)))
+    if truth:
+        checks.append(("names", lambda: _names(compared, truth)))
     for name, check in checks:
         yield _finding(name, check)
     yield _finding("left untouched", lambda: _untouched(detector, before))
@@ -214,18 +223,17 @@ def _sizes(subject: _Subject) -> str:
 
 def _parity(subject: _Subject) -> str:
     between = _pair(subject.detector, between_levels(subject.pictures[0]))
-    total, images = _Agreement(), 0
-    for pair in (*subject.pairs(), between):
-        if len(pair.detected) < ENOUGH:
-            few = f"{len(pair.detected)} detections at score {pair.threshold:g}"
-            raise _NotCompared(f"an image has {few}, {ENOUGH} are needed")
-        total += _agreement(pair.selected, pair.detected, EXACT, pair.threshold)
-        images += 1
-    if total.compared < ENOUGH * images:
-        raise _NotCompared(f"{total.compared} detections on {images} images beside those at the threshold")
+    agreements = [
+        agreement(pair.selected, pair.detected, EXACT, pair.threshold) for pair in (*subject.pairs(), between)
+    ]
+    total = sum(agreements, Agreement())
     if total.agreeing < total.compared:
         raise _Failed(f"{total.compared - total.agreeing} of {total.compared} detections differ: {total.example}")
-    return f"{total.compared} detections on {images} images, one of them not 8-bit; {total.differences()}"
+    fewest = min(one.compared for one in agreements)
+    if fewest < ENOUGH:
+        raise _NotCompared(f"an image has {fewest} detections at any threshold, {ENOUGH} are needed")
+    images = f"{len(subject.pictures)} images and one that is not 8-bit"
+    return f"{total.compared} detections on {images}, at least {fewest} each; {total.differences()}"
 
 
 def _gradient(detector: Detector, image: Tensor) -> str:
@@ -290,7 +298,7 @@ def _id_mapping(subject: _Subject) -> str:
     compared = 0
     for pair in subject.pairs():
         ours, official = pair.selected, pair.detected
-        pixels, score = _differences(ours, official)
+        pixels, score = differences(ours, official)
         pairs = (pixels <= EXACT[0]) & (score <= EXACT[1])
         astray = pairs.any(0) & ~(pairs & (ours.labels[:, None] == official.labels[None])).any(0)
         compared += int(pairs.any(0).sum())
@@ -316,35 +324,44 @@ def _determinism(subject: _Subject) -> str:
 
 @torch.no_grad()
 def _batch(subject: _Subject) -> str:
-    """The first picture in front of its mirror image and its negative."""
-    detector, image, pair = subject.detector, subject.pictures[0], subject.pair(0)
-    several = torch.cat([image, image.flip(-1), 1 - image])
-    selected = detector.select(detector.candidates(several), pair.threshold)
-    detected = detector.detect(several, pair.threshold)
-    if not len(selected) == len(detected) == len(several):
-        raise _Failed(f"{len(several)} images, {len(selected)} results of select, {len(detected)} of detect")
-    total = _agreement(selected[0], pair.selected, BATCH, pair.threshold)
-    total += _agreement(detected[0], pair.detected, BATCH, pair.threshold)
-    alone = detector.select(detector.candidates(several[2:]), pair.threshold)[0]
-    total += _agreement(selected[2], alone, BATCH, pair.threshold)
-    if total.agreeing < total.compared:
-        raise _Failed(f"an image in a batch of 3 is not what it is alone: {total.example}")
-    if not total.compared:
-        raise _NotCompared("no detection")
-    return f"{total.compared} detections, {total.differences()}"
+    """A picture between its negative and its mirror image: the same as between copies of itself, where all sums have
+    the same order, and nearly the same as alone."""
+    detector, image, alone = subject.detector, subject.pictures[0], subject.pair(0)
+    among_others, among_copies = torch.cat([1 - image, image, image.flip(-1)]), torch.cat([image] * 3)
+
+    def select(images: Tensor) -> list[Detections]:
+        return detector.select(detector.candidates(images), alone.threshold)
+
+    def detect(images: Tensor) -> list[Detections]:
+        return detector.detect(images, alone.threshold)
+
+    exact, near = Agreement(), Agreement()
+    for find, single in ((select, alone.selected), (detect, alone.detected)):
+        found, of_copies = find(among_others), find(among_copies)
+        if not len(found) == len(of_copies) == len(among_others):
+            raise _Failed(f"{len(found)} results of {find.__name__} for {len(among_others)} images")
+        exact += agreement(found[1], of_copies[1], EXACT, alone.threshold)
+        near += agreement(found[1], single, ALONE, alone.threshold)
+    if exact.agreeing < exact.compared:
+        raise _Failed(f"an image depends on its neighbors in a batch of 3: {exact.example}")
+    if near.agreeing < ALONE_SHARE * near.compared:
+        raise _Failed(f"an image in a batch of 3 is not what it is alone: {near.example}")
+    if exact.compared < 2 * ENOUGH:
+        raise _NotCompared(f"{exact.compared} detections by select and detect, {2 * ENOUGH} are needed")
+    return f"{exact.compared} detections, {exact.differences()}; from alone {near.differences()}"
 
 
-def _names(detector: Detector, annotated: Sequence[tuple[Tensor, Detections]]) -> str:
+def _names(subject: _Subject, truth: Sequence[Detections]) -> str:
     """Detections at the place of an annotated object mostly have its class."""
     compared = agreeing = 0
-    for image, truth in annotated:
-        found = detector.detect(image[None].to(detector.device), detector.eval_threshold)[0].cpu().above(0.3)
-        if not len(found) or not len(truth):
+    for image, objects in zip(subject.pictures, truth, strict=True):
+        found = subject.detector.detect(image, SURE)[0].cpu()
+        if not len(found) or not len(objects):
             continue
-        best, which = iou_matrix(found.boxes, truth.boxes).max(1)
+        best, which = iou_matrix(found.boxes, objects.boxes).max(1)
         there = best >= MATCH_IOU
         compared += int(there.sum())
-        agreeing += int((found.labels[there] == truth.labels[which[there]]).sum())
+        agreeing += int((found.labels[there] == objects.labels[which[there]]).sum())
     if compared < ENOUGH:
         raise _NotCompared(f"{compared} detections lie on annotated objects, {ENOUGH} are needed")
     if agreeing < compared / 2:
@@ -379,59 +396,3 @@ def _demand(holds: bool, what: str, expected: str, got: Tensor) -> None:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-
-
-@dataclass(frozen=True)
-class _Agreement:
-    """Detections compared, how many of them agree, the largest differences of those, and one that does not."""
-
-    compared: int = 0
-    agreeing: int = 0
-    pixels: float = 0.0
-    score: float = 0.0
-    example: str = ""
-
-    def __add__(self, other: "_Agreement") -> "_Agreement":
-        return _Agreement(
-            self.compared + other.compared,
-            self.agreeing + other.agreeing,
-            max(self.pixels, other.pixels),
-            max(self.score, other.score),
-            self.example or other.example,
-        )
-
-    def differences(self) -> str:
-        """The largest ones, for people."""
-        return f"boxes ≤ {self.pixels:.2g} px, scores ≤ {self.score:.1g} apart"
-
-
-def _agreement(ours: Detections, official: Detections, tolerance: tuple[float, float], threshold: float) -> _Agreement:
-    """Each detection of both sides has one of the other side.
-
-    What lies at the threshold may be on one side only, and so may the last of equally many: there the model cuts.
-    """
-    if not len(ours) or not len(official):
-        lonely = len(ours) + len(official)
-        return _Agreement(lonely, 0, example=f"{len(ours)} against {len(official)} detections" if lonely else "")
-    cut = max(float(ours.scores.min()), float(official.scores.min())) if len(ours) == len(official) else threshold
-    pixels, score = _differences(ours, official)
-    same = (pixels <= tolerance[0]) & (score <= tolerance[1]) & (ours.labels[:, None] == official.labels[None])
-    matched = torch.cat((same.any(1), same.any(0)))
-    astray = torch.cat((ours.scores, official.scores)).gt(cut + tolerance[1]) & ~matched
-    of_official = astray[len(ours) :].nonzero().flatten().tolist()
-    example = "select finds what detect does not" if astray.any() else ""
-    if of_official:
-        near = int(pixels[:, of_official[0]].argmin())
-        example = (
-            f"nearest to a box of detect with score {float(official.scores[of_official[0]]):.4f}, select has one "
-            f"{float(pixels[near, of_official[0]]):.2g} px away with score {float(ours.scores[near]):.4f}"
-        )
-    apart = [one.masked_fill(~same, torch.inf).amin(0)[same.any(0)].tolist() for one in (pixels, score)]
-    largest = [max(values, default=0.0) for values in apart]
-    return _Agreement(int((matched | astray).sum()), int(matched.sum()), largest[0], largest[1], example)
-
-
-def _differences(ours: Detections, official: Detections) -> tuple[Tensor, Tensor]:
-    """Largest difference of a coordinate, and difference of the scores, `[M,L]` each."""
-    pixels = (ours.boxes[:, None] - official.boxes[None]).abs().amax(-1)
-    return pixels, (ours.scores[:, None] - official.scores[None]).abs()

@@ -251,7 +251,7 @@ def load_detectron2(
     detector = architecture(PREFIX + name, network, config, columns, device, expected)
     if weights == NO_WEIGHTS:
         classes = network.head.cls_score if is_retinanet else network.roi_heads.box_predictor.cls_score
-        calibrate(network, HEADS, classes, lambda: detector.detect(noise(1, 128).to(device), 0.5))
+        calibrate(network, lambda: detector.detect(noise(1, 128).to(device), 0.5), classes, HEADS)
     return detector
 
 
@@ -260,7 +260,8 @@ def _config(what: str, name: str) -> tuple[Any, bool]:
     from detectron2 import model_zoo
     from detectron2.config import get_cfg
 
-    logging.getLogger("fvcore").setLevel(logging.ERROR)
+    for library in ("fvcore", "iopath", "detectron2"):  # what they warn of is said here, in one line
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     config, in_zoo = get_cfg(), not Path(name).is_file()
     try:
         path = model_zoo.get_config_file(name) if in_zoo else name

@@ -21,6 +21,7 @@ from detattack.detectors.columns import UNNAMED, Columns
 from detattack.detectors.gradients import straighten
 from detattack.detectors.names import categories_named
 from detattack.detectors.pixels import as_pixels, resized_as_files
+from detattack.detectors.random_weights import calibrate, noise, tell_apart
 from detattack.detectors.weights import NO_WEIGHTS, fit_weights, read_weights, reason, seeded
 from detattack.errors import InputError, unknown
 from detattack.types import Candidates, Category, Detections
@@ -36,6 +37,8 @@ SOFTMAX = {
     "rt_detr_v2": False,
 }
 """By family (`config.model_type`): softmax over the classes and "no object", or a sigmoid for each class."""
+QUERIES = ("query_position_embeddings.weight", "detection_tokens")
+"""What the families call what their queries start from."""
 RESAMPLING = {2: "bilinear", 3: "bicubic"}
 """Pillow's numbers of what torch can do with a gradient."""
 
@@ -91,14 +94,17 @@ class HfDetr:
 
     @torch.no_grad()
     def detect(self, images: Tensor, score_threshold: float) -> list[Detections]:
-        """Image processor, model, post-processing; an image of 256 gray levels goes in as the 8-bit image it is."""
-        images = images.to(self.device, torch.float32)
-        pixels = as_pixels(images)
-        inputs = self._process(images * self._gain(), do_rescale=False) if pixels is None else self._process(pixels)
-        output = self._forward(inputs["pixel_values"].to(self.device), inputs.get("pixel_mask"))
-        sizes = [tuple(images.shape[-2:])] * len(images)
-        found = self._processor.post_process_object_detection(output, score_threshold, sizes)
-        return [self._columns.detections(one["boxes"], one["scores"], one["labels"]) for one in found]
+        """Image processor, model, post-processing, one image at a time; one of 256 levels goes in as the 8-bit image
+        it is."""
+        found = []
+        for image in images.to(self.device, torch.float32).split(1):
+            pixels, of_file = as_pixels(image)
+            inputs = self._process(pixels) if of_file else self._process(image * self._gain(), do_rescale=False)
+            output = self._forward(inputs["pixel_values"].to(self.device), inputs.get("pixel_mask"))
+            size = tuple(image.shape[-2:])
+            (one,) = self._processor.post_process_object_detection(output, score_threshold, [size])
+            found.append(self._columns.detections(one["boxes"], one["scores"], one["labels"]))
+        return found
 
     def _forward(self, values: Tensor, mask: Tensor | None) -> Any:
         masked = {"pixel_mask": mask.to(self.device)} if self._masked and mask is not None else {}
@@ -219,4 +225,17 @@ def load_hf(name: str, device: torch.device, weights: str | None) -> HfDetr:
         fit_weights(network, read_weights(str(weights)), str(weights))
     if int(processor.resample) not in RESAMPLING:
         raise InputError(f"{what}: its image processor resamples in a way that has no gradient here")
-    return HfDetr(PREFIX + name, network, processor, device)
+    detector = HfDetr(PREFIX + name, network, processor, device)
+    if weights == NO_WEIGHTS:
+        _calibrate(detector)
+    return detector
+
+
+@torch.no_grad()
+def _calibrate(detector: HfDetr) -> None:
+    network = detector.network
+    seeded(lambda: tell_apart(network, QUERIES))
+    classes = [module for name, module in network.named_modules() if "class" in name and hasattr(module, "bias")][-1]
+    calibrate(network, lambda: detector.detect(noise(4, 128).to(detector.device), 0.0), classes)
+    # Many a query would answer with a column that names nothing, which is no detection.
+    classes.bias[[i for i, name in network.config.id2label.items() if name in UNNAMED]] -= 10

@@ -1,5 +1,6 @@
-"""From the name of a model to a detector: `demo`, `torchvision/NAME`, `detectron2/CONFIG`, `hf/NAME_OR_FOLDER`,
-`ultralytics/NAME_OR_FILE`, `path/to/file.py:factory`, or an entry point of the group `detattack.detectors`."""
+"""From the name of a model to a detector: `demo`, `demo-HEAD`, `torchvision/NAME`, `detectron2/CONFIG`,
+`hf/NAME_OR_FOLDER`, `ultralytics/NAME_OR_FILE`, `path/to/file.py:factory`, or an entry point of the group
+`detattack.detectors`."""
 
 import importlib.util
 from collections.abc import Callable, Iterator
@@ -11,15 +12,33 @@ import torch
 
 from detattack.detectors.base import Detector
 from detattack.detectors.category_files import read_categories
-from detattack.detectors.torchvision_dense import TorchvisionRetinaNet
+from detattack.detectors.set_prediction import SetPrediction
+from detattack.detectors.torchvision_base import TorchvisionDetector
+from detattack.detectors.torchvision_dense import TorchvisionFCOS, TorchvisionRetinaNet, TorchvisionSSD
 from detattack.detectors.torchvision_models import ARCHITECTURES, PREFIX, expected_ap, load_torchvision
+from detattack.detectors.torchvision_two_stage import TorchvisionFasterRCNN
 from detattack.detectors.weights import NO_WEIGHTS, fit_weights, read_weights, reason, seeded
 from detattack.errors import InputError, unknown
 from detattack.fingerprints import fingerprint_of_tensors
 from detattack.types import Category
 
 ENTRY_POINT_GROUP = "detattack.detectors"
-DEMO_WEIGHTS = Path(__file__).parent.parent / "scenes" / "weights" / "demo.safetensors"
+EMBEDDED = {
+    "demo": "retinanet",
+    "demo-fcos": "fcos",
+    "demo-ssd": "ssd",
+    "demo-fasterrcnn": "fasterrcnn",
+    "demo-detr": "detr",
+}
+"""The embedded detectors, by name: the kind of head on the one backbone."""
+
+ADAPTERS: dict[str, type[TorchvisionDetector]] = {
+    "retinanet": TorchvisionRetinaNet,
+    "fcos": TorchvisionFCOS,
+    "ssd": TorchvisionSSD,
+    "fasterrcnn": TorchvisionFasterRCNN,
+    "detr": SetPrediction,
+}
 
 
 @dataclass(frozen=True)
@@ -35,7 +54,8 @@ class ModelLine:
 
 def model_lines() -> Iterator[ModelLine]:
     """Every model that has a name here, one by one; then the forms of names that stand for many."""
-    yield ModelLine("demo", "embedded RetinaNet, 8 street classes", "Apache-2.0")
+    for name, head in EMBEDDED.items():
+        yield ModelLine(name, f"embedded {head}, 8 street classes", "Apache-2.0")
     for name in ARCHITECTURES:
         yield ModelLine(PREFIX + name, "COCO", "BSD-3-Clause", expected_ap(name))
     yield ModelLine("detectron2/CONFIG.yaml", "RetinaNet, Faster R-CNN: of the model zoo, or your own", "Apache-2.0")
@@ -49,7 +69,7 @@ def model_lines() -> Iterator[ModelLine]:
 def model_names() -> list[str]:
     """Every model that has a name of its own."""
     return [
-        "demo",
+        *EMBEDDED,
         *(PREFIX + name for name in ARCHITECTURES),
         *(e.name for e in entry_points(group=ENTRY_POINT_GROUP)),
     ]
@@ -82,14 +102,21 @@ def load_detector(
         from detattack.detectors.ultralytics_yolo import load_ultralytics
 
         return load_ultralytics(name, place, weights)
-    if spec == "demo":
-        return _demo(place, weights)
+    if spec in EMBEDDED:
+        return _embedded(spec, place, weights)
     if ".py:" in spec:
         return _third_party(spec, factory_of_file(spec), place, weights)
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         if entry.name == spec:
             return _third_party(spec, entry.load(), place, weights)
     raise unknown("model", spec, model_names())
+
+
+def runs_code(spec: str) -> bool:
+    """Whether loading a model runs code from a file that its name leads to: an adapter, a pickled model, a config of
+    detectron2, whose YAML may construct anything."""
+    library, _, name = spec.partition("/")
+    return ".py:" in spec or (library in ("detectron2", "ultralytics") and Path(name).exists())
 
 
 def resolve_device(name: str) -> torch.device:
@@ -109,15 +136,18 @@ def fingerprint(detector: Detector) -> str:
     return fingerprint_of_tensors(detector, [(c.name, c.coco_id) for c in detector.categories])
 
 
-def _demo(device: torch.device, weights: str | None) -> Detector:
+def _embedded(name: str, device: torch.device, weights: str | None) -> Detector:
     from detattack.scenes import CATEGORIES
-    from detattack.scenes.network import build_network
+    from detattack.scenes.network import HEADS, build_network, weights_file
 
-    network = seeded(build_network)
+    head = EMBEDDED[name]
+    network = seeded(lambda: build_network(head))
     if weights != NO_WEIGHTS:
-        path = weights or DEMO_WEIGHTS
+        path = weights or weights_file(head)
         fit_weights(network, read_weights(path), path)
-    return TorchvisionRetinaNet("demo", network, [Category(c.name, c.coco_id) for c in CATEGORIES], device)
+    columns: list[Category | None] = [None] * HEADS[head].first_label
+    columns += [Category(c.name, c.coco_id) for c in CATEGORIES]
+    return ADAPTERS[head](name, network, columns, device)
 
 
 def factory_of_file(spec: str) -> Callable[[str], Detector]:

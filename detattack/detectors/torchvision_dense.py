@@ -2,10 +2,12 @@
 backbone of one's own (the embedded detector is one)."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import batched_nms, clip_boxes_to_image
 
 from detattack.detectors import log_odds
@@ -27,13 +29,15 @@ class HeadState:
 class _Dense(TorchvisionDetector):
     """Every anchor is a candidate. A kind of head says how it scores, decodes, and what goes into NMS."""
 
+    _anchored: tuple[Any, Tensor] | None = None
+
     def candidates(self, images: Tensor, extra_boxes: Tensor | None = None) -> Candidates:
         """Every anchor with its decoded box and its logits, by level. One stage: `extra_boxes` are ignored."""
         net = self.network
         batch, _ = net.transform(list(images))
         features = list(maps_of(net.backbone, batch.tensors).values())
         head = net.head(features)
-        anchors = torch.stack(net.anchor_generator(batch, features)).to(images.dtype)
+        anchors = self._anchors(batch, features).to(images.dtype)
         size = (images.shape[-2], images.shape[-1])
         scale = scale_of(size, batch.image_sizes[0], images)
         logits, unnamed = self._columns.split(self._logits(head))
@@ -43,6 +47,13 @@ class _Dense(TorchvisionDetector):
             anchors=anchors * scale,
             state=HeadState(_level_sizes(features, anchors.shape[1]), size, unnamed),
         )
+
+    def _anchors(self, batch: ImageList, features: list[Tensor]) -> Tensor:
+        """`[N,A,4]`; those of the last sizes are kept, since the images of an attack stay as they are."""
+        sizes = batch.tensors.shape, [f.shape[-2:] for f in features], batch.tensors.dtype
+        if self._anchored is None or self._anchored[0] != sizes:
+            self._anchored = sizes, torch.stack(self.network.anchor_generator(batch, features))
+        return self._anchored[1]
 
     @torch.no_grad()
     def select(self, candidates: Candidates, score_threshold: float) -> list[Detections]:
@@ -72,6 +83,13 @@ class _Dense(TorchvisionDetector):
 
 class TorchvisionRetinaNet(_Dense):
     """Adapter of a `torchvision.models.detection.RetinaNet`."""
+
+    def logits(self, images: Tensor) -> Tensor:
+        """The logits of `candidates`, without the branch that regresses boxes."""
+        net = self.network
+        batch, _ = net.transform(list(images))
+        features = list(maps_of(net.backbone, batch.tensors).values())
+        return self._columns.split(net.head.classification_head(features))[0]
 
 
 class TorchvisionFCOS(_Dense):

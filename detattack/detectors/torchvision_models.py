@@ -97,7 +97,7 @@ def load_torchvision(
             _run_without_epsilon(network)
     else:
         classes = network.get_submodule(architecture.key.rpartition(".")[0])
-        calibrate(network.eval(), HEADS, classes, lambda: _see_noise(network))
+        calibrate(network.eval(), lambda: _see_noise(network), classes, HEADS)
     return architecture.adapter(PREFIX + name, network, columns, device)
 
 

@@ -5,6 +5,7 @@ the letterbox in the graph: an 8-bit image has the values of OpenCV's resize and
 A `.pt` file of ultralytics is a pickle of a whole model, which runs code when it is read: name only one you trust.
 """
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,7 @@ def load_ultralytics(name: str, device: torch.device, weights: str | None) -> Ul
         from ultralytics import YOLO
     except ImportError as error:
         raise InputError(f"{what}: needs ultralytics (pip install 'detattack[ultralytics]')") from error
+    logging.getLogger("ultralytics").setLevel(logging.CRITICAL)  # what it warns of is said here, in one line
     is_layout = Path(name).suffix in (".yaml", ".yml")
     if is_layout != (weights is not None):
         lacks = "a layout needs --weights FILE or none" if is_layout else "holds its weights; --weights does not apply"
@@ -146,4 +148,4 @@ def load_ultralytics(name: str, device: torch.device, weights: str | None) -> Ul
 
 def _calibrate(network: Any) -> None:
     last = [branch[-1] for branch in network.model[-1].cv3]
-    calibrate(network, ("cv3.0.2", "cv3.1.2", "cv3.2.2"), last[0], lambda: network(noise(1, IMAGE_SIDE)))
+    calibrate(network, lambda: network(noise(2, IMAGE_SIDE // 2)), last[0], ("cv3.0.2", "cv3.1.2", "cv3.2.2"))

@@ -40,7 +40,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     """The tensors of a file by name. A pickle with anything else in it is refused, never executed."""
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"weights {path}: no such file")
+        raise InputError(f"weights {path}: {'not a file' if path.exists() else 'no such file'}")
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     try:
@@ -48,7 +48,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     except pickle.UnpicklingError as error:
         raise InputError(f"weights {path}: not a checkpoint of plain tensors; refused") from error
     except Exception as error:  # a damaged file can make the unpickler raise nearly anything
-        raise InputError(f"weights {path}: cannot be read ({reason(error)})") from error
+        raise InputError(f"weights {path}: no checkpoint that can be read ({type(error).__name__})") from error
     return _unwrapped(content, path)
 
 

@@ -108,10 +108,24 @@ def test_randomness(spec):
     assert "when the same image comes again" in failures(spec((NO_GRADIENT, noisy)))["determinism"]
 
 
-def test_images_that_depend_on_their_neighbors(spec):
-    found = failures(spec((NO_GRADIENT, "(resized - resized.mean()) / 0.25)")))
+@pytest.mark.parametrize(
+    "fault",
+    [
+        (NO_GRADIENT, "(resized - resized.mean()) / 0.25)"),
+        ("(resized - 0.45)", "(resized[:1].expand_as(resized) - 0.45)"),
+        ("scores > score_threshold", "scores > candidates.logits.sigmoid().quantile(0.95).clamp(score_threshold)"),
+    ],
+)
+def test_images_that_depend_on_their_neighbors(spec, fault):
+    found = failures(spec(fault))
     assert set(found) == {"batch"}
-    assert "in a batch of 3" in found["batch"]
+    assert "depends on its neighbors" in found["batch"]
+
+
+def test_images_that_are_another_in_any_batch(spec):
+    found = failures(spec((NO_GRADIENT, "(resized - 0.45) / (0.25 * len(images)))")))
+    assert set(found) == {"batch"}
+    assert "not what it is alone" in found["batch"]
 
 
 def test_a_model_that_is_changed(spec):
@@ -147,6 +161,21 @@ def test_wrong_shapes(spec):
     )
 
 
+def test_photos_to_compare_on(spec):
+    photos = [picture[0] for picture in check.check_pictures(3, torch.device("cpu"))]
+    found = {f.name: f for f in check_detector(load_detector(spec(), "cpu"), COUNT, [photos[2], photos[1]])}
+    assert "on 2 images and one that is not 8-bit" in found["parity"].detail
+    assert {f.verdict for f in found.values()} == {"passed"}
+
+
+def test_every_photo_needs_detections_enough_to_count(spec):
+    photos = [check.check_pictures(1, torch.device("cpu"))[0][0], torch.zeros(3, 64, 64)]
+    blind = ("keep = scores > score_threshold", "keep = (scores > score_threshold) & (candidates.state != (64, 64))")
+    found = {f.name: f for f in check_detector(load_detector(spec(blind), "cpu"), COUNT, photos)}
+    assert found["parity"].verdict == "not compared"
+    assert "an image has 0 detections" in found["parity"].detail
+
+
 def test_classes_called_by_wrong_names_need_annotated_images(spec):
     detector = load_detector(spec(), "cpu")
     image = check.check_pictures(1, detector.device)[0]
@@ -154,7 +183,7 @@ def test_classes_called_by_wrong_names_need_annotated_images(spec):
     assert len(seen) >= 20
     wrong = Detections(seen.boxes, seen.scores, (seen.labels + 1) % 2)
     for truth, verdict in ((seen, "passed"), (wrong, "failed"), (seen.above(1.0), "not compared")):
-        found = {f.name: f for f in check_detector(detector, COUNT, [(image[0], truth)])}
+        found = {f.name: f for f in check_detector(detector, COUNT, [image[0]], [truth])}
         assert found["names"].verdict == verdict
 
 

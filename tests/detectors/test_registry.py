@@ -193,7 +193,7 @@ def test_damaged_files_are_one_line_of_bad_input(tmp_path, damage):
 
 def test_a_missing_file_and_a_folder(tmp_path):
     assert "no such file" in bad("demo", "cpu", str(tmp_path / "w.pth"))
-    assert "no such file" in bad("demo", "cpu", str(tmp_path))
+    assert "not a file" in bad("demo", "cpu", str(tmp_path))
 
 
 def test_random_weights_are_the_same_every_time_and_leave_global_randomness_alone():

@@ -9,6 +9,7 @@ from torchvision.models.detection import RetinaNet
 
 from detattack.boxes import iou_matrix
 from detattack.detectors.base import Detector
+from detattack.detectors.random_weights import noise
 from detattack.detectors.registry import fingerprint, load_detector
 from detattack.detectors.torchvision_dense import TorchvisionRetinaNet
 from detattack.engine import PRESETS, run
@@ -205,3 +206,19 @@ def test_an_attack_that_succeeds_is_one_for_the_bare_model(detector, network):
     assert int(result.first_iteration) > 0
     after = bare(network, result.images, list(CATEGORIES))[0].above(0.5).of(label)
     assert not (iou_matrix(after.boxes, torch.tensor([box])) >= 0.3).any()
+
+
+def test_anchors_are_made_once_for_a_size_and_anew_for_another():
+    detector = load_detector("demo", "cpu")
+    made, generate = [], detector.network.anchor_generator.forward
+    detector.network.anchor_generator.forward = lambda *given: made.append(None) or generate(*given)
+    for image, count in ((noise(1, 96), 1), (noise(1, 96, seed=1), 1), (noise(2, 96), 2), (noise(1, 96)[..., :64], 3)):
+        found = detector.candidates(image)
+        assert len(made) == count
+        torch.testing.assert_close(found.anchors, load_detector("demo", "cpu").candidates(image).anchors)
+
+
+def test_logits_are_those_of_the_candidates():
+    detector = load_detector("demo", "cpu")
+    image = noise(2, 96)
+    assert torch.equal(detector.logits(image), detector.candidates(image).logits)

@@ -55,6 +55,13 @@ def test_candidates_and_select_are_the_models_own_inference(detector, size, shif
         assert_same(ours, theirs)
 
 
+@pytest.mark.parametrize("size", [(131, 171), (150, 110), (700, 300)])
+def test_the_resize_that_has_the_gradient_is_within_a_level(detector, size):
+    images = (pictures(1, *size) * 255).round() / 255
+    smooth, exact = (detector._prepared(images + shift / 255) for shift in (0.01, 0))
+    assert 0.1 < 255 * float((smooth - exact).abs().max()) < 1.1
+
+
 def test_models_check_passes(detector):
     assert not [finding for finding in check_detector(detector, 3) if not finding.passed]
 

@@ -1,5 +1,6 @@
-"""The embedded detector: its size, its outputs, the weights that ship with it."""
+"""The embedded detectors: their size, their outputs, the weights that ship with them."""
 
+import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
@@ -7,7 +8,7 @@ from torchvision.models.detection import RetinaNet
 
 from detattack.scenes import CATEGORIES, render, scene_seed
 from detattack.scenes.evaluate import evaluate_network
-from detattack.scenes.network import WEIGHTS, build_network, load_network
+from detattack.scenes.network import HEADS, build_network, load_network, weights_file
 
 
 def picture(seed: int, width: int = 480, height: int = 320) -> torch.Tensor:
@@ -55,10 +56,11 @@ def test_the_gradient_reaches_the_image():
     assert image.grad.abs().max() > 0
 
 
-def test_the_shipped_weights_fit_and_are_float16():
-    assert WEIGHTS.stat().st_size <= 8_000_000
-    weights = load_file(WEIGHTS)
-    build_network().load_state_dict(weights, strict=True)
+@pytest.mark.parametrize("head", HEADS)
+def test_the_shipped_weights_fit_and_are_float16(head: str):
+    assert weights_file(head).stat().st_size <= 8_000_000
+    weights = load_file(weights_file(head))
+    build_network(head).load_state_dict(weights, strict=True)
     floats = [value for value in weights.values() if value.is_floating_point()]
     assert all(value.dtype == torch.float16 and value.isfinite().all() for value in floats)
 
@@ -69,6 +71,13 @@ def test_the_shipped_weights_detect():
     assert quality.ap50 > 0.7
     assert quality.ap50_clear > 0.8
     assert quality.ap_by_class["car"] > 0.4
+
+
+@pytest.mark.parametrize("head", [head for head in HEADS if head != "retinanet"])
+def test_the_other_heads_detect(head: str):
+    quality = evaluate_network(load_network(head=head), n=12, seed=9, first_label=HEADS[head].first_label)
+    assert quality.ap50 > 0.5
+    assert quality.ap_by_class["car"] > 0.3
 
 
 class Oracle(nn.Module):
