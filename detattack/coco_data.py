@@ -4,6 +4,7 @@ The whole annotation file is checked before anything runs; what is wrong is said
 read here: one that is missing or damaged is recorded when its turn comes.
 """
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from detattack.datasets import (
 )
 from detattack.detectors.names import canonical
 from detattack.errors import InputError
+from detattack.origins import Origin, absolute
 from detattack.types import Category
 
 Record = dict[str, Any]
@@ -43,7 +45,8 @@ def coco_dataset(images_dir: Path, annotations_file: Path) -> Dataset:
     images = _images(content["images"], where)
     annotations = _annotations(content["annotations"], {i["id"] for i in images}, {c["id"] for c in categories}, where)
     samples, fingerprint = _samples(images_dir, images, data, where)
-    return Dataset(samples, fingerprint, tuple(categories), tuple(annotations), _notes(annotations))
+    origin = Origin(images=absolute(images_dir), annotations=absolute(annotations_file))
+    return Dataset(samples, fingerprint, tuple(categories), tuple(annotations), _notes(annotations), origin)
 
 
 def category_ids(categories: Sequence[Category], of_data: Sequence[Mapping[str, Any]]) -> dict[int, int]:
@@ -93,6 +96,7 @@ def _categories(items: list[Any], where: str) -> list[Record]:
         if name in names:
             raise InputError(f"{place}: the name {name!r} is taken by another category")
         names.add(name)
+        _check_numbers(item, place)
     return items
 
 
@@ -123,6 +127,7 @@ def _annotations(items: list[Any], images: set[int], categories: set[int], where
         area = item.get("area", w * h)
         if not _is_number(area) or area < 0:
             raise InputError(f"{place}: area is {area!r}")
+        _check_numbers(item, place)
         kept.append({**item, "bbox": [x, y, w, h], "area": area, "iscrowd": int(crowd)})
     return kept
 
@@ -176,6 +181,16 @@ def _value(item: Record, key: str, kind: type, place: str) -> Any:
         names = {int: "an integer", str: "a text", list: "a list"}
         raise InputError(f"{place}: {key} is {_shown(value)}, not {names[kind]}")
     return value
+
+
+def _check_numbers(item: Record, place: str) -> None:
+    """Raises `InputError` for what could be read, but not be written again with the adversarial images."""
+    try:
+        json.dumps(item, allow_nan=False)
+    except ValueError:
+        raise InputError(f"{place}: holds a number that is not finite") from None
+    except RecursionError:
+        raise InputError(f"{place}: nested too deeply") from None
 
 
 def _is_integer(value: Any) -> bool:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from detattack.engine.attacks import PRESETS, Attack
 from detattack.errors import InputError, unknown
+from detattack.precision import Precision
 from detattack.types import DEFAULT_SCORE_THRESHOLD
 
 NON_NEGATIVE = (
@@ -29,6 +30,11 @@ RADIUS_MARK = "@"
 """Between a method and its radius in gray levels."""
 
 
+LARGEST_SEED = 2**63 - 1
+MOST_CONFIG_BYTES = 1_000_000
+Scalar = str | int | float | bool
+
+
 class RunConfig(BaseModel):
     """Everything that decides a run's bytes, beside the data. Its JSON stands in `run.json`."""
 
@@ -41,9 +47,10 @@ class RunConfig(BaseModel):
     keep_others: bool = False
     attack: Attack
     score_threshold: float = Field(DEFAULT_SCORE_THRESHOLD, ge=0, lt=1, allow_inf_nan=False)
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=LARGEST_SEED)
     device: str = "auto"
     batch: int = Field(1, ge=1)
+    precision: Precision = "fp32"
 
 
 def make_config(**values: Any) -> RunConfig:
@@ -122,16 +129,39 @@ def parse_assignments(pairs: list[str]) -> dict[str, str]:
 
 
 def read_config_file(path: Path) -> dict[str, Any]:
-    """A YAML file of options, keys as on the command line (`score-threshold` or `score_threshold`)."""
+    """A YAML file of settings, keys as on the command line (`score-threshold` or `score_threshold`).
+
+    Raises `InputError`.
+    """
     try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError) as error:
+        with open(path, "rb") as file:
+            data = file.read(MOST_CONFIG_BYTES + 1)
+        text = data.decode("utf-8-sig")
+    except (OSError, ValueError) as error:
         raise InputError(f"config {path}: cannot be read ({error})") from error
-    except yaml.YAMLError as error:
+    if len(data) > MOST_CONFIG_BYTES:
+        raise InputError(f"config {path}: is larger than {MOST_CONFIG_BYTES / 1e6:g} MB")
+    try:
+        content = yaml.safe_load(text)
+    # Beside its own errors PyYAML lets through whatever its constructors raise: a month 13, a number of 5,000 digits.
+    except Exception as error:
         raise InputError(f"config {path}: not YAML ({' '.join(str(error).split())})") from error
     if not isinstance(content, dict):
         raise InputError(f"config {path}: not a mapping of options")
     return {str(key).replace("-", "_"): value for key, value in content.items()}
+
+
+def read_options(path: Path) -> dict[str, Any]:
+    """A YAML file of command line options: a value is a scalar, a list of scalars, or a mapping of scalars.
+
+    Raises `InputError`.
+    """
+    options = read_config_file(path)
+    for name, value in options.items():
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
+        if not all(isinstance(one, Scalar | None) for one in inner):
+            raise InputError(f"config {path}: {name[:80]!r} is neither a scalar nor a flat list or mapping")
+    return options
 
 
 def _check_radius(attack: Attack) -> None:

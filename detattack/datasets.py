@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from detattack.errors import InputError
+from detattack.files import is_plain
 from detattack.goals import Box, Goal, to_box
 from detattack.images import image_size, read_image
+from detattack.origins import Origin, absolute
 
 if TYPE_CHECKING:
     from detattack.scenes import Scene
@@ -54,13 +56,14 @@ class Sample:
 class Dataset:
     """Samples in order, their COCO annotations if there are any, and a fingerprint of what they are.
 
-    notes: what people should know of it, each said once."""
+    notes: what people should know of it, each said once. origin: what opens it again, where that is known."""
 
     samples: tuple[Sample, ...]
     fingerprint: str
     categories: tuple[dict[str, Any], ...] = ()
     annotations: tuple[dict[str, Any], ...] = field(default=())
     notes: tuple[str, ...] = ()
+    origin: Origin | None = None
 
     def first(self, count: int | None) -> "Dataset":
         """The first `count` samples and their annotations; None: all."""
@@ -69,7 +72,9 @@ class Dataset:
         samples = self.samples[:count]
         ids = {sample.id for sample in samples}
         annotations = tuple(a for a in self.annotations if a["image_id"] in ids)
-        return replace(self, samples=samples, annotations=annotations, fingerprint=f"{self.fingerprint}:first {count}")
+        origin = self.origin and replace(self.origin, limit=count)
+        fingerprint = f"{self.fingerprint}:first {count}"
+        return replace(self, samples=samples, annotations=annotations, fingerprint=fingerprint, origin=origin)
 
 
 def image_files(paths: Sequence[Path]) -> Dataset:
@@ -81,7 +86,7 @@ def image_files(paths: Sequence[Path]) -> Dataset:
         image = read_image(path)
         digest.update(image.pixels.tobytes())
         samples.append(Sample(number, stem, str(path), (image.width, image.height), partial(_picture, path)))
-    return Dataset(tuple(samples), digest.hexdigest()[:16])
+    return Dataset(tuple(samples), digest.hexdigest()[:16], origin=Origin(files=tuple(map(absolute, paths))))
 
 
 def rendered_scenes(count: int, seed: int, goal: Goal | None = None) -> Dataset:
@@ -110,7 +115,8 @@ def rendered_scenes(count: int, seed: int, goal: Goal | None = None) -> Dataset:
             break
     categories = ({"id": c.coco_id, "name": c.name, "supercategory": c.supercategory} for c in CATEGORIES)
     fingerprint = f"scenes {','.join(str(s.id) for s in samples)} of seed {seed}"
-    return Dataset(tuple(samples), fingerprint, tuple(categories), tuple(annotations))
+    origin = Origin(scenes=count, seed=seed)
+    return Dataset(tuple(samples), fingerprint, tuple(categories), tuple(annotations), origin=origin)
 
 
 def _suits(goal: Goal | None) -> Callable[["Scene", int, int], bool]:
@@ -140,7 +146,7 @@ def folder_dataset(folder: Path) -> Dataset:
     ids = range(1, len(paths) + 1)
     stems = unique_stems([path.stem for path in paths], ids)
     samples = tuple(map(file_sample, ids, stems, paths, [None] * len(paths)))
-    return Dataset(samples, file_fingerprint(b"", names, paths))
+    return Dataset(samples, file_fingerprint(b"", names, paths), origin=Origin(images=absolute(folder)))
 
 
 def file_sample(number: int, stem: str, path: Path, size: tuple[int, int] | None) -> Sample:
@@ -174,12 +180,18 @@ def path_inside(folder: Path, name: str, where: str) -> Path:
     Raises `InputError` for a name that leads out of the folder, also through a link.
     """
     path = Path(name)
-    if not name or "\0" in name or path.name in ("", ".", ".."):
+    if not name or path.name in ("", ".", ".."):
         raise InputError(f"{where} {name!r} names no file")
     inside = not path.is_absolute() and ".." not in path.parts
-    if not inside or not (folder / path).resolve().is_relative_to(folder.resolve()):
+    try:
+        inside = inside and (folder / path).resolve().is_relative_to(folder.resolve())
+        path = folder / path
+        path.is_file()
+    except (OSError, ValueError, RuntimeError) as error:  # too long a name, one that no file can have, a ring of links
+        raise InputError(f"{where} {name[:80]!r} names no file ({type(error).__name__})") from error
+    if not inside:
         raise InputError(f"{where} {name!r} leaves the folder {folder}")
-    return folder / path
+    return path
 
 
 def read_description(path: Path, where: str) -> bytes:
@@ -198,6 +210,8 @@ def parse_json(data: bytes, where: str, pairs_hook: Callable[[list[tuple[str, An
         raise InputError(f"{where}: broken JSON at line {error.lineno}, column {error.colno} ({error.msg})") from error
     except RecursionError as error:
         raise InputError(f"{where}: nested too deeply") from error
+    except ValueError as error:  # a number of thousands of digits
+        raise InputError(f"{where}: {error}") from error
 
 
 def decoded(data: bytes, where: str) -> str:
@@ -209,8 +223,9 @@ def decoded(data: bytes, where: str) -> str:
 
 
 def unique_stems(stems: Sequence[str], ids: Sequence[int]) -> list[str]:
-    """Stems, with the id where two collide (also by letter case, which some file systems ignore)."""
-    found = list(stems)
+    """Stems, with the id where two collide (also by letter case, which some file systems ignore); the id alone for
+    what cannot name a file everywhere."""
+    found = [stem if is_plain(stem) else f"image-{i}" for stem, i in zip(stems, ids, strict=True)]
     while True:
         counts = Counter(stem.lower() for stem in found)
         if len(counts) == len(found):

@@ -26,6 +26,8 @@ from detattack.files import write_bytes_atomic
 
 MAX_PIXELS = 100_000_000
 """The largest image that is read unless said otherwise: 100 megapixels, 300 MB as uint8 RGB."""
+LIMIT = "DETATTACK_MAX_PIXELS"
+"""The variable of the environment that says otherwise."""
 
 # Only formats that Pillow decodes by itself (EPS would start Ghostscript) and whose bit depth we can check.
 _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
@@ -77,14 +79,16 @@ class LoadedImage:
         return self.pixels.shape[1]
 
 
-def read_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> LoadedImage:
+def read_image(path: str | os.PathLike[str], max_pixels: int | None = None) -> LoadedImage:
     """Read a JPEG, PNG, WebP, BMP, GIF, TIFF or PPM file as uint8 RGB `[H,W,3]`.
 
     Raises `InputError` (one line, naming the file and what is wrong) if it is missing, not a regular file,
     empty, not an image, damaged or truncated, has more than 8 bits a channel, several frames, no pixels, or
-    more than `max_pixels` of them according to its header (nothing of that size is allocated then).
+    more than `max_pixels` (None: `most_pixels`) of them according to its header (nothing of that size is allocated
+    then).
     """
     path = Path(path)
+    max_pixels = most_pixels() if max_pixels is None else max_pixels
     with _opened(path) as file, _strict_pillow():
         try:
             return _read(file, path, max_pixels)
@@ -94,6 +98,28 @@ def read_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> Lo
         # struct.error, zlib.error, EOFError, IndexError, ... To the user all of them say the same.
         except Exception as error:
             raise InputError(f"{path}: damaged or truncated image ({_one_line(error)})") from error
+
+
+def most_pixels() -> int:
+    """How many pixels an image may have: `MAX_PIXELS`, or what the environment says. Raises `InputError`."""
+    said = os.environ.get(LIMIT, str(MAX_PIXELS))
+    if not (said.isascii() and said.isdigit() and 0 < len(said) < 19):
+        raise InputError(f"{LIMIT}={said}: not a number of pixels")
+    return int(said)
+
+
+def read_floats(path: Path, height: int, width: int) -> NDArray[np.float32]:
+    """The float image `[3,H,W]` in a file that `--float` wrote. Raises OSError, or ValueError for anything else; a
+    header that promises more than the file holds allocates nothing."""
+    try:
+        floats = np.lib.format.open_memmap(path, mode="r")
+    except OSError:
+        raise
+    except Exception as error:  # NumPy reads the header as Python, whose tokenizer has errors of its own
+        raise ValueError(f"{path.parent.name}/{path.name} is no array of NumPy's ({_one_line(error)})") from error
+    if floats.dtype != np.float32 or floats.shape != (3, height, width):
+        raise ValueError(f"{path.parent.name}/{path.name} is {floats.dtype} {list(floats.shape)}")
+    return np.array(floats)
 
 
 def image_size(path: str | os.PathLike[str]) -> tuple[int, int] | None:
@@ -229,7 +255,7 @@ def _check_header(image: ImageFile.ImageFile, path: Path, max_pixels: int) -> No
     if width * height > max_pixels:
         raise InputError(
             f"{path}: the image is {width}x{height}, {width * height / 1e6:.1f} megapixels; "
-            f"at most {max_pixels / 1e6:g} are read"
+            f"at most {max_pixels / 1e6:g} are read ({LIMIT} raises that)"
         )
     if _more_than_8_bits(image):
         raise InputError(f"{path}: has more than 8 bits a channel; convert it to 8 bits first")

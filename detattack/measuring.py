@@ -6,11 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from detattack.datasets import Dataset, Sample
 from detattack.errors import InputError
-from detattack.images import read_image
+from detattack.images import read_floats, read_image
 from detattack.processes import spread
 from detattack.quality import measure
 from detattack.records import BaseRecord
@@ -41,7 +39,7 @@ def _measure_one(path: Path, item: tuple[Sample, BaseRecord]) -> tuple[int, Meas
         original = sample.load().pixels
         adversarial: Any = path / "floats" / f"{record.stem}.npy"
         if adversarial.is_file():
-            seen = np.load(adversarial, allow_pickle=False).transpose(1, 2, 0)
+            seen: Any = read_floats(adversarial, *original.shape[:2]).transpose(1, 2, 0)
         else:
             seen = read_image(path / "images" / f"{record.stem}.png").pixels
         return record.id, measure(original, seen).as_json()

@@ -1,6 +1,5 @@
 """The shards of a run made one run folder: the same bytes as a run without shards."""
 
-import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -8,30 +7,29 @@ from pathlib import Path
 from detattack.detection import complete
 from detattack.errors import InputError
 from detattack.files import write_bytes_atomic
+from detattack.manifests import DECIDING, difference
 from detattack.results import truth_of
-from detattack.runs import DECIDING, PER_IMAGE, RunFolder, difference
+from detattack.runs import PER_IMAGE, RunFolder
 from detattack.types import Category, DetectorCard
 
 
 def merge_runs(out: Path, shards: Sequence[Path]) -> RunFolder:
-    """Joins finished shards into the new folder `out`, which is returned open.
+    """Joins finished shards into the folder `out`, new or of the same merge interrupted, which is returned open.
 
     Raises `InputError` for shards of different runs, and where one is missing, doubled or unfinished.
     """
     with ExitStack() as stack:
         folders = [stack.enter_context(closing(RunFolder.open(path))) for path in shards]
         _check(folders)
-        first = folders[0].manifest
-        merged = RunFolder.create(out, {**first, "shard": None})
-        try:
+        unfinished = not (out / "summary.json").is_file()
+        merged = RunFolder.create(out, {**folders[0].manifest, "shard": None}, resume=unfinished)
+        with ExitStack() as failing:
+            failing.callback(merged.close)
             for folder in folders:
                 _copy_files(folder.path, out)
                 merged.take_over(folder)
             complete_again(merged, folders)
-        except BaseException:
-            merged.close()
-            shutil.rmtree(out, ignore_errors=True)  # made by us, from folders that are still there
-            raise
+            failing.pop_all()
         return merged
 
 

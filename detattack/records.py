@@ -3,16 +3,42 @@
 import hashlib
 import math
 import os
+from collections.abc import Hashable
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar, cast
 
 import numpy as np
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
 
 from detattack.datasets import Picture
 from detattack.engine import AttackResult
-from detattack.files import write_bytes_atomic
+from detattack.files import is_plain, write_bytes_atomic
 from detattack.images import png_bytes
+
+STATUSES = ("success", "failure", "nothing", "already", "error")
+MOST_CLASSES = 100_000
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+_COLUMNS: dict[str, TypeAdapter[Any]] = {
+    "boxes": TypeAdapter(list[tuple[_Finite, _Finite, _Finite, _Finite]]),
+    "scores": TypeAdapter(list[_Finite]),
+    "labels": TypeAdapter(list[Annotated[int, Field(ge=0, lt=MOST_CLASSES)]]),
+}
+
+
+def _checked(found: dict[str, list]) -> dict[str, list]:
+    for name, values in found.items():
+        if name not in _COLUMNS:
+            raise ValueError(f"{name!r} is no column of what was found")
+        _COLUMNS[name].validate_python(values)
+    if len({len(values) for values in found.values()}) > 1:
+        raise ValueError("the columns of what was found are not of one length")
+    return found
+
+
+Found = Annotated[dict[str, list], AfterValidator(_checked)]
+"""What a model reports of an image: columns `boxes`, `scores` and `labels`, or some of them."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +52,7 @@ class BaseRecord:
     """
 
     task: ClassVar[str]
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False)
     long: ClassVar[tuple[str, ...]] = ("trace",)
     """Fields too long for a table or a line of JSON; the ledger has them."""
 
@@ -55,13 +82,22 @@ class BaseRecord:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
-        """From `as_json`, after a round trip through JSON."""
-        return cls(**{**values, "notes": tuple(values["notes"])})
+        """From `as_json`, after a round trip through JSON. Raises ValueError for what is not of the types above, and
+        for a stem that names no file of its own: a ledger may come from anybody."""
+        record: Self = _reader(cast(Hashable, cls)).validate_python(values)
+        if not is_plain(record.stem) or record.status not in STATUSES:
+            raise ValueError(f"stem {record.stem!r}, status {record.status!r}")
+        return record
 
     def short(self) -> Self:
         """Without the fields that are long."""
         empty: dict[str, Any] = {name: {} for name in self.long}
         return replace(self, **empty)
+
+
+@cache
+def _reader(record_type: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(record_type)
 
 
 def image_seeds(seed: int, image_id: int) -> tuple[int, int]:
@@ -77,7 +113,7 @@ R = TypeVar("R", bound=BaseRecord)
 class Outcome(Generic[R]):
     """A record and what goes with it: the original pixels, the PNG's bytes and pixels, and the same image as floats.
 
-    An image that could not be read has the record alone.
+    An image that could not be read has the record alone. heatmap: a PNG, once it is drawn (`packed`).
     """
 
     record: R
@@ -85,6 +121,7 @@ class Outcome(Generic[R]):
     png: bytes = b""
     pixels: np.ndarray | None = None
     floats: np.ndarray | None = None
+    heatmap: bytes = b""
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the adversarial image as a PNG: the very bytes that were judged."""
@@ -98,6 +135,18 @@ def untouched(record: R, picture: Picture) -> Outcome[R]:
     digest = hashlib.sha256(png).hexdigest()
     record = replace(record, width=width, height=height, notes=picture.notes, digest=digest)
     return Outcome(record, picture.pixels, png, picture.pixels)
+
+
+def packed(outcome: Outcome[R]) -> Outcome[R]:
+    """The outcome with its heatmap, and without the pixels that this was drawn from: what a run folder takes, and a
+    third of the bytes where it has to travel there."""
+    from detattack.report.figures import difference_map, heatmap
+
+    if outcome.original is None or outcome.pixels is None:
+        return outcome
+    shown = outcome.pixels if outcome.floats is None else outcome.floats.transpose(1, 2, 0)
+    drawn = png_bytes(heatmap(difference_map(outcome.original, shown)))
+    return replace(outcome, heatmap=drawn, original=None, pixels=None)
 
 
 def with_books(record: R, result: AttackResult, row: int) -> R:

@@ -21,9 +21,9 @@ from detattack.detectors.base import Detector
 from detattack.goals import MATCH_IOU, SUPPRESS_IOU, Target
 from detattack.job import Record, from_lists, target_of
 from detattack.quality import MEASURES
+from detattack.records import STATUSES
 from detattack.types import DEFAULT_SCORE_THRESHOLD, Detections, DetectorCard
 
-STATUSES = ("success", "failure", "nothing", "already", "error")
 ATTACKED = ("success", "failure", "error")
 """The statuses that a success rate is over."""
 Z95 = statistics.NormalDist().inv_cdf(0.975)

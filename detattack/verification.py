@@ -2,21 +2,21 @@
 
 import hashlib
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from detattack.config import RunConfig, make_config
 from detattack.detectors.base import Detector
-from detattack.detectors.registry import fingerprint, load_detector
+from detattack.detectors.registry import fingerprint, load_detector, runs_code
 from detattack.engine import Attack
 from detattack.errors import InputError
 from detattack.goals import achieved
-from detattack.images import read_image, to_tensor
+from detattack.images import read_floats, read_image, to_tensor
 from detattack.job import Record, detected, target_of
 from detattack.records import BaseRecord, R
 from detattack.runs import RunFolder
@@ -31,23 +31,30 @@ class Verdict:
     problem: str = ""
 
 
-def verify_run(path: Path, device: str = "auto") -> list[Verdict]:
-    """Judges every attacked image of a detector's run again; untouched ones are checked to be whole."""
-    folder = RunFolder.open(path)
-    try:
+def verify_run(path: Path, device: str = "auto", trust: bool = False) -> list[Verdict]:
+    """Judges every attacked image of a detector's run again; untouched ones are checked to be whole.
+
+    trust: as of `check_trust`. Raises `InputError`.
+    """
+    with closing(RunFolder.open(path)) as folder:
         config = make_config(**folder.manifest["config"])
+        check_trust(path, config.model, trust)
         detector = load_detector(config.model, device, config.weights, config.categories)
         if fingerprint(detector) != folder.manifest["model"]:
             raise InputError(f"{path}: model {config.model} is not the one that was attacked (other weights)")
         holds = partial(_holds, path, detector, config)
         return [verdict(path, record, holds) for record in folder.records() if record.digest]
-    finally:
-        folder.close()
+
+
+def check_trust(path: Path, model: str, trust: bool) -> None:
+    """Raises `InputError` where the model of a run folder, which may come from anybody, would run code that nobody
+    said may run."""
+    if runs_code(model) and not trust:
+        raise InputError(f"{path}: its model {model} runs code from a file; --trust lets it")
 
 
 def verdict(path: Path, record: R, holds: Callable[[R], bool]) -> Verdict:
-    """Of one image of the run in `path`. holds: whether the goal holds for what the record speaks of; may raise for
-    what cannot be read."""
+    """Of one image of the run in `path`. holds: whether the goal holds for what the record speaks of."""
     name = f"images/{record.stem}.png"
     floats = f"floats/{record.stem}.npy"
     try:
@@ -57,6 +64,8 @@ def verdict(path: Path, record: R, holds: Callable[[R], bool]) -> Verdict:
         floats_whole = not record.floats_digest or _is_whole(path / floats, record.floats_digest)
     except (OSError, ValueError, InputError) as error:
         return Verdict(name, False, f"cannot be read ({error})")
+    except Exception as error:  # the model is someone else's code
+        return Verdict(name, False, f"cannot be judged ({type(error).__name__}: {' '.join(str(error).split())})")
     if not whole:
         return Verdict(name, success, "is not the file that the run wrote")
     if not floats_whole:
@@ -77,10 +86,7 @@ def judged_image(path: Path, attack: Attack, record: BaseRecord) -> Tensor:
     """
     if attack.levels is not None:
         return to_tensor(read_image(path / "images" / f"{record.stem}.png").pixels)
-    floats = np.load(path / "floats" / f"{record.stem}.npy", allow_pickle=False)
-    if floats.dtype != np.float32 or floats.shape != (3, record.height, record.width):
-        raise ValueError(f"floats/{record.stem}.npy is {floats.dtype} {list(floats.shape)}")
-    return torch.from_numpy(floats)
+    return torch.from_numpy(read_floats(path / "floats" / f"{record.stem}.npy", record.height, record.width))
 
 
 def _holds(path: Path, detector: Detector, config: RunConfig, record: Record) -> bool:

@@ -146,6 +146,20 @@ BAD = {
     "no object": (content(images=[3]), "image number 1: not an object"),
     "width of zero": (changed("images", 0, width=0), "width is 0"),
     "crowd of two": (changed("annotations", 0, iscrowd=2), "iscrowd is 2"),
+    "NaN that nobody asked for": (
+        changed("annotations", 0, score=float("nan")),
+        "annotation 1: holds a number that is",
+    ),
+    "infinity in a polygon": (
+        changed("annotations", 0, segmentation=[[1e400]]),
+        "annotation 1: holds a number that is",
+    ),
+    "NaN of a category": (
+        changed("categories", 0, weight=float("nan")),
+        "category 3: holds a number that is not finite",
+    ),
+    "a name that is no text": (changed("images", 0, file_name="\ud800.png"), "names no file (UnicodeEncodeError)"),
+    "a name of 300 letters": (changed("images", 0, file_name="a" * 300), "names no file (OSError)"),
     "area that is none": (changed("annotations", 0, area="big"), "area is 'big'"),
 }
 
@@ -166,6 +180,8 @@ def test_broken_json_names_line_and_column(data):
         data(text="[]")
     with pytest.raises(InputError, match="nested too deeply"):
         data(text="[" * 100_000)
+    with pytest.raises(InputError, match="Exceeds the limit"):
+        data(text='{"images": [{"id": ' + "9" * 5000 + "}]}")
 
 
 def test_a_link_out_of_the_folder_is_refused(data, tmp_path):
@@ -212,6 +228,11 @@ def test_a_folder_without_an_image(tmp_path):
         folder_dataset(tmp_path)
     with pytest.raises(InputError, match="not a folder"):
         folder_dataset(tmp_path / "notes.txt")
+
+
+@pytest.mark.parametrize("stem", ["", ".", "..", "a/b", "a\\b", "a\0", "\ud800", "a" * 201, "é" * 101])
+def test_a_stem_that_no_file_can_have_everywhere_gives_way_to_the_id(stem):
+    assert unique_stems(["a", stem], [1, 2]) == ["a", "image-2"]
 
 
 def test_stems_stay_apart_also_from_those_that_were_made():

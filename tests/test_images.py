@@ -1,4 +1,5 @@
 import os
+import resource
 import struct
 import warnings
 import zlib
@@ -261,6 +262,34 @@ def test_a_bomb_is_refused_by_its_header(tmp_path, pixels):
     refused(tmp_path / "a.png", "31x20", max_pixels=31 * 20 - 1)
     assert read_image(tmp_path / "a.png", max_pixels=31 * 20).width == 31
     assert limit == Image.MAX_IMAGE_PIXELS
+
+
+def test_the_limit_can_be_raised_by_the_environment(tmp_path, pixels, monkeypatch):
+    write_png(tmp_path / "a.png", pixels)
+    monkeypatch.setenv("DETATTACK_MAX_PIXELS", str(31 * 20 - 1))
+    refused(tmp_path / "a.png", "31x20", "DETATTACK_MAX_PIXELS raises that")
+    monkeypatch.setenv("DETATTACK_MAX_PIXELS", str(31 * 20))
+    assert read_image(tmp_path / "a.png").width == 31
+    for bad in ("", "many", "-5", "1e9", "9" * 30):
+        monkeypatch.setenv("DETATTACK_MAX_PIXELS", bad)
+        with pytest.raises(InputError, match="DETATTACK_MAX_PIXELS=.*not a number of pixels"):
+            read_image(tmp_path / "a.png")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no process is forked here")
+def test_a_bomb_is_refused_before_anything_is_allocated(tmp_path):
+    """In a process that may have no more than 300 MB beside what it has; decoded, the image has 10 GB."""
+    (tmp_path / "bomb.png").write_bytes(png(60_000, 60_000, 8, 2, b"\0"))
+    child = os.fork()
+    if not child:
+        try:
+            held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+            resource.setrlimit(resource.RLIMIT_AS, (held + 300_000_000,) * 2)
+            refused(tmp_path / "bomb.png", "60000x60000")
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_more_than_pillows_own_limit_is_read_without_its_warning(tmp_path, monkeypatch):

@@ -8,7 +8,8 @@ from typer.main import get_command
 
 from classify.cli import app as classify_app
 from classify.cli import reproduce
-from detattack.cli import attack, compare, evaluate, models, quality, report, scenes, tune, verify
+from detattack.cli import attack, bench, compare, evaluate, models, quality, report, rerun, scenes, tune, verify
+from detattack.cli.scaling import RayCommand
 from detattack.cli.status import BAD_INPUT, FAILED, INTERRUPTED
 from detattack.errors import InputError
 
@@ -20,13 +21,15 @@ app = typer.Typer(
 )
 app.command("untargeted")(attack.untargeted)
 app.command("targeted")(attack.targeted)
-app.command("evaluate")(evaluate.evaluate)
-app.command("compare")(compare.compare)
+app.command("evaluate", cls=RayCommand)(evaluate.evaluate)
+app.command("compare", cls=RayCommand)(compare.compare)
 app.command("merge")(evaluate.merge)
 app.command("verify")(verify.verify)
 app.command("report")(report.report)
+app.command("rerun")(rerun.rerun)
 app.command("quality")(quality.quality)
 app.command("tune")(tune.tune)
+app.command("bench")(bench.bench)
 app.command("reproduce")(reproduce.reproduce)
 app.add_typer(classify_app, name="classify")
 app.add_typer(models.app, name="models")
@@ -56,7 +59,9 @@ def status_of(arguments: list[str] | None = None) -> int:
 
 
 def _say(message: str, status: int) -> int:
+    from detattack.cli.terminal import say
+
     text = " ".join(message.split())
     if text:
-        print(f"detattack: {text}", file=sys.stderr)
+        say(f"detattack: {text}", file=sys.stderr)
     return status

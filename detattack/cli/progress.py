@@ -2,10 +2,10 @@
 
 from types import TracebackType
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
+from detattack.cli.terminal import Terminal
 from detattack.records import Outcome
 
 
@@ -13,7 +13,7 @@ class Progress:
     """A context manager whose `report` a run calls for each image; says what was converted, once a kind."""
 
     def __init__(self, enabled: bool, title: str = ""):
-        self._console = Console(stderr=True, quiet=not enabled)
+        self._console = Terminal(stderr=True, quiet=not enabled)
         self._bar = RichProgress(
             TextColumn("{task.description}"),
             BarColumn(),

@@ -77,16 +77,18 @@ def _names(only: str | None) -> list[str]:
 
 def _warn(a: Path, b: Path, found: "Match", measured: "Sequence[MeasuredPair]") -> None:
     """On stderr: who has no partner, what could not be measured, what was converted (each kind once)."""
+    from detattack.cli.terminal import say
+
     for folder, alone in ((a, found.only_first), (b, found.only_second)):
         if alone:
-            shown = ", ".join(alone[:NAMED_AT_MOST]) + (", ..." if len(alone) > NAMED_AT_MOST else "")
-            print(f"{len(alone)} of {folder} without a partner: {shown}", file=sys.stderr)
+            names = ", ".join(alone[:NAMED_AT_MOST]) + (", ..." if len(alone) > NAMED_AT_MOST else "")
+            say(f"{len(alone)} of {folder} without a partner: {names}", file=sys.stderr)
     for one in measured:
         if one.reason:
-            print(f"{one.pair.name}: {one.reason}", file=sys.stderr)
+            say(f"{one.pair.name}: {one.reason}", file=sys.stderr)
     first = {note: one.pair.name for one in reversed(measured) for note in one.notes}
     for note, name in sorted(first.items()):
-        print(f"{name}: {note}", file=sys.stderr)
+        say(f"{name}: {note}", file=sys.stderr)
 
 
 def _print_json(found: "Match", measured: "Sequence[MeasuredPair]") -> None:
@@ -126,10 +128,10 @@ def _csv(names: list[str], measured: "Sequence[MeasuredPair]") -> str:
 
 
 def _print_table(names: list[str], measured: "Sequence[MeasuredPair]") -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from detattack.cli.terminal import Terminal, shown
     from detattack.pairs import average
 
     table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
@@ -141,9 +143,9 @@ def _print_table(names: list[str], measured: "Sequence[MeasuredPair]") -> None:
     if len(rows) > 1:
         rows += [("mean", average(done, fmean)), ("median", average(done, median))]
     for name, quality in rows:
-        table.add_row(Text(name), *(_number(name, getattr(quality, name)) for name in names))
+        table.add_row(Text(shown(name)), *(_number(name, getattr(quality, name)) for name in names))
     # a table that is piped has no width to keep to
-    Console(width=None if sys.stdout.isatty() else PIPED_WIDTH).print(table)
+    Terminal(width=None if sys.stdout.isatty() else PIPED_WIDTH).print(table)
     errors = len(measured) - len(done)
     print(f"{len(done)} measured" + (f", {errors} not" if errors else ""))
 

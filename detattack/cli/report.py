@@ -16,12 +16,12 @@ def report(
     """Write RUN/report.html: the run's numbers, plots and pictures on one page. No model is needed."""
     import json as json_module
 
-    from rich.console import Console
     from rich.progress import Progress
 
+    from detattack.cli.terminal import Terminal, shown
     from detattack.report.page import write_report
 
-    with Progress(console=Console(stderr=True, quiet=quiet), transient=True) as bar:
+    with Progress(console=Terminal(stderr=True, quiet=quiet), transient=True) as bar:
         task = bar.add_task("pictures", total=None)
         path = write_report(run, lambda done, total: bar.update(task, completed=done, total=total))
-    print(json_module.dumps({"run": str(run), "report": str(path)}) if json else path)
+    print(json_module.dumps({"run": str(run), "report": str(path)}) if json else shown(path))

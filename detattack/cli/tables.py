@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from detattack.cli.terminal import Terminal, shown
 from detattack.job import Record
 from detattack.records import BaseRecord
 from detattack.scores import parity_problem
@@ -24,15 +24,15 @@ def print_json(out: Path, records: Sequence[BaseRecord], summary: dict[str, Any]
 
 def print_table(out: Path, records: list[Record], summary: dict[str, Any]) -> None:
     """The goal of the run, a row an image, and the run in a line."""
-    console = Console()
+    console = Terminal()
     goal = next((record.goal for record in records if record.goal), "")
-    table = Table(title=Text(goal), title_justify="left", box=None, header_style="bold", padding=(0, 1, 0, 0))
+    table = Table(title=Text(shown(goal)), title_justify="left", box=None, header_style="bold", padding=(0, 1, 0, 0))
     table.add_column("image", overflow="fold")
     table.add_column("status", no_wrap=True)
     for name in ("K", "before", "after", "L2", "L∞", "PSNR", "SSIM", "fwd", "bwd", "s"):
         table.add_column(name, justify="right", no_wrap=True)
     for record in records:
-        table.add_row(Text(record.stem), Text(record.status, style=COLORS[record.status]), *_figures(record))
+        table.add_row(Text(shown(record.stem)), Text(record.status, style=COLORS[record.status]), *_figures(record))
     console.print(table)
     attacked = summary["attacked"]
     kinds = ", ".join(f"{summary[s]} {s}" for s in ("nothing", "already", "error") if summary[s])
@@ -42,7 +42,7 @@ def print_table(out: Path, records: list[Record], summary: dict[str, Any]) -> No
 
 def print_summary(out: Path, summary: dict[str, Any]) -> None:
     """A run over a data set: what came out, each question by its name."""
-    console = Console()
+    console = Terminal()
     table = Table(box=None, show_header=False, padding=(0, 1))
     for name, text in _lines(summary):
         table.add_row(name, Text(text))
@@ -54,7 +54,7 @@ def warn_of_parity(summary: Mapping[str, Any]) -> None:
     """Says on stderr, loudly, where the clean AP is not what the model's card states."""
     problem = parity_problem(summary["ap"])
     if problem:
-        Console(stderr=True).print(Text(f"WARNING: {problem}", style="bold red"), soft_wrap=True)
+        Terminal(stderr=True).print(Text(f"WARNING: {problem}", style="bold red"), soft_wrap=True)
 
 
 def _lines(s: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from detattack.cli.terminal import Terminal
 from detattack.records import BaseRecord, Outcome
 from detattack.tuning import Plan, Trial
 
@@ -18,7 +18,7 @@ class TrialProgress:
 
     def __init__(self, plan: Plan, trials: int, images: int, enabled: bool):
         self._plan, self._images = plan, images
-        self._console = Console(stderr=True, quiet=not enabled)
+        self._console = Terminal(stderr=True, quiet=not enabled)
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),

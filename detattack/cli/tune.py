@@ -39,6 +39,7 @@ def tune(
     limit: o.Limit = None,
     device: o.Device = "auto",
     batch: o.BatchOrAuto = "auto",
+    precision: o.Precision = "fp32",
     config: o.Config = None,
     set: o.Assignments = None,
     out: t.Out = None,

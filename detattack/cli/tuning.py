@@ -82,23 +82,23 @@ def tune_all(request: Request, subject: Subject, out: Path, resume: bool, quiet:
     on. Raises `InputError`."""
     from detattack.cli.trial_progress import TrialProgress
     from detattack.runner import read_all
-    from detattack.runs import claim
+    from detattack.runs import claimed
     from detattack.tuning_results import write_all
 
     run = subject.run_of(request.spaces[0].attack)
     groups = read_all(run.batches(), subject.record_type)
-    claim(out, _manifest(request, subject, run), resume, DECIDING)
-    try:
-        images = sum(map(len, groups))
-        with TrialProgress(request.plan, len(request.spaces) * request.plan.trials, images, not quiet) as progress:
-            for note in run.dataset.notes:
-                progress.say(note)
-            methods = [_tune_one(space, request, subject, groups, out, progress) for space in request.spaces]
-    except KeyboardInterrupt:
-        print(f"detattack: interrupted; --out {out} --resume goes on", file=sys.stderr)
-        raise typer.Exit(INTERRUPTED) from None
-    write_all(out, methods)
-    return methods
+    with claimed(out, _manifest(request, subject, run), resume, DECIDING):
+        try:
+            images = sum(map(len, groups))
+            with TrialProgress(request.plan, len(request.spaces) * request.plan.trials, images, not quiet) as progress:
+                for note in run.dataset.notes:
+                    progress.say(note)
+                methods = [_tune_one(space, request, subject, groups, out, progress) for space in request.spaces]
+        except KeyboardInterrupt:
+            print(f"detattack: interrupted; --out {out} --resume goes on", file=sys.stderr)
+            raise typer.Exit(INTERRUPTED) from None
+        write_all(out, methods)
+        return methods
 
 
 def _tune_one(
@@ -119,7 +119,7 @@ def _tune_one(
 
 
 def _manifest(request: Request, subject: Subject, run: Any) -> dict[str, Any]:
-    from detattack.runs import make_manifest
+    from detattack.manifests import make_manifest
 
     plan = request.plan
     config = run.config.model_dump(mode="json", exclude={"attack", "loss"}) | {"device": subject.device}
@@ -150,13 +150,13 @@ def say(out: Path, methods: "Sequence[Found]", json: bool, quiet: bool) -> None:
 
 
 def _print_table(out: Path, methods: "Sequence[Found]") -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from detattack.cli.tables import number
+    from detattack.cli.terminal import Terminal
 
-    console = Console()
+    console = Terminal()
     table = Table(title=f"best by {methods[0].plan.objective.text}", title_justify="left", box=None)
     for name in ("method", "trial", "success", "L2", "K", "PSNR·SSIM/K"):
         table.add_column(name, justify="left" if name == "method" else "right", no_wrap=True)

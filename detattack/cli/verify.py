@@ -21,6 +21,7 @@ def verify(
     categories: o.Categories = None,
     survive: o.Survive = None,
     device: o.Device = "auto",
+    trust: o.Trust = False,
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
@@ -28,31 +29,32 @@ def verify(
 
     With another model, or --survive, the same files are scored and compared with nothing.
     """
-    from detattack.runs import task_in
+    from detattack.manifests import task_in
 
     if model is None and (weights or categories):
         raise InputError("--weights and --categories go with --model")
     if model is None and survive is None:
-        _verify(run, device, json)
+        _verify(run, device, trust, json)
     elif task_in(run) == "classify":
         raise InputError(f"{run}: --model and --survive are for detectors")
     else:
         from detattack.cli.transferring import transfers_of
 
-        transfers_of(run, [(model, weights, categories)], survive, device, json, quiet)
+        transfers_of(run, [(model, weights, categories)], survive, device, json, quiet, trust)
 
 
-def _verify(run: Path, device: str, json: bool) -> None:
+def _verify(run: Path, device: str, trust: bool, json: bool) -> None:
     import json as json_module
 
     from classify.verification import verify_run as verify_classified
-    from detattack.runs import task_in
+    from detattack.cli.terminal import say
+    from detattack.manifests import task_in
     from detattack.verification import verify_run
 
-    verdicts = (verify_classified if task_in(run) == "classify" else verify_run)(run, device)
+    verdicts = (verify_classified if task_in(run) == "classify" else verify_run)(run, device, trust)
     wrong = [v for v in verdicts if v.problem]
     for verdict in wrong:
-        print(f"{verdict.file}: {verdict.problem}", file=sys.stderr)
+        say(f"{verdict.file}: {verdict.problem}", file=sys.stderr)
     successes = sum(v.success for v in verdicts)
     if json:
         summary = {"images": len(verdicts), "success": successes, "disagree": len(wrong)}

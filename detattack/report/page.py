@@ -27,7 +27,7 @@ from detattack.report.curves import Precision, mean_ap
 from detattack.report.figures import class_color
 from detattack.report.measures import ClassRow, Spread, by_class, spread
 from detattack.report.pictures import Pictures, make_pictures
-from detattack.report.reading import RunData, is_plain, read_run
+from detattack.report.reading import RunData, read_run
 from detattack.scores import ATTACKED, STATUSES, parity_problem, wilson_interval
 
 PAGE = "report.html"
@@ -132,8 +132,6 @@ def _image(record: Record, pictures: Pictures, floor: float, run: RunData) -> di
         "u": record.source,
         "b": _boxes(record.clean, floor, record, run.tau),
     }
-    if not is_plain(record.stem):
-        row["p"] = 0
     if quality:
         row |= {
             "k": record.k,

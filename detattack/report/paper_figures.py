@@ -16,7 +16,7 @@ from detattack.images import read_image
 from detattack.job import Record, from_lists
 from detattack.report.figures import Sheet, count_text
 from detattack.report.pictures import original_pixels
-from detattack.report.reading import RunData, is_plain, read_run
+from detattack.report.reading import RunData, read_run
 
 TITLES = {"jnd": "JND", "jnd-paper": "JND (paper)", "fgsm": "FGSM", "fgv": "FGV", "pgd-linf": "PGD L∞"}
 """How a figure spells the methods whose names are abbreviations."""
@@ -68,7 +68,7 @@ def _photo(sheet: Sheet, run: RunData, record: Record, title: str, pixels: np.nd
 
 def _record(run: RunData, stem: str) -> Record:
     for record in run.records:
-        if record.stem == stem and record.digest and is_plain(stem):
+        if record.stem == stem and record.digest:
             return record
     raise InputError(f"{run.path}: holds no image {stem!r}")
 

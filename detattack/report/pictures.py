@@ -21,11 +21,10 @@ import numpy as np
 from PIL import Image
 
 from detattack.errors import InputError
-from detattack.files import TEMPORARY_PREFIX
-from detattack.images import read_image
+from detattack.files import temporary_beside
+from detattack.images import read_floats, read_image
 from detattack.job import Record
 from detattack.quality import l2
-from detattack.report.reading import is_plain
 
 THUMBS = "thumbs"
 THUMB_SIDE = 360
@@ -47,8 +46,6 @@ class Pictures:
 def make_pictures(run: Path, records: list[Record], told: Told = lambda done, total: None) -> dict[int, Pictures]:
     """Makes what is missing or older than its image; what there is to see, by the record's id."""
     folder = run / THUMBS
-    if folder.is_symlink():
-        raise InputError(f"{folder}: is a link; pictures are written into the run folder only")
     try:
         folder.mkdir(exist_ok=True)
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
@@ -63,7 +60,7 @@ def make_pictures(run: Path, records: list[Record], told: Told = lambda done, to
 
 def _make(run: Path, record: Record) -> Pictures:
     image = run / "images" / f"{record.stem}.png"
-    if not record.digest or not is_plain(record.stem) or not image.is_file():
+    if not record.digest or not image.is_file():
         return Pictures()
     thumb = run / THUMBS
     try:
@@ -115,7 +112,7 @@ def original_pixels(run: Path, record: Record, after: np.ndarray) -> np.ndarray 
         return None
     floats = run / "floats" / f"{record.stem}.npy"
     try:
-        judged = np.load(floats, allow_pickle=False).transpose(1, 2, 0) if floats.is_file() else after
+        judged = read_floats(floats, *after.shape[:2]).transpose(1, 2, 0) if floats.is_file() else after
         return pixels if math.isclose(l2(pixels, judged), distance, rel_tol=1e-4, abs_tol=1e-6) else None
     except (OSError, ValueError):
         return None
@@ -152,7 +149,7 @@ def _write(path: Path, pixels: np.ndarray, lossless: bool = False) -> None:
         buffer, "WEBP", lossless=lossless, quality=quality, method=method
     )
     # Whole or not there, but not synced to the disk one by one: thousands of these can be made again.
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}")
+    temporary = temporary_beside(path)
     temporary.write_bytes(buffer.getvalue())
     os.replace(temporary, path)
 

@@ -1,7 +1,7 @@
 """A run folder as the report needs it: read from its files alone, without the model, and trusted with nothing."""
 
 import json
-import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,10 +10,9 @@ from typing import Any
 from detattack.errors import InputError
 from detattack.goals import Target
 from detattack.job import Record, target_of
-from detattack.runs import MANIFEST, RunFolder
+from detattack.manifests import MANIFEST
+from detattack.runs import RunFolder
 from detattack.types import Category, DetectorCard
-
-MOST_CLASSES = 100_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,36 +67,12 @@ class RunData:
 
 def read_run(path: Path) -> RunData:
     """Reads a run folder. Raises `InputError` where it is none or is damaged."""
-    try:
-        folder = RunFolder.open(path)
-        try:
-            manifest, records = folder.manifest, folder.records()
-            for record in records:
-                _check(record)
-        finally:
-            folder.close()
-    except sqlite3.Error as error:
-        raise InputError(f"{path}: the ledger cannot be read ({error})") from error
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: the ledger holds a row that is no record ({error!r})") from error
+    with closing(RunFolder.open(path)) as folder:
+        manifest, records = folder.manifest, folder.records()
     truth = _json(path / "annotations.json", dict)
     clean, adversarial = _json(path / "clean.json", list), _json(path / "adversarial.json", list)
     names = _names(manifest, records)
     return RunData(path, manifest, records, names, truth, clean, adversarial, _json(path / "summary.json", dict))
-
-
-def _check(record: Record) -> None:
-    """Raises ValueError for what would name a file or size an array by something else than it ought to be."""
-    if type(record.id) is not int or not isinstance(record.stem, str):
-        raise ValueError(f"id {record.id!r}, stem {record.stem!r}")
-    for found in (record.clean, record.adversarial):
-        if not all(type(label) is int and 0 <= label < MOST_CLASSES for label in found.get("labels", ())):
-            raise ValueError(f"labels of image {record.id}")
-
-
-def is_plain(stem: str) -> bool:
-    """Whether a stem is the name of a file in its folder, and no way out of it."""
-    return bool(stem) and stem not in (".", "..") and not set(stem) & set("/\\\0")
 
 
 def _json(path: Path, kind: type) -> Any:

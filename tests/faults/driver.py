@@ -1,24 +1,33 @@
-"""Runs the command line over and over in forked copies of one process, each of which may be killed at work.
+"""Runs a command line over and over in forked copies of one process, each of which may come to grief at work.
 
-    python driver.py ARGUMENT...
+The first line on stdin is `[LINE, AFTER]` in JSON: the command line, in which `{out}` stands for the output folder, and
+what ends the start-up, `row` or `file`: the first commit, or the first file that is written. For each further line,
+`[FOLDER, FAULT]`, the command runs, and `[STATUS, STDERR]` comes back on stdout; −9 is a SIGKILL. FAULT is null, or
 
-For each line on stdin, `[FOLDER, CRASH]` in JSON, the command runs with `--out FOLDER --resume`, and the exit status
-comes back on stdout, −9 where it was killed. CRASH is None (runs to its end), a number (SIGKILL so many seconds after
-the first row of this process), or `[STEP, PATTERN, COUNT]`: SIGKILL at the COUNT-th such step.
+    ["signal", SECONDS, NUMBER]     a signal so long after the start-up
+    [STEP, PATTERN, COUNT]          SIGKILL at the COUNT-th such step: `before` a file of that pattern is written,
+                                    `within` its bytes, `renaming` it; `before row`, `within row`, `after row`
+    ["largest file", BYTES]         no file may be larger: a disk that is full
+    ["user", NUMBER]                who may write nothing here
+    ["clock", SEED]                 a wall clock that jumps by days
+    ["shared"]                      nothing; the folder is another process's too
 
-STEP: `before` a file of that pattern is written, `within` its bytes, `renaming` it; or `before row`, `within row`,
-`after row` of the ledger. Production code knows nothing of it: what writes is wrapped here.
+Production code knows nothing of it: what writes is wrapped here. Time stands still, so that runs can be compared to the
+last byte, timings included.
 """
 
 import contextlib
 import json
 import os
+import random
+import resource
 import signal
 import sys
+import tempfile
 import time
 from fnmatch import fnmatch
 
-from detattack import files, runs
+from detattack import files, ledger, runs
 from detattack.cli import status_of
 
 
@@ -45,7 +54,7 @@ class Steps:
 
     def wrap_all(self) -> None:
         """Wraps everything that writes."""
-        write, replace, transaction = files.write_chunks_atomic, os.replace, runs.BaseRunFolder._transaction
+        write, replace, transaction = files.write_chunks_atomic, os.replace, ledger.Ledger.transaction
 
         def dying_within(chunks):
             for chunk in chunks:
@@ -61,52 +70,85 @@ class Steps:
             replace(old, new)
 
         @contextlib.contextmanager
-        def committed(folder):
+        def committed(one):
             self.take("before row")
-            with transaction(folder):
+            with transaction(one):
                 yield
                 self.take("within row")
             self.take("after row")
 
         files.write_chunks_atomic = runs.write_chunks_atomic = chunks_written
         os.replace = replaced
-        runs.BaseRunFolder._transaction = committed
+        ledger.Ledger.transaction = committed
 
 
-def tell_of_first_row(pipe: int) -> None:
-    """A byte into the pipe after the first commit of this process."""
-    commit = runs.BaseRunFolder.commit
+def tell_of_start(after: str, pipe: int) -> None:
+    """A byte into the pipe after the first commit, or the first file, of this process."""
+    commit, write = runs.BaseRunFolder.commit, os.replace
 
-    def told(folder, outcomes):
+    def committed(folder, outcomes):
         commit(folder, outcomes)
         os.write(pipe, b"!")
 
-    runs.BaseRunFolder.commit = told
+    def replaced(old, new):
+        write(old, new)
+        os.write(pipe, b"!")
+
+    if after == "row":
+        runs.BaseRunFolder.commit = committed
+    else:
+        os.replace = replaced
 
 
-def run(folder: str, crash: float | list | None) -> int:
-    """The exit status of one run in a process of its own."""
+def prepare(fault: list | None) -> None:
+    """What is done to this process before it starts its work."""
+    if fault is None or fault[0] in ("signal", "shared"):
+        return
+    if fault[0] == "largest file":
+        resource.setrlimit(resource.RLIMIT_FSIZE, (fault[1], fault[1]))
+    elif fault[0] == "user":
+        os.setgid(fault[1])
+        os.setuid(fault[1])
+    elif fault[0] == "clock":
+        rng, clock = random.Random(fault[1]), time.time
+        time.time = lambda: clock() + rng.uniform(-1, 1) * 10 * 86400
+        time.time_ns = lambda: int(time.time() * 1e9)
+    else:
+        Steps(*fault).wrap_all()
+
+
+def run(line: list[str], after: str, folder: str, fault: list | None) -> list:
+    """Exit status and stderr of one run in a process of its own."""
     ready, told = os.pipe()
-    child = os.fork()
-    if not child:
-        if isinstance(crash, list):
-            Steps(*crash).wrap_all()
-        tell_of_first_row(told)
-        os._exit(command(folder))
-    os.close(told)
-    if isinstance(crash, float) and os.read(ready, 1):
-        time.sleep(crash)
-        os.kill(child, signal.SIGKILL)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    os.close(ready)
+    with tempfile.TemporaryFile() as said:
+        child = os.fork()
+        if not child:
+            os.dup2(said.fileno(), 2)
+            prepare(fault)
+            tell_of_start(after, told)
+            os._exit(command(line, folder))
+        os.close(told)
+        if fault and fault[0] == "signal" and os.read(ready, 1):
+            time.sleep(fault[1])
+            os.kill(child, fault[2])
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        os.close(ready)
+        said.seek(0)
+        return [status, said.read().decode(errors="replace")]
+
+
+def command(line: list[str], folder: str) -> int:
+    status = status_of([part.replace("{out}", folder) for part in line])
+    sys.stderr.flush()
     return status
 
 
-def command(folder: str) -> int:
-    return status_of([*sys.argv[1:], "--out", folder, "--resume", "--quiet"])
-
-
 if __name__ == "__main__":
-    print(command("calm"), flush=True)  # in this process, so that what it imports is there for those that are killed
-    for line in sys.stdin:
-        print(run(*json.loads(line)), flush=True)
+    time.perf_counter = lambda: 0.0
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what a command prints is no answer
+    line, after = json.loads(sys.stdin.readline())
+    status = command(line, "calm")  # in this process, so that what it imports is there for those that come to grief
+    print(json.dumps([status, ""]), file=answers, flush=True)
+    for request in sys.stdin:
+        print(json.dumps(run(line, after, *json.loads(request))), file=answers, flush=True)

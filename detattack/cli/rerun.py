@@ -1,0 +1,102 @@
+"""`detattack rerun`: a finished run repeated from its manifest, and held against what it left."""
+
+import sys
+from contextlib import closing, redirect_stdout
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from detattack.cli import options as o
+from detattack.cli.status import FAILED
+from detattack.errors import InputError
+
+if TYPE_CHECKING:
+    from detattack.rerun import Agreement, Elsewhere
+
+SHOWN_AT_MOST = 5
+
+Images = Annotated[Path | None, typer.Option(help="The folder where the images lie now, if they moved.")]
+Annotations = Annotated[Path | None, typer.Option(help="Where the COCO annotations lie now.")]
+Labels = Annotated[Path | None, typer.Option(help="Where the file of labels lies now.")]
+Model = Annotated[str | None, typer.Option(help="How the same model is named now.")]
+Device = Annotated[str | None, typer.Option(help="Another device than the run's own.")]
+
+
+def rerun(
+    run: Annotated[Path, typer.Argument(help="A finished run folder.", show_default=False)],
+    images: Images = None,
+    annotations: Annotations = None,
+    labels: Labels = None,
+    model: Model = None,
+    weights: o.Weights = None,
+    categories: o.Categories = None,
+    device: Device = None,
+    trust: o.Trust = False,
+    out: o.Out = None,
+    resume: o.Resume = False,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Repeat a run from its manifest, with the same model, images and settings, and compare the bytes.
+
+    Status 1 where they differ, unless versions, device or threads do too: then where the images differ by more than
+    the last bit explains.
+    """
+    from detattack.rerun import Elsewhere
+
+    out = out or Path("runs") / f"rerun-{datetime.now():%Y%m%d-%H%M%S}"
+    elsewhere = Elsewhere(images, annotations, labels, model, weights, categories, device)
+    with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
+        found = _carried_out(run, out, elsewhere, trust, resume, quiet)
+    _say(run, out, found, json)
+    raise typer.Exit(0 if found.kept else FAILED)
+
+
+def _carried_out(path: Path, out: Path, elsewhere: "Elsewhere", trust: bool, resume: bool, quiet: bool) -> "Agreement":
+    from classify.rerun import repeated as repeated_classification
+    from classify.run import ClassifyFolder
+    from detattack.cli.running import carried_out
+    from detattack.manifests import task_in
+    from detattack.rerun import agreement, repeated
+    from detattack.runs import RunFolder
+
+    classification = task_in(path) == "classify"
+    folder_type: Any = ClassifyFolder if classification else RunFolder
+    with closing(folder_type.open(path)) as first:
+        if not (path / "summary.json").is_file():
+            raise InputError(f"{path}: is not finished; --resume goes on")
+        _use_threads(path, first.manifest)
+        run: Any = (repeated_classification if classification else repeated)(path, first.manifest, elsewhere, trust)
+        with carried_out(run, out, resume, quiet) as second:
+            return agreement(first, second)
+
+
+def _use_threads(path: Path, manifest: dict[str, Any]) -> None:
+    import torch
+
+    threads = manifest.get("threads")
+    if not isinstance(threads, int) or not 1 <= threads <= 1024:
+        raise InputError(f"{path}: run.json is damaged (threads {threads!r})")
+    torch.set_num_threads(threads)
+
+
+def _say(run: Path, out: Path, found: "Agreement", json: bool) -> None:
+    from dataclasses import asdict
+    from json import dumps
+
+    from detattack.cli.terminal import say
+
+    if json:
+        summary = {"identical": not found.differing, "kept": found.kept, **asdict(found)}
+        print(dumps({"run": str(out), "of": str(run), "summary": summary}))
+        return
+    for condition in found.conditions:
+        say(f"not the same: {condition}", file=sys.stderr)
+    if not found.differing:
+        say(f"{found.images} images: identical bytes")
+        return
+    names = ", ".join(found.differing[:SHOWN_AT_MOST]) + (", ..." if len(found.differing) > SHOWN_AT_MOST else "")
+    ratio = "" if found.l2_ratio is None else f", median L2 × {found.l2_ratio:.4f}"
+    say(f"{len(found.differing)} files and rows differ ({names}); same success on {found.same_success:.1%}{ratio}")

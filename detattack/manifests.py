@@ -1,0 +1,126 @@
+"""run.json: all that a run was asked to do and was made with, so that it can be continued, judged again and repeated.
+
+A run folder may come from anybody: its manifest is checked as it is read, and trusted with nothing.
+"""
+
+import json
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, Any, Required, TypedDict
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from detattack import __version__
+from detattack.config import first_error
+from detattack.errors import InputError
+
+MANIFEST = "run.json"
+DETECT = "detect"
+"""The task of a manifest that does not say any."""
+PACKAGES = (
+    *("torch", "torchvision", "numpy", "opencv-python-headless", "pillow", "pycocotools"),
+    *("scikit-image", "sewar", "matplotlib", "timm", "transformers", "ultralytics", "detectron2"),
+)
+DECIDING = ("task", "config", "model", "data", "shard", "lengths")
+"""The keys that a resumed run must share with the one it continues."""
+
+
+class _Detector(TypedDict):
+    name: str
+    eval_threshold: float
+    expected_ap: float | None
+
+
+class _Category(TypedDict):
+    id: int
+    name: str
+
+
+class _Manifest(TypedDict, total=False):
+    """What the keys that are read again have to hold."""
+
+    config: Required[dict[str, Any]]
+    model: Required[str]
+    data: Required[str]
+    task: str
+    images: int
+    annotated: bool
+    shard: tuple[int, int] | None
+    lengths: list[tuple[int, float]] | None
+    figures: bool
+    all_measures: bool
+    threads: Annotated[int, Field(ge=1, le=1024)]
+    detector: _Detector
+    categories: list[_Category]
+
+
+def make_manifest(config: dict[str, Any], model: str, data: str, **more: Any) -> dict[str, Any]:
+    """What `run.json` holds. model, data: fingerprints. more: what else is to stand there."""
+    import torch
+
+    return {
+        "detattack": __version__,
+        "config": config,
+        "model": model,
+        "data": data,
+        **more,
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": {name: _version(name) for name in PACKAGES},
+        "environment": {k: os.environ[k] for k in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY") if k in os.environ},
+    }
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a run folder. Raises `InputError` where there is none, or what is there cannot be one."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise InputError(f"{folder}: not a run folder (no {MANIFEST})")
+    try:
+        data = path.read_bytes()
+        TypeAdapter(_Manifest).validate_json(data, strict=True)
+        manifest: dict[str, Any] = json.loads(data)
+    except ValidationError as error:
+        raise InputError(f"{path}: damaged, or not the manifest of a run ({first_error(error)})") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from error
+    return manifest
+
+
+def task_of(manifest: dict[str, Any]) -> str:
+    """Of a run: `detect` or `classify`."""
+    return str(manifest.get("task", DETECT))
+
+
+def task_in(folder: Path) -> str:
+    """Of the run in a folder. Raises `InputError` where there is none."""
+    return task_of(read_manifest(folder))
+
+
+def batch_of(folder: Path) -> int | None:
+    """The batch size of the run in a folder; None where there is none."""
+    if not (folder / MANIFEST).is_file():
+        return None
+    size = read_manifest(folder)["config"].get("batch")
+    return size if isinstance(size, int) else None
+
+
+def difference(key: str, before: Any, now: Any) -> str | None:
+    """The first place where two JSON values differ, as text; None where they are the same."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for inner in sorted({*before, *now}):
+            found = difference(f"{key}.{inner}", before.get(inner), now.get(inner))
+            if found:
+                return found
+        return None
+    return None if before == now else f"{key} was {before!r}, now {now!r}"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,180 @@
+"""A finished run repeated from its manifest, and held against what it left.
+
+The same device, threads, precision, batch plan and versions give the same bytes. Where one of these differs, sums of
+floating-point numbers may differ in the last bit: there the promise is the same success on 99% of the images and a
+median L2 within 1%.
+"""
+
+import json
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from detattack.coco_data import coco_dataset
+from detattack.config import RunConfig, make_config
+from detattack.datasets import Dataset, folder_dataset, image_files, rendered_scenes
+from detattack.detection import Run
+from detattack.detectors.registry import fingerprint, load_detector
+from detattack.errors import InputError
+from detattack.goals import parse_goal
+from detattack.manifests import difference
+from detattack.origins import Origin, read_origin
+from detattack.records import BaseRecord
+from detattack.runs import PER_IMAGE, BaseRunFolder
+from detattack.verification import check_trust
+
+CONDITIONS = ("threads", "python", "platform", "versions")
+"""Keys of the manifest, beside the config, that bytes may depend on."""
+LEAST_SHARE, MOST_CHANGE = 0.99, 0.01
+ELSEWHERE = ("seconds", "source")
+"""Fields of a record that speak of the clock and of the place."""
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """What is somewhere else than the manifest says, as the user names it; None: it is where it was."""
+
+    images: Path | None = None
+    annotations: Path | None = None
+    labels: Path | None = None
+    model: str | None = None
+    weights: str | None = None
+    categories: str | None = None
+    device: str | None = None
+
+    def config(self, path: Path, manifest: dict[str, Any], trust: bool) -> dict[str, Any]:
+        """The config of the run in `path`, to be checked as any. Raises `InputError` where its model would run code
+        that nobody named or trusts."""
+        config = manifest["config"]
+        if self.model is None:
+            check_trust(path, str(config.get("model")), trust)
+        named = {name: getattr(self, name) for name in ("model", "weights", "categories", "device")}
+        return {**config, **{name: value for name, value in named.items() if value is not None}}
+
+    def origin(self, path: Path, manifest: dict[str, Any]) -> Origin:
+        """Where the images of the run in `path` are."""
+        return read_origin(manifest.get("origin"), str(path)).moved(self.images, self.annotations, self.labels)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How a repeated run agrees with the first.
+
+    differing: files and rows with other bytes. conditions: what was not the same, as text. same_success: share of the
+    images with the same status. l2_ratio: of the median L2 over the successes, the second to the first.
+    """
+
+    images: int
+    differing: tuple[str, ...]
+    conditions: tuple[str, ...]
+    same_success: float
+    l2_ratio: float | None
+
+    @property
+    def kept(self) -> bool:
+        """Whether this is what was promised."""
+        close = self.l2_ratio is None or abs(self.l2_ratio - 1) <= MOST_CHANGE
+        return not self.differing or bool(self.conditions) and self.same_success >= LEAST_SHARE and close
+
+
+def repeated(path: Path, manifest: dict[str, Any], elsewhere: Elsewhere, trust: bool) -> Run:
+    """The run against a detector that the manifest in `path` tells of. Raises `InputError` where the model or the data
+    is not what it was."""
+    config = make_config(**elsewhere.config(path, manifest, trust))
+    dataset = _data_set(elsewhere.origin(path, manifest), config)
+    detector = load_detector(config.model, config.device, config.weights, config.categories)
+    check_same(path, manifest, fingerprint(detector), dataset)
+    return Run(detector, config, dataset, **flags(path, manifest))
+
+
+def flags(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    """What a manifest tells of a run beside its config. Raises `InputError`."""
+    try:
+        lengths, shard = manifest.get("lengths"), manifest.get("shard")
+        return {
+            "figures": bool(manifest.get("figures")),
+            "all_measures": bool(manifest.get("all_measures")),
+            "shard": None if shard is None else (int(shard[0]), int(shard[1])),
+            "lengths": None if lengths is None else {int(i): float(length) for i, length in lengths},
+        }
+    except (TypeError, ValueError, LookupError) as error:
+        raise InputError(f"{path}: run.json is damaged ({error})") from error
+
+
+def check_same(path: Path, manifest: dict[str, Any], model: str, dataset: Dataset) -> None:
+    """Raises `InputError` where model or data is not what the run had, by their fingerprints."""
+    if model != manifest["model"]:
+        raise InputError(f"{path}: model {manifest['config'].get('model')} is not the one that was attacked")
+    if dataset.fingerprint != manifest["data"]:
+        raise InputError(f"{path}: the images are not those that were attacked (fingerprint {dataset.fingerprint})")
+
+
+def _data_set(origin: Origin, config: RunConfig) -> Dataset:
+    if origin.scenes is not None:
+        dataset = rendered_scenes(origin.scenes, origin.seed, parse_goal(config.goal))
+    elif origin.files:
+        dataset = image_files([Path(file) for file in origin.files])
+    elif origin.images is None:
+        raise InputError("run.json names no images")
+    elif origin.annotations is None:
+        dataset = folder_dataset(Path(origin.images))
+    else:
+        dataset = coco_dataset(Path(origin.images), Path(origin.annotations))
+    return dataset.first(origin.limit)
+
+
+def agreement(first: BaseRunFolder[Any], second: BaseRunFolder[Any]) -> Agreement:
+    """Holds a repeated run against the first. Raises `InputError` where one cannot be read."""
+    ours, theirs = first.records(), second.records()
+    files = sorted(_files(first.path) | _files(second.path))
+    differing = [name for name in files if _bytes(first.path / name) != _bytes(second.path / name)]
+    rows = [_row(one) != _row(other) for one, other in zip(ours, theirs, strict=False)]
+    differing += [f"row of {one.stem}" for one, differs in zip(ours, rows, strict=False) if differs]
+    before, after = {r.id: r.status for r in ours}, {r.id: r.status for r in theirs}
+    same = sum(after.get(i) == status for i, status in before.items())
+    lengths = [_median_l2(records) for records in (ours, theirs)]
+    return Agreement(
+        images=len(ours),
+        differing=tuple(differing),
+        conditions=_conditions(first.manifest, second.manifest),
+        same_success=same / max(len(before), len(after), 1),
+        l2_ratio=lengths[1] / lengths[0] if lengths[0] and lengths[1] else None,
+    )
+
+
+def _conditions(first: dict[str, Any], second: dict[str, Any]) -> tuple[str, ...]:
+    found = [difference(key, first.get(key), second.get(key)) for key in CONDITIONS]
+    found.append(difference("device", first["config"].get("device"), second["config"].get("device")))
+    return tuple(filter(None, found))
+
+
+def _files(run: Path) -> set[str]:
+    """What a run promises the bytes of."""
+    names = {
+        f"{folder}/{file.name}" for folder in PER_IMAGE if (run / folder).is_dir() for file in (run / folder).iterdir()
+    }
+    made = ("clean.json", "adversarial.json", "annotations.json", "summary.json")
+    return names | {name for name in made if (run / name).is_file()}
+
+
+def _bytes(file: Path) -> bytes:
+    """Of a file, what does not depend on the clock; nothing where there is none."""
+    if not file.is_file():
+        return b""
+    if file.name != "summary.json" or file.parent.name in PER_IMAGE:
+        return file.read_bytes()
+    try:
+        summary = json.loads(file.read_bytes())
+        return json.dumps({key: value for key, value in summary.items() if key != "timing"}).encode()
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise InputError(f"{file}: cannot be read ({error})") from error
+
+
+def _row(record: BaseRecord) -> dict[str, Any]:
+    return {key: value for key, value in record.as_json().items() if key not in ELSEWHERE}
+
+
+def _median_l2(records: list[Any]) -> float | None:
+    lengths = [length for r in records if r.status == "success" and (length := r.quality.get("l2")) is not None]
+    return statistics.median(lengths) if lengths else None

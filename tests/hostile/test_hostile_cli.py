@@ -1,0 +1,259 @@
+"""Whole command lines over what strangers could send: status 2 and one line, or 0 where a run goes on past what is bad;
+never a traceback, a hang, or a file outside of the run folder.
+
+    DETATTACK_BAD_COMMANDS=300 pytest tests/hostile/test_hostile_cli.py -s
+"""
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from bad_inputs import ESCAPES, NASTY, as_json, changed, damaged, texts, texts_of
+from coco_squares import write_data
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from limits import SECONDS, limited
+from PIL import Image
+from toy_pictures import squares
+
+from detattack.cli import status_of
+
+COMMANDS = int(os.environ.get("DETATTACK_BAD_COMMANDS", "30"))
+APART = 25
+"""Every so many command lines one runs in a process of its own."""
+HERE = Path(__file__).parents[1]
+CLASSIFIER = f"{HERE / 'toy_classifier.py'}:Channels"
+QUICK = ("--device", "cpu", "--max-iterations", "3")
+COUNTS: Counter[str] = Counter()
+
+OPTIONS = {
+    "untargeted": (
+        "--suppress",
+        "--box",
+        "--as",
+        "--method",
+        "--set",
+        "--score-threshold",
+        "--seed",
+        "--weights",
+        "--device",
+    ),
+    "targeted": ("--add", "--box", "--method", "--set", "--seed", "--max-iterations", "--categories", "--batch"),
+    "evaluate": ("--goal", "--method", "--set", "--shard", "--batch", "--limit", "--quality", "--survive", "--seed"),
+    "compare": ("--methods", "--goal", "--set", "--limit", "--score-threshold"),
+}
+VALUES = st.one_of(texts, st.sampled_from(("nan", "inf", "-1", "1e400", "9" * 30, "none", "all", "car", "1,2,3,4")))
+YAML = texts_of(
+    "seed: ", "set: ", "method: ", "goal: ", "\n", "{a: 1}", "[1, [2]]", "!!python/name:os.system", "&a ", "*a", "jnd"
+)
+
+
+class Place:
+    """A folder with good images, annotations and a finished run, in which one thing is bad."""
+
+    def __init__(self, root: Path, toy: str, finished: Path):
+        self.root, self.toy, self.finished = root, f"{toy}:factory", finished
+        for path in root.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        self.data = write_data(root, 2)
+        Image.fromarray(squares("car@8,8")).save(root / "a.png")
+
+    def run(self) -> Path:
+        return shutil.copytree(self.finished, self.root / "run")
+
+
+def options(draw: Callable, place: Place) -> list[str]:
+    command = draw(st.sampled_from(sorted(OPTIONS)))
+    what = place.data if command in ("evaluate", "compare") else ["a.png"]
+    chosen = draw(st.lists(st.sampled_from(OPTIONS[command]), min_size=1, max_size=3, unique=True))
+    pairs = [part for name in chosen for part in (name, draw(VALUES))]
+    return [command, *what, "--model", place.toy, *QUICK, *pairs, "--out", "run"]
+
+
+def config(draw: Callable, place: Place) -> list[str]:
+    (place.root / "c.yaml").write_bytes(draw(YAML).encode("utf-8", "surrogatepass"))
+    return ["untargeted", "a.png", "--model", place.toy, *QUICK, "--config", "c.yaml", "--out", "run"]
+
+
+def annotations(draw: Callable, place: Place) -> list[str]:
+    path = place.root / "instances.json"
+    path.write_bytes(as_json(draw(changed(json.loads(path.read_text())))))
+    return ["evaluate", *place.data, "--model", place.toy, *QUICK, "--quality", "quick", "--out", "run"]
+
+
+def names(draw: Callable, place: Place) -> list[str]:
+    """Of files and classes."""
+    path = place.root / "instances.json"
+    content = json.loads(path.read_text())
+    content["categories"][0]["name"] = draw(st.sampled_from(NASTY))
+    name = draw(
+        st.sampled_from([ESCAPES, "<script>.png", "[red].png", "\u202egnp.png", "a\nb.png", "$x$.png", ".tmp-1.png"])
+    )
+    shutil.copy(place.root / "a.png", place.root / "data" / name)
+    content["images"][0]["file_name"] = name
+    path.write_bytes(as_json(content))
+    return ["evaluate", *place.data, "--model", place.toy, *QUICK, "--out", "run"]
+
+
+def images(draw: Callable, place: Place) -> list[str]:
+    for path in (place.root / "data").rglob("*.png"):
+        path.write_bytes(draw(damaged(path.read_bytes())))
+    (place.root / "a.png").write_bytes(draw(damaged((place.root / "a.png").read_bytes())))
+    kind = draw(st.sampled_from(("evaluate", "untargeted", "classify", "quality")))
+    if kind == "quality":
+        return ["quality", "a.png", "data"] if draw(st.booleans()) else ["quality", "a.png", "data/0/i0.png"]
+    if kind == "classify":
+        return ["classify", "attack", "a.png", "--model", CLASSIFIER, *QUICK, "--out", "run"]
+    what = place.data if kind == "evaluate" else ["a.png"]
+    return [kind, *what, "--model", place.toy, *QUICK, "--out", "run"]
+
+
+def labels(draw: Callable, place: Place) -> list[str]:
+    good = [{"file": "0/i0.png", "label": 0}, {"file": "1/i0.png", "label": 1}]
+    (place.root / "labels.json").write_bytes(as_json(draw(changed(good))))
+    line = [
+        "classify",
+        "compare",
+        "--images",
+        "data",
+        "--labels",
+        "labels.json",
+        "--methods",
+        "fgsm",
+        "--model",
+        CLASSIFIER,
+    ]
+    return [*line, *QUICK, "--out", "run"]
+
+
+def weights(draw: Callable, place: Place) -> list[str]:
+    (place.root / "w.bin").write_bytes(draw(st.binary(max_size=300)))
+    return ["untargeted", "a.png", "--weights", "w.bin", *QUICK, "--out", "run"]
+
+
+def run_folder(draw: Callable, place: Place) -> list[str]:
+    run = place.run()
+    name = draw(st.sampled_from(sorted(path.name for path in run.iterdir() if path.is_file())))
+    (run / name).write_bytes(draw(damaged((run / name).read_bytes())))
+    lines = (
+        ["verify", "run", "--trust", "--device", "cpu"],
+        ["verify", "run", "--trust", "--device", "cpu", "--survive", draw(texts)],
+        ["report", "run"],
+        ["merge", "run/merged", "run", "run"],
+        ["evaluate", *place.data, "--model", place.toy, *QUICK, "--out", "run", "--resume"],
+        ["rerun", "run", "--trust", "--out", "run-again"],
+    )
+    return draw(st.sampled_from(lines))
+
+
+KINDS = (
+    options,
+    options,
+    options,
+    config,
+    annotations,
+    annotations,
+    names,
+    images,
+    labels,
+    weights,
+    run_folder,
+    run_folder,
+)
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    """All files that are not of the run."""
+    found = {str(p.relative_to(root)): p for p in root.rglob("*") if p.is_file()}
+    return {name: path.read_bytes() for name, path in found.items() if name.split("/")[0] not in ("run", "run-again")}
+
+
+def here(arguments: list[str]) -> tuple[int, str, str]:
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), limited():
+        status = status_of(arguments)
+    return status, out.getvalue(), err.getvalue()
+
+
+def apart(arguments: list[str]) -> tuple[int, str, str]:
+    line = [sys.executable, "-m", "detattack", *arguments]
+    environment = os.environ | {"PYTHONPATH": str(HERE.parent), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        line, capture_output=True, text=True, errors="replace", env=environment, timeout=120, check=False
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def can_be_arguments(arguments: list[str]) -> bool:
+    try:
+        return not any("\0" in os.fsencode(argument).decode("latin-1") for argument in arguments)
+    except UnicodeEncodeError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def finished(toy, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("finished")
+    line = [
+        "evaluate",
+        *write_data(folder, 2),
+        "--model",
+        f"{toy}:factory",
+        *QUICK,
+        "--quiet",
+        "--out",
+        str(folder / "run"),
+    ]
+    assert status_of(line) == 0
+    return folder / "run"
+
+
+def test_command_lines(toy, finished, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    root = tmp_path / "place"
+    root.mkdir()
+    monkeypatch.chdir(root)
+
+    @settings(
+        max_examples=COMMANDS,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.data())
+    def check(data: st.DataObject) -> None:
+        place = Place(root, toy, finished)
+        kind = data.draw(st.sampled_from(KINDS))
+        arguments = kind(data.draw, place)
+        before = tree(root)
+        outside = {path for path in tmp_path.rglob("*") if root not in path.parents}
+        alone = sum(COUNTS.values()) % APART == 0 and can_be_arguments(arguments)
+        status, out, err = (apart if alone else here)(arguments)
+        COUNTS[f"{kind.__name__}, status {status}{', a process of its own' if alone else ''}"] += 1
+        assert "Traceback" not in err, arguments
+        assert status in ((0, 1, 2) if arguments[0] in ("verify", "rerun") else (0, 2)), (arguments, err)
+        if status == 2:
+            assert out == ""
+            assert err.rstrip("\n").splitlines()[-1].startswith(("detattack: ", "Usage")), err
+        assert "\x1b]" not in out + err
+        assert ESCAPES not in out + err
+        assert tree(root) == before, arguments
+        assert {path for path in tmp_path.rglob("*") if root not in path.parents} == outside
+
+    check()
+
+
+def test_what_the_command_lines_came_to(capsys):
+    with capsys.disabled():
+        for line, count in sorted(COUNTS.items()):
+            print(f"{line}: {count}")
+        print(f"{sum(COUNTS.values())} command lines, none of them longer than {SECONDS} s")

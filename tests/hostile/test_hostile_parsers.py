@@ -1,0 +1,367 @@
+"""Every parser takes what it is given, or refuses it as bad input; it never fails in another way, and never hangs.
+
+DETATTACK_BAD_INPUTS=10000 pytest tests/hostile -s      so many inputs in all, and a count of what became of them
+"""
+
+import io
+import json
+import os
+import pickle
+import shutil
+import sqlite3
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from bad_inputs import as_json, changed, damaged, png, texts, texts_of, values
+from coco_squares import write_data
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from limits import limited
+from PIL import Image
+from safetensors.torch import save
+from toy_pictures import squares
+
+from classify.datasets import labels_file
+from classify.models.network import Preprocessing
+from classify.models.registry import read_categories as read_class_names
+from detattack.batching import parse_shard
+from detattack.changes import parse_changes
+from detattack.cli import status_of
+from detattack.coco_data import category_ids, coco_dataset
+from detattack.config import make_config, parse_assignments, read_options, resolve_attack
+from detattack.datasets import path_inside, read_source
+from detattack.detectors.category_files import read_categories
+from detattack.detectors.registry import load_detector
+from detattack.detectors.weights import read_weights
+from detattack.engine.attacks import PRESETS
+from detattack.errors import InputError
+from detattack.goals import check_goal, check_place, parse_box, parse_goal, parse_place
+from detattack.images import image_size, read_floats, read_image
+from detattack.manifests import batch_of, task_in
+from detattack.report.page import write_report
+from detattack.runs import RunFolder
+from detattack.types import Category
+from detattack.verification import verify_run
+
+INPUTS = int(os.environ.get("DETATTACK_BAD_INPUTS", "500"))
+SMALL = 10**6
+"""Pixels of an image at most, so that thousands of them fit the memory."""
+DETAILS = {"car": 3, "dog": 18, "person": 1}
+CATEGORIES = tuple(Category(name, i) for name, i in DETAILS.items())
+
+
+# Text
+
+
+def a_goal(text: str) -> None:
+    goal = parse_goal(text)
+    assert parse_goal(str(goal)) == goal
+    check_place(goal, 64, 48)
+    check_goal(goal, CATEGORIES)
+
+
+def an_attack(text: str) -> None:
+    method, _, rest = text.partition(" ")
+    resolve_attack(method, overrides=parse_assignments(rest.split(" ") if rest else []))
+
+
+def a_config(content: dict) -> None:
+    make_config(**content)
+
+
+GOALS = texts_of(
+    "suppress:", "inject:", "mislabel:", "car", "dog", "all", "@", "->", "1,2,30,40", "center", ",", "-", "inf"
+)
+ATTACKS = texts_of(
+    *PRESETS, "@", "4", " ", "=", "step_size", "levels", "radius", "nan", "-1", "1e999", "norm", "l2", "stop"
+)
+CONFIG = {"model": "demo", "goal": "suppress:all", "attack": vars(PRESETS["jnd"]) | {}, "seed": 0, "batch": 1}
+
+TEXTS = {
+    "goal": (GOALS, a_goal),
+    "box": (texts_of("1", ",", "-", ".", "e9", "nan", "inf", "1,2,3,4"), parse_box),
+    "place": (texts_of("center", "random", "road", "1,2,3,4", " "), parse_place),
+    "shard": (texts_of("0", "1", "/", "-", "4", "00"), parse_shard),
+    "method and --set": (ATTACKS, an_attack),
+    "--survive": (texts_of("jpeg", "resize", "blur", ":", "90", "0.5", "nan", ","), parse_changes),
+    "--preprocess": (
+        texts_of("resize", "crop", "mean", "std", "=", "224", ":", "1/0", "nan", ",", "0"),
+        Preprocessing.parse,
+    ),
+    "source": (texts_of("scene ", "1", " of seed ", "9" * 30, "0"), read_source),
+    "config in run.json": (
+        changed(CONFIG).filter(lambda c: isinstance(c, dict) and all(isinstance(k, str) for k in c)),
+        a_config,
+    ),
+}
+
+# Files
+
+
+def as_file(name: str, read: Callable[[Path], object]) -> Callable[[Path, bytes], object]:
+    """A parser of a file's bytes from a parser of its path."""
+
+    def parse(folder: Path, data: bytes) -> object:
+        (folder / name).write_bytes(data)
+        return read(folder / name)
+
+    return parse
+
+
+def a_data_set(folder: Path, content: bytes) -> None:
+    (folder / "instances.json").write_bytes(content)
+    dataset = coco_dataset(folder / "data", folder / "instances.json")
+    category_ids(CATEGORIES, dataset.categories)
+    for sample in dataset.first(2).samples:
+        sample.load()
+    json.dumps([*dataset.annotations, *dataset.categories], allow_nan=False)
+
+
+def an_image(path: Path) -> None:
+    image_size(path)
+    pixels = read_image(path, SMALL).pixels
+    assert pixels.dtype == np.uint8
+    assert pixels.shape[2] == 3
+
+
+def weights(path: Path) -> None:
+    load_detector("demo", "cpu", str(path)) if path.stat().st_size > 10**6 else read_weights(path)
+
+
+IMAGES = {
+    "a.png": "PNG",
+    "a.jpg": "JPEG",
+    "a.gif": "GIF",
+    "a.tiff": "TIFF",
+    "a.bmp": "BMP",
+    "a.webp": "WEBP",
+    "a.ppm": "PPM",
+}
+
+
+def saved(kind: str) -> bytes:
+    buffer = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(squares("car@0,0", width=24, height=20)).save(
+        buffer, kind, **({"exif": exif} if kind != "PPM" else {})
+    )
+    return buffer.getvalue()
+
+
+def checkpoint() -> bytes:
+    buffer = io.BytesIO()
+    torch.save({"state_dict": {"a.weight": torch.ones(2, 3)}}, buffer)
+    return buffer.getvalue()
+
+
+def array() -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros((3, 4, 5), np.float32))
+    return buffer.getvalue()
+
+
+HEADERS = st.builds(
+    png,
+    st.sampled_from((0, 1, 24, 999, 10**6, 2**31 - 1, 2**32 - 1)),
+    st.sampled_from((0, 1, 20, 10**6, 2**32 - 1)),
+    st.sampled_from((0, 1, 2, 8, 16, 255)),
+    st.integers(0, 7),
+    st.sampled_from((b"", b"\0" * 1460)),
+)
+YAML_PARTS = (
+    *(
+        "seed: ",
+        "set: ",
+        "goal: ",
+        "method: ",
+        "\n",
+        "- ",
+        "[",
+        "]",
+        "{",
+        "}",
+        "&a ",
+        "*a",
+        "[*a, *a, *a]",
+        "? ",
+        "<<: ",
+    ),
+    *("!!python/object/apply:os.system ['x']", "!!int ", "!!float ", "!!binary ", "!!timestamp ", "2001-99-99", "0b_"),
+    *("1:99:99", "'", '"', "|\n", "%YAML 9\n", "---\n", "...\n", "#", "1", "[" * 2000, "a: {" * 500),
+)
+BOMB = "a: &a [x, x]\n" + "".join(f"{chr(98 + i)}: &{chr(98 + i)} [{f'*{chr(97 + i)}, ' * 9}]\n" for i in range(20))
+LABELS = [{"file": "0/i0.png", "label": "car"}, {"file": "1/i0.png", "label": 3}]
+ROWS = texts_of("file,label\n", "0/i0.png", ",", "car", "\n", "\t", '"', "3", "file_name", "../", "1/i0.png,dog\n")
+COCO_PARTS = [{"id": 1, "name": "car"}, {"id": 2, "name": "dog"}]
+
+FILES = {
+    "config YAML": (
+        st.one_of(texts_of(*YAML_PARTS), st.just(BOMB)).map(lambda text: text.encode("utf-8", "surrogatepass")),
+        as_file("c.yaml", read_options),
+    ),
+    "COCO JSON": (None, a_data_set),  # what is changed is written by the test
+    "COCO bytes": (
+        damaged(b'{"images": [{"id": 1, "file_name": "a.png"}], "annotations": [], "categories": []}'),
+        a_data_set,
+    ),
+    "labels JSON": (
+        st.one_of(changed(LABELS), values).map(as_json),
+        as_file("labels.json", lambda path: labels_file(path.parent / "data", path)),
+    ),
+    "labels CSV": (
+        ROWS.map(lambda text: text.encode("utf-8", "surrogatepass")),
+        as_file("labels.csv", lambda path: labels_file(path.parent / "data", path)),
+    ),
+    "categories": (
+        st.one_of(changed(COCO_PARTS).map(as_json), texts.map(lambda text: text.encode("utf-8", "surrogatepass"))),
+        as_file("names", read_categories),
+    ),
+    "class names": (damaged(b"car\ndog\nperson\n"), as_file("names", read_class_names)),
+    "image": (damaged(*map(saved, IMAGES.values())), as_file("image", an_image)),
+    "PNG header": (HEADERS, as_file("image.png", an_image)),
+    "safetensors": (damaged(save({"a": torch.ones(2, 3)})), as_file("w.safetensors", read_weights)),
+    "checkpoint": (damaged(checkpoint(), pickle.dumps({"a": [1]}, 2)), as_file("w.pth", read_weights)),
+    "floats": (damaged(array()), as_file("a.npy", lambda path: _or_value_error(path))),
+    "file_name": (texts, lambda folder, name: path_inside(folder / "data", name, "file_name")),
+}
+
+
+def _or_value_error(path: Path) -> None:
+    try:
+        read_floats(path, 4, 5)
+    except (ValueError, OSError) as error:  # of one image, which is reported
+        raise InputError(str(error)) from error
+
+
+# Run folders
+
+
+def rewritten(ledger: Path, change: Callable[[dict], object]) -> None:
+    with sqlite3.connect(ledger) as rows:
+        (record,) = rows.execute("SELECT record FROM images WHERE id = 1").fetchone()
+        rows.execute("UPDATE images SET record = ? WHERE id = 1", (change(json.loads(record)),))
+    rows.close()
+
+
+def read_everything(run: Path) -> None:
+    batch_of(run)
+    task_in(run)
+    folder = RunFolder.open(run)
+    folder.close()
+    for verdict in verify_run(run, "cpu", trust=True):
+        assert isinstance(verdict.problem, str)
+    write_report(run)
+
+
+COUNTS: Counter[str] = Counter()
+
+
+def checked(name: str, parse: Callable[[], object]) -> None:
+    """Runs a parser on an input, and counts what becomes of it."""
+    with limited():
+        try:
+            parse()
+        except InputError:
+            COUNTS[f"{name}: refused"] += 1
+        else:
+            COUNTS[f"{name}: taken"] += 1
+
+
+NAMES = [*TEXTS, *FILES, "run.json", "ledger bytes", "ledger rows", "results"]
+few = settings(
+    max_examples=max(1, INPUTS // len(NAMES)),
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_text(name):
+    strategy, parse = TEXTS[name]
+    few(given(strategy)(lambda value: checked(name, lambda: parse(value))))()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files(name, tmp_path):
+    write_data(tmp_path)
+    strategy, parse = FILES[name]
+    if strategy is None:
+        strategy = changed(json.loads((tmp_path / "instances.json").read_text())).map(as_json)
+    few(given(strategy)(lambda value: checked(name, lambda: parse(tmp_path, value))))()
+
+
+@pytest.fixture(scope="module")
+def finished(toy, tmp_path_factory) -> Path:
+    """A run of two images with floats and annotations."""
+    folder = tmp_path_factory.mktemp("finished")
+    options = write_data(folder, 2)
+    line = [
+        "evaluate",
+        *options,
+        "--model",
+        f"{toy}:factory",
+        "--device",
+        "cpu",
+        "--float",
+        "--quality",
+        "quick",
+        "--quiet",
+    ]
+    assert status_of([*line, "--out", str(folder / "run")]) == 0
+    with sqlite3.connect(folder / "run" / "ledger.sqlite") as rows:  # the first is the one that is changed
+        rows.execute("UPDATE images SET id = id - 98")
+        rows.execute("UPDATE images SET record = json_set(record, '$.id', id)")
+    rows.close()
+    return folder / "run"
+
+
+def damages(finished: Path) -> dict[str, st.SearchStrategy]:
+    manifest = json.loads((finished / "run.json").read_text())
+    with sqlite3.connect(finished / "ledger.sqlite") as rows:
+        (record,) = rows.execute("SELECT record FROM images WHERE id = 1").fetchone()
+    rows.close()
+    results = ("clean.json", "adversarial.json", "annotations.json", "summary.json")
+    contents = st.one_of(
+        *(st.tuples(st.just(name), changed(json.loads((finished / name).read_text())).map(as_json)) for name in results)
+    )
+    return {
+        "run.json": st.tuples(st.just("run.json"), changed(manifest).map(as_json)),
+        "ledger bytes": st.tuples(st.just("ledger.sqlite"), damaged((finished / "ledger.sqlite").read_bytes())),
+        "ledger rows": st.tuples(st.just(None), changed(json.loads(record)).map(as_json)),
+        "results": contents,
+    }
+
+
+@pytest.mark.parametrize("name", ["run.json", "ledger bytes", "ledger rows", "results"])
+def test_run_folders(name, finished, tmp_path):
+    outside = {path: path.read_bytes() for path in finished.parent.rglob("*") if path.is_file()}
+
+    def check(damage: tuple[str | None, bytes]) -> None:
+        file, content = damage
+        run = tmp_path / "run"
+        shutil.rmtree(run, ignore_errors=True)
+        shutil.copytree(finished, run)
+        if file is None:
+            rewritten(run / "ledger.sqlite", lambda _: content.decode())
+        else:
+            (run / file).write_bytes(content)
+        checked(name, lambda: read_everything(run))
+        assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+    few(given(damages(finished)[name])(check))()
+    assert {path: path.read_bytes() for path in finished.parent.rglob("*") if path.is_file()} == outside
+
+
+def test_the_count(capsys):
+    """Not a test of its own: what the others above came to."""
+    with capsys.disabled():
+        for line, count in sorted(COUNTS.items()):
+            print(f"{line} {count}")
+        print(f"{sum(COUNTS.values())} inputs")
+    assert sum(COUNTS.values()) or not NAMES
