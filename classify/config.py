@@ -6,9 +6,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from classify.methods import METHODS
 from classify.objectives import Loss
-from detattack.config import first_error
+from detattack.config import LARGEST_SEED, first_error
 from detattack.engine.attacks import Attack
 from detattack.errors import InputError
+from detattack.precision import Precision
 
 
 class ClassifyConfig(BaseModel):
@@ -28,9 +29,10 @@ class ClassifyConfig(BaseModel):
     attack: Attack
     loss: Loss = "wrong"
     classes: int | None = Field(None, ge=2)
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=LARGEST_SEED)
     device: str = "auto"
     batch: int = Field(1, ge=1)
+    precision: Precision = "fp32"
 
 
 def make_config(attack: Attack, **values: Any) -> ClassifyConfig:
@@ -40,7 +42,12 @@ def make_config(attack: Attack, **values: Any) -> ClassifyConfig:
     """
     name = attack.name.partition("@")[0]
     loss = "wrong" if values.get("target") else METHODS[name].loss if name in METHODS else "wrong"
+    return read_config({"attack": attack, "loss": loss, **values})
+
+
+def read_config(values: dict[str, Any]) -> ClassifyConfig:
+    """A checked config from its fields, those of a manifest for one. Raises `InputError` naming the wrong value."""
     try:
-        return ClassifyConfig(**{"attack": attack, "loss": loss, **values})
+        return ClassifyConfig(**values)
     except ValidationError as error:
         raise InputError(first_error(error)) from error

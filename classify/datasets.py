@@ -27,6 +27,7 @@ from detattack.datasets import (
     file_fingerprint,
     file_sample,
     folder_dataset,
+    image_files,
     image_paths,
     parse_json,
     path_inside,
@@ -35,6 +36,7 @@ from detattack.datasets import (
 )
 from detattack.errors import InputError, unknown
 from detattack.images import read_image
+from detattack.origins import Origin, absolute
 
 Label = str | int | None
 
@@ -49,7 +51,7 @@ LABEL_COLUMNS = ("label", "class", "name")
 
 _WORDNET_ID = re.compile(r"n\d{8}")
 _IMAGENET_CLASSES = 1000
-_INTEGER = re.compile(r"[+-]?\d+")
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,11 +68,14 @@ class LabeledDataset:
         """The first `count` samples; None: all."""
         return self._with(self.dataset.first(count))
 
-    def pick(self, ids: Collection[int], what: str) -> "LabeledDataset":
-        """The samples of these ids, in the data set's order; `what` says in the fingerprint which they are."""
+    def pick(self, ids: Collection[int], what: str, **which: Any) -> "LabeledDataset":
+        """The samples of these ids, in the data set's order; `what` says in the fingerprint which they are, and `which`
+        in the origin, whose fields it has."""
         wanted = set(ids)
         samples = tuple(sample for sample in self.dataset.samples if sample.id in wanted)
-        return self._with(replace(self.dataset, samples=samples, fingerprint=f"{self.dataset.fingerprint}:{what}"))
+        origin = replace(self.dataset.origin, **which) if which and self.dataset.origin else None
+        fingerprint = f"{self.dataset.fingerprint}:{what}"
+        return self._with(replace(self.dataset, samples=samples, fingerprint=fingerprint, origin=origin))
 
     def _with(self, dataset: Dataset) -> "LabeledDataset":
         return LabeledDataset(dataset, {sample.id: self.labels[sample.id] for sample in dataset.samples})
@@ -87,7 +92,18 @@ def open_dataset(images: Path | None, labels: Path | None, split: str = "test", 
         if labels is not None:
             raise InputError(f"labels {labels}: the folder of their images is not given")
         return photos(side)
-    images = Path(images)
+    data = _open_folder(Path(images), labels, split)
+    origin = Origin(images=absolute(images), labels=None if labels is None else absolute(labels), split=split)
+    return LabeledDataset(replace(data.dataset, origin=origin), data.labels)
+
+
+def named_images(paths: Sequence[Path]) -> LabeledDataset:
+    """Images named by the user, without labels. Raises `InputError` for one that cannot be read."""
+    dataset = image_files(paths)
+    return LabeledDataset(dataset, dict.fromkeys((sample.id for sample in dataset.samples), None))
+
+
+def _open_folder(images: Path, labels: Path | None, split: str) -> LabeledDataset:
     if labels is not None:
         return labels_file(images, labels)
     if images.resolve().name == CIFAR10_FOLDER:
@@ -192,7 +208,8 @@ def photos(side: int) -> LabeledDataset:
         for i, (stem, path) in enumerate(zip(stems, paths, strict=True), 1)
     )
     fingerprint = f"{file_fingerprint(b'', PHOTOS, paths)} at {side}"
-    return LabeledDataset(Dataset(samples, fingerprint), dict.fromkeys(range(1, len(paths) + 1), None))
+    dataset = Dataset(samples, fingerprint, origin=Origin(side=side))
+    return LabeledDataset(dataset, dict.fromkeys(range(1, len(paths) + 1), None))
 
 
 def resolve_labels(data: LabeledDataset, classes: Sequence[str]) -> dict[int, int | None]:

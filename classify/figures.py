@@ -105,7 +105,8 @@ class _Page:
         axes.barh(places, found["scores"], color=shades, height=0.62)
         for place, label, score in zip(places, found["labels"], found["scores"], strict=True):
             axes.text(score + 0.02, place, f"{score:.3f}", size=7, color=INK, va="center")
-            axes.text(-0.03, place, _short(classes[label]), size=7, color=INK, va="center", ha="right")
+            name = _short(classes[label])
+            axes.text(-0.03, place, name, size=7, color=INK, va="center", ha="right", parse_math=False)
         _bare(axes)
         axes.axvline(0, color=SOFT, linewidth=0.6)
         axes.set(xlim=(0, 1), ylim=(4.6, -0.6))

@@ -12,14 +12,16 @@ from torch import Tensor
 
 from classify.config import ClassifyConfig
 from classify.methods import PRESETS
+from classify.models.fast import fast_classifier
 from classify.objectives import ClassificationObjective, shares
 from classify.types import ClassGoal, Classifier
 from detattack.datasets import Picture
 from detattack.engine import AttackResult, run, run_control, run_deepfool
 from detattack.errors import unknown
 from detattack.images import decode_png, png_bytes, to_pixels, to_tensor
+from detattack.precision import tensor_float32
 from detattack.quality import QUICK, measure
-from detattack.records import BaseRecord, Outcome, image_seeds, with_books
+from detattack.records import BaseRecord, Found, Outcome, image_seeds, with_books
 
 TOP = 5
 """How many of the likeliest classes a record keeps."""
@@ -42,8 +44,8 @@ class ClassificationRecord(BaseRecord):
     leaves: int = -1
     wrong: int = -1
     targeted: bool = False
-    clean: dict[str, list] = field(default_factory=dict)
-    adversarial: dict[str, list] = field(default_factory=dict)
+    clean: Found = field(default_factory=dict)
+    adversarial: Found = field(default_factory=dict)
     file_label: int = -1
     file_quality: dict[str, float | None] = field(default_factory=dict)
 
@@ -145,14 +147,16 @@ def _attack(
 ) -> AttackResult:
     images = torch.cat([one.image for one in todo])
     goals = [one.record.goal for one in todo]
-    objective = ClassificationObjective(classifier, goals, config.loss, config.classes, wanted(config))
+    attacked = fast_classifier(classifier, config.precision)
+    objective = ClassificationObjective(classifier, goals, config.loss, config.classes, wanted(config), attacked)
     if config.attack.step == "noise":
         known = [lengths.get(one.record.id) for one in todo]
         seeds = [image_seeds(config.seed, one.record.id)[1] for one in todo]
         return run_control(config.attack, images, objective, known, seeds, PRESETS["jnd"])
-    if config.attack.step == "deepfool":
-        return run_deepfool(config.attack, images, objective)
-    return run(config.attack, images, objective)
+    with tensor_float32(allowed=config.precision == "bf16"):
+        if config.attack.step == "deepfool":
+            return run_deepfool(config.attack, images, objective, config.batch)
+        return run(config.attack, images, objective, config.batch)
 
 
 def _judge(

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from classify.types import ClassGoal, Classifier
+from detattack.precision import tensor_float32
 from detattack.types import Evaluation
 
 Loss = Literal["wrong", "true"]
@@ -18,7 +19,8 @@ class ClassificationObjective:
     """What the engine minimizes for a batch; `goals[i]` is of image i.
 
     classes: how many of the likeliest classes, the label's own included, DeepFool considers; None: all. least: the
-    confidence in the wrong class that makes a success.
+    confidence in the wrong class that makes a success. attacked: what gives the gradients instead of the classifier,
+    which decides.
     """
 
     def __init__(
@@ -28,7 +30,9 @@ class ClassificationObjective:
         loss: Loss = "wrong",
         classes: int | None = None,
         least: float = 0.0,
+        attacked: Classifier | None = None,
     ) -> None:
+        self.attacked = attacked or classifier
         self.classifier, self.goals, self.loss = classifier, list(goals), loss
         self.classes, self.least = classes, least
         self._labels = torch.tensor([goal.label for goal in goals], device=classifier.device)
@@ -37,7 +41,7 @@ class ClassificationObjective:
         self._others: Tensor | None = None
 
     def __call__(self, images: Tensor, index: Tensor) -> Evaluation:
-        return self._evaluation(self.classifier.logits(images), index)
+        return self._evaluation(self.attacked.logits(images), self._on_device(index))
 
     def confirm(self, image: Tensor, index: int) -> bool:
         """By the classifier on the one image, in float32."""
@@ -46,7 +50,8 @@ class ClassificationObjective:
     def margins(self, images: Tensor, index: Tensor) -> tuple[Tensor, Evaluation]:
         """`[n,C]`: by how much the logits of the classes to go to exceed that of the class to leave. A targeted goal
         has one such class, and leaves whichever other is the likeliest."""
-        logits = self.classifier.logits(images)
+        index = self._on_device(index)
+        logits = self.attacked.logits(images)
         evaluation = self._evaluation(logits, index)
         if self._targeted.any():
             wrong = self._wrong[index][:, None]
@@ -55,13 +60,18 @@ class ClassificationObjective:
         others = self._likeliest_others(logits, index)
         return logits.gather(1, others) - logits.gather(1, self._labels[index][:, None]), evaluation
 
+    def _on_device(self, index: Tensor) -> Tensor:
+        return index.to(self.classifier.device, non_blocking=True)
+
     def _likeliest_others(self, logits: Tensor, index: Tensor) -> Tensor:
         """`[n,C]`: the classes that DeepFool considers, chosen at the first image it sees, as the shortcut has it."""
+        count = min(self.classes or logits.shape[1], logits.shape[1]) - 1
         if self._others is None:
-            count = min(self.classes or logits.shape[1], logits.shape[1]) - 1
-            without_label = logits.detach().scatter(1, self._labels[index][:, None], -torch.inf)
-            self._others = without_label.topk(count).indices
-        return self._others[index]
+            self._others = torch.full((len(self.goals), count), -1, device=logits.device)
+        likeliest = logits.detach().scatter(1, self._labels[index][:, None], -torch.inf).topk(count).indices
+        chosen = self._others[index]
+        self._others[index] = chosen = torch.where(chosen < 0, likeliest, chosen)
+        return chosen
 
     def _evaluation(self, logits: Tensor, index: Tensor) -> Evaluation:
         labels, wrong, targeted = self._labels[index], self._wrong[index], self._targeted[index]
@@ -82,7 +92,8 @@ def shares(classifier: Classifier, image: Tensor) -> Tensor:
 
     Raises ValueError where they are not finite.
     """
-    logits = classifier.logits(image[None].to(classifier.device, torch.float32))[0].cpu()
+    with tensor_float32(allowed=False):
+        logits = classifier.logits(image[None].to(classifier.device, torch.float32))[0].cpu()
     if not logits.isfinite().all():
         raise ValueError("the model's logits are not finite")
     return logits.softmax(0)

@@ -1,20 +1,25 @@
 """A classifier's run: a classifier, a config and a data set, and the files that are made from its ledger."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from classify.config import ClassifyConfig
 from classify.datasets import LabeledDataset, resolve_labels
 from classify.job import ClassificationRecord, run_batch, target_index
+from classify.models.registry import load_classifier
 from classify.scores import summarize
 from classify.types import Classifier
 from detattack.batching import Batch, part, plan
 from detattack.datasets import Dataset, Picture
+from detattack.errors import InputError
 from detattack.fingerprints import fingerprint_of_tensors
+from detattack.manifests import make_manifest
 from detattack.records import Outcome
-from detattack.runs import BaseRunFolder, make_manifest
+from detattack.runner import Job
+from detattack.runs import BaseRunFolder
 
 
 class ClassifyFolder(BaseRunFolder[ClassificationRecord]):
@@ -51,8 +56,16 @@ class ClassifyRun:
 
     def attack(self, pictures: list[tuple[ClassificationRecord, Picture]]) -> list[Outcome[ClassificationRecord]]:
         """Attacks images of one size."""
+        return self.job()(self.classifier, pictures)
+
+    def job(self) -> Job[ClassificationRecord]:
+        """What `attack` does, as another process does it with the same classifier."""
         labels = resolve_labels(self.data, self.classifier.classes)
-        return run_batch(self.classifier, self.config, pictures, labels, self.lengths)
+        return partial(_attack, self.config, labels, self.lengths)
+
+    def loader(self) -> Callable[[], Classifier]:
+        """What loads the same classifier in another process."""
+        return partial(_load, self.config, str(self.classifier.device), fingerprint(self.classifier))
 
     def write_figures(self, folder: Path, outcomes: Iterable[Outcome[ClassificationRecord]]) -> None:
         """Original, adversarial image and their difference with the likeliest classes, where figures are wanted."""
@@ -80,7 +93,27 @@ class ClassifyRun:
             "images": len(self.dataset.samples),
             "shard": None if self.shard is None else list(self.shard),
             "lengths": lengths,
+            "figures": self.figures,
+            "all_measures": self.all_measures,
+            "origin": self.dataset.origin and self.dataset.origin.as_json(),
             "classes": list(self.classifier.classes),
         }
         manifest = make_manifest(config, fingerprint(self.classifier), self.dataset.fingerprint, **more)
         return ClassifyFolder.create(out, manifest, resume)
+
+
+def _attack(
+    config: ClassifyConfig,
+    labels: Mapping[int, int | None],
+    lengths: Mapping[int, float] | None,
+    classifier: Classifier,
+    pictures: list[tuple[ClassificationRecord, Picture]],
+) -> list[Outcome[ClassificationRecord]]:
+    return run_batch(classifier, config, pictures, labels, lengths)
+
+
+def _load(config: ClassifyConfig, device: str, expected: str) -> Classifier:
+    classifier = load_classifier(config.model, device, config.weights, config.preprocess, config.categories)
+    if fingerprint(classifier) != expected:
+        raise InputError(f"model {config.model}: its weights are not the same on every machine")
+    return classifier

@@ -16,7 +16,7 @@ def after(data: LabeledDataset, skip: int) -> LabeledDataset:
     ids = [sample.id for sample in data.dataset.samples[skip:]]
     if not ids:
         raise InputError(f"--skip {skip}: the data set has {len(data.dataset.samples)} images")
-    return data.pick(ids, f"after {skip}")
+    return data.pick(ids, f"after {skip}", skip=skip)
 
 
 def only_right(classifier: Classifier, data: LabeledDataset, skip: int = 0, limit: int | None = None) -> LabeledDataset:
@@ -31,7 +31,8 @@ def only_right(classifier: Classifier, data: LabeledDataset, skip: int = 0, limi
     ids = list(islice(right, skip, None if limit is None else skip + limit))
     if len(ids) < (limit or 1):
         raise InputError(f"{len(ids)} images that {classifier.name} gets right are left, {limit or 1} are asked for")
-    return data.pick(ids, f"{len(ids)} right ones of {classifier.name} after {skip}")
+    what = f"{len(ids)} right ones of {classifier.name} after {skip}"
+    return data.pick(ids, what, only_right=True, skip=skip, limit=limit)
 
 
 def _predicted(classifier: Classifier, sample) -> int | None:

@@ -1,30 +1,32 @@
 """A finished run against a classifier judged again from its files alone."""
 
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from classify.config import ClassifyConfig
+from classify.config import ClassifyConfig, read_config
 from classify.job import ClassificationRecord, wanted
 from classify.models.registry import load_classifier
 from classify.objectives import shares
 from classify.run import ClassifyFolder, fingerprint
 from classify.types import Classifier
 from detattack.errors import InputError
-from detattack.verification import Verdict, judged_image, verdict
+from detattack.verification import Verdict, check_trust, judged_image, verdict
 
 
-def verify_run(path: Path, device: str = "auto") -> list[Verdict]:
-    """Judges every attacked image of a run again; untouched ones are checked to be whole."""
-    folder = ClassifyFolder.open(path)
-    try:
-        config = ClassifyConfig(**folder.manifest["config"])
+def verify_run(path: Path, device: str = "auto", trust: bool = False) -> list[Verdict]:
+    """Judges every attacked image of a run again; untouched ones are checked to be whole.
+
+    trust: as of `check_trust`. Raises `InputError`.
+    """
+    with closing(ClassifyFolder.open(path)) as folder:
+        config = read_config(folder.manifest["config"])
+        check_trust(path, config.model, trust)
         classifier = load_classifier(config.model, device, config.weights, config.preprocess, config.categories)
         if fingerprint(classifier) != folder.manifest["model"]:
             raise InputError(f"{path}: model {config.model} is not the one that was attacked (other weights)")
         holds = partial(_holds, path, classifier, config)
         return [verdict(path, record, holds) for record in folder.records() if record.digest]
-    finally:
-        folder.close()
 
 
 def _holds(path: Path, classifier: Classifier, config: ClassifyConfig, record: ClassificationRecord) -> bool:

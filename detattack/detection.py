@@ -1,7 +1,8 @@
 """A detector's run: a detector, a config and a data set, and the files that are made from its ledger."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,15 @@ from detattack.batching import Batch, part, plan
 from detattack.config import RunConfig
 from detattack.datasets import Dataset, Picture
 from detattack.detectors.base import Detector
-from detattack.detectors.registry import fingerprint
+from detattack.detectors.registry import fingerprint, load_detector
+from detattack.errors import InputError
 from detattack.goals import check_goal, parse_goal
 from detattack.job import Record, run_batch
+from detattack.manifests import make_manifest
 from detattack.records import Outcome
 from detattack.results import coco_annotations, coco_results
-from detattack.runs import RunFolder, make_manifest
+from detattack.runner import Job
+from detattack.runs import RunFolder
 from detattack.scores import average_precision, questions, summarize
 from detattack.types import DEFAULT_SCORE_THRESHOLD, DetectorCard
 
@@ -42,7 +46,15 @@ class Run:
 
     def attack(self, pictures: list[tuple[Record, Picture]]) -> list[Outcome[Record]]:
         """Attacks images of one size."""
-        return run_batch(self.detector, self.config, pictures, self.lengths)
+        return self.job()(self.detector, pictures)
+
+    def job(self) -> Job[Record]:
+        """What `attack` does, as another process does it with the same detector."""
+        return partial(_attack, self.config, self.lengths)
+
+    def loader(self) -> Callable[[], Detector]:
+        """What loads the same detector in another process."""
+        return partial(_load, self.config, str(self.detector.device), fingerprint(self.detector))
 
     def write_figures(self, folder: Path, outcomes: list[Outcome[Record]]) -> None:
         """Original and adversarial image with the detector's boxes, where figures are wanted."""
@@ -67,6 +79,22 @@ class Run:
         complete(folder, self.detector, self.dataset)
 
 
+def _attack(
+    config: RunConfig,
+    lengths: Mapping[int, float] | None,
+    detector: Detector,
+    pictures: list[tuple[Record, Picture]],
+) -> list[Outcome[Record]]:
+    return run_batch(detector, config, pictures, lengths)
+
+
+def _load(config: RunConfig, device: str, expected: str) -> Detector:
+    detector = load_detector(config.model, device, config.weights, config.categories)
+    if fingerprint(detector) != expected:
+        raise InputError(f"model {config.model}: its weights are not the same on every machine")
+    return detector
+
+
 def _manifest(run: Run) -> dict[str, Any]:
     detector = run.detector
     lengths = None if run.lengths is None else [[i, run.lengths[i]] for i in sorted(run.lengths)]
@@ -76,6 +104,9 @@ def _manifest(run: Run) -> dict[str, Any]:
         "annotated": bool(run.dataset.categories),
         "shard": None if run.shard is None else list(run.shard),
         "lengths": lengths,
+        "figures": run.figures,
+        "all_measures": run.all_measures,
+        "origin": run.dataset.origin and run.dataset.origin.as_json(),
         "detector": {
             "name": detector.name,
             "eval_threshold": detector.eval_threshold,

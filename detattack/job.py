@@ -5,7 +5,7 @@ import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -28,12 +28,13 @@ from detattack.goals import (
     label_of,
     parse_goal,
     resolve,
-    to_box,
 )
 from detattack.images import decode_png, png_bytes, to_pixels, to_tensor
 from detattack.objectives import DetectionObjective
+from detattack.optimize import FastDetector
+from detattack.precision import tensor_float32
 from detattack.quality import QUICK, measure
-from detattack.records import BaseRecord, Outcome, image_seeds, with_books
+from detattack.records import BaseRecord, Found, Outcome, image_seeds, with_books
 from detattack.types import Detections, DetectorCard
 
 
@@ -54,20 +55,8 @@ class Record(BaseRecord):
     objects: tuple[Box, ...] = ()
     kept: tuple[tuple[int, Box], ...] = ()
     asked_iou: float | None = None
-    clean: dict[str, list] = field(default_factory=dict)
-    adversarial: dict[str, list] = field(default_factory=dict)
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Self:
-        box = values["box"]
-        return super().from_json(
-            {
-                **values,
-                "box": None if box is None else to_box(box),
-                "objects": tuple(to_box(b) for b in values["objects"]),
-                "kept": tuple((label, to_box(b)) for label, b in values["kept"]),
-            }
-        )
+    clean: Found = field(default_factory=dict)
+    adversarial: Found = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,13 +103,16 @@ def detected(detector: Detector, config: RunConfig, image: Tensor) -> Detections
     """What the official inference reports for `[3,H,W]`, on the CPU, down to the detector's own threshold, or τ
     where that is lower. Raises ValueError for what breaks the contract of a detector."""
     floor = min(detector.eval_threshold, config.score_threshold)
-    found = detector.detect(image[None].to(detector.device), floor)[0].cpu()
+    with tensor_float32(allowed=False):
+        found = detector.detect(image[None].to(detector.device), floor)[0].cpu()
     count = found.scores.shape
     if len(count) != 1 or found.labels.shape != count or found.boxes.shape != (*count, 4):
         shapes = f"{list(found.boxes.shape)}, {list(count)}, {list(found.labels.shape)}"
         raise ValueError(f"the model's boxes, scores and labels are not [M,4], [M] and [M] but {shapes}")
     if not (found.boxes.isfinite().all() and found.scores.isfinite().all()):
         raise ValueError("the model's detections are not finite")
+    if len(found) and not 0 <= found.labels.min() <= found.labels.max() < len(detector.categories):
+        raise ValueError(f"the model's labels are not all from 0 to {len(detector.categories) - 1}")
     return found
 
 
@@ -181,11 +173,13 @@ def _attack(
     if not todo:
         return None
     images = torch.cat([one.image for one in todo])
-    objective = DetectionObjective(detector, [one.target for one in todo if one.target], config.score_threshold)
+    targets = [one.target for one in todo if one.target]
+    objective = DetectionObjective(FastDetector(detector, config.precision), targets, config.score_threshold)
     if config.attack.step == "noise":
         known = [lengths.get(one.record.id) for one in todo]
         return run_control(config.attack, images, objective, known, [one.seed for one in todo], PRESETS["jnd"])
-    return run(config.attack, images, objective)
+    with tensor_float32(allowed=config.precision == "bf16"):
+        return run(config.attack, images, objective, config.batch)
 
 
 def _judge(

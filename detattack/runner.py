@@ -21,6 +21,10 @@ Report = Callable[[Outcome[Any], int, int], None]
 """Told of each finished image: its outcome, how many are done, and how many there are."""
 Item = tuple[R, Picture | None]
 """An image named and read; one that cannot be read has an `error` record and no picture."""
+Attacking = Callable[[list[tuple[R, Picture]]], list[Outcome[R]]]
+"""Attacks images of one size. Each comes with a record that names it (`id`, `stem`, `source`)."""
+Job = Callable[[Any, list[tuple[R, Picture]]], list[Outcome[R]]]
+"""The same, given the model first; pickles, so that another process can do it."""
 
 
 class Runnable(Protocol[R]):
@@ -40,7 +44,13 @@ class Runnable(Protocol[R]):
         """What is to be done, resumed or not: decided over the whole data set."""
 
     def attack(self, pictures: list[tuple[R, Picture]]) -> list[Outcome[R]]:
-        """Attacks images of one size. Each comes with a record that names it (`id`, `stem`, `source`)."""
+        """Attacks images of one size: `Attacking`."""
+
+    def job(self) -> Job[R]:
+        """What `attack` does, as another process does it with a model that `loader` gave it."""
+
+    def loader(self) -> Callable[[], Any]:
+        """What loads the model in another process; pickles, since it names the model and does not hold it."""
 
     def write_figures(self, folder: Path, outcomes: list[Outcome[R]]) -> None:
         """Writes the pictures of finished images, if any are wanted."""
@@ -49,21 +59,37 @@ class Runnable(Protocol[R]):
         """Writes what is made from the ledger: from nothing else, so at any time and to the same bytes."""
 
 
+class Workforce(Protocol):
+    """Who attacks the batches of a run."""
+
+    def attack(self, run: Runnable[R], record_type: type[R], batches: Sequence[Batch]) -> Iterator[list[Outcome[R]]]:
+        """The outcomes of each batch, in the order of the batches. Left early, it does no more."""
+
+
+class Here:
+    """This process, which reads images ahead of time."""
+
+    def attack(self, run: Runnable[R], record_type: type[R], batches: Sequence[Batch]) -> Iterator[list[Outcome[R]]]:
+        """The outcomes of each batch."""
+        for items in read_ahead(batches, partial(_read_batch, record_type)):
+            yield _outcomes_of_items(run.attack, items)
+
+
 def execute(
     run: Runnable[R],
     folder: BaseRunFolder[R],
     report: Report,
     measuring: Callable[[int, int], None] | None = None,
+    workforce: Workforce | None = None,
 ) -> None:
     """Runs a run, or what is left of it; the folder is complete when this returns.
 
-    measuring: told how many images of how many are measured.
+    measuring: told how many images of how many are measured. workforce: who attacks; None: this process.
     """
     batches, done = run.batches(), folder.done()
     left = [batch for batch in batches if batch[0].id not in done]  # committed whole or not at all
     count, total = len(done), sum(map(len, batches))
-    for items in read_ahead(left, partial(_read_batch, folder.record_type)):
-        outcomes = [outcome for group in _groups(items) for outcome in _outcomes(run, group)]
+    for outcomes in (workforce or Here()).attack(run, folder.record_type, left):
         run.write_figures(folder.path, outcomes)
         folder.commit(outcomes)
         for outcome in outcomes:
@@ -82,7 +108,24 @@ def read_all(batches: Sequence[Batch], record_type: type[R]) -> list[list[Item[R
 def attack_all(run: Runnable[R], groups: Iterable[list[Item[R]]]) -> Iterator[Outcome[R]]:
     """A run over images that are in memory, and without a folder: its outcomes, group by group."""
     for group in groups:
-        yield from _outcomes(run, group)
+        yield from _outcomes(run.attack, group)
+
+
+def attack_batch(attack: Attacking[R], record_type: type[R], batch: Batch) -> list[Outcome[R]]:
+    """The outcomes of a batch whose images are yet to be read. attack: as of a run."""
+    return _outcomes_of_items(attack, _read_batch(record_type, batch))
+
+
+def give_up(record_type: type[R], sample: Sample, reason: str, readable: bool = True) -> Outcome[R]:
+    """The outcome of an image that cannot be attacked, for a reason that is not the image's own.
+
+    readable: whether the image may be read, so that its file completes the data set.
+    """
+    failed = record_type(sample.id, sample.stem, sample.source, status="error", reason=reason)
+    if not readable:
+        return Outcome(failed)
+    record, picture = _read(record_type, sample)
+    return Outcome(record) if picture is None else untouched(failed, picture)
 
 
 def _read_batch(record_type: type[R], batch: Batch) -> list[Item[R]]:
@@ -111,13 +154,17 @@ def _read(record_type: type[R], sample: Sample) -> Item[R]:
     return record, picture
 
 
-def _outcomes(run: Runnable[R], group: list[Item[R]]) -> list[Outcome[R]]:
+def _outcomes_of_items(attack: Attacking[R], items: list[Item[R]]) -> list[Outcome[R]]:
+    return [outcome for group in _groups(items) for outcome in _outcomes(attack, group)]
+
+
+def _outcomes(attack: Attacking[R], group: list[Item[R]]) -> list[Outcome[R]]:
     """The outcomes of images of one size; one that the model fails on is recorded, its neighbors go on without it."""
     pictures = [(record, picture) for record, picture in group if picture is not None]
     if not pictures:
         return [Outcome(record) for record, _ in group]
     try:
-        return run.attack(pictures)
+        return attack(pictures)
     except InputError:  # what concerns every batch
         raise
     except Exception as error:  # the model is someone else's code: whatever it raises concerns this batch only
@@ -126,7 +173,7 @@ def _outcomes(run: Runnable[R], group: list[Item[R]]) -> list[Outcome[R]]:
         _free_memory()
     if len(group) > 1:
         size = len(group) // 2 if memory else 1
-        return [o for i in range(0, len(group), size) for o in _outcomes(run, group[i : i + size])]
+        return [o for i in range(0, len(group), size) for o in _outcomes(attack, group[i : i + size])]
     record, picture = pictures[0]
     return [untouched(replace(record, status="error", reason=reason), picture)]
 

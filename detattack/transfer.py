@@ -54,6 +54,9 @@ def transfer(
             judged.append(_judged(folder.path, detector, config, record, change))
         except InputError:
             unread += 1
+        except Exception as error:  # the model is someone else's code
+            said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            raise InputError(f"model {detector.name}: fails on {record.source} ({said})") from error
         progress()
     won = [record for record in judged if record.reason == "success" and record.status != "already"]
     counted = [record for record in judged if record.reason == "success" and record.status == "success"]

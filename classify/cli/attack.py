@@ -24,6 +24,7 @@ def attack(
     seed: o.Seed = 0,
     device: o.Device = "auto",
     batch: o.Batch = 1,
+    precision: o.Precision = "fp32",
     config: o.Config = None,
     set: o.Assignments = None,
     out: o.Out = None,
@@ -34,20 +35,15 @@ def attack(
     """Make a classifier take images for something else."""
     from classify.cli.running import load, make_run
     from classify.cli.tables import print_table
-    from classify.datasets import LabeledDataset, photos
+    from classify.datasets import named_images, photos
     from detattack.cli.running import carried_out
     from detattack.cli.tables import print_json
-    from detattack.datasets import image_files
 
     given = locals()
     out = out or Path("runs") / f"classify-{datetime.now():%Y%m%d-%H%M%S}"
     with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
         classifier = load(given)
-        if images:
-            dataset = image_files(images)
-            data = LabeledDataset(dataset, dict.fromkeys((sample.id for sample in dataset.samples), None))
-        else:
-            data = photos(PHOTO_SIDES.get(model, 256))
+        data = named_images(images) if images else photos(PHOTO_SIDES.get(model, 256))
         run = make_run(given, classifier, data, figures=True)
         with carried_out(run, out, resume, quiet) as folder:
             records, summary = folder.records(), folder.read_json("summary.json")

@@ -41,7 +41,12 @@ def compare(
     seed: o.Seed = 0,
     device: o.Device = "auto",
     batch: o.Batch = 25,
+    precision: o.Precision = "fp32",
     quality: o.Measures = "quick",
+    ray: o.Ray = None,
+    workers: o.WorkerCount = None,
+    cpus_per_worker: o.CpusPerWorker = None,
+    gpus_per_worker: o.GpusPerWorker = None,
     config: o.Config = None,
     set: o.Assignments = None,
     out: o.Out = None,
@@ -71,10 +76,12 @@ def _carried_out(methods: str, given: dict[str, Any], out: Path) -> "list[Method
     from classify.cli.running import attack_of, load, make_run
     from classify.methods import PRESETS
     from detattack.cli.comparing import check_folder, method_names, overrides_of, run_methods
+    from detattack.cli.scaling import workers_of, workforce_of
 
     names = method_names(methods, PRESETS)
     overrides = overrides_of(names, given["set"] or [])
     attacks = {name: attack_of(given, name, overrides[name]) for name in names}
+    wanted = workers_of(given)
     classifier = load(given)
     data = data_set(given, classifier)
     check_folder(out, given["resume"])
@@ -83,7 +90,8 @@ def _carried_out(methods: str, given: dict[str, Any], out: Path) -> "list[Method
     def run_of(name: str, lengths: dict[int, float] | None) -> "ClassifyRun":
         return make_run(given, classifier, data, attacks[name], lengths=lengths, all_measures=all_measures)
 
-    return run_methods(names, run_of, out, given["quiet"])
+    with workforce_of(wanted, run_of(names[0], None), given["quiet"]) as workforce:
+        return run_methods(names, run_of, out, given["quiet"], workforce=workforce)
 
 
 def data_set(given: dict[str, Any], classifier: "Classifier") -> "LabeledDataset":

@@ -46,7 +46,8 @@ def make_run(
 
     if attack is None:
         attack = attack_of(given, given["method"], parse_assignments(given["set"] or []))
-    values = {name: given[name] for name in (*MODEL_OPTIONS, "target", "classes", "seed", "device", "batch")}
+    names = (*MODEL_OPTIONS, "target", "classes", "seed", "device", "batch", "precision")
+    values = {name: given[name] for name in names}
     config = make_config(attack, **values)
     target_index(config, classifier)
     return ClassifyRun(classifier, config, data, **more)

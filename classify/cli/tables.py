@@ -4,19 +4,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from classify.job import ClassificationRecord
 from detattack.cli.tables import COLORS, number
+from detattack.cli.terminal import Terminal, shown
 
 
 def print_table(
     out: Path, records: Sequence[ClassificationRecord], summary: dict[str, Any], classes: Sequence[str]
 ) -> None:
     """A row an image, and the run in a line."""
-    console = Console()
+    console = Terminal()
     table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
     for name in ("image", "status", "was", "became"):
         table.add_column(name, overflow="fold")
@@ -24,7 +24,8 @@ def print_table(
         table.add_column(name, justify="right", no_wrap=True)
     for record in records:
         cells = (_likeliest(found, classes) for found in (record.clean, record.adversarial))
-        table.add_row(Text(record.stem), Text(record.status, style=COLORS[record.status]), *cells, *_figures(record))
+        status = Text(record.status, style=COLORS[record.status])
+        table.add_row(Text(shown(record.stem)), status, *cells, *_figures(record))
     console.print(table)
     kinds = ", ".join(f"{summary[s]} {s}" for s in ("already", "error") if summary[s])
     count = f"{summary['success']} of {summary['attacked']} succeeded"
@@ -35,7 +36,7 @@ def print_table(
 def _likeliest(found: dict[str, list], classes: Sequence[str]) -> Text:
     if not found:
         return Text("-")
-    return Text(f"{classes[found['labels'][0]]} {found['scores'][0]:.2f}")
+    return Text(shown(f"{classes[found['labels'][0]]} {found['scores'][0]:.2f}"))
 
 
 def _figures(record: ClassificationRecord) -> list[str]:

@@ -42,6 +42,7 @@ def tune(
     seed: o.Seed = 0,
     device: o.Device = "auto",
     batch: o.Batch = 25,
+    precision: o.Precision = "fp32",
     config: o.Config = None,
     set: o.Assignments = None,
     out: t.Out = None,

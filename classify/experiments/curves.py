@@ -90,7 +90,7 @@ def _draw(axes: Axes, rise: Rise, classes: Sequence[str]) -> None:
         axes.plot(*place, "o", color=INK, markersize=5, zorder=3)
         axes.annotate(f"K = {record.k}", place, (6, -4), textcoords="offset points", fontsize=8, va="top")
     axes.set(xlim=(0, len(values) - 1), ylim=(0, 1.02))
-    axes.set_title(f"{classes[record.leaves]} → {classes[record.wrong]}", fontsize=8.5, loc="left")
+    axes.set_title(f"{classes[record.leaves]} → {classes[record.wrong]}", fontsize=8.5, loc="left", parse_math=False)
     thumb = axes.inset_axes((0.66, 0.06, 0.32, 0.4))
     thumb.imshow(rise.original, interpolation="nearest")
     thumb.set(xticks=[], yticks=[])

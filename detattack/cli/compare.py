@@ -37,7 +37,12 @@ def compare(
     limit: o.Limit = None,
     device: o.Device = "auto",
     batch: o.BatchOrAuto = "auto",
+    precision: o.Precision = "fp32",
     quality: o.Measures = "quick",
+    ray: o.Ray = None,
+    workers: o.WorkerCount = None,
+    cpus_per_worker: o.CpusPerWorker = None,
+    gpus_per_worker: o.GpusPerWorker = None,
     config: o.Config = None,
     set: o.Assignments = None,
     out: o.Out = None,
@@ -66,14 +71,17 @@ def compare(
 def _carried_out(names: list[str], given: dict[str, Any], out: Path) -> "tuple[list[Method], dict[str, Curve]]":
     from detattack.cli.comparing import check_folder, run_methods
     from detattack.cli.running import make_run
+    from detattack.cli.scaling import workers_of, workforce_of
     from detattack.comparison import curve, largest_distance
     from detattack.runs import RunFolder
     from detattack.types import DetectorCard
 
-    attacks = _attacks(names, given)
+    attacks, wanted = _attacks(names, given), workers_of(given)
     first = make_run({**given, "method": names[0], "set": None, "shard": None, "out": out / names[0]})
     check_folder(out, given["resume"])
-    found = run_methods(names, partial(_with_attack, first, attacks), out, given["quiet"])
+    with workforce_of(wanted, first, given["quiet"]) as workforce:
+        run_of = partial(_with_attack, first, attacks)
+        found = run_methods(names, run_of, out, given["quiet"], workforce=workforce)
     top = largest_distance(found)
     card = DetectorCard(first.detector.name, tuple(first.detector.categories), first.detector.eval_threshold)
     curves = {}

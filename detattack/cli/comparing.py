@@ -10,6 +10,7 @@ from detattack.errors import InputError
 
 if TYPE_CHECKING:
     from detattack.comparison import Method
+    from detattack.runner import Workforce
 
 REFERENCE, CONTROL = "jnd", "noise"
 
@@ -53,11 +54,12 @@ def run_methods(
     out: Path,
     quiet: bool,
     again: str = "",
+    workforce: "Workforce | None" = None,
 ) -> "list[Method]":
     """Runs or resumes all methods, each in a folder of its own in `out`.
 
     run_of: the run of a method, and for the control the L2 by image id that the reference needed. The control comes
-    last, whatever the order of the table. again: as of `carried_out`.
+    last, whatever the order of the table. again, workforce: as of `carried_out`.
     """
     from detattack.cli.running import carried_out
     from detattack.comparison import read_method
@@ -66,7 +68,8 @@ def run_methods(
     lengths: dict[int, float] | None = None
     for name in sorted(names, key=lambda name: name == CONTROL):
         run = run_of(name, lengths if name == CONTROL else None)
-        with carried_out(run, out / name, True, quiet, name, again or f"--out {out} --resume goes on") as folder:
+        again = again or f"--out {out} --resume goes on"
+        with carried_out(run, out / name, True, quiet, name, again, workforce) as folder:
             found[name] = read_method(name, folder)
         if name == REFERENCE:
             lengths = {i: v["l2"] for i, v in found[name].values.items() if "l2" in v}

@@ -33,9 +33,14 @@ def evaluate(
     shard: o.Shard = None,
     device: o.Device = "auto",
     batch: o.BatchOrAuto = "auto",
+    precision: o.Precision = "fp32",
     quality: o.Measures = "all",
     transfer_to: o.TransferTo = None,
     survive: o.Survive = None,
+    ray: o.Ray = None,
+    workers: o.WorkerCount = None,
+    cpus_per_worker: o.CpusPerWorker = None,
+    gpus_per_worker: o.GpusPerWorker = None,
     config: o.Config = None,
     set: o.Assignments = None,
     out: o.Out = None,
@@ -46,19 +51,23 @@ def evaluate(
 ) -> None:
     """Attack a data set: success, collateral damage, distances, cost, and AP where there are annotations."""
     from detattack.cli.running import carried_out, make_run
+    from detattack.cli.scaling import workers_of, workforce_of
+    from detattack.cli.transferring import check_transfers, transfers_of
 
     given = locals()
     out = out or Path("runs") / f"evaluate-{datetime.now():%Y%m%d-%H%M%S}"
     with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
+        wanted = workers_of(given)
+        others = check_transfers(transfer_to, survive, device)
         run = make_run({**given, "out": out})
-        with carried_out(run, out, resume, quiet) as folder:
+        with (
+            workforce_of(wanted, run, quiet) as workforce,
+            carried_out(run, out, resume, quiet, workforce=workforce) as folder,
+        ):
             result = _result(folder)
     _say(out, result, json, quiet)
     if transfer_to or survive:
-        from detattack.cli.transferring import transfers_of
-
-        others = [(name.strip(), None, None) for name in (transfer_to or "").split(",") if name.strip()]
-        transfers_of(out, [(None, None, None), *others], survive, device, False, quiet or json)
+        transfers_of(out, [(None, None, None), *others], survive, device, False, quiet or json, trust=True)
     if strict and result["summary"]["error"]:
         raise typer.Exit(FAILED)
 

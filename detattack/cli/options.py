@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.exceptions import TyperException
@@ -14,10 +14,10 @@ def _use_config_file(context: typer.Context, path: Path | None) -> Path | None:
     """Makes a file's values the defaults, so that options on the command line win over them."""
     if path is None:
         return None
-    from detattack.config import read_config_file
+    from detattack.config import read_options
 
     known = {_spelled(p.opts): p for p in context.command.params if p.name != "config"}
-    values: dict[str, Any] = read_config_file(path)
+    values: dict[str, Any] = read_options(path)
     for key in values:
         if key not in known:
             raise unknown(f"key of config {path}", key, known)
@@ -78,6 +78,10 @@ Seed = Annotated[int, typer.Option(min=0, help="Of everything random, rendered s
 Scenes = Annotated[int, typer.Option(min=1, help="How many scenes to render where no image is given.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 Batch = Annotated[int, typer.Option(min=1, help="Images of equal size attacked together.")]
+Precision = Annotated[
+    Literal["fp32", "bf16"],
+    typer.Option(help="Of the gradient: bf16 is faster where the processor has it. Float32 decides."),
+]
 Config = Annotated[
     Path | None,
     typer.Option(help="A YAML file of these options.", callback=_use_config_file, is_eager=True),
@@ -89,6 +93,27 @@ Out = Annotated[Path | None, typer.Option(help="The run folder. Default: a new o
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run that is in --out.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no table.")]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="[ADDRESS]",
+        help="Spread over processes by Ray: one started here, at HOST:PORT, or `auto`: the one that runs here already.",
+        show_default=False,
+    ),
+]
+WorkerCount = Annotated[
+    int | None, typer.Option("--workers", min=1, help="With --ray. Default: as many as there is room for.")
+]
+CpusPerWorker = Annotated[
+    int | None, typer.Option(min=1, help="With --ray: cores and threads of each. Default: OMP_NUM_THREADS, or 1.")
+]
+GpusPerWorker = Annotated[
+    float | None, typer.Option(min=0, help="With --ray; 0.5: two share one. Default: 1 where the device is CUDA.")
+]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Let the model that the run folder names run the code of its file.")
+]
 Survive = Annotated[
     str | None, typer.Option(help="Score the same files after jpeg:QUALITY, resize:SHARE, blur:SIGMA, commas between.")
 ]

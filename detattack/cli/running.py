@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from detattack.detection import Run
     from detattack.detectors.base import Detector
     from detattack.goals import Goal
+    from detattack.runner import Workforce
 
 AUTO = "auto"
 
@@ -51,9 +52,8 @@ def config_of(given: dict[str, Any], goal: "Goal", keep_others: bool, **changes:
     from detattack.config import make_config, parse_assignments, resolve_attack
 
     overrides = parse_assignments(given["set"] or [])
-    values = {
-        key: given[key] for key in ("model", "weights", "categories", "score_threshold", "seed", "device", "batch")
-    }
+    names = ("model", "weights", "categories", "score_threshold", "seed", "device", "batch", "precision")
+    values = {name: given[name] for name in names}
     attack = resolve_attack(given["method"], given["floats"], given["max_iterations"], overrides)
     return make_config(goal=str(goal), keep_others=keep_others, attack=attack, **(values | changes))
 
@@ -74,10 +74,19 @@ def data_set(given: dict[str, Any], goal: "Goal") -> "Dataset":
 
 
 @contextmanager
-def carried_out(run: Any, out: Path, resume: bool, quiet: bool, title: str = "", again: str = "") -> Iterator[Any]:
+def carried_out(
+    run: Any,
+    out: Path,
+    resume: bool,
+    quiet: bool,
+    title: str = "",
+    again: str = "",
+    workforce: "Workforce | None" = None,
+) -> Iterator[Any]:
     """Runs or resumes; the complete folder, open. Ctrl-C leaves with status 130 and says how to go on.
 
-    title: what the progress bar calls it. again: how to go on, where it is not by --out and --resume.
+    title: what the progress bar calls it. again: how to go on, where it is not by --out and --resume. workforce: who
+    attacks; None: this process.
     """
     from detattack.cli.progress import Progress
     from detattack.runner import execute
@@ -88,7 +97,7 @@ def carried_out(run: Any, out: Path, resume: bool, quiet: bool, title: str = "",
             with Progress(not quiet, title) as progress:
                 for note in (*run.dataset.notes, *_random_weights(run.config)):
                     progress.say(note)
-                execute(run, folder, progress.report, progress.measuring)
+                execute(run, folder, progress.report, progress.measuring, workforce)
         except KeyboardInterrupt:
             print(f"detattack: interrupted; {again}", file=sys.stderr)
             raise typer.Exit(INTERRUPTED) from None
@@ -124,7 +133,7 @@ def _batch_size(text: str) -> int | None:
 def _automatic(detector: "Detector", config: "RunConfig", dataset: "Dataset", given: dict[str, Any]) -> int:
     """The batch size of the run that is resumed, or the one that fits."""
     from detattack.batching import fitting_batch
-    from detattack.runs import batch_of
+    from detattack.manifests import batch_of
 
     before = batch_of(given["out"]) if given["out"] and given["resume"] else None
     return before or fitting_batch(detector, config, dataset.samples)

@@ -14,21 +14,38 @@ Spec = tuple[str | None, str | None, str | None]
 """Model, weights and categories of a detector; no model: the run's own."""
 
 
-def transfers_of(run: Path, specs: Sequence[Spec], survive: str | None, device: str, json: bool, quiet: bool) -> None:
-    """Scores the files of a run, writes `transfer.json` into it and prints the matrix."""
+def check_transfers(models: str | None, survive: str | None, device: str) -> list[Spec]:
+    """The detectors of `--transfer-to`. Raises `InputError` for what would only be known when the run is done."""
+    from detattack.changes import parse_changes
+    from detattack.detectors.registry import load_detector
 
-    from rich.console import Console
+    parse_changes(survive or "")
+    names = [name.strip() for name in (models or "").split(",") if name.strip()]
+    for name in names:
+        load_detector(name, device)
+    return [(name, None, None) for name in names]
+
+
+def transfers_of(
+    run: Path, specs: Sequence[Spec], survive: str | None, device: str, json: bool, quiet: bool, trust: bool
+) -> None:
+    """Scores the files of a run, writes `transfer.json` into it and prints the matrix. trust: the run's own model."""
     from rich.progress import Progress
 
     from detattack.changes import UNCHANGED, parse_changes
+    from detattack.cli.terminal import Terminal
+    from detattack.config import make_config
     from detattack.detectors.registry import load_detector
     from detattack.runs import RunFolder
     from detattack.transfer import transfer
+    from detattack.verification import check_trust
 
     changes = [UNCHANGED, *parse_changes(survive or "")]
-    with closing(RunFolder.open(run)) as folder, Progress(console=Console(stderr=True, quiet=quiet)) as bar:
-        config = folder.manifest["config"]
-        own = (config["model"], config["weights"], config.get("categories"))
+    with closing(RunFolder.open(run)) as folder, Progress(console=Terminal(stderr=True, quiet=quiet)) as bar:
+        config = make_config(**folder.manifest["config"])
+        if not all(model for model, _, _ in specs):
+            check_trust(run, config.model, trust)
+        own = (config.model, config.weights, config.categories)
         detectors = [load_detector(m or own[0], device, *((w, c) if m else own[1:])) for m, w, c in specs]
         total = len(detectors) * len(changes) * sum(r.status in ("success", "failure") for r in folder.iterate())
         task = bar.add_task("scoring", total=total)
@@ -42,10 +59,11 @@ def transfers_of(run: Path, specs: Sequence[Spec], survive: str | None, device: 
 
 
 def _print(found: "Sequence[Transfer]") -> None:
-    from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from detattack.cli.tables import number
+    from detattack.cli.terminal import Terminal, shown
 
     table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
     for name in ("model", "change"):
@@ -56,7 +74,7 @@ def _print(found: "Sequence[Transfer]") -> None:
         low, high = one.success["interval"] or (None, None)
         ap = one.ap or {"clean": {"ap": None}, "adversarial": {"ap": None}}
         table.add_row(
-            one.model,
+            Text(shown(one.model)),
             one.change,
             f"{one.success['successes']} of {one.success['trials']}",
             f"{number(low, '.0%')} to {number(high, '.0%')}",
@@ -64,7 +82,7 @@ def _print(found: "Sequence[Transfer]") -> None:
             number(ap["clean"]["ap"], ".3f"),
             number(ap["adversarial"]["ap"], ".3f"),
         )
-    console = Console()
+    console = Terminal()
     console.print(table)
     gone = max(one.unread for one in found)
     if gone:

@@ -11,7 +11,6 @@ from classify.models.registry import load_classifier
 from classify.objectives import ClassificationObjective
 from classify.types import ClassGoal
 from detattack.engine import Attack, run, run_deepfool
-from detattack.types import Evaluation
 from tests.classify.photos import cuttings
 
 foolbox = pytest.importorskip("foolbox", reason="foolbox is not installed")
@@ -21,8 +20,8 @@ class Never(ClassificationObjective):
     """Never satisfied: attacks go on to their last iteration, as the references do."""
 
     def __call__(self, images, index):
-        loss, success, confidence = super().__call__(images, index)
-        return Evaluation(loss, torch.zeros_like(success), confidence)
+        evaluation = super().__call__(images, index)
+        return evaluation._replace(success=torch.zeros_like(evaluation.success))
 
 
 @pytest.fixture(scope="module")

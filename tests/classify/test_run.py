@@ -1,6 +1,8 @@
 """A classifier's run from the command line: statuses, books, files, resume, verify, and bad input."""
 
 import json
+import sqlite3
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -110,7 +112,7 @@ def test_it_goes_on_until_the_wrong_class_has_the_confidence(colors, tmp_path, c
         assert len(won) == 12
         assert all(r.confidence_after >= wanted for r in won)
         assert all(r.trace["confidence"][-2] < wanted for r in won if len(r.trace["confidence"]) > 1)
-    assert status_of(["verify", str(out / "jnd")]) == 0
+    assert status_of(["verify", str(out / "jnd"), "--trust"]) == 0
 
 
 def test_past_k_where_the_budget_is_to_be_used_up(colors, tmp_path, capsys):
@@ -149,12 +151,12 @@ def test_batches_change_nothing_that_counts(colors, tmp_path, capsys):
 def test_a_finished_run_is_verified_and_an_altered_file_named(colors, tmp_path, capsys):
     out = tmp_path / "out"
     assert compare(capsys, "--images", colors, "--methods", "jnd", "--out", out)[0] == 0
-    assert status_of(["verify", str(out / "jnd")]) == 0
+    assert status_of(["verify", str(out / "jnd"), "--trust"]) == 0
     file = out / "jnd" / "images" / "image04.png"
     pixels = np.asarray(Image.open(file)).copy()
     pixels[0, 0, 0] ^= 1
     Image.fromarray(pixels).save(file)
-    assert status_of(["verify", str(out / "jnd")]) == 1
+    assert status_of(["verify", str(out / "jnd"), "--trust"]) == 1
     assert "images/image04.png" in capsys.readouterr().err
 
 
@@ -163,10 +165,8 @@ def test_a_run_goes_on_where_it_stopped(colors, tmp_path, capsys):
     arguments = ("--images", colors, "--methods", "jnd", "--batch", "2")
     assert compare(capsys, *arguments, "--out", whole)[0] == 0
     assert compare(capsys, *arguments, "--out", parts)[0] == 0
-    folder = ClassifyFolder.open(parts / "jnd")
-    with folder._ledger:
-        folder._ledger.execute("DELETE FROM images WHERE id > 6")
-    folder.close()
+    with closing(sqlite3.connect(parts / "jnd" / "ledger.sqlite")) as ledger, ledger:
+        ledger.execute("DELETE FROM images WHERE id > 6")
     for record in records(whole / "jnd")[8:11]:
         (parts / "jnd" / "images" / f"{record.stem}.png").unlink()
     assert compare(capsys, *arguments, "--out", parts, "--resume")[0] == 0

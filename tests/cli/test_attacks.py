@@ -132,7 +132,7 @@ def test_floats_are_kept_and_judged(attack, cli, picture, tmp_path):
     assert not (tmp_path / "run" / "floats" / "b.npy").exists()
     digest = hashlib.sha256((tmp_path / "run" / "floats" / "a.npy").read_bytes()).hexdigest()
     assert [image["floats_digest"] for image in said.json["images"]] == [digest, ""]
-    assert cli("verify", "run").status == 0
+    assert cli("verify", "run", "--trust").status == 0
 
 
 def restore(array):
@@ -146,7 +146,7 @@ def test_verify_judges_the_floats(attack, cli, picture, tmp_path, change):
     attack("untargeted", picture("a", "car@8,8"), "--float")
     path = tmp_path / "run" / "floats" / "a.npy"
     np.save(path, change(np.load(path)))
-    said = cli("verify", "run")
+    said = cli("verify", "run", "--trust")
     assert said.status == 1
     assert "a.png" in said.err
 
@@ -157,7 +157,7 @@ def test_verify_notices_floats_that_still_succeed(attack, cli, picture, tmp_path
     floats = np.load(path)
     floats[0, -1, -1] = 1 - floats[0, -1, -1]  # far from the car
     np.save(path, floats)
-    said = cli("verify", "run")
+    said = cli("verify", "run", "--trust")
     assert said.status == 1
     assert said.err == "images/a.png: floats/a.npy is not the file that the run wrote\n"
 
@@ -166,7 +166,7 @@ def test_verify_notices_floats_that_still_succeed(attack, cli, picture, tmp_path
 def test_verify_misses_the_floats(attack, cli, picture, tmp_path, damage):
     attack("untargeted", picture("a", "car@8,8"), "--float")
     damage(tmp_path / "run" / "floats" / "a.npy")
-    said = cli("verify", "run")
+    said = cli("verify", "run", "--trust")
     assert said.status == 1
     assert "cannot be read" in said.err
 
@@ -275,7 +275,7 @@ def test_a_model_that_fails_leaves_no_floats(attack, picture, cli, tmp_path):
     said = attack("untargeted", picture("a", "car@8,8", mark=True), "--float", factory="losing_gradients")
     assert said.statuses == ["error"]
     assert not (tmp_path / "run" / "floats").exists()
-    assert cli("verify", "run").status == 0
+    assert cli("verify", "run", "--trust").status == 0
 
 
 # Config files

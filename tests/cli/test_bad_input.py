@@ -303,6 +303,16 @@ def test_options_that_are_refused(refused, arguments, words):
         ("- seed", ("c.yaml", "not a mapping")),
         ("", ("c.yaml", "not a mapping")),
         ("seed: \x00", ("c.yaml",)),
+        ("seed: 2001-13-01", ("c.yaml", "not YAML", "month")),
+        ("seed: " + "9" * 5000, ("c.yaml", "not YAML", "4300 digits")),
+        ("seed: " + "9" * 50, ("seed", "less than or equal")),
+        ("seed: !!timestamp x", ("c.yaml", "not YAML")),
+        ("seed: " + "[" * 5000, ("c.yaml", "not YAML")),
+        ("seed: [[1]]", ("c.yaml", "'seed'", "flat list")),
+        ("set: {a: {b: 1}}", ("c.yaml", "'set'", "flat list or mapping")),
+        ("seed: 2001-01-01", ("c.yaml", "'seed'", "neither a scalar")),
+        ("a: &a [x, x]\nb: &b [*a, *a]\nset: [*b, *b]", ("c.yaml", "'b'", "flat list")),
+        ("# " + "x" * 10**6, ("c.yaml", "larger than 1 MB")),
     ],
 )
 def test_config_files_that_are_refused(refused, toy, picture, tmp_path, content, words):

@@ -300,7 +300,7 @@ def test_shards_merged_are_one_run(evaluate, cli, data, batch):
     assert made(Path("both")) == made(Path("one"))
     assert read("both/run.json")["shard"] is None
     assert said.json["summary"]["images"] == 6
-    assert cli("verify", "both").status == 0
+    assert cli("verify", "both", "--trust").status == 0
 
 
 def test_shards_that_do_not_fit(evaluate, cli, data):

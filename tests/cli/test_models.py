@@ -47,7 +47,7 @@ def test_names_are_checked_on_annotated_images(cli, toy, tmp_path):
         content = {"images": images, "annotations": annotations, "categories": categories}
         (tmp_path / "instances.json").write_text(json.dumps(content))
         said = cli(
-            *("models", "check", f"{toy}:factory", "--count", 1, "--json"),
+            *("models", "check", f"{toy}:factory", "--count", 8, "--json"),
             *("--images", tmp_path / "images", "--annotations", tmp_path / "instances.json"),
         )
         assert {f["property"]: f["verdict"] for f in said.json["findings"]}["names"] == verdict
@@ -55,7 +55,7 @@ def test_names_are_checked_on_annotated_images(cli, toy, tmp_path):
 
 def test_bad_input(refused, toy):
     refused("models", "check", "dem", words=("did you mean 'demo'",))
-    refused("models", "check", "demo", "--images", ".", words=("go together",))
+    refused("models", "check", "demo", "--annotations", "a.json", words=("--annotations needs --images",))
     refused("models", "check", "hf/no/such/folder", words=("hf/no/such/folder",))
     refused("models", "check", "demo", "--categories", "none.txt", words=("none.txt", "cannot be read"))
 

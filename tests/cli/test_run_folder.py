@@ -25,6 +25,7 @@ from detattack.runs import RunFolder
 PLACES = {"a": ["car@8,8", "dog@40,16"], "b": ["dog@8,24"], "c": ["car@40,8"], "d": ["car@8,8", "car@40,24"]}
 MADE_FROM_THE_LEDGER = ("clean.json", "adversarial.json", "annotations.json")
 FOLDERS = ("images", "heatmaps", "figures")
+TEMPORARY = ".tmp-0123456789abcdef"
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +85,7 @@ def records(run: Path):
 def test_files_of_a_run(finished):
     names = {str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file()}
     per_image = {f"{folder}/{stem}.png" for folder in FOLDERS for stem in PLACES}
-    assert names == {"run.json", "ledger.sqlite", "summary.json", *MADE_FROM_THE_LEDGER, *per_image}
+    assert names == {"run.json", "ledger.sqlite", ".lock", "summary.json", *MADE_FROM_THE_LEDGER, *per_image}
 
 
 def test_rows_of_the_ledger(finished):
@@ -169,13 +170,13 @@ def test_what_is_lost_is_made_again(run, finished, command, lost):
             (run / folder / f"{'abcd'[number - 1]}.png").unlink()
     for name in (*MADE_FROM_THE_LEDGER, "summary.json"):
         (run / name).unlink()
-    (run / "images" / ".tmp-0123").write_text("half")
+    (run / "images" / TEMPORARY).write_text("half")
     assert status_of([*command, "--out", str(run), "--resume"]) == 0
     assert lasting_bytes(run) == lasting_bytes(finished)
     assert rows(run) == rows(finished)
 
 
-@pytest.mark.parametrize("left", [[], [".tmp-12"], ["run.json"]])
+@pytest.mark.parametrize("left", [[], [TEMPORARY], ["run.json"]])
 def test_a_run_that_barely_began_is_resumed(finished, command, tmp_path, left):
     (tmp_path / "run").mkdir()
     for name in left:
@@ -258,14 +259,14 @@ def test_a_full_disk_is_one_line_and_resumable(cli, command, tmp_path, monkeypat
 
 
 def test_verify_agrees(run, cli):
-    said = cli("verify", run)
+    said = cli("verify", run, "--trust")
     assert (said.status, said.err) == (0, "")
     assert said.out == "4 images judged again: 3 successes, 0 disagree with the ledger\n"
 
 
 def test_verify_as_json(run, cli):
     (run / "images" / "c.png").unlink()
-    said = cli("verify", run, "--json")
+    said = cli("verify", run, "--trust", "--json")
     assert said.status == 1
     assert said.json == {
         "run": str(run),
@@ -302,7 +303,7 @@ def gone(run: Path, pictures: list[str]) -> None:
 @pytest.mark.parametrize("damage", [restored, pixel, resaved, cut, gone])
 def test_verify_names_the_file_that_was_altered(run, cli, pictures, damage):
     damage(run, pictures)
-    said = cli("verify", run)
+    said = cli("verify", run, "--trust")
     assert said.status == 1
     assert len(said.err.splitlines()) == 1
     assert said.err.startswith("images/a.png: ")
@@ -318,7 +319,7 @@ def test_verify_finds_a_ledger_that_says_too_much(run, cli, pictures):
         record = json.dumps(json.loads(text) | {"digest": digest})
         ledger.execute("UPDATE images SET record = ? WHERE id = 1", (record,))
     ledger.close()
-    said = cli("verify", run)
+    said = cli("verify", run, "--trust")
     assert said.status == 1
     assert said.err == "images/a.png: judged failure, the ledger says success\n"
 
@@ -336,7 +337,7 @@ def test_verify_finds_a_ledger_that_says_too_much(run, cli, pictures):
 )
 def test_verify_refuses_what_is_no_run(run, cli, name, content):
     (run / name).unlink() if content is None else (run / name).write_bytes(content)
-    said = cli("verify", run)
+    said = cli("verify", run, "--trust")
     assert (said.status, said.out) == (2, "")
     assert len(said.err.splitlines()) == 1
     assert str(run) in said.err
@@ -345,7 +346,7 @@ def test_verify_refuses_what_is_no_run(run, cli, name, content):
 def test_verify_refuses_another_model(run, cli):
     manifest = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps(manifest | {"model": "0123456789abcdef"}))
-    said = cli("verify", run)
+    said = cli("verify", run, "--trust")
     assert said.status == 2
     assert "not the one that was attacked" in said.err
 

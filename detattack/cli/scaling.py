@@ -1,0 +1,70 @@
+"""`--ray` and what goes with it: from options to a workforce."""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from typer.core import TyperCommand
+
+from detattack.errors import InputError
+
+if TYPE_CHECKING:
+    from detattack.ray_pool import RayPool, Workers
+
+RAY = "--ray"
+HERE = "here"
+"""The address where none is given."""
+
+
+class RayCommand(TyperCommand):
+    """A command whose `--ray` may stand without an address, as no option of Typer's can."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """`--ray` with no address after it is `--ray here`."""
+        addressed: list[str] = []
+        for argument, following in zip(args, [*args[1:], "-"], strict=True):
+            addressed += [argument, HERE] if argument == RAY and following.startswith("-") else [argument]
+        return super().parse_args(ctx, addressed)
+
+
+def workers_of(given: Mapping[str, Any]) -> "Workers | None":
+    """The workers that the options ask for; None without `--ray`. Raises `InputError`."""
+    if given["ray"] is None:
+        for name in ("workers", "cpus_per_worker", "gpus_per_worker"):
+            if given[name] is not None:
+                raise InputError(f"--{name.replace('_', '-')} goes with {RAY}")
+        return None
+    import torch
+
+    from detattack.detectors.registry import resolve_device
+    from detattack.ray_pool import Workers, check_installed
+
+    check_installed()
+    device, gpus = resolve_device(given["device"]), given["gpus_per_worker"]
+    if device.index is not None:
+        raise InputError(f"--device {device}: with {RAY}, it is Ray that says which GPU a worker has; --device cuda")
+    if gpus and device.type != "cuda":
+        raise InputError(f"--gpus-per-worker goes with CUDA, and the device is {device}")
+    gpus = float(device.type == "cuda") if gpus is None else gpus
+    threads = torch.get_num_threads() if "OMP_NUM_THREADS" in os.environ else 1
+    address = None if given["ray"] == HERE else given["ray"]
+    return Workers(address, given["workers"], given["cpus_per_worker"] or threads, gpus)
+
+
+@contextmanager
+def workforce_of(wanted: "Workers | None", run: Any, quiet: bool) -> "Iterator[RayPool | None]":
+    """The workers for a run, and for others of the same model; None: this process."""
+    if wanted is None:
+        yield None
+        return
+    import torch
+
+    from detattack.ray_pool import RayPool
+
+    torch.set_num_threads(wanted.cpus)  # as many as theirs: what `run.json` says has to be true of them
+    say = partial(print, file=sys.stderr) if not quiet else lambda text: None
+    with RayPool(wanted, run.loader(), say) as pool:
+        yield pool
