@@ -36,12 +36,14 @@ def transfers_of(
     from detattack.cli.terminal import Terminal
     from detattack.config import make_config
     from detattack.detectors.registry import load_detector
+    from detattack.files import swept
     from detattack.runs import RunFolder
     from detattack.transfer import transfer
     from detattack.verification import check_trust
 
     changes = [UNCHANGED, *parse_changes(survive or "")]
-    with closing(RunFolder.open(run)) as folder, Progress(console=Terminal(stderr=True, quiet=quiet)) as bar:
+    shown = Progress(console=Terminal(stderr=True, quiet=quiet))
+    with closing(RunFolder.open(run)) as folder, swept(run), shown as bar:
         config = make_config(**folder.manifest["config"])
         if not all(model for model, _, _ in specs):
             check_trust(run, config.model, trust)
@@ -68,7 +70,7 @@ def _print(found: "Sequence[Transfer]") -> None:
     table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
     for name in ("model", "change"):
         table.add_column(name, overflow="fold")
-    for name in ("still succeeds", "95%", "already", "AP clean", "AP attacked"):
+    for name in ("success", "95%", "already", "AP clean", "AP after"):
         table.add_column(name, justify="right", no_wrap=True)
     for one in found:
         low, high = one.success["interval"] or (None, None)

@@ -206,8 +206,8 @@ def test_a_model_that_workers_cannot_load_ends_the_run(
     given = (*write_data(tmp_path), *SUPPRESS, "--model", "once.py:factory", "--out", "run", "--ray", cluster.address)
     said = cli("evaluate", *given, "--quiet")
     assert said.status == status
-    assert len(said.err.splitlines()) == 1, said.err
-    assert words in said.err
+    assert "Traceback" not in said.err
+    assert words in said.err.splitlines()[-1]  # Ray itself may say before that a worker died
 
 
 def test_a_driver_that_is_killed_takes_its_workers_along_and_another_goes_on(
