@@ -16,6 +16,7 @@ from detattack.detectors.base import Detector
 from detattack.errors import InputError
 from detattack.goals import check_goal, parse_goal
 from detattack.objectives import DetectionObjective
+from detattack.optimize import FastDetector
 from detattack.types import Detections
 
 Batch = tuple[Sample, ...]
@@ -27,17 +28,24 @@ MEMORY_SHARE = 0.8
 """Of the free memory of an accelerator that `auto` lets a batch fill."""
 AHEAD = 2
 """Batches that are read before their turn."""
+REFILLS = 4
+"""Times that `--batch` images are done and committed as one: the places of images that are done are filled from the
+rest, and the fewer ends of a batch there are, the fewer places stay empty."""
+FEWEST = 8
+"""So many parts a data set is left in, if it is large enough, for shards and workers to share."""
 
 
 def plan(samples: Sequence[Sample], size: int) -> list[Batch]:
-    """Batches of at most `size` images of one size, in the order of their first images."""
+    """What is done and committed as one, in the order of the first images: images of one size, of which the engine
+    attacks `size` at a time and replaces each as it is done. In a large data set that is more than `size` images."""
     if size == 1:
         return [(sample,) for sample in samples]
+    most = size * min(max(len(samples) // (FEWEST * size), 1), REFILLS)
     open_batches: dict[tuple[int, int], list[Sample]] = {}
     batches: list[list[Sample]] = []
     for sample in samples:
         batch = open_batches.get(sample.size)
-        if batch is None or len(batch) == size:
+        if batch is None or len(batch) == most:
             batch = open_batches[sample.size] = []
             batches.append(batch)
         batch.append(sample)
@@ -140,10 +148,10 @@ def _peak(detector: Detector, config: RunConfig, count: int, width: int, height:
     road = (width / 4, height / 4, width / 2, height / 2)
     target = resolve(goal, detector.categories, Scene(width, height, empty, road=road))
     target = replace(target, objects=(road,)) if target.kind == "mislabel" else target
-    objective = DetectionObjective(detector, [target] * count, config.score_threshold)
+    objective = DetectionObjective(FastDetector(detector, config.precision), [target] * count, config.score_threshold)
     torch.cuda.reset_peak_memory_stats(detector.device)
     before = torch.cuda.memory_allocated(detector.device)
     images = torch.full((count, 3, height, width), 0.5, device=detector.device, requires_grad=True)
-    loss = objective(images, torch.arange(count, device=detector.device)).loss.sum()
+    loss = objective(images, torch.arange(count)).loss.sum()
     torch.autograd.grad(loss, images, allow_unused=True)
     return torch.cuda.max_memory_allocated(detector.device) - before

@@ -1,5 +1,6 @@
 """The nouns that the rooms exchange. Images are float RGB `[N,3,H,W]` in [0,1] at native size, everywhere."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -81,13 +82,19 @@ class Candidates:
     state: Any = None
 
 
+def _always(row: int) -> bool:
+    return True
+
+
 class Evaluation(NamedTuple):
     """What an objective says of a batch: loss `[N]` (minimized), success bool `[N]`, confidence `[N]`.
 
-    confidence is the score that the goal is about: the highest targeted detection that is to vanish, or the
-    best detection that is to appear.
+    success: a proposal; where it is made, `agrees(row)` tells whether the model's own post-processing bears it out,
+    which costs too much to be asked of every image. confidence is the score that the goal is about: the highest
+    targeted detection that is to vanish, or the best detection that is to appear.
     """
 
     loss: Tensor
     success: Tensor
     confidence: Tensor
+    agrees: Callable[[int], bool] = _always

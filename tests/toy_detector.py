@@ -4,6 +4,7 @@ A window of 16×16 pixels, every 8 pixels, whose red (green, blue) stands out by
 channels is a car (dog, person). Other factories misbehave where a picture is marked by a black first pixel.
 """
 
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -122,7 +123,29 @@ class Slow(Toy):
         return super().detect(images, score_threshold)
 
 
+class Deadly(Toy):
+    """Takes its process with it."""
+
+    def detect(self, images: Tensor, score_threshold: float) -> list[Detections]:
+        if is_marked(images):
+            os._exit(1)
+        return super().detect(images, score_threshold)
+
+
+class Registered(Toy):
+    """Takes its time, and leaves a file beside this one that is named after its process, so that it can be killed."""
+
+    def __init__(self, device: str):
+        super().__init__(device)
+        Path(__file__).with_name(f"process-{os.getpid()}").touch()
+
+    def detect(self, images: Tensor, score_threshold: float) -> list[Detections]:
+        time.sleep(0.1)
+        return super().detect(images, score_threshold)
+
+
 factory = Toy
 raising, interrupted, losing_gradients, losing_scores = Raising, Interrupted, LosingGradients, LosingScores
 losing_everything = LosingEverything
 uneven, stated, chatty, slow = Uneven, Stated, Chatty, Slow
+deadly, registered = Deadly, Registered

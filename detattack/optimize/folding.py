@@ -1,0 +1,118 @@
+"""Batch norms folded into the convolutions before them.
+
+A frozen norm is an affine map of each channel, and so is what it and the convolution before it do together. Which
+convolution a norm takes its input from, and that nothing else does, is seen in one forward pass: it needs neither
+names nor a traceable network.
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_iter
+
+PROBE = 1e3
+"""Far enough from 0 on both sides that no activation, wherever it bends, looks like an affine map."""
+
+
+def fold_norms(networks: Sequence[nn.Module], look: Callable[[], Any]) -> int:
+    """Folds every frozen norm of `networks` that can be into the convolution before it; how many were.
+
+    look: runs the networks, each part of them that is ever used, on any image.
+    """
+    modules = list(dict.fromkeys(module for network in networks for module in network.modules()))
+    with _watched(modules) as watch, torch.no_grad():
+        look()
+    folded = set()
+    for norm, conv in watch.pairs():
+        affine = _affine(norm, conv.out_channels)
+        if affine is not None:
+            _absorb(conv, *affine)
+            folded.add(norm)
+    for parent in modules:
+        for name, child in list(parent.named_children()):
+            if child in folded:
+                setattr(parent, name, nn.Identity())
+    return len(folded)
+
+
+class _Watch(TorchFunctionMode):
+    """Who takes what convolutions give: norms, and functions outside of them."""
+
+    def __init__(self, modules: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.owners = {id(module.weight): module for module in modules if isinstance(module, nn.Conv2d)}
+        self.made: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # by id; kept alive, so that no id comes twice
+        self.taken: dict[nn.Module, set[nn.Conv2d | None]] = {}
+        self.elsewhere: set[nn.Conv2d] = set()
+        self.inside = 0
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        if self.inside:
+            return result
+        if function is torch.conv2d and id(args[1]) in self.owners:
+            self.made[id(result)] = self.owners[id(args[1])], result
+        elif getattr(function, "__name__", "") != "__get__":  # to read a shape is no use
+            self.elsewhere |= {self.made[id(value)][0] for value in tree_iter((args, kwargs)) if id(value) in self.made}
+        return result
+
+    def entered(self, norm: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        conv, _ = self.made.get(id(arguments[0]), (None, None))
+        self.taken.setdefault(norm, set()).add(conv)
+        self.inside += 1
+
+    def left(self, norm: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
+        self.inside -= 1
+
+    def pairs(self) -> Iterator[tuple[nn.Module, nn.Conv2d]]:
+        """Norms that take all from one convolution, which gives to nothing else."""
+        for norm, (conv, *others) in ((norm, tuple(convs)) for norm, convs in self.taken.items()):
+            takers = [taker for taker, convs in self.taken.items() if conv in convs]
+            if conv is not None and not others and takers == [norm] and conv not in self.elsewhere:
+                yield norm, conv
+
+
+@contextmanager
+def _watched(modules: Sequence[nn.Module]) -> Iterator[_Watch]:
+    """Watches convolutions, and whatever has the statistics of a norm and does not change them."""
+    watch, hooks = _Watch(modules), []
+    for module in modules:
+        if isinstance(getattr(module, "running_mean", None), Tensor) and not module.training:
+            hooks.append(module.register_forward_pre_hook(watch.entered))
+            hooks.append(module.register_forward_hook(watch.left))
+    try:
+        with watch:
+            yield watch
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _affine(norm: nn.Module, channels: int) -> tuple[Tensor, Tensor] | None:
+    """Scale and shift `[C]`, float64, of a module that maps each channel affinely; None where it does not.
+
+    The module itself is asked, since each library has a frozen norm of its own.
+    """
+    exact = copy.deepcopy(norm).to("cpu", torch.float64)
+
+    def at(value: float) -> Tensor:
+        return exact(torch.full((1, channels, 1, 1), value, dtype=torch.float64)).flatten()
+
+    with torch.no_grad():
+        shift = at(0.0)
+        scale = at(1.0) - shift
+        straight = all(torch.allclose(at(x), shift + x * scale, rtol=1e-9) for x in (-PROBE, PROBE))
+    return (scale, shift) if straight else None
+
+
+@torch.no_grad()
+def _absorb(conv: nn.Conv2d, scale: Tensor, shift: Tensor) -> None:
+    """Gives a convolution what an affine map `[C]` behind it does."""
+    weight, bias = conv.weight.double().cpu(), torch.zeros(()) if conv.bias is None else conv.bias.double().cpu()
+    folded = weight * scale.view(-1, 1, 1, 1), bias * scale + shift
+    conv.weight, conv.bias = (nn.Parameter(value.to(conv.weight), requires_grad=False) for value in folded)

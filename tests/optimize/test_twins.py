@@ -1,0 +1,116 @@
+"""The twin of a model: nearly the same numbers, from a copy; the model itself decides."""
+
+import gc
+import threading
+import weakref
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from detattack.detectors.registry import fingerprint, load_detector
+from detattack.errors import InputError
+from detattack.images import to_tensor
+from detattack.optimize import FastDetector, twin_of
+from detattack.scenes import render, scene_seed
+
+
+@dataclass
+class Adapter:
+    """Holds a network; dataclasses have no hash."""
+
+    name: str = "adapter"
+    network: nn.Module = field(default_factory=lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval())
+    more: object = None
+
+    def logits(self, images: Tensor) -> Tensor:
+        return self.network(images).mean((2, 3))
+
+
+def look(adapter):
+    adapter.logits(torch.zeros(1, 3, 8, 8))
+
+
+@pytest.fixture(scope="module")
+def demo():
+    return load_detector("demo", "cpu")
+
+
+@pytest.fixture(scope="module")
+def image():
+    return to_tensor(render(scene_seed(0, 3)).image)[None]
+
+
+def gradient(detector, image):
+    seen = image.clone().requires_grad_()
+    logits = detector.candidates(seen).logits
+    return torch.autograd.grad(nn.functional.softplus(logits, beta=10).sum(), seen)[0].flatten()
+
+
+def test_a_twin_is_made_once_and_goes_with_its_model():
+    adapter = Adapter()
+    twin = twin_of(adapter, look)
+    assert twin is not adapter
+    assert twin_of(adapter, look) is twin
+    assert twin_of(adapter, look, "bf16") is not twin
+    assert twin_of(Adapter(), look) is not twin
+    freed = []
+    weakref.finalize(twin, freed.append, True)
+    del adapter, twin
+    gc.collect()
+    assert freed == [True]
+
+
+@pytest.mark.parametrize("adapter", [Adapter(more=threading.Lock()), Adapter(network=nn.Conv2d(5, 4, 3)), object()])
+def test_what_cannot_be_copied_or_run_is_its_own_twin(adapter):
+    if not isinstance(adapter, Adapter):
+        adapter = type("Bare", (), {"name": "bare", "logits": lambda self, images: images})()
+    assert twin_of(adapter, look) is adapter
+    with pytest.raises(InputError, match=f"bf16: the model {adapter.name}"):
+        twin_of(adapter, look, "bf16")
+
+
+def test_the_model_is_left_untouched(demo, image):
+    before, norms = fingerprint(demo), [m for m in demo.network.modules() if isinstance(m, nn.BatchNorm2d)]
+    fast = [FastDetector(demo, precision) for precision in ("fp32", "bf16")]
+    for one in fast:
+        gradient(one, image)
+    assert fingerprint(demo) == before
+    assert len(norms) == sum(isinstance(m, nn.BatchNorm2d) for m in demo.network.modules()) > 0
+    assert all(p.dtype == torch.float32 and not p.requires_grad for p in demo.network.parameters())
+
+
+def test_float32_is_the_same_up_to_rounding(demo, image):
+    fast = FastDetector(demo)
+    ours, own = fast.candidates(image), demo.candidates(image)
+    torch.testing.assert_close(ours.logits, own.logits, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(ours.boxes, own.boxes, rtol=1e-3, atol=1e-2)
+    torch.testing.assert_close(fast.logits(image), own.logits, rtol=1e-4, atol=1e-4)
+    assert float(torch.cosine_similarity(gradient(fast, image), gradient(demo, image), dim=0)) > 0.9999
+
+
+def test_bfloat16_points_the_same_way(demo, image):
+    fast = FastDetector(demo, "bf16")
+    found = fast.candidates(image)
+    assert found.logits.dtype == found.boxes.dtype == fast.logits(image).dtype == torch.float32
+    assert float(torch.cosine_similarity(gradient(fast, image), gradient(demo, image), dim=0)) > 0.95
+    assert not torch.equal(found.logits, FastDetector(demo).candidates(image).logits)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_model_itself_decides(demo, image, precision):
+    ours, own = FastDetector(demo, precision).detect(image, 0.05), demo.detect(image, 0.05)
+    assert len(own[0])
+    for name in ("boxes", "scores", "labels"):
+        assert torch.equal(getattr(ours[0], name), getattr(own[0], name))
+
+
+def test_select_takes_what_the_twin_gives(demo, image):
+    for precision, tolerance in (("fp32", 0.01), ("bf16", 2.0)):
+        fast = FastDetector(demo, precision)
+        ours, own = fast.select(fast.candidates(image), 0.5)[0], demo.detect(image, 0.5)[0]
+        assert torch.equal(ours.labels.sort().values, own.labels.sort().values)
+        torch.testing.assert_close(
+            ours.boxes[ours.boxes[:, 0].argsort()], own.boxes[own.boxes[:, 0].argsort()], rtol=0, atol=tolerance
+        )
