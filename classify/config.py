@@ -41,7 +41,9 @@ def make_config(attack: Attack, **values: Any) -> ClassifyConfig:
     Raises `InputError` naming the value that is wrong.
     """
     name = attack.name.partition("@")[0]
-    loss = "wrong" if values.get("target") else METHODS[name].loss if name in METHODS else "wrong"
+    loss = METHODS[name].loss if name in METHODS else "wrong"
+    if loss == "true" and values.get("target"):
+        loss = "wrong"
     return read_config({"attack": attack, "loss": loss, **values})
 
 

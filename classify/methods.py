@@ -39,6 +39,9 @@ METHODS = {
         Method(Attack("pgd-linf", "sign", 2 / 255, radius=8 / 255, max_iterations=40), "true"),
         Method(Attack("pgd-l2", "normalized", 0.05, radius=0.5, norm="l2", max_iterations=40), "true"),
         Method(Attack("ddn", "ddn", 1.0, max_iterations=100, stop="budget"), "true"),
+        Method(Attack("jnd-min", "walk", 1.0, max_iterations=90, stop="budget", undo=8), "margin"),
+        Method(Attack("fmn", "fmn", 1.0, max_iterations=100, stop="budget"), "margin"),
+        Method(Attack("cw", "cw", 0.002, max_iterations=200, stop="budget"), "margin"),
         Method(Attack("noise", "noise", 0.0)),
     )
 }

@@ -11,8 +11,10 @@ from classify.types import ClassGoal, Classifier
 from detattack.precision import tensor_float32
 from detattack.types import Evaluation
 
-Loss = Literal["wrong", "true"]
-"""`wrong`: down the cross-entropy of the wrong class (the paper's JND); `true`: up that of the label (Eq. 7, 8)."""
+Loss = Literal["wrong", "true", "margin"]
+"""`wrong`: down the cross-entropy of the wrong class (the paper's JND); `true`: up that of the label (Eq. 7, 8);
+`margin`: down the logit of the label minus a soft maximum (log Σ exp) of all others, or, to a target, that of the
+others minus the logit of the target. The margin is about 0 at the boundary and does not saturate far from it."""
 
 
 class ClassificationObjective:
@@ -75,7 +77,9 @@ class ClassificationObjective:
 
     def _evaluation(self, logits: Tensor, index: Tensor) -> Evaluation:
         labels, wrong, targeted = self._labels[index], self._wrong[index], self._targeted[index]
-        if self.loss == "wrong":
+        if self.loss == "margin":
+            loss = _margin(logits, torch.where(targeted, wrong, labels)) * torch.where(targeted, -1, 1)
+        elif self.loss == "wrong":
             loss = F.cross_entropy(logits, wrong, reduction="none")
         else:
             loss = -F.cross_entropy(logits, labels, reduction="none")
@@ -84,6 +88,12 @@ class ClassificationObjective:
         likeliest_other = shares.scatter(1, labels[:, None], -1.0).amax(1)
         confidence = torch.where(targeted, shares.gather(1, wrong[:, None]).squeeze(1), likeliest_other)
         return Evaluation(loss, torch.where(targeted, predicted == wrong, predicted != labels), confidence)
+
+
+def _margin(logits: Tensor, classes: Tensor) -> Tensor:
+    """By how much the logit of one class `[n]` exceeds the soft maximum of all others: `[n]`."""
+    one = classes[:, None]
+    return logits.gather(1, one).squeeze(1) - logits.scatter(1, one, -torch.inf).logsumexp(1)
 
 
 @torch.no_grad()

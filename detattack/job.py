@@ -174,7 +174,8 @@ def _attack(
         return None
     images = torch.cat([one.image for one in todo])
     targets = [one.target for one in todo if one.target]
-    objective = DetectionObjective(FastDetector(detector, config.precision), targets, config.score_threshold)
+    fast, nearest = FastDetector(detector, config.precision), config.attack.stop == "budget"
+    objective = DetectionObjective(fast, targets, config.score_threshold, nearest)
     if config.attack.step == "noise":
         known = [lengths.get(one.record.id) for one in todo]
         return run_control(config.attack, images, objective, known, [one.seed for one in todo], PRESETS["jnd"])

@@ -6,10 +6,12 @@ say how far from the decision a candidate is.
 """
 
 import math
+from functools import cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torchvision.ops import clip_boxes_to_image
 
 from detattack.boxes import giou, iou
 from detattack.detectors.base import Detector
@@ -28,43 +30,80 @@ PULLED = 20
 BOX_WEIGHT = 6.0
 """Weight of the box term (1 − GIoU) against a logit."""
 BOX_SLACK = 0.9
-"""IoU above which a pulled box is close enough and the box term rests."""
+"""GIoU above which a pulled box is close enough and the box term rests."""
+NEAREST_SLACK = MATCH_IOU + 0.05
+"""The same for the nearest image that meets the goal: just inside of what the predicate asks for."""
+ROUNDING = 1e-6
+"""By which a score may differ from itself, computed in another way."""
 
 
 class DetectionObjective:
-    """The loss and the predicate of a batch: one `Target` an image, all of one kind.
+    """The loss and the predicate of a batch: one `Target` an image, all of one goal.
 
-    Called with `(images [n,3,H,W], index [n])`; success is proposed by the detector's own `select` at τ.
+    Called with `(images [n,3,H,W], index [n])`. A success is proposed where the candidates leave it open and the
+    detector's own `select` at τ, run for these alone, agrees.
+
+    nearest: an injected box is pulled no further than the predicate asks for, instead of well onto its place.
     """
 
-    def __init__(self, detector: Detector, targets: list[Target], score_threshold: float):
+    def __init__(self, detector: Detector, targets: list[Target], score_threshold: float, nearest: bool = False):
         self.detector = detector
         self.targets = targets
+        self.box_slack = NEAREST_SLACK if nearest else BOX_SLACK
         self.score_threshold = score_threshold
         self.threshold_logit = _logit(score_threshold)
+        self._logits = getattr(detector, "logits", None) if all(map(_asks_for_no_box, targets)) else None
 
     def __call__(self, images: Tensor, index: Tensor) -> Evaluation:
+        if self._logits is not None:
+            return self._of_logits(self._with_gradient(images, self._logits(images)))
         targets = [self.targets[i] for i in index.tolist()]
         candidates = self.detector.candidates(images, _asked_boxes(targets, images))
-        if images.requires_grad and not candidates.logits.requires_grad:
-            raise InputError(
-                f"model {self.detector.name}: lets no gradient through to the image, so cannot be attacked"
-            )
-        losses, confidences = zip(
-            *(self._loss(target, *_of_image(candidates, i)) for i, target in enumerate(targets)), strict=True
-        )
-        found = self.detector.select(candidates, self.score_threshold)
-        success = [achieved(target, one) for target, one in zip(targets, found, strict=True)]
+        self._with_gradient(images, candidates.logits)
+        of_images = [_of_image(candidates, i) for i in range(len(targets))]
+        losses, confidences = zip(*map(self._loss, targets, *zip(*of_images, strict=True)), strict=True)
+        possible = [self._possible(t, *one[:2], images.shape) for t, one in zip(targets, of_images, strict=True)]
+        found = cache(lambda: self.detector.select(candidates, self.score_threshold))
         return Evaluation(
             torch.stack(losses),
-            torch.tensor(success, device=images.device),
+            torch.stack(possible),
             torch.stack(confidences).detach(),
+            lambda i: achieved(targets[i], found()[i]),
         )
 
     def confirm(self, image: Tensor, index: int) -> bool:
         """Whether the goal holds for `[3,H,W]` by the detector's official inference in float32."""
         found = self.detector.detect(image[None].float(), self.score_threshold)[0]
         return achieved(self.targets[index], found.above(self.score_threshold))
+
+    def _with_gradient(self, images: Tensor, logits: Tensor) -> Tensor:
+        if images.requires_grad and not logits.requires_grad:
+            raise InputError(
+                f"model {self.detector.name}: lets no gradient through to the image, so cannot be attacked"
+            )
+        return logits
+
+    def _of_logits(self, logits: Tensor) -> Evaluation:
+        """Suppression anywhere in the images, from `[n,A,K]` alone: above τ each is a detection."""
+        of_class = logits[..., _columns(self.targets[0].label)]
+        confidence = of_class.detach().amax((1, 2)).sigmoid()
+        loss = smooth_hinge(of_class + (MARGIN - self.threshold_logit)).sum((1, 2))
+        return Evaluation(loss, confidence <= self.score_threshold, confidence)
+
+    @torch.no_grad()
+    def _possible(self, target: Target, boxes: Tensor, logits: Tensor, shape: torch.Size) -> Tensor:
+        """Whether `select` may find the goal reached, a bool scalar: never False where it does."""
+        scores = logits.sigmoid()
+        if target.kind == "suppress":
+            everything = target.label is None and target.box is None
+            return (scores <= self.score_threshold + ROUNDING).all() if everything else scores.new_ones(()).bool()
+        label = target.label if target.kind == "inject" else target.new_label
+        places = [target.box] if target.kind == "inject" else target.objects
+        own = _class_boxes(boxes, _columns(label))[:, :1]
+        either = torch.cat((own, clip_boxes_to_image(own, (shape[-2], shape[-1]))), 1)  # as `select` may have it
+        seen = scores[:, label, None] >= self.score_threshold - ROUNDING
+        there = [seen & (iou(either, _box(place, own)) >= MATCH_IOU - ROUNDING) for place in places]
+        return torch.stack(there).flatten(1).any(1).all()
 
     def _loss(self, target: Target, boxes: Tensor, logits: Tensor, anchors: Tensor | None):
         """Loss and confidence, scalars, from boxes `[A,1|K,4]`, logits `[A,K]` and anchors `[A,4]`."""
@@ -74,12 +113,16 @@ class DetectionObjective:
         if target.kind == "suppress":
             loss, confidence = _suppress(target, boxes, relative)
         elif target.kind == "inject":
-            loss, confidence = _inject(target.label, target.box, boxes, relative, anchors)
+            loss, confidence = _inject(target.label, target.box, boxes, relative, anchors, self.box_slack)
         else:
-            loss, confidence = _mislabel(target, boxes, relative, anchors)
+            loss, confidence = _mislabel(target, boxes, relative, anchors, self.box_slack)
         for label, box in target.kept:
             loss = loss + _keep(label, box, boxes, relative)
         return loss, torch.sigmoid(confidence + self.threshold_logit)
+
+
+def _asks_for_no_box(target: Target) -> bool:
+    return target.kind == "suppress" and target.box is None and not target.kept
 
 
 def _suppress(target: Target, boxes: Tensor, relative: Tensor) -> tuple[Tensor, Tensor]:
@@ -93,7 +136,7 @@ def _suppress(target: Target, boxes: Tensor, relative: Tensor) -> tuple[Tensor, 
 
 
 def _inject(
-    label: int | None, box: Box | None, boxes: Tensor, relative: Tensor, anchors: Tensor | None
+    label: int | None, box: Box | None, boxes: Tensor, relative: Tensor, anchors: Tensor | None, slack: float
 ) -> tuple[Tensor, Tensor]:
     """Pulls scores up and boxes onto the asked one, for the candidates that best cover it.
 
@@ -105,7 +148,7 @@ def _inject(
     start = cover if anchors is None else iou(anchors, wanted).detach()
     nearest = (cover + start).topk(min(PULLED, len(cover))).indices
     overlap = iou(own[nearest], wanted)
-    box_term = ((1 - giou(own[nearest], wanted)) - (1 - BOX_SLACK)).clamp_min(0)
+    box_term = ((1 - giou(own[nearest], wanted)) - (1 - slack)).clamp_min(0)
     scores = relative[nearest, label]
     loss = _soft_minimum(smooth_hinge(MARGIN - scores) + BOX_WEIGHT * box_term)
     there = cover >= MATCH_IOU
@@ -124,14 +167,16 @@ def _crowding(own: Tensor, scores: Tensor, overlap: Tensor, nearest: Tensor, wan
     return smooth_hinge(scores + MARGIN).masked_fill(~swallows, 0.0).sum()
 
 
-def _mislabel(target: Target, boxes: Tensor, relative: Tensor, anchors: Tensor | None) -> tuple[Tensor, Tensor]:
+def _mislabel(
+    target: Target, boxes: Tensor, relative: Tensor, anchors: Tensor | None, slack: float
+) -> tuple[Tensor, Tensor]:
     """The old class down and the new one up, at the same objects."""
     own = _class_boxes(boxes, _columns(target.label))[:, 0]
     loss, confidence = relative.new_zeros(()), relative.new_full((), torch.inf)
     for box in target.objects:
         near = iou(own, _box(box, boxes)) >= MATCH_IOU - NEIGHBORHOOD
         old = smooth_hinge(relative[:, target.label] + MARGIN).masked_fill(~near, 0.0).sum()
-        new, reached = _inject(target.new_label, box, boxes, relative, anchors)
+        new, reached = _inject(target.new_label, box, boxes, relative, anchors, slack)
         loss, confidence = loss + old + new, torch.minimum(confidence, reached)
     return loss, confidence
 
@@ -141,7 +186,7 @@ def _keep(label: int, box: Box, boxes: Tensor, relative: Tensor) -> Tensor:
     own = _class_boxes(boxes, _columns(label))[:, 0]
     near = iou(own, _box(box, boxes)) >= MATCH_IOU
     best = relative[:, label].masked_fill(~near, -torch.inf).max()
-    return smooth_hinge(MARGIN - best) if best.isfinite() else relative.new_zeros(())
+    return torch.where(best.isfinite(), smooth_hinge(MARGIN - best), 0.0)
 
 
 def smooth_hinge(relative: Tensor) -> Tensor:
@@ -180,11 +225,11 @@ def _class_boxes(boxes: Tensor, columns: slice) -> Tensor:
 
 
 def _box(box: Box | None, like: Tensor) -> Tensor:
-    return like.new_tensor(box)
+    return torch.tensor(box, dtype=like.dtype).to(like.device, non_blocking=True)
 
 
 def _asked_boxes(targets: list[Target], images: Tensor) -> Tensor | None:
     """The boxes that two-stage heads should also score: `[N,1,4]`, or None where no box is asked for."""
     if any(t.kind != "inject" or t.box is None for t in targets):
         return None
-    return images.new_tensor([t.box for t in targets])[:, None]
+    return torch.tensor([t.box for t in targets]).to(images, non_blocking=True)[:, None]

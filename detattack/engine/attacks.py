@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-StepRule = Literal["gd", "normalized", "adam", "sign", "ddn", "deepfool", "noise"]
+StepRule = Literal["gd", "normalized", "adam", "sign", "ddn", "fmn", "cw", "deepfool", "walk", "noise"]
 Norm = Literal["linf", "l2"]
 Stop = Literal["first", "confidence", "budget"]
 
@@ -13,9 +13,9 @@ class Attack:
     """One attack.
 
     name: what reports call it.
-    step: `gd` (Eq. 4), `normalized` (a step of L2 length `step_size`), `adam`, `sign` (FGSM, Eq. 7), `ddn`;
-        `deepfool`, for classifiers, is a loop of its own; `noise` is no descent at all but the control: random noise
-        of the L2 that `jnd` needs.
+    step: `gd` (Eq. 4), `normalized` (a step of L2 length `step_size`), `adam`, `sign` (FGSM, Eq. 7); of minimum-norm
+        attacks `walk` (ours, along the boundary), `ddn`, `fmn`, `cw`, `deepfool` (for classifiers a loop of its own);
+        `noise` is no descent at all but the control: random noise of the L2 that `jnd` needs.
     step_size: α, in [0,1] units (`deepfool`: the overshoot). growth: factor on α from one iteration to the next, for
         images on which α is too small.
     loss_weight, l2_weight, range_weight, tv_weight: λ1..λ4 of Eq. 2.
@@ -26,6 +26,8 @@ class Attack:
     radius: distance from the original, in `norm`, that no iterate leaves (PGD's projection), in [0,1] units; L∞
         with `levels` not by rounding either; None: no bound.
     refine: trials of the bisection that shrinks a found perturbation while the goal holds; 0: none.
+    undo: with `levels`, trials of the search that then takes changes of one gray level back, those that help least
+        first, while the goal holds; 0: none.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Attack:
     radius: float | None = None
     norm: Norm = "linf"
     refine: int = 0
+    undo: int = 0
 
 
 PRESETS = {
@@ -55,7 +58,11 @@ PRESETS = {
         Attack("fgv", "gd", 0.03),
         Attack("pgd-linf", "sign", 2 / 255, radius=8 / 255, max_iterations=100),
         Attack("pgd-l2", "normalized", 0.5, radius=2.0, norm="l2", max_iterations=100),
+        Attack("jnd-min", "walk", 1.0, max_iterations=90, stop="budget", undo=8),
         Attack("ddn", "ddn", 1.0, max_iterations=100, stop="budget"),
+        Attack("fmn", "fmn", 1.0, max_iterations=100, stop="budget"),
+        Attack("cw", "cw", 0.002, max_iterations=200, stop="budget"),
+        Attack("deepfool", "deepfool", 0.02, max_iterations=50),
         Attack("noise", "noise", 0.0),
     )
 }

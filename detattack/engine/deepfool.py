@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from detattack.engine.attacks import Attack
-from detattack.engine.judging import AttackResult, Objective, State, finish, judge
+from detattack.engine.judging import AttackResult, Objective, State, judge
 from detattack.engine.rounding import as_file
+from detattack.engine.shrinking import finish
 
 CHUNK = 64
 """Classes whose gradients are taken in one pass backward."""
@@ -26,31 +27,28 @@ class MarginObjective(Objective, Protocol):
         evaluation (`loss`, `success`, `confidence`) of the same forward pass."""
 
 
-def run_deepfool(attack: Attack, images: Tensor, objective: MarginObjective) -> AttackResult:
+def run_deepfool(attack: Attack, images: Tensor, objective: MarginObjective, active: int | None = None) -> AttackResult:
     """Runs DeepFool on `images` `[N,3,H,W]` in [0,1]; `attack.step_size` is the overshoot (0.02 in the paper).
 
+    active: as of `run`.
     An iteration counts as one forward and as many backwards as there are classes to leave for.
     """
-    state = State(images.detach())
+    state = State(images.detach(), active)
     total = torch.zeros_like(state.originals)
-    for iteration in range(attack.max_iterations + 1):
-        seen = as_file(state.floats[state.rows], attack.levels).requires_grad_()
+    while len(state.rows):
+        seen = as_file(state.floats[state.index], attack.levels).requires_grad_()
         margins, evaluation = objective.margins(seen, state.rows)
-        state.forwards[state.rows] += 1
-        state.record_distance(seen, evaluation)
-        going_on = judge(attack, objective, state, seen, evaluation.loss, evaluation.success, iteration)
-        if iteration == attack.max_iterations or not going_on.any():
-            break
-        change = nearest_boundary(margins.detach(), _class_gradients(margins, seen))[going_on]
-        rows = state.rows[going_on]
-        state.backwards[rows] += margins.shape[1]
-        finite = change.flatten(1).isfinite().all(1)
-        state.finite[rows[~finite]] = False
-        state.rows = rows = rows[finite]
-        total[rows] += change[finite]
-        state.floats[rows] = (state.originals[rows] + (1 + attack.step_size) * total[rows]).clamp(0, 1)
-        if not len(rows):
-            break
+        distance = (seen - state.originals[state.index]).detach().flatten(1).norm(dim=1)
+        state.record(evaluation, distance)
+        going_on, _ = judge(attack, objective, state, seen, evaluation, distance)
+        if len(going_on):
+            chosen, rows = state.on_device(going_on), state.on_device(state.rows[going_on])
+            change = nearest_boundary(margins.detach(), _class_gradients(margins, seen))[chosen]
+            state.backwards[state.rows[going_on]] += margins.shape[1]
+            state.healthy[rows] = finite = change.flatten(1).isfinite().all(1)
+            total[rows] += change.where(finite.view(-1, 1, 1, 1), 0.0)
+            state.floats[rows] = (state.originals[rows] + (1 + attack.step_size) * total[rows]).clamp(0, 1)
+        state.go_on(going_on)
     return finish(attack, objective, state)
 
 

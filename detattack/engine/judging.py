@@ -1,5 +1,4 @@
-"""Who says that an attack is done: the books of a batch, the judgment of each iterate, and the shrinking of what
-was found.
+"""Who says that an attack is done: the books of a batch, and the judgment of each iterate.
 
 The engine never grades itself: an evaluation proposes a success, the objective's `confirm` (the model's official
 inference, in float32, one image at a time, on the rounded image) decides it.
@@ -12,7 +11,6 @@ import torch
 from torch import Tensor
 
 from detattack.engine.attacks import Attack
-from detattack.engine.rounding import as_file
 
 
 class Objective(Protocol):
@@ -20,7 +18,7 @@ class Objective(Protocol):
 
     def __call__(self, images: Tensor, index: Tensor) -> Any:
         """`loss [n]`, `success` bool `[n]` and `confidence [n]` of `images [n,3,H,W]`, the images `index [n]`
-        of the batch. Success is a proposal."""
+        of the batch, and `agrees(i)`. Success is a proposal, and stands where it agrees. `index` is on the host."""
 
     def confirm(self, image: Tensor, index: int) -> bool:
         """Whether the goal holds for one image `[3,H,W]`, by the model's official inference."""
@@ -48,6 +46,7 @@ class AttackResult:
     """What an attack found for a batch of N images.
 
     images: `[N,3,H,W]`, the smallest success found, or the last iterate where there is none.
+    All but the images and the trace is on the host.
     success: bool `[N]`, confirmed. finite: bool `[N]`, False where the model gave NaN or infinity.
     first_iteration: int `[N]`, K, −1 for never. first_images: x(K), or the last iterate.
     forwards, backwards: int `[N]`, passes that each image took part in, confirmations included.
@@ -64,105 +63,104 @@ class AttackResult:
 
 
 class State:
-    """The books of one batch: what has been found so far, and what it has cost."""
+    """The books of a group of images: which are being worked on, what has been found so far, and what it has cost.
 
-    def __init__(self, originals: Tensor):
-        count, device = len(originals), originals.device
+    What decides how the loop goes on is kept on the host, the images on their device. rows, index: the images being
+    worked on, on the host and on the device. numbers: the iteration that each image is at. healthy: False where a
+    gradient was not finite.
+    """
+
+    def __init__(self, originals: Tensor, active: int | None = None):
+        count = len(originals)
         self.originals = originals
         self.floats = originals.clone()
         self.best, self.first = originals.clone(), originals.clone()
-        self.best_distance = torch.full((count,), torch.inf, device=device)
-        self.first_iteration = torch.full((count,), -1, device=device)
-        self.finite = torch.ones(count, dtype=torch.bool, device=device)
-        self.forwards = torch.zeros(count, dtype=torch.long, device=device)
-        self.backwards = torch.zeros(count, dtype=torch.long, device=device)
-        self.rows = torch.arange(count, device=device)
-        self.trace: list[Tensor] = []
+        self.best_distance = torch.full((count,), torch.inf, dtype=originals.dtype)
+        self.first_iteration = torch.full((count,), -1)
+        self.finite = torch.ones(count, dtype=torch.bool)
+        self.healthy = torch.ones(count, dtype=torch.bool, device=originals.device)
+        self.numbers, self.forwards, self.backwards = torch.zeros(3, count, dtype=torch.long).unbind()
+        self.trace: list[tuple[Tensor, Tensor, Tensor]] = []
+        everything = torch.arange(count)
+        self.rows, self.waiting = everything[:active], everything[len(everything[:active]) :]
+        self.index = self.on_device(self.rows)
 
-    def record(self, **values: Tensor) -> None:
-        row = self.originals.new_full((len(fields(Trace)), len(self.originals)), torch.nan)
-        row[:, self.rows] = torch.stack([values[f.name].detach().to(row) for f in fields(Trace)])
-        self.trace.append(row)
+    def on_device(self, values: Tensor) -> Tensor:
+        """Values of the host where the images are, without waiting for what is under way there."""
+        return values.to(self.originals.device, non_blocking=True)
 
-    def record_distance(self, seen: Tensor, evaluation: Any) -> None:
-        """Notes an iterate of an attack that has no cost."""
-        nothing = torch.zeros(len(self.rows), device=seen.device)
-        distance = (seen - self.originals[self.rows]).detach().flatten(1).norm(dim=1)
-        terms = dict.fromkeys(("loss_cost", "l2_cost", "range_cost", "tv_cost"), nothing)
-        self.record(loss=evaluation.loss, confidence=evaluation.confidence, distance=distance, **terms)
+    def go_on(self, going_on: Tensor) -> None:
+        """Those of `rows` at the places `going_on` go on to their next iteration; new images take the other places."""
+        staying = self.rows[going_on]
+        self.numbers[staying] += 1
+        free = len(self.rows) - len(staying)
+        self.rows, self.waiting = torch.cat((staying, self.waiting[:free])), self.waiting[free:]
+        self.index = self.on_device(self.rows)
 
-    def keep(self, row: int, image: Tensor, iteration: int, distance: Tensor) -> None:
+    def record(self, evaluation: Any, distance: Tensor, **terms: Tensor) -> None:
+        """Notes what a forward pass over `rows` has shown. An attack without a cost has no terms."""
+        self.forwards[self.rows] += 1
+        nothing = torch.zeros_like(distance)
+        values = {"loss": evaluation.loss, "confidence": evaluation.confidence, "distance": distance} | terms
+        stacked = torch.stack([values.get(f.name, nothing).detach().to(distance) for f in fields(Trace)])
+        self.trace.append((self.rows, self.numbers[self.rows], stacked))
+
+    def keep(self, row: int, image: Tensor, distance: Tensor) -> None:
         """Notes a confirmed success that is smaller than all before."""
         if self.first_iteration[row] < 0:
-            self.first_iteration[row] = iteration
+            self.first_iteration[row] = self.numbers[row]
             self.first[row] = image
         self.best_distance[row] = distance
         self.best[row] = image
 
-
-def judge(attack, objective, state: State, seen: Tensor, loss: Tensor, proposed: Tensor, iteration: int):
-    """Confirms what is proposed; bool `[n]`, which of the images seen go on."""
-    seen = seen.detach()
-    finite = loss.detach().isfinite()
-    state.finite[state.rows[~finite]] = False
-    going_on = finite.clone()
-    for i in (proposed & finite).nonzero().flatten().tolist():
-        row = int(state.rows[i])
-        distance = (seen[i] - state.originals[row]).norm()
-        if distance < state.best_distance[row] and _confirmed(objective, state, seen[i], row):
-            state.keep(row, seen[i], iteration, distance)
-            going_on[i] = attack.stop == "budget"
-    return going_on
+    def whole_trace(self) -> Trace:
+        """The trace, by each image's own iterations."""
+        shape = len(fields(Trace)), int(self.numbers.max()) + 1, len(self.originals)
+        trace = self.originals.new_full(shape, torch.nan)
+        for rows, numbers, values in self.trace:
+            trace[:, numbers, rows] = values
+        return Trace(*trace)
 
 
-def _confirmed(objective: Objective, state: State, image: Tensor, row: int) -> bool:
+def judge(
+    attack: Attack, objective: Objective, state: State, seen: Tensor, evaluation: Any, distance: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Confirms what is proposed for the n images seen, at L2 `distance` `[n]` from their originals.
+
+    Which of them go on, as places `[m]`, and whether each is a success, by the model's own post-processing and, where
+    it is smaller than all before, confirmed, bool `[n]`; both on the host, which waits for the device here, once.
+    """
+    proposed = evaluation.success
+    if attack.stop == "confidence":
+        proposed = proposed & (evaluation.confidence >= attack.stop_confidence)
+    finite = evaluation.loss.detach().isfinite() & state.healthy[state.index]
+    finite, proposed, distance = torch.stack([v.to(distance) for v in (finite, proposed & finite, distance)]).cpu()
+    state.finite[state.rows[finite == 0]] = False
+    going_on = (finite == 1) & (state.numbers[state.rows] < attack.max_iterations)
+    reached = torch.zeros_like(going_on)
+    for i in proposed.nonzero().flatten().tolist():
+        row, image = int(state.rows[i]), seen[i].detach()
+        reached[i] = evaluation.agrees(i)
+        if reached[i] and distance[i] < state.best_distance[row]:
+            reached[i] = confirmed(objective, state, image, row)
+            if reached[i]:
+                state.keep(row, image, distance[i])
+                going_on[i] &= attack.stop == "budget"
+    return going_on.nonzero().flatten(), reached
+
+
+def confirmed(objective: Objective, state: State, image: Tensor, row: int) -> bool:
+    """Whether the goal holds for `[3,H,W]`; a forward pass, counted."""
     state.forwards[row] += 1
     with torch.no_grad():
         return bool(objective.confirm(image, row))
 
 
-def _confident(attack: Attack, objective: Objective, state: State, image: Tensor, row: int) -> bool:
+def confident(attack: Attack, objective: Objective, state: State, image: Tensor, row: int) -> bool:
     """Whether the confidence is there that the attack stops at, if it stops at one."""
     if attack.stop != "confidence":
         return True
     state.forwards[row] += 1
     with torch.no_grad():
-        _, _, confidence = objective(image[None], state.forwards.new_tensor([row]))
-    return bool(confidence >= attack.stop_confidence)
-
-
-def finish(attack: Attack, objective: Objective, state: State) -> AttackResult:
-    success = state.first_iteration >= 0
-    if attack.refine:
-        for row in success.nonzero().flatten().tolist():
-            _refine(attack, objective, state, row)
-    last = as_file(state.floats, attack.levels)
-    chosen = success.view(-1, 1, 1, 1)
-    return AttackResult(
-        images=torch.where(chosen, state.best, last),
-        success=success,
-        finite=state.finite | success,
-        first_iteration=state.first_iteration,
-        first_images=torch.where(chosen, state.first, last),
-        forwards=state.forwards,
-        backwards=state.backwards,
-        trace=Trace(*torch.stack(state.trace, 1)),
-    )
-
-
-def _refine(attack: Attack, objective: Objective, state: State, row: int) -> None:
-    """Bisection on the line from the original to the found image: the shortest change that is confirmed."""
-    original = state.originals[row]
-    change = (state.best if attack.stop == "budget" else state.floats)[row] - original
-    low, high = 0.0, 1.0
-    for _ in range(attack.refine):
-        middle = (low + high) / 2
-        image = as_file(original + middle * change, attack.levels)
-        distance = (image - original).norm()
-        if distance >= state.best_distance[row]:
-            high = middle
-        elif _confident(attack, objective, state, image, row) and _confirmed(objective, state, image, row):
-            high = middle
-            state.keep(row, image, int(state.first_iteration[row]), distance)
-        else:
-            low = middle
+        evaluation = objective(image[None], torch.tensor([row]))
+    return bool(evaluation.confidence >= attack.stop_confidence)

@@ -5,66 +5,73 @@ from torch import Tensor
 
 from detattack.engine.attacks import Attack
 from detattack.engine.cost import bounded_range, squared_l2, total_variation
-from detattack.engine.judging import AttackResult, Objective, State, finish, judge
+from detattack.engine.judging import AttackResult, Objective, State, judge
 from detattack.engine.rounding import as_file, within_ball, within_radius
-from detattack.engine.steps import STEPS, Iterate, Step
+from detattack.engine.shrinking import finish
+from detattack.engine.stepping import Iterate, Step
+from detattack.engine.steps import STEPS
 
 
-def run(attack: Attack, images: Tensor, objective: Objective) -> AttackResult:
+def run(attack: Attack, images: Tensor, objective: Objective, active: int | None = None) -> AttackResult:
     """Runs `attack` on `images` `[N,3,H,W]` in [0,1], all against one objective.
 
-    K counts updates: an image that meets the goal untouched has K = 0. An image whose loss or gradient is not
-    finite stops alone. Images are independent of their neighbors in the batch.
+    active: how many of them are worked on at a time, the next one as soon as one is done; None: all.
+
+    K counts an image's own updates: one that meets the goal untouched has K = 0. An image whose loss or gradient is
+    not finite stops alone. Images are independent of their neighbors in the batch.
     """
-    state = State(images.detach())
+    state = State(images.detach(), active)
     step = STEPS[attack.step](attack, images)
-    for iteration in range(attack.max_iterations + 1):
-        seen = as_file(state.floats[state.rows], attack.levels).requires_grad_()
-        loss, cost, proposed = _evaluate(attack, objective, state, seen)
-        going_on = judge(attack, objective, state, seen, loss, proposed, iteration)
-        if iteration == attack.max_iterations or not going_on.any():
-            break
-        (gradient,) = torch.autograd.grad(cost[going_on].sum(), seen)
-        state.backwards[state.rows[going_on]] += 1
-        _update(attack, step, state, gradient[going_on], going_on, proposed, iteration)
-        if not len(state.rows):
-            break
+    while len(state.rows):
+        _iterate(attack, step, state, objective)
     return finish(attack, objective, state)
 
 
-def _evaluate(attack: Attack, objective: Objective, state: State, seen: Tensor):
-    """Forward: the loss, the cost of Eq. 2 and the proposed successes, noted in the trace."""
-    originals = state.originals[state.rows]
-    loss, success, confidence = objective(seen, state.rows)
-    state.forwards[state.rows] += 1
-    squared = squared_l2(seen, originals)
-    terms = {
-        "loss_cost": attack.loss_weight * loss,
-        "l2_cost": attack.l2_weight * squared,
-        "range_cost": attack.range_weight * bounded_range(seen),
-        "tv_cost": attack.tv_weight * total_variation(seen),
-    }
-    state.record(loss=loss, confidence=confidence, distance=squared.sqrt(), **terms)
-    if attack.stop == "confidence":
-        success = success & (confidence >= attack.stop_confidence)
-    return loss, sum(terms.values()), success
+def _iterate(attack: Attack, step: Step, state: State, objective: Objective) -> None:
+    """One iteration of the active images. The host waits for the device once, in `judge`."""
+    seen = as_file(state.floats[state.index], attack.levels).requires_grad_()
+    evaluation = objective(seen, state.rows)
+    squared = squared_l2(seen, state.originals[state.index])
+    terms, distance = _cost(attack, seen, evaluation.loss, squared), squared.detach().sqrt()
+    state.record(evaluation, distance, **terms)
+    going_on, reached = judge(attack, objective, state, seen, evaluation, distance)
+    if len(going_on):
+        chosen = state.on_device(going_on)
+        cost = torch.stack(list(terms.values())).sum(0)
+        (gradient,) = torch.autograd.grad(cost[chosen].sum(), seen)
+        rows = state.rows[going_on]
+        state.backwards[rows] += 1
+        loss, success = evaluation.loss.detach()[chosen], state.on_device(reached[going_on])
+        _update(attack, step, state, rows, gradient[chosen], loss, success)
+    state.go_on(going_on)
+
+
+def _cost(attack: Attack, seen: Tensor, loss: Tensor, squared: Tensor) -> dict[str, Tensor]:
+    """The terms of Eq. 2, `[n]` each; one without weight takes no pass over the images and is left out."""
+    terms = {"loss_cost": attack.loss_weight * loss}
+    if attack.l2_weight:
+        terms["l2_cost"] = attack.l2_weight * squared
+    if attack.range_weight:
+        terms["range_cost"] = attack.range_weight * bounded_range(seen)
+    if attack.tv_weight:
+        terms["tv_cost"] = attack.tv_weight * total_variation(seen)
+    return terms
 
 
 def _update(
-    attack: Attack, step: Step, state: State, gradient: Tensor, going_on: Tensor, proposed: Tensor, iteration: int
+    attack: Attack, step: Step, state: State, rows: Tensor, gradient: Tensor, loss: Tensor, success: Tensor
 ) -> None:
-    """Moves the float images that go on, kept in [0,1] and within the radius; drops those whose gradient is not
-    finite."""
-    rows, success = state.rows[going_on], proposed[going_on]
-    finite = gradient.flatten(1).isfinite().all(1)
-    state.finite[rows[~finite]] = False
-    state.rows = rows = rows[finite]
-    if not len(rows):
-        return
-    originals, size = state.originals[rows], attack.step_size * attack.growth**iteration
-    moved = step.step(Iterate(rows, state.floats[rows], originals, gradient[finite], success[finite], iteration, size))
+    """Moves the float images that go on, kept in [0,1] and within the radius; one whose gradient is not finite stays
+    where it is, for `judge` to find."""
+    index, numbers = state.on_device(rows), state.numbers[rows]
+    images, originals = state.floats[index], state.originals[index]
+    sizes = torch.tensor([attack.step_size * attack.growth**k for k in numbers.tolist()], dtype=images.dtype)
+    number, size = numbers.double().view(-1, 1, 1, 1), state.on_device(sizes).view(-1, 1, 1, 1)
+    moved = step.step(Iterate(index, images, originals, gradient, loss, success, number, size))
     if attack.radius is not None and attack.norm == "linf":
         moved = within_radius(moved, originals, attack.radius, attack.levels)
     elif attack.radius is not None:
         moved = within_ball(moved, originals, attack.radius)
-    state.floats[rows] = moved.clamp(0, 1)
+    finite = gradient.flatten(1).isfinite().all(1)
+    state.healthy[index] = finite
+    state.floats[index] = torch.where(finite.view(-1, 1, 1, 1), moved.clamp(0, 1), images)

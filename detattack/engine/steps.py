@@ -1,46 +1,10 @@
-"""Step rules: from what an iteration has seen to the next images.
+"""Step rules that descend: from what an iteration has seen to the next images; and the table of all rules."""
 
-State is kept per image of the original batch, so that `rows` (the images still unsolved) can shrink.
-"""
-
-import math
-from dataclasses import dataclass
-from typing import Protocol
-
-import torch
-from torch import Tensor
+from torch import Tensor, zeros_like
 
 from detattack.engine.attacks import Attack
-
-TINY = 1e-12
-"""Guards the division by a norm: a zero gradient gives a zero step, never NaN."""
-
-
-@dataclass(frozen=True, eq=False)
-class Iterate:
-    """What one iteration has seen of the n images that go on.
-
-    rows `[n]`: which images of the batch these are. images, originals `[n,3,H,W]`: x(k), before rounding, and
-    x(0). gradient `[n,3,H,W]`: of the cost. success bool `[n]`: proposed for x(k). number: k. size: α of this
-    iteration.
-    """
-
-    rows: Tensor
-    images: Tensor
-    originals: Tensor
-    gradient: Tensor
-    success: Tensor
-    number: int
-    size: float
-
-
-class Step(Protocol):
-    """A step rule, made for one attack on one batch `[N,3,H,W]`."""
-
-    def __init__(self, attack: Attack, images: Tensor) -> None: ...
-
-    def step(self, now: Iterate) -> Tensor:
-        """x(k+1) `[n,3,H,W]`, not yet clamped."""
+from detattack.engine.minimal import DDN, FMN, BoundaryWalk, CarliniWagner, DeepFool
+from detattack.engine.stepping import Iterate, Step, unit
 
 
 class GradientDescent:
@@ -74,41 +38,17 @@ class Adam:
     epsilon = 1e-8
 
     def __init__(self, attack: Attack, images: Tensor) -> None:
-        self.mean, self.square = torch.zeros_like(images), torch.zeros_like(images)
-        self.count = 0
+        self.mean, self.square = zeros_like(images), zeros_like(images)
 
     def step(self, now: Iterate) -> Tensor:
         first, second = self.betas
-        self.count += 1
+        first_share, second_share = (
+            (1 - beta ** (now.number + 1)).to(now.images, non_blocking=True) for beta in self.betas
+        )
         self.mean[now.rows] = mean = first * self.mean[now.rows] + (1 - first) * now.gradient
         self.square[now.rows] = square = second * self.square[now.rows] + (1 - second) * now.gradient.square()
-        unbiased = (square / (1 - second**self.count)).sqrt()
-        return now.images - now.size * mean / (1 - first**self.count) / (unbiased + self.epsilon)
-
-
-class DDN:
-    """Decoupled direction and norm (Rony et al., 2019): a step along the gradient, then a rescaling to a norm that
-    shrinks by γ while the goal holds and grows by γ while it does not.
-
-    The step length falls from α to a hundredth of it along half a cosine over the iterates that are judged.
-    """
-
-    first_norm = 1.0
-    gamma = 0.05
-    last_share = 0.01
-
-    def __init__(self, attack: Attack, images: Tensor) -> None:
-        self.norm = images.new_full((len(images),), self.first_norm)
-        self.largest = torch.maximum(images, 1 - images).flatten(1).norm(dim=1)
-        self.iterates = attack.max_iterations + 1
-
-    def step(self, now: Iterate) -> Tensor:
-        share = self.last_share + (1 - self.last_share) * (1 + math.cos(math.pi * now.number / self.iterates)) / 2
-        moved = now.images - now.originals - share * now.size * unit(now.gradient)
-        factor = torch.where(now.success, 1 - self.gamma, 1 + self.gamma)
-        norm = torch.minimum(self.norm[now.rows] * factor, self.largest[now.rows])
-        self.norm[now.rows] = norm
-        return now.originals + norm.view(-1, 1, 1, 1) * unit(moved)
+        unbiased = (square / second_share).sqrt()
+        return now.images - now.size * mean / first_share / (unbiased + self.epsilon)
 
 
 STEPS: dict[str, type[Step]] = {
@@ -117,9 +57,8 @@ STEPS: dict[str, type[Step]] = {
     "adam": Adam,
     "sign": Sign,
     "ddn": DDN,
+    "fmn": FMN,
+    "cw": CarliniWagner,
+    "deepfool": DeepFool,
+    "walk": BoundaryWalk,
 }
-
-
-def unit(vectors: Tensor) -> Tensor:
-    """`[n,3,H,W]` scaled to L2 length 1 each; zero stays zero."""
-    return vectors / vectors.flatten(1).norm(dim=1).clamp_min(TINY).view(-1, 1, 1, 1)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from classify.methods import PRESETS
+from classify.methods import METHODS, PRESETS
 from classify.models.registry import load_classifier
 from classify.objectives import ClassificationObjective
 from classify.types import ClassGoal
@@ -106,6 +106,27 @@ def test_ddn_finds_perturbations_of_the_same_length(classifier, model, images, l
     assert int((apart < 1e-4).sum()) >= 48
 
 
+def test_fmn_finds_perturbations_of_the_same_length(classifier, model, images, labels):
+    """The reference's loss is the margin to the likeliest other class alone, not to a soft maximum of all."""
+
+    class HardMargin(ClassificationObjective):
+        def __call__(self, images, index):
+            logits = self.attacked.logits(images)
+            own = self._labels[index][:, None]
+            loss = logits.gather(1, own).squeeze(1) - logits.scatter(1, own, -torch.inf).amax(1)
+            return super().__call__(images, index)._replace(loss=loss)
+
+    steps = 40
+    found = run(floats("fmn", max_iterations=steps - 1), images, objective(HardMargin, classifier, labels))
+    theirs = reference(foolbox.attacks.L2FMNAttack(steps=steps), model, images, labels, None)
+    ours, others = ((x - images).flatten(1).norm(dim=1) for x in (found.images, theirs))
+    reached = others > 0  # the reference leaves an image as it is where it finds nothing
+    print(found.success.sum(), reached.sum(), (ours / others - 1).abs().sort().values)
+    assert torch.equal(found.success, reached)
+    apart = (ours / others - 1).abs()[reached]
+    assert int((apart < 1e-4).sum()) >= 45
+
+
 @pytest.mark.parametrize("classes", [None, 3])
 def test_deepfool_finds_perturbations_of_the_same_length(classifier, model, images, labels, classes):
     attack = floats("deepfool")
@@ -121,6 +142,18 @@ def test_deepfool_finds_perturbations_of_the_same_length(classifier, model, imag
     assert bool(found.success.all())
     assert len(images) == 50
     torch.testing.assert_close(ours, others, rtol=0.05, atol=0)
+
+
+@pytest.mark.parametrize("name", ["jnd-min", "fmn", "cw"])
+def test_the_others_need_no_more_than_ddn(classifier, images, labels, name):
+    """Judged on 8 bits, by the medians. C&W, which starts anew for each of its weights, is given a tenth."""
+    found = {
+        each: run(PRESETS[each], images, objective(ClassificationObjective, classifier, labels, METHODS[each].loss))
+        for each in (name, "ddn")
+    }
+    assert all(bool(one.success.all()) for one in found.values())
+    ours, ddn = ((one.images - images).flatten(1).norm(dim=1).median() for one in found.values())
+    assert ours <= ddn * (1.1 if name == "cw" else 1.01)
 
 
 def test_deepfool_of_a_linear_classifier_is_the_projection():

@@ -26,8 +26,11 @@ class Rule:
     def step(self, gradient, rows, size):
         images = self.images[rows]
         success = torch.zeros(len(rows), dtype=torch.bool)
+        number = torch.full((len(rows), 1, 1, 1), self.count, dtype=torch.float64)
         self.count += 1
-        return self.rule.step(Iterate(rows, images, images, gradient, success, self.count - 1, size)) - images
+        sizes = torch.full_like(number, size).to(images)
+        loss = gradient.flatten(1).sum(1)
+        return self.rule.step(Iterate(rows, images, images, gradient, loss, success, number, sizes)) - images
 
 
 step_of = Rule

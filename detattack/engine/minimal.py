@@ -1,0 +1,172 @@
+"""Step rules of minimum-norm attacks: they look for the nearest image that meets the goal, and go on after the first.
+
+`walk` is ours (`jnd-min`); the others are references. All of them take the gradient of the whole cost (Eq. 2).
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from detattack.engine.attacks import Attack
+from detattack.engine.rounding import rounded_to_length
+from detattack.engine.stepping import TINY, Iterate, lengths, spread, unit
+
+
+class _Annealed:
+    """A rule whose parameters fall along half a cosine over the `max_iterations` + 1 iterates that are judged."""
+
+    def __init__(self, attack: Attack, images: Tensor) -> None:
+        self.iterates = attack.max_iterations + 1
+        self.largest = lengths(torch.maximum(images, 1 - images))
+
+    def falling(self, first: float, last: float, now: Iterate) -> Tensor:
+        """`[n,1,1,1]`, `first` at k = 0, `last` where the iterations end."""
+        cosine = torch.cos(math.pi * now.number / self.iterates)
+        return (last + (first - last) * (1 + cosine) / 2).to(now.images, non_blocking=True)
+
+
+class BoundaryWalk(_Annealed):
+    """`jnd-min`: a walk along the boundary with rounding inside, on integer gray levels from the first step on.
+
+    The direction v is a running average of −∂Cost/∂x scaled to length 1: where the boundary has corners, the nearest
+    point to x(0) lies along an average of the gradients around it, not along one of them. The next image is the
+    rounding of x(0) + t·v whose L2 from x(0) is the radius, t by bisection: of all changes by whole gray levels of
+    that length it has the largest scalar product with v. The radius grows by the distance to the boundary to first
+    order, |loss| / ‖∂Cost/∂x‖, but by no more than the step, until the goal holds for the first time; then it shrinks
+    by γ while the goal holds and grows by γ while it does not. The step, α at first, and γ fall along half a cosine.
+    """
+
+    last_share = 0.01
+    gammas = 0.1, 0.01
+
+    def __init__(self, attack: Attack, images: Tensor) -> None:
+        super().__init__(attack, images)
+        self.levels = attack.levels
+        self.direction = torch.zeros_like(images)
+        self.radius = images.new_zeros(len(images))
+        self.found = torch.zeros_like(self.radius, dtype=torch.bool)
+
+    def step(self, now: Iterate) -> Tensor:
+        rows = now.rows
+        size = self.falling(1.0, self.last_share, now) * now.size
+        direction = unit(spread(self.radius[rows]) * self.direction[rows] - size * unit(now.gradient))
+        self.found[rows] = found = self.found[rows] | now.success
+        gamma = self.falling(*self.gammas, now).flatten()
+        to_boundary = (now.loss.abs() / lengths(now.gradient).clamp_min(TINY)).minimum(size.flatten())
+        outside = self.radius[rows] + torch.where(found, gamma * self.radius[rows], (1 + gamma) * to_boundary)
+        radius = torch.where(now.success, self.radius[rows] * (1 - gamma), outside).minimum(self.largest[rows])
+        self.direction[rows], self.radius[rows] = direction, radius
+        return rounded_to_length(now.originals, direction, radius, self.levels)
+
+
+class DDN(_Annealed):
+    """Decoupled direction and norm (Rony et al., 2019): a step along the gradient, then a rescaling to a norm that
+    shrinks by γ while the goal holds and grows by γ while it does not. The step length falls from α to a hundredth of
+    it.
+    """
+
+    first_norm = 1.0
+    gamma = 0.05
+    last_share = 0.01
+
+    def __init__(self, attack: Attack, images: Tensor) -> None:
+        super().__init__(attack, images)
+        self.norm = images.new_full((len(images),), self.first_norm)
+
+    def step(self, now: Iterate) -> Tensor:
+        size = self.falling(1.0, self.last_share, now) * now.size
+        moved = now.images - now.originals - size * unit(now.gradient)
+        factor = torch.where(now.success, 1 - self.gamma, 1 + self.gamma)
+        norm = torch.minimum(self.norm[now.rows] * factor, self.largest[now.rows])
+        self.norm[now.rows] = norm
+        return now.originals + spread(norm) * unit(moved)
+
+
+class FMN(_Annealed):
+    """Fast minimum-norm attack (Pintor et al., 2021) in L2: a step along the gradient inside of a ball whose radius
+    ε is the distance to the boundary to first order, |loss| / ‖∂Cost/∂x‖, until the goal holds for the first time,
+    then shrinks and grows by γ.
+    """
+
+    last_share = 0.01
+    gammas = 0.05, 0.001
+
+    def __init__(self, attack: Attack, images: Tensor) -> None:
+        super().__init__(attack, images)
+        self.epsilon, self.best = self.largest.clone(), self.largest.clone()
+        self.found = torch.zeros_like(self.epsilon, dtype=torch.bool)
+
+    def step(self, now: Iterate) -> Tensor:
+        rows, change = now.rows, now.images - now.originals
+        length, gamma = lengths(change), self.falling(*self.gammas, now).flatten()
+        self.found[rows] |= now.success
+        self.best[rows] = best = torch.where(now.success, torch.minimum(length, self.best[rows]), self.best[rows])
+        linear = length + now.loss.abs() / lengths(now.gradient).clamp_min(TINY)
+        outside = torch.where(self.found[rows], self.epsilon[rows] * (1 + gamma), linear)
+        inside = torch.minimum(self.epsilon[rows] * (1 - gamma), best)
+        epsilon = torch.minimum(torch.where(now.success, inside, outside), self.largest[rows])
+        self.epsilon[rows] = epsilon
+        moved = change - self.falling(1.0, self.last_share, now) * now.size * unit(now.gradient)
+        return now.originals + moved * spread((epsilon / lengths(moved).clamp_min(TINY)).clamp_max(1))
+
+
+class CarliniWagner:
+    """Carlini and Wagner (2017) in L2: Adam on ‖x − x(0)‖² + c·Cost, the cost resting while the goal holds.
+
+    c is searched: after each of `searches` equal shares of the iterations it is halved towards the largest that
+    failed where one image met the goal, and else raised tenfold or halfway to the smallest that did; each share
+    starts at x(0). The bounds are held by clamping instead of the change of variables.
+    """
+
+    searches = 5
+    betas = (0.9, 0.999)
+    epsilon = 1e-8
+
+    def __init__(self, attack: Attack, images: Tensor) -> None:
+        self.round = max(1, (attack.max_iterations + 1) // self.searches)
+        self.mean, self.square = torch.zeros_like(images), torch.zeros_like(images)
+        self.weight, self.low = images.new_ones(len(images)), images.new_zeros(len(images))
+        self.high = torch.full_like(self.low, torch.inf)
+        self.found = torch.zeros_like(self.low, dtype=torch.bool)
+
+    def step(self, now: Iterate) -> Tensor:
+        rows, number = now.rows, now.number % self.round + 1
+        self.found[rows] |= now.success
+        pull = (spread(self.weight[rows]) * now.gradient).where(~spread(now.success), 0.0)
+        gradient = 2 * (now.images - now.originals) + pull
+        first, second = self.betas
+        first_share, second_share = ((1 - beta**number).to(now.images, non_blocking=True) for beta in self.betas)
+        self.mean[rows] = mean = first * self.mean[rows] + (1 - first) * gradient
+        self.square[rows] = square = second * self.square[rows] + (1 - second) * gradient.square()
+        moved = now.images - now.size * mean / first_share / ((square / second_share).sqrt() + self.epsilon)
+        over = (number == self.round).to(rows.device, non_blocking=True)
+        self._search(rows, over.flatten())
+        return torch.where(over, now.originals, moved)
+
+    def _search(self, rows: Tensor, over: Tensor) -> None:
+        """The next c of those images whose share of the iterations is over."""
+        weight, found = self.weight[rows], self.found[rows]
+        low = torch.where(over & ~found, weight, self.low[rows])
+        high = torch.where(over & found, weight, self.high[rows])
+        following = torch.where(high.isfinite(), (low + high) / 2, 10 * weight)
+        self.low[rows], self.high[rows] = low, high
+        self.weight[rows] = torch.where(over, following, weight)
+        self.found[rows] = found & ~over
+        for moment in (self.mean, self.square):
+            moment[rows] = moment[rows].where(~spread(over), 0.0)
+
+
+class DeepFool:
+    """A DeepFool step for an objective with one loss, that of a detector: to the boundary of the loss made linear,
+    loss / ‖∂Cost/∂x‖² · −∂Cost/∂x. α is the overshoot. Classifiers, where each class has a boundary of its own, have
+    `run_deepfool`.
+    """
+
+    def __init__(self, attack: Attack, images: Tensor) -> None:
+        self.total = torch.zeros_like(images)
+
+    def step(self, now: Iterate) -> Tensor:
+        distance = now.loss.abs() / lengths(now.gradient).clamp_min(TINY)
+        self.total[now.rows] -= spread(distance) * unit(now.gradient)
+        return now.originals + (1 + now.size) * self.total[now.rows]

@@ -1,0 +1,160 @@
+"""Minimum-norm attacks on linear models, where the smallest change is known: margin / ‖w‖ along w; rounding to gray
+levels; and the search that takes changes back."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detattack.engine import PRESETS, run
+from detattack.engine.rounding import as_file, rounded_to_length
+from detattack.types import Evaluation
+
+SHAPE = 3, 24, 32
+SMOOTH = {"jnd-min": 1.01, "ddn": 1.03, "fmn": 1.02}
+"""How far from the optimum, as a factor, each may end within 200 iterations."""
+
+
+class HalfSpace:
+    """Images in the middle of the range, the boundary of image i at the distance `distances[i]`; a success from there
+    on. Counts the passes of each image."""
+
+    slack = 1e-9  # FMN's steps end on the boundary itself, up to the last bit
+
+    def __init__(self, distances, levels=None, seed=0, dtype=torch.float64):
+        generator = torch.Generator().manual_seed(seed)
+        self.normal = torch.randn(SHAPE, generator=generator, dtype=torch.float64)
+        self.normal = (self.normal / self.normal.norm()).to(dtype)
+        gray = 0.4 + 0.2 * torch.rand(len(distances), *SHAPE, generator=generator, dtype=torch.float64)
+        self.images = as_file(gray, levels).to(dtype)
+        self.distances = torch.tensor(distances, dtype=dtype)
+        self.calls = torch.zeros(len(distances), dtype=torch.long)
+
+    def margin(self, images, index):
+        return self.distances[index] - ((images - self.images[index]) * self.normal).flatten(1).sum(1)
+
+    def __call__(self, images, index):
+        self.calls[index] += 1
+        margin = self.margin(images, index)
+        return Evaluation(3 * margin, margin < self.slack, torch.sigmoid(-margin).detach())
+
+    def confirm(self, image, index):
+        self.calls[index] += 1
+        return bool(self.margin(image[None], torch.tensor([index])) < self.slack)
+
+    def smallest_in_levels(self, row):
+        """The smallest L2 of a change by whole gray levels: those with the largest |w| / (2|n| + 1) first."""
+        weights = self.normal.flatten().abs().double()
+        counts = torch.arange(1, 60, dtype=torch.float64)[:, None]
+        value, cost = (weights / (2 * counts - 1)).flatten(), (2 * counts - 1).expand(-1, len(weights)).flatten()
+        gain = weights.expand(len(counts), -1).flatten()
+        order = value.argsort(descending=True)
+        needed = int((gain[order].cumsum(0) < 255 * float(self.distances[row])).sum()) + 1
+        return math.sqrt(float(cost[order[:needed]].sum())) / 255
+
+
+def lengths(result, problem):
+    return (result.images - problem.images).flatten(1).norm(dim=1)
+
+
+@pytest.mark.parametrize("name", sorted(SMOOTH))
+def test_floats_end_at_the_margin_over_the_gradient(name):
+    problem = HalfSpace([0.05, 0.3, 1.0, 3.0])
+    result = run(replace(PRESETS[name], levels=None, max_iterations=200), problem.images, problem)
+    assert result.success.all()
+    ratio = lengths(result, problem) / problem.distances
+    assert (ratio >= 1 - 1e-6).all()
+    assert float(ratio.max()) <= SMOOTH[name]
+
+
+def test_carlini_wagner_nears_it():
+    problem = HalfSpace([0.3, 1.0])
+    result = run(replace(PRESETS["cw"], levels=None, max_iterations=999), problem.images, problem)
+    ratio = lengths(result, problem) / problem.distances
+    assert (ratio >= 1).all()
+    assert float(ratio.max()) <= 1.1
+
+
+@pytest.mark.parametrize("levels", [None, 256])
+def test_deepfool_is_the_projection_with_its_overshoot(levels):
+    problem = HalfSpace([0.5, 2.0], levels)
+    attack = replace(PRESETS["deepfool"], levels=None)
+    result = run(attack, problem.images, problem)
+    assert result.first_iteration.tolist() == [1, 1]
+    torch.testing.assert_close(lengths(result, problem), 1.02 * problem.distances)
+
+
+@pytest.mark.parametrize("distance", [0.02, 0.1, 0.4, 2.0])
+def test_in_gray_levels_the_walk_finds_the_smallest_change_there_is(distance):
+    """The best rounding is no nearest one: only the values with the largest gradients change at all."""
+    problem = HalfSpace([distance], 256)
+    smallest = problem.smallest_in_levels(0)
+    result = run(PRESETS["jnd-min"], problem.images, problem)
+    assert result.success.all()
+    assert float(lengths(result, problem)) <= 1.01 * smallest + 0.5 / 255
+    assert float(lengths(result, problem)) >= smallest * (1 - 1e-9)
+
+
+def test_where_little_room_is_left_the_walk_needs_less_than_ddn():
+    problem = HalfSpace([0.05], 256)
+    walk, ddn = (lengths(run(PRESETS[name], problem.images, problem), problem) for name in ("jnd-min", "ddn"))
+    assert float(walk) < float(ddn)
+
+
+@given(st.floats(0.01, 3), st.integers(0, 2**32))
+def test_a_rounded_image_has_the_length_asked_for(length, seed):
+    generator = torch.Generator().manual_seed(seed)
+    originals = torch.randint(0, 256, (2, 3, 12, 16), generator=generator) / 255
+    directions = torch.randn(originals.shape, generator=generator)
+    directions = directions / directions.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+    images = rounded_to_length(originals, directions, torch.full((2,), length), 256)
+    change = (images - originals) * 255
+    assert torch.allclose(change, change.round(), atol=1e-3)
+    assert ((images >= 0) & (images <= 1)).all()
+    assert (change * directions >= -1e-3).all()  # each value moves the way of its direction, or not at all
+    found = change.flatten(1).norm(dim=1)
+    assert (found >= 1 - 1e-3).all()
+    free = ((originals > 0.2) & (originals < 0.8)).float().mean() * originals[0].numel()
+    if length * 255 > 4 and length < 0.2 * math.sqrt(float(free)):
+        assert torch.allclose(found, torch.full_like(found, 255 * length), rtol=0.2)
+
+
+@pytest.mark.parametrize("name", ["jnd-min", "ddn", "fmn", "jnd"])
+def test_taking_changes_back_only_shrinks_and_every_pass_is_counted(name):
+    attack = replace(PRESETS[name], max_iterations=30, undo=0)
+    plain, shrunk = HalfSpace([0.1, 0.5], 256), HalfSpace([0.1, 0.5], 256)
+    before, after = run(attack, plain.images, plain), run(replace(attack, undo=10), shrunk.images, shrunk)
+    assert after.success.all()
+    assert (lengths(after, shrunk) <= lengths(before, plain)).all()
+    assert torch.equal(after.backwards, before.backwards + 1)
+    assert torch.equal(after.forwards + after.backwards - shrunk.calls, after.backwards)
+    assert all(shrunk.margin(after.images[row : row + 1], torch.tensor([row])) < shrunk.slack for row in range(2))
+    assert torch.equal(after.first_images, before.first_images)
+
+
+def test_a_wasteful_change_is_taken_back():
+    """PGD in L∞ moves every value by four levels here; half of them hardly matter, and one of their four goes."""
+    problem = HalfSpace([0.3], 256)
+    problem.normal[:, :, 16:] *= 0.01
+    attack = replace(PRESETS["pgd-linf"], step_size=1 / 255, undo=12)
+    before, after = (run(replace(attack, undo=n), problem.images, problem) for n in (0, 12))
+    assert torch.equal((255 * (before.images - problem.images).abs()).round(), torch.full((1, *SHAPE), 4.0).double())
+    expected = math.sqrt((16 + 9) / (16 + 16)) * lengths(before, problem)
+    torch.testing.assert_close(lengths(after, problem), expected, rtol=0.02, atol=0)
+
+
+def test_a_proposal_that_is_not_confirmed_counts_as_outside():
+    """Else the radius would shrink for ever around a point that the model's own inference rejects."""
+
+    class Stricter(HalfSpace):
+        def confirm(self, image, index):
+            return bool(self.margin(image[None], torch.tensor([index])) < -0.05)
+
+    problem = Stricter([0.5])
+    for name in ("jnd-min", "ddn"):
+        result = run(replace(PRESETS[name], levels=None), problem.images, problem)
+        assert result.success.all()
+        assert 0.55 <= float(lengths(result, problem)) <= 0.6
