@@ -23,10 +23,11 @@ import numpy as np
 from detattack.batching import Batch, plan
 from detattack.datasets import Dataset, Picture, Sample, folder_dataset, rendered_scenes
 from detattack.job import Record
+from detattack.manifests import make_manifest
 from detattack.ray_pool import RayPool, Workers
 from detattack.records import Outcome, packed, untouched
 from detattack.runner import Here, Workforce, execute
-from detattack.runs import RunFolder, make_manifest
+from detattack.runs import RunFolder
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,16 @@ class Idle:
 
 
 def returned(outcome: Outcome[Record], pictures: list[tuple[Record, Picture]]) -> list[Outcome[Record]]:
-    """The outcome, as that of each picture."""
-    return [replace(outcome, record=replace(outcome.record, id=record.id, stem=record.stem)) for record, _ in pictures]
+    """The outcome, as that of each picture: with bytes of its own, since what is shared is sent only once."""
+    return [
+        replace(
+            outcome,
+            record=replace(outcome.record, id=record.id, stem=record.stem),
+            png=bytes(bytearray(outcome.png)),
+            heatmap=bytes(bytearray(outcome.heatmap)),
+        )
+        for record, _ in pictures
+    ]
 
 
 def main() -> None:

@@ -40,7 +40,7 @@ FAILING = [
 
 
 @pytest.fixture(scope="module")
-def environment() -> Iterator[dict[str, str]]:
+def environment() -> Iterator[None]:
     """Of Ray and of programs of their own: one thread, as the workers have."""
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     ours = {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
@@ -49,7 +49,7 @@ def environment() -> Iterator[dict[str, str]]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in ours.items():
             patch.setenv(name, value)
-        yield dict(os.environ)
+        yield
     torch.set_num_threads(threads)
 
 
@@ -82,7 +82,7 @@ def program(toy, tmp_path, environment):
         given = [*arguments, *SUPPRESS, "--model", f"{toy}:{factory}", "--out", out]
         line = [sys.executable, "-m", "detattack", "evaluate", *map(str, given)]
         pipes = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
-        started.append(subprocess.Popen(line, cwd=tmp_path, env=environment, text=True, **pipes))
+        started.append(subprocess.Popen(line, cwd=tmp_path, text=True, **pipes))
         return started[-1]
 
     yield start

@@ -1,0 +1,404 @@
+"""How small a change each attack finds, and in how many passes through the model, judged from the saved PNG.
+
+    python benchmarks/quality.py SET --model SPEC --out DIR --goal suppress:all [--images DIR]     a detector
+    python benchmarks/quality.py SET --model SPEC --out DIR --images DIR [--labels FILE]           a classifier
+    python benchmarks/quality.py --out DIR                                                         the table and plot
+
+SET names the rows. Without --images a detector is shown rendered scenes. Beside this package's attacks a classifier
+meets those of foolbox, torchattacks and adversarial-robustness-toolbox, as far as they are installed. Every image is
+attacked alone. Whatever an attack returns is rounded to 8 bits and saved; a success is one that the model's own
+inference confirms on the file. --undo N then gives every result the same clean-up, in a set of rows of its own.
+
+Forwards and backwards count images, whatever the batch. Interrupted, the same command goes on. Writes minimal.csv (a
+row an image), summary.csv, minimal.png and environment.json.
+"""
+
+import argparse
+import csv
+import itertools
+import json
+import os
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from classify.datasets import open_dataset, resolve_labels
+from classify.methods import METHODS
+from classify.models.registry import load_classifier
+from classify.objectives import ClassificationObjective
+from classify.types import ClassGoal, Classifier
+from detattack.datasets import Picture, folder_dataset, rendered_scenes
+from detattack.detectors.registry import load_detector
+from detattack.engine import PRESETS, Attack, run, run_deepfool
+from detattack.engine.judging import Objective, State
+from detattack.engine.shrinking import finish
+from detattack.goals import Scene, initial_status, parse_goal, resolve
+from detattack.images import decode_png, png_bytes, to_pixels, to_tensor
+from detattack.objectives import DetectionObjective
+from detattack.optimize import FastDetector
+from detattack.quality import QUICK, measure
+
+PACKAGES = ("torch", "torchvision", "foolbox", "torchattacks", "adversarial-robustness-toolbox", "numpy")
+STEPS = 200
+"""Of the iterative references; C&W's are 5 searches of 40."""
+HALF, EQUAL = 90, 190
+"""Iterations of `jnd-min` that take at most half of, and as many passes as, DDN of `STEPS`, confirmations included."""
+OURS = ("jnd-paper", "jnd", "jnd-min", "ddn", "fmn", "cw", "deepfool", "pgd-l2", "pgd-linf")
+Found = tuple[Tensor, int, int]
+"""An image `[1,3,H,W]`, and the forwards and backwards that it took."""
+Way = Callable[[Tensor], Found]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one method has found for one image. l2 and linf on [0,1]."""
+
+    set: str
+    method: str
+    image: str
+    success: bool
+    l2: float
+    linf: float
+    psnr: float
+    forwards: int
+    backwards: int
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """An image `[1,3,H,W]`, who judges it, and the ways of attacking it."""
+
+    image: str
+    original: Tensor
+    judge: Objective
+    ways: dict[str, Way]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("set", nargs="?", metavar="SET")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--model", default="demo")
+    parser.add_argument("--weights")
+    parser.add_argument("--preprocess")
+    parser.add_argument("--goal", help="of a detector; without it the model is a classifier")
+    parser.add_argument("--images", type=Path)
+    parser.add_argument("--labels", type=Path)
+    parser.add_argument("--limit", type=int, default=20, help="images that are to be attacked at most")
+    parser.add_argument("--methods", help="names with commas between; default: all")
+    parser.add_argument("--undo", type=int, default=0, help="trials of the clean-up that every result is given")
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    if given.set:
+        attack_all(given)
+    rows = read_rows(given.out / "minimal.csv")
+    summary = summarized(rows)
+    write_table(given.out / "summary.csv", summary)
+    (given.out / "environment.json").write_text(json.dumps(environment(), indent=1) + "\n")
+    plot(summary, given.out / "minimal.png")
+
+
+def attack_all(given: argparse.Namespace) -> None:
+    """Adds a row for each method and image that has none yet."""
+    path, rows_of = given.out / "minimal.csv", f"{given.set}, undo {given.undo}" if given.undo else given.set
+    done = {(row.set, row.method, row.image) for row in read_rows(path)}
+    problems = detector_problems(given) if given.goal else classifier_problems(given)
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(Row)])
+        if not file.tell():
+            writer.writeheader()
+        for problem in itertools.islice(problems, given.limit):
+            for name, way in problem.ways.items():
+                if (rows_of, name, problem.image) not in done:
+                    row = judged(rows_of, name, problem, way(problem.original), given.undo)
+                    writer.writerow(asdict(row))
+                    file.flush()
+                    print(*asdict(row).values(), flush=True)
+
+
+def judged(rows_of: str, method: str, problem: Problem, found: Found, undo: int) -> Row:
+    """What a file of the image found is worth."""
+    image, forwards, backwards = found
+    image = saved(image)
+    success = problem.judge.confirm(image[0], 0)
+    if undo and success:
+        state = State(problem.original)
+        state.keep(0, image[0], (image - problem.original).norm())
+        shrunk = finish(Attack("undo", "gd", 0, undo=undo), problem.judge, state)
+        image, forwards, backwards = saved(shrunk.images), forwards + int(shrunk.forwards), backwards + 1
+        success = problem.judge.confirm(image[0], 0)
+    quality = measure(to_pixels(problem.original[0]), to_pixels(image[0]), QUICK).as_json()
+    values = [float("inf") if quality[name] is None else float(quality[name]) for name in ("l2", "linf", "psnr")]
+    return Row(rows_of, method, problem.image, success, *values, forwards, backwards)
+
+
+def saved(image: Tensor) -> Tensor:
+    """`[1,3,H,W]` as a reader of its PNG has it."""
+    return to_tensor(decode_png(png_bytes(to_pixels(image[0]))))[None]
+
+
+def ours(name: str, preset: Attack, objective: Any, deepfool: bool = False) -> dict[str, Way]:
+    """One of this package's attacks, in the sizes that are compared."""
+    sizes = {"jnd-min": (HALF, EQUAL), "ddn": (STEPS,), "fmn": (STEPS,), "cw": (STEPS,)}
+
+    def way(attack: Attack) -> Way:
+        def attacked(original: Tensor) -> Found:
+            found = (run_deepfool if deepfool else run)(attack, original, objective())
+            return found.images, int(found.forwards), int(found.backwards)
+
+        return attacked
+
+    if name not in sizes:
+        return {name: way(preset)}
+    return {f"{name}-{count}": way(replace(preset, max_iterations=count)) for count in sizes[name]}
+
+
+def detector_problems(given: argparse.Namespace) -> Iterator[Problem]:
+    """Images on which there is something to do."""
+    detector, goal = load_detector(given.model, "cpu", given.weights), parse_goal(given.goal)
+    fast = FastDetector(detector)
+    data = folder_dataset(given.images) if given.images else rendered_scenes(5 * given.limit, 2, goal)
+    for stem, picture in pictures(data.samples):
+        image = to_tensor(picture.pixels)[None]
+        height, width = image.shape[-2:]
+        clean = detector.detect(image, min(detector.eval_threshold, 0.5))[0].above(0.5)
+        target = resolve(goal, detector.categories, Scene(width, height, clean, (0,), picture.road), False)
+        if initial_status(target, clean) is None:
+            judge = DetectionObjective(fast, [target], 0.5, nearest=True)
+            plain = DetectionObjective(fast, [target], 0.5)
+            ways: dict[str, Way] = {}
+            for name in OURS:
+                objective = judge if PRESETS[name].stop == "budget" else plain
+                ways |= ours(name, PRESETS[name], lambda objective=objective: objective)
+            yield Problem(stem, image, judge, wanted(ways, given.methods))
+
+
+def classifier_problems(given: argparse.Namespace) -> Iterator[Problem]:
+    """Images that the model gets right."""
+    classifier = load_classifier(given.model, "cpu", given.weights, given.preprocess)
+    data = open_dataset(given.images, given.labels)
+    labels = resolve_labels(data, classifier.classes)
+    whole = _Counted(classifier)
+    for (stem, picture), sample in zip(pictures(data.dataset.samples), data.dataset.samples, strict=True):
+        image, label = to_tensor(picture.pixels)[None], labels[sample.id]
+        with torch.no_grad():
+            ranked = classifier.logits(image)[0].argsort(descending=True).tolist()
+        if label is not None and ranked[0] == label:
+            goals = [ClassGoal(label, ranked[1])]
+            ways: dict[str, Way] = {}
+            for name in OURS:
+
+                def objective(loss: Any = METHODS[name].loss, goals: list = goals) -> ClassificationObjective:
+                    return ClassificationObjective(classifier, goals, loss, classes=10)
+
+                ways |= ours(name, METHODS[name].attack, objective, name == "deepfool")
+            ways |= {way: counted(whole, attack, label) for way, attack in other_libraries(whole, image).items()}
+            judge = ClassificationObjective(classifier, goals, "margin")
+            yield Problem(stem, image, judge, wanted(ways, given.methods))
+
+
+def pictures(samples: Sequence[Any]) -> Iterator[tuple[str, Picture]]:
+    return ((sample.stem, sample.load()) for sample in samples)
+
+
+def wanted(ways: dict[str, Way], methods: str | None) -> dict[str, Way]:
+    names = methods.split(",") if methods else list(ways)
+    return {name: ways[name] for name in names}
+
+
+class _Counted(nn.Module):
+    """A classifier as other libraries take it: images in [0,1] to logits. Counts images forwards and backwards."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.anchor = nn.Parameter(torch.zeros(1))  # a library may look for parameters, to find the device
+        self.forwards = self.backwards = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.forwards += len(images)
+        logits = self.classifier.logits(images)
+        if logits.requires_grad:
+            logits.register_hook(self._backward)
+        return logits
+
+    def _backward(self, gradient: Tensor) -> None:
+        self.backwards += len(gradient)
+
+
+def counted(whole: _Counted, attack: Callable[[Tensor, Tensor], Tensor], label: int) -> Way:
+    """Another library's attack with its passes counted."""
+
+    def way(original: Tensor) -> Found:
+        torch.manual_seed(0)
+        whole.eval()
+        whole.forwards = whole.backwards = 0
+        found = attack(original.clone(), torch.tensor([label]))
+        return found.detach().float().clamp(0, 1), whole.forwards, whole.backwards
+
+    return way
+
+
+def other_libraries(whole: _Counted, image: Tensor) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
+    """Those that are installed, each with its own defaults beside the number of steps."""
+    found: dict[str, Callable[[Tensor, Tensor], Tensor]] = {}
+    for name, library in {"foolbox": _foolbox, "torchattacks": _torchattacks, "art": _art}.items():
+        if find_spec(name):
+            found |= library(whole, image)
+        else:
+            _say_once(f"{name} is not installed, its attacks are left out")
+    return found
+
+
+def _foolbox(whole: _Counted, image: Tensor) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
+    from foolbox import PyTorchModel, attacks
+
+    model = PyTorchModel(whole.eval(), bounds=(0, 1), device="cpu")
+    made = {
+        f"foolbox DDN-{STEPS}": attacks.DDNAttack(steps=STEPS),
+        f"foolbox FMN-{STEPS}": attacks.L2FMNAttack(steps=STEPS),
+        f"foolbox C&W-{STEPS}": attacks.L2CarliniWagnerAttack(binary_search_steps=5, steps=STEPS // 5),
+        "foolbox DeepFool": attacks.L2DeepFoolAttack(candidates=10),
+        "foolbox PGD": attacks.LinfPGD(abs_stepsize=2 / 255, steps=40, random_start=False),
+    }
+    return {
+        name: lambda x, y, attack=attack, name=name: attack(model, x, y, epsilons=8 / 255 if "PGD" in name else None)[0]
+        for name, attack in made.items()
+    }
+
+
+def _torchattacks(whole: _Counted, image: Tensor) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
+    import torchattacks
+
+    return {
+        f"torchattacks C&W-{STEPS}": torchattacks.CW(whole, steps=STEPS),
+        "torchattacks DeepFool": torchattacks.DeepFool(whole),
+        "torchattacks PGD": torchattacks.PGD(whole, steps=40, random_start=False),
+    }
+
+
+def _art(whole: _Counted, image: Tensor) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
+    from art.attacks import evasion
+    from art.estimators.classification import PyTorchClassifier
+
+    classes = len(whole.classifier.classes)
+    estimator = PyTorchClassifier(
+        whole, nn.CrossEntropyLoss(), tuple(image.shape[1:]), classes, clip_values=(0, 1), device_type="cpu"
+    )
+    made = {
+        f"ART C&W-{STEPS}": evasion.CarliniL2Method(
+            estimator, binary_search_steps=5, max_iter=STEPS // 5, verbose=False
+        ),
+        "ART DeepFool": evasion.DeepFool(estimator, nb_grads=10, verbose=False),
+        "ART PGD": evasion.ProjectedGradientDescent(
+            estimator, eps=8 / 255, eps_step=2 / 255, max_iter=40, verbose=False
+        ),
+    }
+    return {
+        name: lambda x, y, attack=attack: torch.from_numpy(attack.generate(x.numpy(), y.numpy()))
+        for name, attack in made.items()
+    }
+
+
+_said: set[str] = set()
+
+
+def _say_once(line: str) -> None:
+    if line not in _said:
+        print(line, flush=True)
+        _said.add(line)
+
+
+def read_rows(path: Path) -> list[Row]:
+    if not path.exists():
+        return []
+    kinds = {"success": lambda text: text == "True", "forwards": int, "backwards": int}
+    kinds |= dict.fromkeys(("l2", "linf", "psnr"), float)
+    with path.open(newline="") as file:
+        return [
+            Row(**{name: kinds.get(name, str)(value) for name, value in row.items()}) for row in csv.DictReader(file)
+        ]
+
+
+def summarized(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """A row for each set and method; medians over the successes, passes over all."""
+    found = []
+    for rows_of, method in dict.fromkeys((row.set, row.method) for row in rows):
+        own = [row for row in rows if (row.set, row.method) == (rows_of, method)]
+        good = [row for row in own if row.success]
+        distances = {
+            name: median(getattr(row, name) for row in good) if good else None for name in ("l2", "linf", "psnr")
+        }
+        passes = {name: median(getattr(row, name) for row in own) for name in ("forwards", "backwards")}
+        calls = median(row.forwards + row.backwards for row in own)
+        found.append(
+            {"set": rows_of, "method": method, "images": len(own), "success": len(good), **distances, **passes}
+            | {"calls": calls}
+        )
+    return found
+
+
+def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    if rows:
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+def environment() -> dict[str, object]:
+    """What the figures depend on."""
+    versions: dict[str, str | None] = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = None
+    return {
+        "threads": torch.get_num_threads(),
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "versions": versions,
+        "variables": {name: os.environ[name] for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY") if name in os.environ},
+    }
+
+
+def plot(summary: Sequence[dict[str, Any]], path: Path) -> None:
+    """Median L2 against median passes, a dot a method; hollow where fewer than 95% of the files succeed."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    sets = list(dict.fromkeys(row["set"] for row in summary))
+    if not sets:
+        return
+    columns = min(2, len(sets))
+    lines = -(-len(sets) // columns)
+    figure, axes = plt.subplots(lines, columns, figsize=(6 * columns, 4.2 * lines), squeeze=False, layout="constrained")
+    for axis, rows_of in itertools.zip_longest(axes.flat, sets):
+        if rows_of is None:
+            axis.axis("off")
+            continue
+        for row in (row for row in summary if row["set"] == rows_of and row["l2"]):
+            color = "tab:red" if row["method"].startswith("jnd") else "tab:gray" if " " in row["method"] else "tab:blue"
+            all_succeed = row["success"] >= 0.95 * row["images"]
+            axis.plot(row["calls"], row["l2"], "o", color=color, fillstyle="full" if all_succeed else "none")
+            axis.annotate(row["method"], (row["calls"], row["l2"]), (4, 3), textcoords="offset points", fontsize=7)
+        images = max(row["images"] for row in summary if row["set"] == rows_of)
+        axis.set(xscale="log", yscale="log", xlabel="passes through the model", ylabel="median L2")
+        axis.set_title(f"{rows_of} ({images} images)")
+    figure.savefig(path, dpi=90)
+
+
+if __name__ == "__main__":
+    main()
