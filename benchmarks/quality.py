@@ -51,6 +51,8 @@ STEPS = 200
 """Of the iterative references; C&W's are 5 searches of 40."""
 HALF, EQUAL = 90, 190
 """Iterations of `jnd-min` that take at most half of, and as many passes as, DDN of `STEPS`, confirmations included."""
+LABEL_HEIGHTS = 3, -8, 12, 21
+"""Of the names in the plot, in points above their dots."""
 OURS = ("jnd-paper", "jnd", "jnd-min", "ddn", "fmn", "cw", "deepfool", "pgd-l2", "pgd-linf")
 Found = tuple[Tensor, int, int]
 """An image `[1,3,H,W]`, and the forwards and backwards that it took."""
@@ -329,20 +331,23 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def summarized(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """A row for each set and method; medians over the successes, passes over all."""
+    """A row for each set and method, over the images that every method of the set has attacked: medians of what the
+    successes have changed, and of the passes of all."""
     found = []
-    for rows_of, method in dict.fromkeys((row.set, row.method) for row in rows):
-        own = [row for row in rows if (row.set, row.method) == (rows_of, method)]
-        good = [row for row in own if row.success]
-        distances = {
-            name: median(getattr(row, name) for row in good) if good else None for name in ("l2", "linf", "psnr")
-        }
-        passes = {name: median(getattr(row, name) for row in own) for name in ("forwards", "backwards")}
-        calls = median(row.forwards + row.backwards for row in own)
-        found.append(
-            {"set": rows_of, "method": method, "images": len(own), "success": len(good), **distances, **passes}
-            | {"calls": calls}
-        )
+    for rows_of in dict.fromkeys(row.set for row in rows):
+        methods: dict[str, dict[str, Row]] = {}
+        for row in rows:
+            if row.set == rows_of:
+                methods.setdefault(row.method, {})[row.image] = row
+        shared = set.intersection(*(set(own) for own in methods.values()))
+        for method, own in methods.items() if shared else ():
+            done = [own[image] for image in shared]
+            good = [row for row in done if row.success]
+            changes = {k: median(getattr(row, k) for row in good) if good else None for k in ("l2", "linf", "psnr")}
+            passes = {k: median(getattr(row, k) for row in done) for k in ("forwards", "backwards")}
+            calls = {"calls": median(row.forwards + row.backwards for row in done)}
+            counts = {"set": rows_of, "method": method, "images": len(done), "success": len(good)}
+            found.append(counts | changes | passes | calls)
     return found
 
 
@@ -389,11 +394,13 @@ def plot(summary: Sequence[dict[str, Any]], path: Path) -> None:
         if rows_of is None:
             axis.axis("off")
             continue
-        for row in (row for row in summary if row["set"] == rows_of and row["l2"]):
+        own = [row for row in summary if row["set"] == rows_of and row["l2"]]
+        for number, row in enumerate(sorted(own, key=lambda row: row["calls"])):
             color = "tab:red" if row["method"].startswith("jnd") else "tab:gray" if " " in row["method"] else "tab:blue"
             all_succeed = row["success"] >= 0.95 * row["images"]
             axis.plot(row["calls"], row["l2"], "o", color=color, fillstyle="full" if all_succeed else "none")
-            axis.annotate(row["method"], (row["calls"], row["l2"]), (4, 3), textcoords="offset points", fontsize=7)
+            beside = 4, LABEL_HEIGHTS[number % len(LABEL_HEIGHTS)]  # so that near dots can be told apart
+            axis.annotate(row["method"], (row["calls"], row["l2"]), beside, textcoords="offset points", fontsize=7)
         images = max(row["images"] for row in summary if row["set"] == rows_of)
         axis.set(xscale="log", yscale="log", xlabel="passes through the model", ylabel="median L2")
         axis.set_title(f"{rows_of} ({images} images)")

@@ -10,18 +10,18 @@ from classify.run import ClassifyRun, fingerprint
 from classify.selection import after, only_right
 from classify.types import Classifier
 from detattack.origins import Origin
-from detattack.rerun import Elsewhere, check_same, flags
+from detattack.rerun import Instead, check_same, flags
 
 
-def repeated(path: Path, manifest: dict[str, Any], elsewhere: Elsewhere, trust: bool) -> ClassifyRun:
+def repeated(path: Path, manifest: dict[str, Any], instead: Instead, trust: bool) -> ClassifyRun:
     """The run that the manifest in `path` tells of. Raises `InputError` where the model or the data is not what it
     was."""
-    config = read_config(elsewhere.config(path, manifest, trust))
-    origin = elsewhere.origin(path, manifest)
+    config = read_config(instead.config(path, manifest, trust))
+    origin = instead.origin(path, manifest)
     classifier = load_classifier(config.model, config.device, config.weights, config.preprocess, config.categories)
     data = _data_set(origin, classifier)
     check_same(path, manifest, fingerprint(classifier), data.dataset)
-    return ClassifyRun(classifier, config, data, **flags(path, manifest))
+    return ClassifyRun(classifier, config, data, **flags(manifest))
 
 
 def _data_set(origin: Origin, classifier: Classifier) -> LabeledDataset:

@@ -40,13 +40,22 @@ def coco_dataset(images_dir: Path, annotations_file: Path) -> Dataset:
         raise InputError(f"images {images_dir}: {'not a folder' if images_dir.exists() else 'no such folder'}")
     where = f"annotations {annotations_file}"
     data = read_description(annotations_file, where)
+    images, annotations, categories = parse_coco(data, where)
+    if not images:
+        raise InputError(f"{where}: has no image")
+    samples, fingerprint = _samples(images_dir, images, data, where)
+    origin = Origin(images=absolute(images_dir), annotations=absolute(annotations_file))
+    return Dataset(samples, fingerprint, tuple(categories), tuple(annotations), _notes(annotations), origin)
+
+
+def parse_coco(data: bytes, where: str) -> tuple[list[Record], list[Record], list[Record]]:
+    """Images, annotations and categories of a COCO file, each checked. `where` is said of what is wrong. Raises
+    `InputError`."""
     content = _parse(data, where)
     categories = _categories(content["categories"], where)
     images = _images(content["images"], where)
     annotations = _annotations(content["annotations"], {i["id"] for i in images}, {c["id"] for c in categories}, where)
-    samples, fingerprint = _samples(images_dir, images, data, where)
-    origin = Origin(images=absolute(images_dir), annotations=absolute(annotations_file))
-    return Dataset(samples, fingerprint, tuple(categories), tuple(annotations), _notes(annotations), origin)
+    return images, annotations, categories
 
 
 def category_ids(categories: Sequence[Category], of_data: Sequence[Mapping[str, Any]]) -> dict[int, int]:
@@ -82,8 +91,6 @@ def _parse(data: bytes, where: str) -> Record:
             raise InputError(f"{where}: has no {key!r}")
         if not isinstance(content[key], list):
             raise InputError(f"{where}: {key!r} is not a list")
-    if not content["images"]:
-        raise InputError(f"{where}: has no image")
     return content
 
 

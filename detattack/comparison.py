@@ -18,7 +18,7 @@ import numpy as np
 from detattack.coco_data import category_ids
 from detattack.coco_eval import mixed_ap
 from detattack.datasets import Dataset
-from detattack.files import write_bytes_atomic, write_text_atomic
+from detattack.files import swept, write_bytes_atomic, write_text_atomic
 from detattack.results import coco_results
 from detattack.runs import BaseRunFolder, RunFolder
 from detattack.types import DetectorCard
@@ -171,11 +171,12 @@ def write_comparison(
         "differences": paired,
         "curves": {name: vars(one) for name, one in curves.items()},
     }
-    write_text_atomic(out / "comparison.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
-    write_text_atomic(out / "comparison.csv", to_csv(rows, columns))
-    write_text_atomic(out / "comparison.md", to_markdown(rows, paired, methods[0], columns))
-    write_text_atomic(out / "comparison.tex", to_latex(rows, columns))
-    _write_figure(out, curves)
+    with swept(out):
+        write_text_atomic(out / "comparison.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
+        write_text_atomic(out / "comparison.csv", to_csv(rows, columns))
+        write_text_atomic(out / "comparison.md", to_markdown(rows, paired, methods[0], columns))
+        write_text_atomic(out / "comparison.tex", to_latex(rows, columns))
+        _write_figure(out, curves)
     return content
 
 

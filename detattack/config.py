@@ -24,6 +24,7 @@ NON_NEGATIVE = (
     "max_iterations",
     "stop_confidence",
     "refine",
+    "undo",
 )
 LOOPS_OF_THEIR_OWN = ("deepfool", "noise")
 RADIUS_MARK = "@"
@@ -179,4 +180,5 @@ def first_error(error: ValidationError) -> str:
     """What pydantic found first, in one line."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
-    return f"{where}: {first['msg'][0].lower()}{first['msg'][1:]} (got {first['input']!r})"
+    got = repr(first["input"])
+    return f"{where}: {first['msg'][0].lower()}{first['msg'][1:]} (got {got if len(got) <= 80 else got[:77] + '...'})"

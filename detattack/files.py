@@ -24,13 +24,13 @@ LONGEST_STEM = 200
 _TEMPORARY = re.compile(re.escape(TEMPORARY_PREFIX) + "[0-9a-f]{16}")
 
 
-def write_bytes_atomic(path: Path, data: bytes | memoryview) -> None:
+def write_bytes_atomic(path: Path, data: bytes | memoryview, sync: bool = True) -> None:
     """Write `data` to `path`, replacing what was there. The folder must exist; on failure nothing changes.
 
-    The file and its folder are synced, so that the file outlives a power cut once this returns.
-    Raises OSError (disk full, no permission, no such folder).
+    sync: flush the file and its folder to the disk, so that the file outlives a power cut once this returns; not
+    needed for what can be made again. Raises OSError (disk full, no permission, no such folder).
     """
-    write_chunks_atomic(path, [data])
+    write_chunks_atomic(path, [data], sync)
 
 
 def write_text_atomic(path: Path, text: str) -> None:
@@ -38,7 +38,7 @@ def write_text_atomic(path: Path, text: str) -> None:
     write_bytes_atomic(path, text.encode())
 
 
-def write_chunks_atomic(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
+def write_chunks_atomic(path: Path, chunks: Iterable[bytes | memoryview], sync: bool = True) -> None:
     """Write a file piece by piece, never held in memory as a whole; as `write_bytes_atomic` otherwise."""
     path = Path(path)
     temporary = temporary_beside(path)
@@ -48,13 +48,15 @@ def write_chunks_atomic(path: Path, chunks: Iterable[bytes | memoryview]) -> Non
             for chunk in chunks:
                 file.write(chunk)
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-    sync_folder(path.parent)
+    if sync:
+        sync_folder(path.parent)
 
 
 def temporary_beside(path: Path) -> Path:
@@ -92,6 +94,25 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def sweep(folder: Path) -> None:
+    """Deletes the unfinished files that an interrupted process left in a folder and its subfolders. The folder has to
+    be `locked`. Raises OSError."""
+    for place in (folder, *(entry for entry in folder.iterdir() if entry.is_dir())):
+        for left in filter(is_temporary, place.iterdir()):
+            left.unlink()
+
+
+@contextlib.contextmanager
+def swept(folder: Path) -> Iterator[None]:
+    """Holds a folder while something is added to it, `sweep` done. Where another process is at work in it, neither:
+    that one has done so. Raises OSError where the folder cannot be written."""
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(InputError):
+            held.enter_context(locked(folder))
+            sweep(folder)
+        yield
 
 
 def refuse_links(folder: Path) -> None:

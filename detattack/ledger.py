@@ -20,6 +20,8 @@ TABLES = {
 }
 Row = tuple[int, str, dict[str, Any]]
 """Id, status and record of an image."""
+_FAULTS = (sqlite3.Error, UnicodeDecodeError)
+"""What SQLite raises of a damaged file; its messages quote names that need not be text."""
 
 
 class Ledger:
@@ -98,7 +100,7 @@ class Ledger:
         try:
             with self._connection:
                 yield
-        except sqlite3.Error as error:
+        except _FAULTS as error:
             raise OSError(f"{self.path}: cannot be written ({error})") from error
 
     def _check(self) -> set[str]:
@@ -118,7 +120,7 @@ class Ledger:
     def _reading(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except _FAULTS as error:
             raise InputError(f"{self.path}: damaged ({error})") from error
 
 
@@ -129,7 +131,7 @@ def _opened(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
         try:
             connection = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)
             yield stack.enter_context(closing(connection))
-        except sqlite3.Error as error:
+        except _FAULTS as error:
             raise InputError(f"{path}: cannot be opened ({error})") from error
         stack.pop_all()
 

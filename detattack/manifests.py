@@ -6,11 +6,12 @@ A run folder may come from anybody: its manifest is checked as it is read, and t
 import json
 import os
 import platform
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, Any, Required, TypedDict
+from typing import Annotated, Any
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, FiniteFloat, ValidationError, field_validator
 
 from detattack import __version__
 from detattack.config import first_error
@@ -23,37 +24,49 @@ PACKAGES = (
     *("torch", "torchvision", "numpy", "opencv-python-headless", "pillow", "pycocotools"),
     *("scikit-image", "sewar", "matplotlib", "timm", "transformers", "ultralytics", "detectron2"),
 )
+MOST_THREADS = 1024
 DECIDING = ("task", "config", "model", "data", "shard", "lengths")
 """The keys that a resumed run must share with the one it continues."""
 
 
-class _Detector(TypedDict):
+class _Detector(BaseModel, strict=True):
     name: str
     eval_threshold: float
-    expected_ap: float | None
+    expected_ap: float | None = None
 
 
-class _Category(TypedDict):
+class _Category(BaseModel, strict=True):
     id: int
     name: str
 
 
-class _Manifest(TypedDict, total=False):
+_Pair = Annotated[list[int], Field(min_length=2, max_length=2)]
+_Length = Annotated[tuple[int, FiniteFloat], Field(strict=False)]
+
+
+class _Manifest(BaseModel, strict=True):
     """What the keys that are read again have to hold."""
 
-    config: Required[dict[str, Any]]
-    model: Required[str]
-    data: Required[str]
-    task: str
-    images: int
-    annotated: bool
-    shard: tuple[int, int] | None
-    lengths: list[tuple[int, float]] | None
-    figures: bool
-    all_measures: bool
-    threads: Annotated[int, Field(ge=1, le=1024)]
-    detector: _Detector
-    categories: list[_Category]
+    config: dict[str, Any]
+    model: str
+    data: str
+    task: str = DETECT
+    images: int = 0
+    annotated: bool = False
+    shard: _Pair | None = None
+    lengths: list[_Length] | None = None
+    figures: bool = False
+    all_measures: bool = False
+    threads: int = Field(1, ge=1, le=MOST_THREADS)
+    detector: _Detector | None = None
+    categories: list[_Category] = []
+
+    @field_validator("shard")
+    @classmethod
+    def _is_a_part(cls, shard: list[int] | None) -> list[int] | None:
+        if shard and not 0 <= shard[0] < shard[1]:
+            raise ValueError("not the i-th of n parts")
+        return shard
 
 
 def make_manifest(config: dict[str, Any], model: str, data: str, **more: Any) -> dict[str, Any]:
@@ -80,9 +93,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{folder}: not a run folder (no {MANIFEST})")
     try:
-        data = path.read_bytes()
-        TypeAdapter(_Manifest).validate_json(data, strict=True)
-        manifest: dict[str, Any] = json.loads(data)
+        manifest: dict[str, Any] = json.loads(path.read_bytes())
+        _Manifest.model_validate(manifest)
     except ValidationError as error:
         raise InputError(f"{path}: damaged, or not the manifest of a run ({first_error(error)})") from error
     except (OSError, ValueError, RecursionError) as error:
@@ -108,15 +120,13 @@ def batch_of(folder: Path) -> int | None:
     return size if isinstance(size, int) else None
 
 
-def difference(key: str, before: Any, now: Any) -> str | None:
-    """The first place where two JSON values differ, as text; None where they are the same."""
+def differences(key: str, before: Any, now: Any) -> Iterator[str]:
+    """Where two JSON values differ, as text."""
     if isinstance(before, dict) and isinstance(now, dict):
         for inner in sorted({*before, *now}):
-            found = difference(f"{key}.{inner}", before.get(inner), now.get(inner))
-            if found:
-                return found
-        return None
-    return None if before == now else f"{key} was {before!r}, now {now!r}"
+            yield from differences(f"{key}.{inner}", before.get(inner), now.get(inner))
+    elif before != now:
+        yield f"{key} was {before!r}, now {now!r}"
 
 
 def _version(package: str) -> str | None:

@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from detattack.detection import complete
 from detattack.errors import InputError
 from detattack.files import write_bytes_atomic
-from detattack.manifests import DECIDING, difference
+from detattack.manifests import DECIDING, MANIFEST, differences
 from detattack.results import truth_of
 from detattack.runs import PER_IMAGE, RunFolder
 from detattack.types import Category, DetectorCard
@@ -28,23 +31,22 @@ def merge_runs(out: Path, shards: Sequence[Path]) -> RunFolder:
             for folder in folders:
                 _copy_files(folder.path, out)
                 merged.take_over(folder)
-            complete_again(merged, folders)
+            _complete(merged, folders)
             failing.pop_all()
         return merged
 
 
-def complete_again(folder: RunFolder, sources: Sequence[RunFolder]) -> None:
+def _complete(folder: RunFolder, sources: Sequence[RunFolder]) -> None:
     """Writes what is made from the ledger, with the truth that the `annotations.json` of `sources` hold."""
-    manifest = folder.manifest
-    card = DetectorCard(
-        manifest["detector"]["name"],
-        tuple(Category(c["name"], c["id"]) for c in manifest["categories"]),
-        manifest["detector"]["eval_threshold"],
-        manifest["detector"].get("expected_ap"),
-    )
-    parts = [source.read_json("annotations.json") for source in sources]
-    everything = {**parts[0], "annotations": [a for one in parts for a in one["annotations"]]}
-    complete(folder, card, truth_of(everything, manifest["annotated"]))
+    parts = [truth_of(source) for source in sources]
+    annotations = tuple(chain.from_iterable(one.annotations for one in parts))
+    complete(folder, _card(folder.manifest), replace(parts[0], annotations=annotations))
+
+
+def _card(manifest: dict[str, Any]) -> DetectorCard:
+    detector = manifest["detector"]
+    categories = tuple(Category(c["name"], c["id"]) for c in manifest["categories"])
+    return DetectorCard(detector["name"], categories, detector["eval_threshold"], detector.get("expected_ap"))
 
 
 def _check(folders: list[RunFolder]) -> None:
@@ -54,9 +56,10 @@ def _check(folders: list[RunFolder]) -> None:
         shard = folder.manifest.get("shard")
         if not shard:
             raise InputError(f"{folder.path}: is no shard of a run")
+        for key in (key for key in ("images", "detector", "categories") if not folder.manifest.get(key)):
+            raise InputError(f"{folder.path / MANIFEST}: has no {key}")
         for key in (*(k for k in DECIDING if k != "shard"), "images"):
-            found = difference(key, first.manifest.get(key), folder.manifest.get(key))
-            if found:
+            for found in differences(key, first.manifest.get(key), folder.manifest.get(key)):
                 raise InputError(f"{folder.path}: is of another run than {first.path}: {found}")
         if shard[1] != first.manifest["shard"][1]:
             raise InputError(
@@ -66,9 +69,10 @@ def _check(folders: list[RunFolder]) -> None:
             raise InputError(f"{folder.path}: is shard {shard[0]}/{shard[1]}, and so is {seen[shard[0]]}")
         seen[shard[0]] = folder.path
     count = first.manifest["shard"][1]
-    missing = [f"{i}/{count}" for i in range(count) if i not in seen]
+    missing = count - len(seen)
     if missing:
-        raise InputError(f"shard {missing[0]} is missing ({len(missing)} of {count})")
+        first_missing = next(i for i in range(count) if i not in seen)
+        raise InputError(f"shard {first_missing}/{count} is missing ({missing} of {count})")
     for folder in folders:
         if not (folder.path / "summary.json").is_file():
             raise InputError(f"{folder.path}: is not finished; --resume goes on")

@@ -6,6 +6,7 @@ Ray gives processes, their accelerators and their results; what is handed out wh
 
 import logging
 import os
+import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ AT_HAND = 2
 """Parts that a worker has been given at a time, so that it need not wait for this process between two."""
 MOST_IN_A_ROW = 8
 """Deaths a worker, with nothing done in between: more than the worst image can cause, so something else is wrong."""
+REACH_S = 10
+"""Until an address counts as unreachable."""
 PATIENCE_S = 60
 """Until it is said that there is no room for a worker."""
 REASON = f"{MOST_DEATHS} workers died while they attacked it"
@@ -238,11 +241,24 @@ def check_installed() -> None:
         raise InputError("--ray needs Ray: pip install 'detattack[ray]'") from None
 
 
+def _reach(address: str) -> None:
+    """Raises `InputError` where nobody listens at HOST:PORT: Ray would go on trying for minutes, and end the process."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise InputError(f"--ray {address}: not HOST:PORT, nor auto")
+    try:
+        socket.create_connection((host, int(port)), timeout=REACH_S).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(f"--ray {address}: no Ray there ({error})") from error
+
+
 def _connected(wanted: Workers) -> str:
     """Starts or joins Ray; where its dashboard is, empty where there is none. Raises `InputError`."""
     import ray
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody that was not asked for
+    if wanted.address not in (None, "auto"):
+        _reach(wanted.address)
     cpus = wanted.count * wanted.cpus if wanted.address is None and wanted.count else None  # None: all that there are
     try:
         # What workers print is in the dashboard; here it would hide what this program says.

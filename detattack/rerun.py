@@ -7,7 +7,9 @@ median L2 within 1%.
 
 import json
 import statistics
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +20,23 @@ from detattack.detection import Run
 from detattack.detectors.registry import fingerprint, load_detector
 from detattack.errors import InputError
 from detattack.goals import parse_goal
-from detattack.manifests import difference
+from detattack.manifests import differences
 from detattack.origins import Origin, read_origin
 from detattack.records import BaseRecord
 from detattack.runs import PER_IMAGE, BaseRunFolder
 from detattack.verification import check_trust
 
-CONDITIONS = ("threads", "python", "platform", "versions")
-"""Keys of the manifest, beside the config, that bytes may depend on."""
+CONDITIONS = ("detattack", "threads", "python", "platform", "versions")
+CONFIG_CONDITIONS = ("device", "batch")
+"""Keys of the manifest, and of its config, that a repeated run may have otherwise, and that bytes may depend on."""
 LEAST_SHARE, MOST_CHANGE = 0.99, 0.01
 ELSEWHERE = ("seconds", "source")
 """Fields of a record that speak of the clock and of the place."""
 
 
 @dataclass(frozen=True)
-class Elsewhere:
-    """What is somewhere else than the manifest says, as the user names it; None: it is where it was."""
+class Instead:
+    """What is used instead of what the manifest says; None: as it says."""
 
     images: Path | None = None
     annotations: Path | None = None
@@ -42,6 +45,7 @@ class Elsewhere:
     weights: str | None = None
     categories: str | None = None
     device: str | None = None
+    batch: int | None = None
 
     def config(self, path: Path, manifest: dict[str, Any], trust: bool) -> dict[str, Any]:
         """The config of the run in `path`, to be checked as any. Raises `InputError` where its model would run code
@@ -49,7 +53,7 @@ class Elsewhere:
         config = manifest["config"]
         if self.model is None:
             check_trust(path, str(config.get("model")), trust)
-        named = {name: getattr(self, name) for name in ("model", "weights", "categories", "device")}
+        named = {name: getattr(self, name) for name in ("model", "weights", "categories", "device", "batch")}
         return {**config, **{name: value for name, value in named.items() if value is not None}}
 
     def origin(self, path: Path, manifest: dict[str, Any]) -> Origin:
@@ -78,28 +82,25 @@ class Agreement:
         return not self.differing or bool(self.conditions) and self.same_success >= LEAST_SHARE and close
 
 
-def repeated(path: Path, manifest: dict[str, Any], elsewhere: Elsewhere, trust: bool) -> Run:
+def repeated(path: Path, manifest: dict[str, Any], instead: Instead, trust: bool) -> Run:
     """The run against a detector that the manifest in `path` tells of. Raises `InputError` where the model or the data
     is not what it was."""
-    config = make_config(**elsewhere.config(path, manifest, trust))
-    dataset = _data_set(elsewhere.origin(path, manifest), config)
+    config = make_config(**instead.config(path, manifest, trust))
+    dataset = _data_set(instead.origin(path, manifest), config)
     detector = load_detector(config.model, config.device, config.weights, config.categories)
     check_same(path, manifest, fingerprint(detector), dataset)
-    return Run(detector, config, dataset, **flags(path, manifest))
+    return Run(detector, config, dataset, **flags(manifest))
 
 
-def flags(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
-    """What a manifest tells of a run beside its config. Raises `InputError`."""
-    try:
-        lengths, shard = manifest.get("lengths"), manifest.get("shard")
-        return {
-            "figures": bool(manifest.get("figures")),
-            "all_measures": bool(manifest.get("all_measures")),
-            "shard": None if shard is None else (int(shard[0]), int(shard[1])),
-            "lengths": None if lengths is None else {int(i): float(length) for i, length in lengths},
-        }
-    except (TypeError, ValueError, LookupError) as error:
-        raise InputError(f"{path}: run.json is damaged ({error})") from error
+def flags(manifest: dict[str, Any]) -> dict[str, Any]:
+    """What a manifest tells of a run beside its config."""
+    lengths, shard = manifest.get("lengths"), manifest.get("shard")
+    return {
+        "figures": manifest.get("figures", False),
+        "all_measures": manifest.get("all_measures", False),
+        "shard": None if shard is None else tuple(shard),
+        "lengths": None if lengths is None else dict(lengths),
+    }
 
 
 def check_same(path: Path, manifest: dict[str, Any], model: str, dataset: Dataset) -> None:
@@ -126,27 +127,26 @@ def _data_set(origin: Origin, config: RunConfig) -> Dataset:
 
 def agreement(first: BaseRunFolder[Any], second: BaseRunFolder[Any]) -> Agreement:
     """Holds a repeated run against the first. Raises `InputError` where one cannot be read."""
-    ours, theirs = first.records(), second.records()
+    ours, theirs = ({record.id: record for record in folder.iterate()} for folder in (first, second))
+    ids = sorted(ours.keys() | theirs.keys())
     files = sorted(_files(first.path) | _files(second.path))
     differing = [name for name in files if _bytes(first.path / name) != _bytes(second.path / name)]
-    rows = [_row(one) != _row(other) for one, other in zip(ours, theirs, strict=False)]
-    differing += [f"row of {one.stem}" for one, differs in zip(ours, rows, strict=False) if differs]
-    before, after = {r.id: r.status for r in ours}, {r.id: r.status for r in theirs}
-    same = sum(after.get(i) == status for i, status in before.items())
-    lengths = [_median_l2(records) for records in (ours, theirs)]
+    differing += [f"row of image {i}" for i in ids if _row(ours.get(i)) != _row(theirs.get(i))]
+    same = sum(i in ours and i in theirs and ours[i].status == theirs[i].status for i in ids)
+    lengths = [_median_l2(records.values()) for records in (ours, theirs)]
     return Agreement(
         images=len(ours),
         differing=tuple(differing),
         conditions=_conditions(first.manifest, second.manifest),
-        same_success=same / max(len(before), len(after), 1),
+        same_success=same / max(len(ids), 1),
         l2_ratio=lengths[1] / lengths[0] if lengths[0] and lengths[1] else None,
     )
 
 
 def _conditions(first: dict[str, Any], second: dict[str, Any]) -> tuple[str, ...]:
-    found = [difference(key, first.get(key), second.get(key)) for key in CONDITIONS]
-    found.append(difference("device", first["config"].get("device"), second["config"].get("device")))
-    return tuple(filter(None, found))
+    pairs = [(key, first.get(key), second.get(key)) for key in CONDITIONS]
+    pairs += [(key, first["config"].get(key), second["config"].get(key)) for key in CONFIG_CONDITIONS]
+    return tuple(chain.from_iterable(differences(*pair) for pair in pairs))
 
 
 def _files(run: Path) -> set[str]:
@@ -171,10 +171,11 @@ def _bytes(file: Path) -> bytes:
         raise InputError(f"{file}: cannot be read ({error})") from error
 
 
-def _row(record: BaseRecord) -> dict[str, Any]:
-    return {key: value for key, value in record.as_json().items() if key not in ELSEWHERE}
+def _row(record: BaseRecord | None) -> dict[str, Any]:
+    """Of a record, what does not depend on the clock and the place; nothing where there is none."""
+    return {key: value for key, value in record.as_json().items() if key not in ELSEWHERE} if record else {}
 
 
-def _median_l2(records: list[Any]) -> float | None:
+def _median_l2(records: Iterable[Any]) -> float | None:
     lengths = [length for r in records if r.status == "success" and (length := r.quality.get("l2")) is not None]
     return statistics.median(lengths) if lengths else None

@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
-from detattack.coco_data import category_ids
+from detattack.coco_data import category_ids, parse_coco
 from detattack.coco_eval import MAX_DETECTIONS
-from detattack.datasets import Dataset
+from detattack.datasets import Dataset, read_description
 from detattack.detectors.base import Detector
 from detattack.job import Record
+from detattack.runs import RunFolder
 from detattack.types import DetectorCard
 
 
@@ -47,11 +48,11 @@ def coco_annotations(records: Iterable[Record], detector: Detector | DetectorCar
     }
 
 
-def truth_of(annotations: dict[str, Any], annotated: bool) -> Dataset:
-    """The truth that a run folder's `annotations.json` holds: categories and annotations, no samples.
-
-    annotated: whether the data had any; without, the categories there are the detector's.
-    """
-    if not annotated:
+def truth_of(folder: RunFolder) -> Dataset:
+    """The truth that a run folder's `annotations.json` holds: categories and annotations, no samples. Nothing where
+    the data had none: the categories there are the detector's. Raises `InputError`."""
+    if not folder.manifest.get("annotated"):
         return Dataset((), "")
-    return Dataset((), "", tuple(annotations["categories"]), tuple(annotations["annotations"]))
+    path = folder.path / "annotations.json"
+    _, annotations, categories = parse_coco(read_description(path, str(path)), str(path))
+    return Dataset((), "", tuple(categories), tuple(annotations))

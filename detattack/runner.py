@@ -13,6 +13,7 @@ import torch
 from detattack.batching import Batch, out_of_memory, read_ahead
 from detattack.datasets import Dataset, Picture, Sample
 from detattack.errors import InputError
+from detattack.interrupts import interrupts
 from detattack.measuring import measure_all
 from detattack.records import Outcome, R, untouched
 from detattack.runs import BaseRunFolder
@@ -89,15 +90,18 @@ def execute(
     batches, done = run.batches(), folder.done()
     left = [batch for batch in batches if batch[0].id not in done]  # committed whole or not at all
     count, total = len(done), sum(map(len, batches))
-    for outcomes in (workforce or Here()).attack(run, folder.record_type, left):
-        run.write_figures(folder.path, outcomes)
-        folder.commit(outcomes)
-        for outcome in outcomes:
-            count += 1
-            report(outcome, count, total)
-    if run.all_measures:
-        measure_all(folder, run.dataset, measuring)
-    run.complete(folder)
+    with interrupts() as check:
+        for outcomes in (workforce or Here()).attack(run, folder.record_type, left):
+            check()  # what an interrupt made of these is not known
+            run.write_figures(folder.path, outcomes)
+            folder.commit(outcomes)
+            for outcome in outcomes:
+                count += 1
+                report(outcome, count, total)
+        if run.all_measures:
+            measure_all(folder, run.dataset, measuring)
+        check()
+        run.complete(folder)
 
 
 def read_all(batches: Sequence[Batch], record_type: type[R]) -> list[list[Item[R]]]:

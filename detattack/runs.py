@@ -26,6 +26,7 @@ from detattack.files import (
     is_temporary,
     locked,
     refuse_links,
+    sweep,
     sync_folder,
     write_bytes_atomic,
     write_chunks_atomic,
@@ -33,7 +34,7 @@ from detattack.files import (
 )
 from detattack.job import Record
 from detattack.ledger import LEDGER, Ledger
-from detattack.manifests import DECIDING, MANIFEST, difference, read_manifest, task_of
+from detattack.manifests import DECIDING, MANIFEST, differences, read_manifest, task_of
 from detattack.records import Outcome, R, packed
 
 PER_IMAGE = ("images", "heatmaps", "floats", "figures")
@@ -171,7 +172,7 @@ def claimed(
             path.mkdir(parents=True, exist_ok=True)
             held.enter_context(locked(path))
             before = _claimed_before(path, manifest, resume, deciding)  # whoever held it may have made it a run
-            _sweep(path)
+            sweep(path)
             if before is None:
                 # First, so that a run that is interrupted here is known for what it is.
                 write_text_atomic(path / MANIFEST, _json(manifest))
@@ -194,9 +195,9 @@ def _claimed_before(
     if not (path / MANIFEST).is_file():
         raise InputError(f"output folder {path}: not empty, and not a run folder")
     before = read_manifest(path)
-    differing = [difference(key, before.get(key), manifest.get(key)) for key in deciding]
-    for found in filter(None, differing):
-        raise InputError(f"output folder {path}: holds another run: {found}")
+    for key in deciding:
+        for found in differences(key, before.get(key), manifest.get(key)):
+            raise InputError(f"output folder {path}: holds another run: {found}")
     if not resume:
         raise InputError(f"output folder {path}: holds this run already; --resume continues it")
     refuse_links(path)
@@ -206,13 +207,6 @@ def _claimed_before(
 def _has_images(path: Path) -> bool:
     """Whether images were written, which is never before the ledger was."""
     return (path / "images").is_dir() and any(_lasting(path / "images"))
-
-
-def _sweep(path: Path) -> None:
-    """Deletes the unfinished files of a run that was interrupted."""
-    for folder in (path, *(entry for entry in path.iterdir() if entry.is_dir())):
-        for left in filter(is_temporary, folder.iterdir()):
-            left.unlink()
 
 
 def _lasting(path: Path) -> Iterator[Path]:

@@ -84,7 +84,7 @@ def _judged(path: Path, detector: Detector, config: RunConfig, record: Record, c
 
 
 def _ap(folder: RunFolder, detector: Detector, judged: list[Record]) -> dict[str, Any] | None:
-    truth = truth_of(folder.read_json("annotations.json"), folder.manifest["annotated"])
+    truth = truth_of(folder)
 
     def results(which: Any) -> Callable[[], Iterator[dict[str, Any]]]:
         return lambda: coco_results(judged, detector, truth, which)

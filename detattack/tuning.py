@@ -48,6 +48,9 @@ STEP_SIZES: Mapping[StepRule, Range] = {
     "adam": Range(1e-5, 0.2),
     "sign": Range(1e-5, 0.2),
     "ddn": Range(0.02, 10),
+    "fmn": Range(0.02, 10),
+    "cw": Range(1e-5, 0.2),
+    "walk": Range(0.02, 10),
     "deepfool": Range(1e-3, 1),
 }
 """By step rule: from what takes hundreds of iterations to what takes one."""

@@ -249,6 +249,26 @@ def test_inject_raises_the_class_where_it_is_asked_and_nowhere_else():
     assert float(gradient[:, :DOG].abs().max()) == 0
 
 
+@pytest.mark.parametrize(("covered", "pulls"), [(0.4, True), (0.6, False)])
+def test_for_the_nearest_image_the_box_rests_where_the_predicate_holds(covered, pulls):
+    """A box of the asked size, shifted such that its IoU with the place is `covered`."""
+    shift = 20 * (1 - covered) / (1 + covered)
+    asked = ",".join(map(str, moved(HERE, shift, 0)))
+    fake, batch = Fake([HERE], [[-2.0, -9, -9]]), images(1).requires_grad_()
+    changes = []
+    for nearest in (False, True):
+        objective = objective_of(fake, f"inject:car@{asked}", batch.detach())
+        objective = DetectionObjective(fake, objective.targets, TAU, nearest)
+        candidates = fake.candidates(batch)
+        fake_boxes = candidates.boxes.detach().requires_grad_()
+        fixed = replace(candidates, boxes=fake_boxes)
+        fake.candidates = lambda *_, fixed=fixed: fixed
+        changes.append(torch.autograd.grad(objective(batch, torch.arange(1)).loss.sum(), fake_boxes)[0])
+        del fake.candidates
+    assert bool(changes[0].any())
+    assert bool(changes[1].any()) == pulls
+
+
 def test_inject_pulls_a_box_that_does_not_cover_the_place():
     """Descent moves the candidate's box onto the asked one until the predicate holds."""
     asked = moved(HERE, 9, 4)

@@ -102,6 +102,8 @@ def test_nothing_to_attack_is_bad_input():
         ("fgv", "step_size"),
         ("pgd-linf", "step_size"),
         ("ddn", "step_size"),
+        ("jnd-min", "step_size"),
+        ("cw", "step_size"),
     ],
 )
 @pytest.mark.parametrize("presets", [PRESETS, CLASSIFY_PRESETS], ids=["detect", "classify"])

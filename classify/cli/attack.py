@@ -21,6 +21,7 @@ def attack(
     classes: c.Classes = None,
     max_iterations: o.MaxIterations = None,
     floats: o.Floats = False,
+    perceptual: o.Perceptual = False,
     seed: o.Seed = 0,
     device: o.Device = "auto",
     batch: o.Batch = 1,

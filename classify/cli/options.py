@@ -23,7 +23,10 @@ Categories = Annotated[str | None, typer.Option(help="A file of class names, a l
 Target = Annotated[str | None, typer.Option(help="The class that images should be taken for. None: any other.")]
 Method = Annotated[
     str,
-    typer.Option(help="jnd, jnd-paper, baseline, baseline-no-l2, fgsm, fgv, deepfool, pgd-linf, pgd-l2, ddn, noise."),
+    typer.Option(
+        help="jnd, jnd-paper, jnd-min, baseline, baseline-no-l2, fgsm, fgv, pgd-linf, pgd-l2, ddn, fmn, cw, deepfool, "
+        "noise."
+    ),
 ]
 StopConfidence = Annotated[
     float | None, typer.Option(min=0, max=1, help="Go on until the wrong class is first with this probability.")

@@ -26,6 +26,7 @@ def attack_of(given: Mapping[str, Any], method: str, overrides: Mapping[str, Any
     from detattack.config import resolve_attack
 
     stop = given["stop_confidence"]
+    overrides = {"perceptual": given.get("perceptual", False), **overrides}  # `tune` has no such option
     if stop is not None:
         overrides = {"stop": "confidence", "stop_confidence": stop, **overrides}
     return resolve_attack(method, given["floats"], given["max_iterations"], overrides, PRESETS)

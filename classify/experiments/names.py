@@ -37,6 +37,8 @@ _TITLES = METHOD_TITLES | {
     "deepfool": "DeepFool",
     "deepfool-1000": "DeepFool, 1000 classes",
     "ddn": "DDN",
+    "fmn": "FMN",
+    "cw": "C&W",
     "pgd-l2": "PGD L2",
 }
 _COLORS = {

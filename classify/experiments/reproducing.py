@@ -15,6 +15,7 @@ from classify.experiments.sources import Sources
 from classify.experiments.table_figure import write_table_figure
 from classify.experiments.tables import make_table, published, write_table
 from detattack.errors import InputError
+from detattack.files import swept
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,8 @@ def reproduce(name: str, sources: Sources, out: Path, quiet: bool = False) -> di
     results = carry_out(name, experiment, sources, out, quiet)
     path.parent.mkdir(parents=True, exist_ok=True)
     made = made_with(experiment, runs, sources, results)
-    return _WRITERS[experiment.kind](_Finished(name, experiment, runs, results, sources, path, made))
+    with swept(path.parent):
+        return _WRITERS[experiment.kind](_Finished(name, experiment, runs, results, sources, path, made))
 
 
 def _table(one: _Finished) -> dict[str, Any]:

@@ -32,6 +32,7 @@ def compare(
     score_threshold: o.ScoreThreshold = 0.5,
     max_iterations: o.MaxIterations = None,
     floats: o.Floats = False,
+    perceptual: o.Perceptual = False,
     seed: o.Seed = 0,
     scenes: o.Scenes = 20,
     limit: o.Limit = None,
@@ -95,8 +96,11 @@ def _attacks(names: list[str], given: dict[str, Any]) -> dict[str, Any]:
     from detattack.cli.comparing import overrides_of
     from detattack.config import resolve_attack
 
-    overrides = overrides_of(names, given["set"] or [])
-    return {name: resolve_attack(name, given["floats"], given["max_iterations"], overrides[name]) for name in names}
+    common = {"perceptual": given["perceptual"]}
+    return {
+        name: resolve_attack(name, given["floats"], given["max_iterations"], common | own)
+        for name, own in overrides_of(names, given["set"] or []).items()
+    }
 
 
 def _with_attack(run: "Run", attacks: dict[str, Any], name: str, lengths: dict[int, float] | None) -> "Run":

@@ -27,6 +27,7 @@ def evaluate(
     score_threshold: o.ScoreThreshold = 0.5,
     max_iterations: o.MaxIterations = None,
     floats: o.Floats = False,
+    perceptual: o.Perceptual = False,
     seed: o.Seed = 0,
     scenes: o.Scenes = 20,
     limit: o.Limit = None,

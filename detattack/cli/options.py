@@ -69,11 +69,18 @@ BatchOrAuto = Annotated[str, typer.Option("--batch", help="Images of equal size 
 Strict = Annotated[bool, typer.Option("--strict", help="Status 1 where an image ended in an error.")]
 Measures = Annotated[str, typer.Option("--quality", help="all: UQI, SCC, VIFP, CIEDE2000 too; quick: the others.")]
 Method = Annotated[
-    str, typer.Option(help="jnd, jnd-paper, baseline, fgsm, fgv, noise, pgd-linf, pgd-linf@4 (radius 4/255).")
+    str,
+    typer.Option(
+        help="jnd, jnd-paper, jnd-min, baseline, fgsm, fgv, pgd-linf, pgd-linf@4 (radius 4/255), pgd-l2, ddn, fmn, cw, "
+        "deepfool, noise."
+    ),
 ]
 ScoreThreshold = Annotated[float, typer.Option(help="τ: a detection counts as seen above this score.")]
 MaxIterations = Annotated[int | None, typer.Option(min=1, help="Updates at most, an image.")]
 Floats = Annotated[bool, typer.Option("--float", help="Judge floats instead of 8-bit images; kept as .npy.")]
+Perceptual = Annotated[
+    bool, typer.Option("--perceptual", help="The L2 counts changes for less where the image has local contrast.")
+]
 Seed = Annotated[int, typer.Option(min=0, help="Of everything random, rendered scenes included.")]
 Scenes = Annotated[int, typer.Option(min=1, help="How many scenes to render where no image is given.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]

@@ -51,7 +51,7 @@ def config_of(given: dict[str, Any], goal: "Goal", keep_others: bool, **changes:
     """The config of a command's options."""
     from detattack.config import make_config, parse_assignments, resolve_attack
 
-    overrides = parse_assignments(given["set"] or [])
+    overrides = {"perceptual": given.get("perceptual", False)} | parse_assignments(given["set"] or [])
     names = ("model", "weights", "categories", "score_threshold", "seed", "device", "batch", "precision")
     values = {name: given[name] for name in names}
     attack = resolve_attack(given["method"], given["floats"], given["max_iterations"], overrides)

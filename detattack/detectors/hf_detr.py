@@ -206,12 +206,13 @@ def load_hf(name: str, device: torch.device, weights: str | None) -> HfDetr:
         raise InputError(f"{what}: no such folder")
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells of every retry
     try:
-        config = AutoConfig.from_pretrained(name)
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False)  # nor is anybody asked
         if config.model_type not in SOFTMAX:
             raise unknown(f"family of {what}", config.model_type, SOFTMAX)
-        processor = AutoImageProcessor.from_pretrained(name)
+        processor = AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
         if weights is None:
-            network, info = AutoModelForObjectDetection.from_pretrained(name, output_loading_info=True)
+            load = AutoModelForObjectDetection.from_pretrained
+            network, info = load(name, output_loading_info=True, trust_remote_code=False)
         else:
             info = {}
             network = seeded(lambda: AutoModelForObjectDetection.from_config(config))

@@ -28,6 +28,7 @@ class Attack:
     refine: trials of the bisection that shrinks a found perturbation while the goal holds; 0: none.
     undo: with `levels`, trials of the search that then takes changes of one gray level back, those that help least
         first, while the goal holds; 0: none.
+    perceptual: the L2 counts changes for less where the original has more local contrast, see `contrast.py`.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Attack:
     norm: Norm = "linf"
     refine: int = 0
     undo: int = 0
+    perceptual: bool = False
 
 
 PRESETS = {

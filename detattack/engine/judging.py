@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from detattack.engine.attacks import Attack
+from detattack.engine.contrast import contrast_weights
 
 
 class Objective(Protocol):
@@ -29,7 +30,7 @@ class Trace:
     """What was seen at each iteration, `[T,N]` each, NaN where an image no longer took part.
 
     loss and the four weighted cost terms add up to the cost of Eq. 2 (`loss` itself is unweighted);
-    distance is the L2 of the image that the model saw.
+    distance is the L2 of the image that the model saw, weighted where the attack is perceptual.
     """
 
     loss: Tensor
@@ -67,12 +68,13 @@ class State:
 
     What decides how the loop goes on is kept on the host, the images on their device. rows, index: the images being
     worked on, on the host and on the device. numbers: the iteration that each image is at. healthy: False where a
-    gradient was not finite.
+    gradient was not finite. weights: `[N,1,H,W]`, of the distance; None: all 1.
     """
 
-    def __init__(self, originals: Tensor, active: int | None = None):
+    def __init__(self, originals: Tensor, active: int | None = None, perceptual: bool = False):
         count = len(originals)
         self.originals = originals
+        self.weights = contrast_weights(originals) if perceptual else None
         self.floats = originals.clone()
         self.best, self.first = originals.clone(), originals.clone()
         self.best_distance = torch.full((count,), torch.inf, dtype=originals.dtype)
@@ -84,6 +86,18 @@ class State:
         everything = torch.arange(count)
         self.rows, self.waiting = everything[:active], everything[len(everything[:active]) :]
         self.index = self.on_device(self.rows)
+
+    def to_compare(self, images: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+        """`[n,3,H,W]` and their originals such that their L2 is the distance that counts."""
+        originals = self.originals[index]
+        if self.weights is None:
+            return images, originals
+        return self.weights[index] * images, self.weights[index] * originals
+
+    def distance(self, image: Tensor, row: int) -> Tensor:
+        """Of one image `[3,H,W]` from its original, on the host."""
+        seen, original = self.to_compare(image[None], torch.tensor([row]))
+        return (seen - original).norm().cpu()
 
     def on_device(self, values: Tensor) -> Tensor:
         """Values of the host where the images are, without waiting for what is under way there."""

@@ -20,7 +20,7 @@ def run(attack: Attack, images: Tensor, objective: Objective, active: int | None
     K counts an image's own updates: one that meets the goal untouched has K = 0. An image whose loss or gradient is
     not finite stops alone. Images are independent of their neighbors in the batch.
     """
-    state = State(images.detach(), active)
+    state = State(images.detach(), active, attack.perceptual)
     step = STEPS[attack.step](attack, images)
     while len(state.rows):
         _iterate(attack, step, state, objective)
@@ -31,7 +31,7 @@ def _iterate(attack: Attack, step: Step, state: State, objective: Objective) -> 
     """One iteration of the active images. The host waits for the device once, in `judge`."""
     seen = as_file(state.floats[state.index], attack.levels).requires_grad_()
     evaluation = objective(seen, state.rows)
-    squared = squared_l2(seen, state.originals[state.index])
+    squared = squared_l2(*state.to_compare(seen, state.index))
     terms, distance = _cost(attack, seen, evaluation.loss, squared), squared.detach().sqrt()
     state.record(evaluation, distance, **terms)
     going_on, reached = judge(attack, objective, state, seen, evaluation, distance)
@@ -65,6 +65,8 @@ def _update(
     where it is, for `judge` to find."""
     index, numbers = state.on_device(rows), state.numbers[rows]
     images, originals = state.floats[index], state.originals[index]
+    if state.weights is not None:  # the steepest descent of a weighted distance
+        gradient = gradient / state.weights[index].square()
     sizes = torch.tensor([attack.step_size * attack.growth**k for k in numbers.tolist()], dtype=images.dtype)
     number, size = numbers.double().view(-1, 1, 1, 1), state.on_device(sizes).view(-1, 1, 1, 1)
     moved = step.step(Iterate(index, images, originals, gradient, loss, success, number, size))

@@ -41,7 +41,7 @@ def _refine(attack: Attack, objective: Objective, state: State, row: int) -> Non
     for _ in range(attack.refine):
         middle = (low + high) / 2
         image = as_file(original + middle * change, attack.levels)
-        distance = (image - original).norm().cpu()
+        distance = state.distance(image, row)
         if distance >= state.best_distance[row]:
             high = middle
         elif confident(attack, objective, state, image, row) and confirmed(objective, state, image, row):
@@ -68,7 +68,7 @@ def _undo(attack: Attack, objective: Objective, state: State, row: int) -> None:
         image = as_file(original + less.view_as(original) / top, attack.levels)
         if confident(attack, objective, state, image, row) and confirmed(objective, state, image, row):
             low, most = middle, 2 * most
-            state.keep(row, image, (image - original).norm().cpu())
+            state.keep(row, image, state.distance(image, row))
         else:
             high = middle
 

@@ -20,7 +20,7 @@ from jinja2 import BaseLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
 from detattack.errors import InputError
-from detattack.files import write_text_atomic
+from detattack.files import swept, write_text_atomic
 from detattack.job import Record
 from detattack.report.charts import charts, class_precision
 from detattack.report.curves import Precision, mean_ap
@@ -56,14 +56,14 @@ def write_report(path: Path, told: Callable[[int, int], None] = lambda done, tot
     """
     run = read_run(path)
     try:
-        page = render_page(run, make_pictures(path, run.records, told))
+        with swept(path):
+            page = render_page(run, make_pictures(path, run.records, told))
+            write_text_atomic(path / PAGE, page)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error})") from error
     # A run folder may come from anybody: a value that is not what its name says can surface anywhere.
     except (AttributeError, LookupError, TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise InputError(f"{path}: damaged, a file of the run does not hold what it ought to ({error!r})") from error
-    try:
-        write_text_atomic(path / PAGE, page)
-    except OSError as error:
-        raise InputError(f"{path / PAGE}: cannot be written ({error})") from error
     return path / PAGE
 
 

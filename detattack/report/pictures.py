@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from detattack.errors import InputError
-from detattack.files import temporary_beside
+from detattack.files import write_bytes_atomic
 from detattack.images import read_floats, read_image
 from detattack.job import Record
 from detattack.quality import l2
@@ -148,10 +148,7 @@ def _write(path: Path, pixels: np.ndarray, lossless: bool = False) -> None:
     Image.fromarray(np.ascontiguousarray(pixels)).save(
         buffer, "WEBP", lossless=lossless, quality=quality, method=method
     )
-    # Whole or not there, but not synced to the disk one by one: thousands of these can be made again.
-    temporary = temporary_beside(path)
-    temporary.write_bytes(buffer.getvalue())
-    os.replace(temporary, path)
+    write_bytes_atomic(path, buffer.getvalue(), sync=False)
 
 
 def _fresh(made: Path, source: Path) -> bool:

@@ -3,9 +3,11 @@
 import json
 import shutil
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from coco_squares import write_data
 from PIL import Image
 from toy_pictures import squares
@@ -14,6 +16,14 @@ from detattack.files import LOCK
 from detattack.rerun import Agreement
 
 CLASSIFIER = f"{Path(__file__).parents[1] / 'toy_classifier.py'}:Channels"
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Iterator[int]:
+    """How many there are; other tests have them too."""
+    before = torch.get_num_threads()
+    yield before
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -120,6 +130,7 @@ def test_a_model_that_moved_is_named_and_so_trusted(cli, made, picture, toy, tmp
         (lambda root: rewrite(root, origin={"images": 3}), "does not say where its images came from"),
         (lambda root: rewrite(root, threads="all"), "damaged"),
         (lambda root: rewrite(root, shard=[1]), "damaged"),
+        (lambda root: rewrite(root, lengths=[[1]]), "damaged"),
     ],
 )
 def test_what_cannot_be_repeated(cli, made, picture, tmp_path, change, words):
@@ -169,22 +180,39 @@ def test_other_bytes_are_named(cli, made, tmp_path):
     assert (said.json["summary"]["identical"], said.json["summary"]["same_success"]) == (False, 1.0)
 
 
-def test_other_rows_are_named(cli, made, tmp_path):
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE images SET record = json_set(record, '$.k', 77) WHERE id = 100",
+        "DELETE FROM images WHERE id = 100",
+        "DELETE FROM images WHERE id = 95",
+    ],
+)
+def test_other_rows_are_named(cli, made, tmp_path, change):
     run = made("evaluate", *write_data(tmp_path))
     with sqlite3.connect(run / "ledger.sqlite") as rows:
-        rows.execute("UPDATE images SET record = json_set(record, '$.k', 77) WHERE id = 100")
+        rows.execute(change)
     rows.close()
     said = cli("rerun", run, "--trust", "--out", "again", "--quiet")
     assert said.status == 1
-    assert "1 files and rows differ (row of " in said.out
+    assert f"1 files and rows differ (row of image {change.split()[-1]})" in said.out
 
 
-def test_other_conditions_are_said(cli, made, picture, tmp_path):
+def test_other_conditions_are_said(cli, made, picture, tmp_path, threads):
     made("untargeted", picture("a", "car@8,8"))
-    rewrite(tmp_path, versions={"numpy": "0.1"})
-    said = cli("rerun", "run", "--trust", "--out", "again", "--quiet")
+    rewrite(tmp_path, versions={"numpy": "0.1"}, detattack="0.0")
+    said = cli("rerun", "run", "--trust", "--out", "again", "--threads", threads + 1, "--quiet")
     assert said.status == 0
-    assert "not the same: versions.numpy was '0.1'" in said.err
+    for words in ("versions.numpy was '0.1'", "detattack was '0.0'", f"threads was {threads}, now {threads + 1}"):
+        assert f"not the same: {words}" in said.err
+
+
+def test_another_batch(cli, made, tmp_path):
+    run = made("evaluate", *write_data(tmp_path), "--batch", 1)
+    said = cli("rerun", run, "--trust", "--out", "again", "--batch", 3, "--quiet", "--json")
+    assert said.status == 0
+    assert said.json["summary"]["conditions"] == ["batch was 1, now 3"]
+    assert said.json["summary"]["same_success"] == 1
 
 
 @pytest.mark.parametrize(

@@ -246,7 +246,7 @@ def test_a_full_disk_is_one_line_and_resumable(cli, command, tmp_path, monkeypat
         raise OSError(28, "No space left on device", str(path))
 
     with monkeypatch.context() as patch:
-        patch.setattr("detattack.images.write_bytes_atomic", full)
+        patch.setattr("detattack.runs.write_bytes_atomic", full)
         said = cli(*command, "--out", "run")
     assert said.status == 1
     assert len(said.err.splitlines()) == 1

@@ -130,3 +130,22 @@ def test_bad_folders_are_one_line(folder, tmp_path):
         (tmp_path.__class__(folder) / "preprocessor_config.json").read_text()
     )
     assert "unknown family" in bad(f"hf/{tmp_path}")
+
+
+@pytest.mark.parametrize("family", ["custom", "detr"])
+def test_code_in_a_folder_is_never_run(tmp_path, monkeypatch, family):
+    """Neither for a family that only that code knows, nor for one that the library has too."""
+    monkeypatch.setattr("builtins.input", lambda *_: "y")  # what somebody in a hurry would say
+    if family == "detr":
+        write("detr", tmp_path)
+    names = {"AutoConfig": "code.Config", "AutoModelForObjectDetection": "code.Model"}
+    path = tmp_path / "config.json"
+    content = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps(content | {"model_type": family, "auto_map": names}))
+    (tmp_path / "code.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    if family == "custom":
+        with pytest.raises(InputError, match="cannot be loaded"):
+            load_detector(f"hf/{tmp_path}", "cpu", "none")
+    else:
+        load_detector(f"hf/{tmp_path}", "cpu", "none")
+    assert not (tmp_path / "ran").exists()

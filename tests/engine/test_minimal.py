@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detattack.engine import PRESETS, run
+from detattack.engine.contrast import contrast_weights
 from detattack.engine.rounding import as_file, rounded_to_length
 from detattack.types import Evaluation
 
@@ -158,3 +159,27 @@ def test_a_proposal_that_is_not_confirmed_counts_as_outside():
         result = run(replace(PRESETS[name], levels=None), problem.images, problem)
         assert result.success.all()
         assert 0.55 <= float(lengths(result, problem)) <= 0.6
+
+
+@pytest.mark.parametrize("name", ["jnd", "jnd-min"])
+def test_a_perceptual_walk_ends_at_the_smallest_weighted_change(name):
+    """Closed form: ‖w·d‖ with n·d = c is least along n / w², at c / ‖n / w‖."""
+    problem = HalfSpace([0.3])
+    problem.images[..., 16:] = 0.5  # flat on the right
+    weights = contrast_weights(problem.images)
+    smallest = 0.3 / float((problem.normal / weights).norm())
+    attack = replace(PRESETS[name], levels=None, l2_weight=0, range_weight=0, tv_weight=0, max_iterations=150)
+    attack = replace(attack, refine=12, step_size=0.05)
+    found = run(replace(attack, perceptual=True), problem.images, problem)
+    plain = run(attack, problem.images, problem)
+    weighted = [float((weights * (one.images - problem.images)).norm()) for one in (found, plain)]
+    assert smallest * (1 - 1e-6) <= weighted[0] <= 1.01 * smallest
+    assert weighted[1] > 1.02 * smallest
+
+
+def test_weights_are_lower_where_the_image_is_busy():
+    problem = HalfSpace([0.3])
+    problem.images[..., 16:] = 0.5
+    weights = contrast_weights(problem.images)
+    assert float(weights.mean()) == pytest.approx(1)
+    assert float(weights[..., :12].max()) < float(weights[..., 20:].min())

@@ -1,8 +1,13 @@
-"""Runs a command line over and over in forked copies of one process, each of which may come to grief at work.
+"""Runs command lines over and over in forked copies of one process, each of which may come to grief at work.
 
-The first line on stdin is `[LINE, AFTER]` in JSON: the command line, in which `{out}` stands for the output folder, and
-what ends the start-up, `row` or `file`: the first commit, or the first file that is written. For each further line,
-`[FOLDER, FAULT]`, the command runs, and `[STATUS, STDERR]` comes back on stdout; −9 is a SIGKILL. FAULT is null, or
+Each line on stdin is answered on stdout, both in JSON:
+
+    [ROOT, LINE, AFTER]    the command line LINE, in which `{out}` stands for the output folder, runs undisturbed in the
+                           folder ROOT, with `calm` for its output; its exit status
+    [FOLDER, FAULT]        the same line runs with another output folder; [STATUS, STDERR], where −9 is a SIGKILL
+
+AFTER is what ends the start-up, `row`, `file` or `ledger`: the first commit, the first file that is written, or the
+ledger that is opened to be read. FAULT is null, or
 
     ["signal", SECONDS, NUMBER]     a signal so long after the start-up
     [STEP, PATTERN, COUNT]          SIGKILL at the COUNT-th such step: `before` a file of that pattern is written,
@@ -61,9 +66,9 @@ class Steps:
                 yield chunk[: len(chunk) // 2]
                 die()
 
-        def chunks_written(path, chunks):
+        def chunks_written(path, chunks, sync=True):
             self.take("before", path)
-            write(path, dying_within(chunks) if self.due("within", path) else chunks)
+            write(path, dying_within(chunks) if self.due("within", path) else chunks, sync)
 
         def replaced(old, new):
             self.take("renaming", new)
@@ -83,21 +88,20 @@ class Steps:
 
 
 def tell_of_start(after: str, pipe: int) -> None:
-    """A byte into the pipe after the first commit, or the first file, of this process."""
-    commit, write = runs.BaseRunFolder.commit, os.replace
+    """A byte into the pipe after the first commit, file or opened ledger of this process."""
+    place, name = {
+        "row": (runs.BaseRunFolder, "commit"),
+        "file": (os, "replace"),
+        "ledger": (runs.Ledger, "open"),
+    }[after]
+    original = getattr(place, name)
 
-    def committed(folder, outcomes):
-        commit(folder, outcomes)
+    def told(*arguments):
+        result = original(*arguments)
         os.write(pipe, b"!")
+        return result
 
-    def replaced(old, new):
-        write(old, new)
-        os.write(pipe, b"!")
-
-    if after == "row":
-        runs.BaseRunFolder.commit = committed
-    else:
-        os.replace = replaced
+    setattr(place, name, told)
 
 
 def prepare(fault: list | None) -> None:
@@ -147,8 +151,11 @@ if __name__ == "__main__":
     time.perf_counter = lambda: 0.0
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what a command prints is no answer
-    line, after = json.loads(sys.stdin.readline())
-    status = command(line, "calm")  # in this process, so that what it imports is there for those that come to grief
-    print(json.dumps([status, ""]), file=answers, flush=True)
-    for request in sys.stdin:
-        print(json.dumps(run(line, after, *json.loads(request))), file=answers, flush=True)
+    for request in map(json.loads, sys.stdin):
+        if len(request) == 3:
+            root, line, after = request
+            os.chdir(root)
+            answer = command(line, "calm")  # in this process: what it imports is there for those that come to grief
+        else:
+            answer = run(line, after, *request)
+        print(json.dumps(answer), file=answers, flush=True)

@@ -1,20 +1,26 @@
 """A command line that can be run again and again, and come to grief; its first, undisturbed run is in `calm`."""
 
 import json
+import shutil
 import sqlite3
 import subprocess
 import time
+from collections import Counter
 from pathlib import Path
+from typing import Any
+
+KILLED: Counter[str] = Counter()
+"""How often each command was killed, at a step or at an instant, and went on to the same bytes."""
 
 
 class Program:
     """See `driver`."""
 
-    def __init__(self, process: subprocess.Popen, root: Path, line: list[str], after: str):
-        self.process, self.root = process, root
+    def __init__(self, driver: subprocess.Popen, root: Path, line: list[str], after: str, source: str | None):
+        self.driver, self.root, self.source = driver, root, source
+        self._prepare("calm")
         started = time.perf_counter()
-        status, _ = self._ask([line, after])
-        assert status == 0, process.stderr.read()
+        assert self._ask([str(root), line, after]) == 0
         self.seconds = time.perf_counter() - started
         self.expected = left(root / "calm")
 
@@ -24,17 +30,23 @@ class Program:
 
     def said(self, folder: str, fault: list | tuple | None = None) -> tuple[int, str]:
         """The same, and stderr."""
-        return self._ask([folder, fault])
+        self._prepare(folder)
+        status, said = self._ask([folder, fault])
+        return status, said
 
-    def _ask(self, request: list) -> tuple[int, str]:
-        print(json.dumps(request), file=self.process.stdin, flush=True)
-        answer = self.process.stdout.readline()
-        assert answer, self.process.stderr.read()
-        return tuple(json.loads(answer))
+    def _prepare(self, folder: str) -> None:
+        if self.source and not (self.root / folder).exists():
+            shutil.copytree(self.root / self.source, self.root / folder / "run")
+
+    def _ask(self, request: list) -> Any:
+        print(json.dumps(request), file=self.driver.stdin, flush=True)
+        return json.loads(self.driver.stdout.readline())
 
     def check(self, folder: str) -> None:
         """A run that came through has the bytes and rows of the undisturbed one, none less and none twice."""
-        assert left(self.root / folder) == self.expected, folder
+        found = left(self.root / folder)
+        names = sorted(found.keys() | self.expected.keys())
+        assert [name for name in names if found.get(name) != self.expected.get(name)] == [], folder
 
 
 def left(folder: Path) -> dict[str, object]:

@@ -55,6 +55,17 @@ def test_no_room_for_a_picture(program, toy, tmp_path):
     calm.check("run")
 
 
+@pytest.mark.parametrize(("side", "file"), [(48, "report.html"), (250, "thumbs/1-original.webp")])
+def test_no_room_for_a_report(program, toy, picture, tmp_path, side, file):
+    image = picture("a", "car@8,8", width=side, height=side)
+    program(f"untargeted {image} --device cpu --out finished --quiet --resume", "--model", f"{toy}:factory")
+    calm = program("report {out}/run --quiet", after="ledger", source="finished")
+    room = (tmp_path / "calm" / "run" / file).stat().st_size - 1
+    failed(calm, "full", ("largest file", room), 2, "cannot be written", "File too large")
+    assert calm.run("full") == 0
+    calm.check("full")
+
+
 @superuser
 @pytest.mark.slow
 def test_a_small_disk_that_fills_up(calm, tmp_path):
@@ -89,7 +100,7 @@ def test_a_finished_run_is_read_where_nothing_can_be_written(program, toy, tmp_p
     evaluation = program(RUN, "--model", f"{toy}:factory", *write_data(tmp_path, 4))
     open_to_all(tmp_path)
     open_to_all(Path(toy).parent)
-    reader = program(command, after="file")
+    reader = program(command, after="ledger")
     shutil.rmtree(tmp_path / "calm" / "thumbs", ignore_errors=True)
     came, said = reader.said("calm", ("user", NOBODY))
     assert came == status, said

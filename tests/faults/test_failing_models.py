@@ -13,6 +13,8 @@ from PIL import Image
 from detattack.cli import status_of
 
 FAULTY = '''
+import os, signal, time
+from pathlib import Path
 import torch
 from toy import Toy, is_marked
 
@@ -52,6 +54,20 @@ class Deaf(Toy):
             raise RuntimeError("out of cheese")
         return super().detect(images, score_threshold)
 
+class Swallowing(Toy):
+    """Is interrupted, and turns that into an error of its own."""
+
+    def candidates(self, images, extra_boxes=None):
+        flag = Path(__file__).with_name("interrupt")
+        if is_marked(images) and flag.exists():
+            flag.unlink()
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(10)
+            except KeyboardInterrupt:
+                raise RuntimeError("out of cheese")
+        return super().candidates(images, extra_boxes)
+
 def make(fault, at):
     return lambda device: type("Once", (Faulty,), {"fault": fault, "at": at})(device)
 
@@ -62,6 +78,7 @@ def mislabeled(label):
         return found
     return type("Mislabeled", (Toy,), {"detect": detect})
 
+swallowing = Swallowing
 small, deaf, labels_3, labels_minus_1 = Small, Deaf, mislabeled(3), mislabeled(-1)
 for fault in ("nan", "inf", "raise", "memory"):
     for at in (0, 1, 3):
@@ -122,6 +139,14 @@ def test_a_model_that_raises_where_a_file_is_judged_again(adapter, tmp_path, cap
     assert said.err.splitlines() == ["images/i0-99.png: cannot be judged (RuntimeError: out of cheese)"]
     assert status_of(["verify", str(tmp_path / "run"), "--model", f"{adapter}:deaf", "--quiet"]) == 2
     assert "out of cheese" in capsys.readouterr().err
+
+
+def test_an_interrupt_that_the_model_swallows_is_no_error_of_its_own(adapter, toy, tmp_path):
+    healthy = images_of(tmp_path, f"{toy}:factory", "healthy")
+    (tmp_path / "interrupt").touch()
+    line = ["evaluate", *write_data(tmp_path, 5, mark=MARKED), "--model", f"{adapter}:swallowing", *RUN]
+    assert status_of([*line, "--out", str(tmp_path / "run")]) == 130
+    assert images_of(tmp_path, f"{adapter}:swallowing", "run", "--resume") == healthy
 
 
 @pytest.mark.parametrize("label", ["minus_1", "3"])

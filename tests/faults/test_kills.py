@@ -1,33 +1,31 @@
 """Every command that writes a run is killed at each kind of write step, and by SIGKILL, SIGTERM and Ctrl-C at any
 instant; it ends with the bytes and rows of an undisturbed run.
 
-    DETATTACK_KILLS=12 pytest tests/faults/test_kills.py -s      at every step, and so many at any instant a command
+    DETATTACK_KILLS=200 pytest tests/faults/test_kills.py    so many in all: at every step, and the rest at any instant
 
 The short form takes some steps of each command and one instant.
 """
 
 import json
+import math
 import os
 import random
-import shutil
 import signal
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from coco_squares import write_data
-from faulty import Program
+from faulty import KILLED, Program
 
 from detattack.cli import status_of
 
 KILLS = int(os.environ.get("DETATTACK_KILLS", "0"))
-"""At random instants, a command; 0: the short form."""
-FEW = 3
+"""In all; 0: the short form."""
+FEW = 2
 """Steps of a command in the short form."""
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 CLASSIFIER = f"{Path(__file__).parents[1] / 'toy_classifier.py'}:Channels"
-COUNTS: Counter[str] = Counter()
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
 
@@ -49,6 +47,12 @@ RESULTS = [
     ("renaming", "*/annotations.json", 1),
 ]
 SUMMARY = [("within", "*/summary.json", 1), ("renaming", "*/summary.json", 1)]
+COMPARISON = [
+    ("before", "*/comparison.json", 1),
+    ("within", "*/comparison.csv", 1),
+    ("renaming", "*/comparison.png", 1),
+]
+SEARCH = [("within", "*/best-fgsm.yaml", 1), ("renaming", "*/search-jnd.png", 1), ("within", "*/best.yaml", 1)]
 RUN = "--device cpu --out {out} --resume --quiet"
 
 
@@ -65,7 +69,9 @@ def untargeted(program: Callable, toy: str, root: Path) -> Program:
 def targeted(program: Callable, toy: str, root: Path) -> Program:
     write_data(root, 4)
     images = sorted((root / "data").rglob("*.png"))
-    return program(f"targeted {RUN} --add person --box 20,4,36,20", "--model", f"{toy}:factory", *images)
+    return program(
+        f"targeted {RUN} --add person --box 20,4,36,20 --max-iterations 20", "--model", f"{toy}:factory", *images
+    )
 
 
 def transferred(program: Callable, toy: str, root: Path) -> Program:
@@ -84,11 +90,8 @@ def classify_attack(program: Callable, toy: str, root: Path) -> Program:
 
 
 def classify_compare(program: Callable, toy: str, root: Path) -> Program:
-    write_data(root, 3)
-    labels = {path.relative_to(root / "data").as_posix(): 0 for path in (root / "data").rglob("*.png")}
-    (root / "labels.json").write_text(json.dumps(labels))
-    options = ("--images", "data", "--labels", "labels.json", "--methods", "fgsm,jnd,noise")
-    return program(f"classify compare {RUN}", "--model", CLASSIFIER, *options)
+    options = ("--methods", "fgsm,jnd,noise")
+    return program(f"classify compare {RUN}", "--model", CLASSIFIER, *options, *labeled(root, 3))
 
 
 def tune(program: Callable, toy: str, root: Path) -> Program:
@@ -96,46 +99,44 @@ def tune(program: Callable, toy: str, root: Path) -> Program:
     return program(f"tune {RUN}", "--model", f"{toy}:factory", *options, *write_data(root, 2), after="file")
 
 
+def classify_tune(program: Callable, toy: str, root: Path) -> Program:
+    options = ("--methods", "fgsm,jnd", "--trials", 3, "--max-iterations", 20)
+    return program(f"classify tune {RUN}", "--model", CLASSIFIER, *options, *labeled(root, 2), after="file")
+
+
 def merge(program: Callable, toy: str, root: Path) -> Program:
-    data = write_data(root, 4)
     for shard in (0, 1):
-        line = ["evaluate", *data, "--model", f"{toy}:factory", "--device", "cpu", "--quality", "quick", "--quiet"]
-        assert status_of([*line, "--shard", f"{shard}/2", "--out", str(root / f"s{shard}")]) == 0
+        finished(root, toy, f"s{shard}", "--shard", f"{shard}/2")
     return program("merge {out} s0 s1 --quiet", after="file")
 
 
 def report(program: Callable, toy: str, root: Path) -> Program:
-    line = [
-        "evaluate",
-        *write_data(root, 4),
-        "--model",
-        f"{toy}:factory",
-        "--device",
-        "cpu",
-        "--quality",
-        "quick",
-        "--quiet",
-    ]
-    assert status_of([*line, "--out", str(root / "run")]) == 0
-    for copy in ("calm", "step0", "step1", *(f"instant{i}" for i in range(KILLS + 2))):
-        shutil.copytree(root / "run", root / copy)
-    return program("report {out} --quiet", after="file")
+    finished(root, toy, "finished")
+    return program("report {out}/run --quiet", after="ledger", source="finished")
+
+
+def verify(program: Callable, toy: str, root: Path) -> Program:
+    finished(root, toy, "finished")
+    line = "verify {out}/run --trust --device cpu --survive jpeg:90,blur:1 --quiet"
+    return program(line, after="ledger", source="finished")
 
 
 def rerun(program: Callable, toy: str, root: Path) -> Program:
-    line = [
-        "evaluate",
-        *write_data(root, 4),
-        "--model",
-        f"{toy}:factory",
-        "--device",
-        "cpu",
-        "--quality",
-        "quick",
-        "--quiet",
-    ]
-    assert status_of([*line, "--out", str(root / "run")]) == 0
+    finished(root, toy, "run")
     return program("rerun run --trust --out {out} --resume --quiet")
+
+
+def finished(root: Path, toy: str, out: str, *more: str) -> None:
+    line = ["evaluate", *write_data(root, 4), "--model", f"{toy}:factory", "--device", "cpu", "--quality", "quick"]
+    assert status_of([*line, *more, "--quiet", "--out", str(root / out)]) == 0
+
+
+def labeled(root: Path, count: int) -> tuple[str, ...]:
+    """The options of images with their labels."""
+    write_data(root, count)
+    labels = {path.relative_to(root / "data").as_posix(): 0 for path in (root / "data").rglob("*.png")}
+    (root / "labels.json").write_text(json.dumps(labels))
+    return ("--images", "data", "--labels", "labels.json")
 
 
 COMMANDS = {
@@ -143,22 +144,24 @@ COMMANDS = {
     untargeted: [*START, *IMAGES[:5], ("within", "*/floats/*.npy", 1), ("within", FIGURE, 2), *RESULTS, *SUMMARY],
     targeted: [*IMAGES, ("within", FIGURE, 1), *SUMMARY],
     transferred: [*IMAGES[4:], *SUMMARY, ("within", "*/transfer.json", 1), ("renaming", "*/transfer.json", 1)],
-    compare: [*START, *IMAGES, *RESULTS, *SUMMARY, ("within row", "", 5), ("renaming", "*/noise/summary.json", 1)],
+    compare: [*START, *IMAGES, *RESULTS, *SUMMARY, ("within row", "", 5), ("within", "*/noise/*.png", 1), *COMPARISON],
     classify_attack: [*START, *IMAGES, ("within", FIGURE, 1), *SUMMARY],
-    classify_compare: [*START, *IMAGES, *SUMMARY, ("within row", "", 5), ("renaming", "*/noise/summary.json", 1)],
-    tune: START,
+    classify_compare: [*START, *IMAGES, *SUMMARY, ("within row", "", 5), ("within", "*/noise/*.png", 1), *COMPARISON],
+    tune: [*START, *SEARCH],
+    classify_tune: [*START, *SEARCH],
     merge: [
         *START,
         *IMAGES[:4],
-        ("before row", "", 1),
-        ("within row", "", 2),
-        ("after row", "", 1),
+        *((f"{when} row", "", 1) for when in ("before", "within", "after")),
         *RESULTS,
         *SUMMARY,
     ],
-    report: [("renaming", "*/thumbs/*", 2), ("renaming", "*/report.html", 1)],
+    report: [(step, file, 1) for step in ("within", "renaming") for file in ("*/thumbs/*", "*/report.html")],
+    verify: [(step, "*/transfer.json", 1) for step in ("before", "within", "renaming")],
     rerun: [*START, *IMAGES, *RESULTS, *SUMMARY],
 }
+INSTANTS = max(1, math.ceil((KILLS - sum(map(len, COMMANDS.values()))) / len(COMMANDS)))
+"""Of a command."""
 
 
 def killed(program: Program, folder: str, step: tuple) -> None:
@@ -167,14 +170,6 @@ def killed(program: Program, folder: str, step: tuple) -> None:
     program.check(folder)
 
 
-def test_an_evaluation_killed_at_some_steps(program, toy, tmp_path):
-    """The short form."""
-    calm = evaluate(program, toy, tmp_path)
-    for number, step in enumerate([START[1], IMAGES[2], IMAGES[4], IMAGES[5], RESULTS[2], SUMMARY[1]]):
-        killed(calm, f"step{number}", step)
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("start", COMMANDS, ids=lambda start: start.__name__)
 def test_every_command_killed_at_each_step_and_at_any_instant(program, toy, tmp_path, start):
     rng = random.Random(start.__name__)
@@ -182,8 +177,8 @@ def test_every_command_killed_at_each_step_and_at_any_instant(program, toy, tmp_
     steps = COMMANDS[start] if KILLS else rng.sample(COMMANDS[start], min(FEW, len(COMMANDS[start])))
     for number, step in enumerate(steps):
         killed(calm, f"step{number}", step)
-        COUNTS[f"{start.__name__}: at a step"] += 1
-    COUNTS[f"{start.__name__}: at an instant"] += killed_at_any_instant(calm, KILLS or 1, rng)
+        KILLED[f"{start.__name__}: at a step"] += 1
+    KILLED[f"{start.__name__}: at an instant"] += killed_at_any_instant(calm, INSTANTS, rng)
 
 
 def killed_at_any_instant(program: Program, kills: int, rng: random.Random) -> int:
@@ -199,16 +194,9 @@ def killed_at_any_instant(program: Program, kills: int, rng: random.Random) -> i
             stopped = status in (-signal.SIGKILL, -signal.SIGTERM, 130)
             count += stopped
             longest = longest if stopped else 0.8 * longest  # it was over before
-            assert "Traceback" not in said, said
+            # Ctrl-C within a callback of the interpreter's own is one that Python reports, and ignores
+            assert said.count("Traceback") == said.count("Exception ignored in"), said
         assert status == 0, said
         program.check(folder)
         number += 1
     return count
-
-
-def test_the_count(capsys):
-    """Not a test of its own: how many there were."""
-    with capsys.disabled():
-        for line, count in sorted(COUNTS.items()):
-            print(f"{line} {count}")
-        print(f"{sum(COUNTS.values())} kills: none lost, none twice, no byte differs")

@@ -31,6 +31,14 @@ def run(finished, tmp_path) -> Path:
     return shutil.copytree(finished, tmp_path / "run")
 
 
+@pytest.fixture
+def shards(line, tmp_path) -> list[Path]:
+    folders = [tmp_path / f"shard{number}" for number in (0, 1)]
+    for number, folder in enumerate(folders):
+        assert status_of([*line, "--shard", f"{number}/2", "--out", str(folder)]) == 0
+    return folders
+
+
 def truncated(ledger: Path) -> None:
     os.truncate(ledger, ledger.stat().st_size // 2)
 
@@ -55,6 +63,12 @@ def junk_in_a_row(ledger: Path) -> None:
     ledger.write_bytes(data[:at] + b"\xff" * 20 + data[at + 20 :])
 
 
+def no_text_in_a_name(ledger: Path) -> None:
+    data = ledger.read_bytes()
+    assert b"tablequality" in data
+    ledger.write_bytes(data.replace(b"tablequality", b"tablequal\x80ty"))
+
+
 def emptied(ledger: Path) -> None:
     os.truncate(ledger, 0)
 
@@ -73,17 +87,14 @@ def executed(*statements: str):
     return change
 
 
-NO_JSON = executed("UPDATE images SET record = '{' WHERE id = 100")
-NO_RECORD = executed("UPDATE images SET record = '{}' WHERE id = 100")
-WAY_OUT = executed("UPDATE images SET record = json_set(record, '$.stem', '../../outside') WHERE id = 100")
-NO_TABLE = executed("DROP TABLE images")
-A_VIEW = executed("DROP TABLE quality", "CREATE VIEW quality AS SELECT id, 'x' AS measures FROM images")
-A_TRIGGER = executed("CREATE TRIGGER t AFTER INSERT ON images BEGIN DELETE FROM images; END")
-DAMAGES = {
-    name: value
-    for name, value in list(globals().items())
-    if name in ("truncated", "to_whole_pages", "junk", "junk_in_the_middle", "junk_in_a_row", "emptied", "gone")
-    or name.isupper()
+BYTES = (truncated, to_whole_pages, junk, junk_in_the_middle, junk_in_a_row, no_text_in_a_name, emptied, gone)
+DAMAGES = {damage.__name__: damage for damage in BYTES} | {
+    "no JSON": executed("UPDATE images SET record = '{' WHERE id = 100"),
+    "no record": executed("UPDATE images SET record = '{}' WHERE id = 100"),
+    "a way out": executed("UPDATE images SET record = json_set(record, '$.stem', '../../outside') WHERE id = 100"),
+    "no table": executed("DROP TABLE images"),
+    "a view": executed("DROP TABLE quality", "CREATE VIEW quality AS SELECT id, 'x' AS measures FROM images"),
+    "a trigger": executed("CREATE TRIGGER t AFTER INSERT ON images BEGIN DELETE FROM images; END"),
 }
 
 
@@ -172,6 +183,52 @@ def test_an_image_with_the_name_of_an_unfinished_file_outlives_a_resume(toy, pic
     assert status_of(line) == 0
     assert status_of([*line, "--resume"]) == 0
     assert [path.name for path in (tmp_path / "run" / "images").iterdir()] == [source.name]
+
+
+def rewrite(run: Path, name: str, **values: object) -> None:
+    content = json.loads((run / name).read_text())
+    (run / name).write_text(json.dumps(content | values))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"categories": [{"id": [1], "name": "car"}]},
+        {"categories": None},
+        {"annotations": [{"id": 1, "image_id": "100", "category_id": 2, "bbox": [0, 0, 1, 1]}]},
+        {"annotations": [{"id": 1, "image_id": 100, "category_id": 2, "bbox": [0, 0, 1, float("nan")]}]},
+        {"images": {}},
+    ],
+)
+def test_annotations_that_are_none(shards, tmp_path, capsys, values):
+    rewrite(shards[0], "annotations.json", **values)
+    for command in (
+        ["merge", str(tmp_path / "merged"), *map(str, shards)],
+        ["verify", str(shards[0]), "--trust", "--device", "cpu", "--survive", "jpeg:90"],
+    ):
+        assert status_of(command) == 2, command[0]
+        assert "annotations.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"shard": [0, 10**18]},
+        {"shard": [5, 2]},
+        {"shard": [0]},
+        {"shard": "0/2"},
+        {"detector": None},
+        {"detector": {"name": "toy"}},
+        {"categories": [3]},
+        {"images": "4"},
+        {"images": 10**30},
+    ],
+)
+def test_a_manifest_that_shards_cannot_have(shards, tmp_path, capsys, values):
+    rewrite(shards[0], "run.json", **values)
+    assert status_of(["merge", str(tmp_path / "merged"), *map(str, shards)]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert not (tmp_path / "merged").exists()
 
 
 @pytest.mark.parametrize(

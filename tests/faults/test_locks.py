@@ -44,13 +44,20 @@ def test_the_second_is_refused_and_touches_nothing(busy, cli_here, tmp_path, res
     assert left(tmp_path / "run") == before
 
 
+def test_the_page_of_a_run_at_work_leaves_its_unfinished_files_alone(busy, cli_here, tmp_path):
+    (tmp_path / "run" / "images" / ".tmp-0123456789abcdef").write_bytes(b"half a pic")
+    assert cli_here("report", "run", "--quiet")[0] == 0
+    assert (tmp_path / "run" / "report.html").is_file()
+    assert (tmp_path / "run" / "images" / ".tmp-0123456789abcdef").is_file()
+
+
 def test_what_a_killed_process_held_is_free(busy, cli_here, tmp_path):
     process, line = busy
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert (tmp_path / "run" / LOCK).exists()
     (tmp_path / "wait").unlink()
-    assert cli_here(*line, "--resume")[0] == 0
+    assert cli_here(*line, "--resume") == (0, "run\n")
     assert len(list((tmp_path / "run" / "images").iterdir())) == 2
 
 

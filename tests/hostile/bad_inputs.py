@@ -1,9 +1,11 @@
 """What strangers could send: strategies for text, JSON, YAML, tables and bytes that nearly are what is expected."""
 
 import json
+import sqlite3
 import struct
 import zlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
@@ -122,8 +124,9 @@ def _damaged(data: bytes, cuts: Sequence[tuple[int, int, bytes]]) -> bytes:
 
 
 def texts_of(*parts: str) -> st.SearchStrategy[str]:
-    """Texts put together from parts of a grammar and anything else."""
-    return st.lists(st.one_of(st.sampled_from(parts), texts), min_size=1, max_size=8).map("".join)
+    """Texts put together from parts of a grammar, mostly, and anything else."""
+    part = st.sampled_from(parts)
+    return st.lists(st.one_of(part, part, part, texts), min_size=1, max_size=6).map("".join)
 
 
 def png(width: int, height: int, depth: int = 8, color: int = 2, pixels: bytes = b"") -> bytes:
@@ -133,3 +136,18 @@ def png(width: int, height: int, depth: int = 8, color: int = 2, pixels: bytes =
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
     )
+
+
+def record_of(run: Path, number: int) -> dict[str, Any]:
+    """The record of an image in a run folder."""
+    with sqlite3.connect(run / "ledger.sqlite") as rows:
+        (record,) = rows.execute("SELECT record FROM images WHERE id = ?", (number,)).fetchone()
+    rows.close()
+    return json.loads(record)
+
+
+def rewrite(run: Path, number: int, record: bytes) -> None:
+    """Writes another record of an image into a run folder."""
+    with sqlite3.connect(run / "ledger.sqlite") as rows:
+        rows.execute("UPDATE images SET record = ? WHERE id = ?", (record.decode(), number))
+    rows.close()

@@ -1,10 +1,13 @@
 """A limit on what one input may take: 10 seconds of the processor, or two minutes in all."""
 
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 SECONDS, IN_ALL = 10, 120
+COUNTS: Counter[str] = Counter()
+"""What became of the inputs within these limits."""
 
 
 class Hang(BaseException):

@@ -1,26 +1,26 @@
 """Whole command lines over what strangers could send: status 2 and one line, or 0 where a run goes on past what is bad;
 never a traceback, a hang, or a file outside of the run folder.
 
-    DETATTACK_BAD_COMMANDS=300 pytest tests/hostile/test_hostile_cli.py -s
+    DETATTACK_BAD_COMMANDS=300 pytest tests/hostile/test_hostile_cli.py
 """
 
 import contextlib
 import io
 import json
+import math
 import os
 import shutil
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from bad_inputs import ESCAPES, NASTY, as_json, changed, damaged, texts, texts_of
+from bad_inputs import ESCAPES, NASTY, as_json, changed, damaged, record_of, rewrite, texts, texts_of
 from coco_squares import write_data
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from limits import SECONDS, limited
+from limits import COUNTS, limited
 from PIL import Image
 from toy_pictures import squares
 
@@ -32,7 +32,6 @@ APART = 25
 HERE = Path(__file__).parents[1]
 CLASSIFIER = f"{HERE / 'toy_classifier.py'}:Channels"
 QUICK = ("--device", "cpu", "--max-iterations", "3")
-COUNTS: Counter[str] = Counter()
 
 OPTIONS = {
     "untargeted": (
@@ -49,6 +48,9 @@ OPTIONS = {
     "targeted": ("--add", "--box", "--method", "--set", "--seed", "--max-iterations", "--categories", "--batch"),
     "evaluate": ("--goal", "--method", "--set", "--shard", "--batch", "--limit", "--quality", "--survive", "--seed"),
     "compare": ("--methods", "--goal", "--set", "--limit", "--score-threshold"),
+    "tune": ("--methods", "--goal", "--objective", "--sampler", "--also", "--set", "--seed"),
+    "classify attack": ("--target", "--preprocess", "--stop-confidence", "--classes", "--method", "--set", "--batch"),
+    "bench": ("--size", "--precision"),
 }
 VALUES = st.one_of(texts, st.sampled_from(("nan", "inf", "-1", "1e400", "9" * 30, "none", "all", "car", "1,2,3,4")))
 YAML = texts_of(
@@ -66,16 +68,16 @@ class Place:
         self.data = write_data(root, 2)
         Image.fromarray(squares("car@8,8")).save(root / "a.png")
 
-    def run(self) -> Path:
-        return shutil.copytree(self.finished, self.root / "run")
-
 
 def options(draw: Callable, place: Place) -> list[str]:
     command = draw(st.sampled_from(sorted(OPTIONS)))
-    what = place.data if command in ("evaluate", "compare") else ["a.png"]
+    what = {"untargeted": ["a.png"], "targeted": ["a.png"], "classify attack": ["a.png"], "bench": []}
+    trials = ["--trials", "1"] if command == "tune" else []
+    model = CLASSIFIER if command == "classify attack" else place.toy
     chosen = draw(st.lists(st.sampled_from(OPTIONS[command]), min_size=1, max_size=3, unique=True))
     pairs = [part for name in chosen for part in (name, draw(VALUES))]
-    return [command, *what, "--model", place.toy, *QUICK, *pairs, "--out", "run"]
+    limits, out = (QUICK, ["--out", "run"]) if command != "bench" else (QUICK[:2], [])
+    return [*command.split(), *what.get(command, place.data), "--model", model, *limits, *trials, *pairs, *out]
 
 
 def config(draw: Callable, place: Place) -> list[str]:
@@ -140,40 +142,61 @@ def weights(draw: Callable, place: Place) -> list[str]:
 
 
 def run_folder(draw: Callable, place: Place) -> list[str]:
-    run = place.run()
-    name = draw(st.sampled_from(sorted(path.name for path in run.iterdir() if path.is_file())))
-    (run / name).write_bytes(draw(damaged((run / name).read_bytes())))
-    lines = (
-        ["verify", "run", "--trust", "--device", "cpu"],
-        ["verify", "run", "--trust", "--device", "cpu", "--survive", draw(texts)],
-        ["report", "run"],
-        ["merge", "run/merged", "run", "run"],
-        ["evaluate", *place.data, "--model", place.toy, *QUICK, "--out", "run", "--resume"],
-        ["rerun", "run", "--trust", "--out", "run-again"],
-    )
-    return draw(st.sampled_from(lines))
+    """One of a detector, a classifier or a shard, in which one file or row is not what it was."""
+    shutil.copytree(place.finished, place.root / "run")
+    name = draw(st.sampled_from(("whole", "whole", "classified", "s0")))
+    run = place.root / "run" / name
+    file = draw(st.sampled_from(sorted(path for path in run.iterdir() if path.suffix in (".json", ".sqlite"))))
+    if draw(st.booleans()):
+        file.write_bytes(draw(damaged(file.read_bytes())))
+    elif file.suffix == ".json":
+        file.write_bytes(as_json(draw(changed(json.loads(file.read_bytes())))))
+    else:
+        number = {"whole": 100, "classified": 1, "s0": 100}[name]
+        rewrite(run, number, as_json(draw(changed(record_of(run, number)))))
+    return draw(st.sampled_from(commands_on(f"run/{name}", place, draw(texts))))
 
 
-KINDS = (
-    options,
-    options,
-    options,
-    config,
-    annotations,
-    annotations,
-    names,
-    images,
-    labels,
-    weights,
-    run_folder,
-    run_folder,
-)
+def commands_on(run: str, place: Place, text: str) -> list[list[str]]:
+    """What can be done with a run folder. text: for `--survive`."""
+    if run.endswith("s0"):
+        return [["merge", "run/merged", "run/s0", "run/s1"]]
+    verify, rerun = ["verify", run, "--trust", "--device", "cpu"], ["rerun", run, "--trust", "--out", "run/again"]
+    lines = [verify, rerun, ["report", run]]
+    if run.endswith("whole"):
+        resume = ["evaluate", *place.data, "--model", place.toy, *QUICK, "--out", run, "--resume"]
+        lines += [resume, [*verify, "--survive", "jpeg:90"], [*verify, "--survive", text]]
+    return lines
+
+
+def search(draw: Callable, place: Place) -> list[str]:
+    """One that is resumed with a file that is not what it was."""
+    line = ["tune", *place.data, "--model", place.toy, *QUICK, "--goal", "suppress:car", "--methods", "fgsm", "--quiet"]
+    shutil.copytree(place.finished / "search", place.root / "run")
+    file = draw(st.sampled_from(("run.json", "trials.sqlite")))
+    path = place.root / "run" / file
+    path.write_bytes(draw(damaged(path.read_bytes())))
+    return [*line, "--trials", "2", "--out", "run", "--resume"]
+
+
+SHARES = {
+    options: 4,
+    config: 2,
+    annotations: 3,
+    names: 1,
+    images: 3,
+    labels: 2,
+    weights: 1,
+    run_folder: 6,
+    search: 1,
+}
+"""How the command lines are shared out."""
 
 
 def tree(root: Path) -> dict[str, bytes]:
     """All files that are not of the run."""
     found = {str(p.relative_to(root)): p for p in root.rglob("*") if p.is_file()}
-    return {name: path.read_bytes() for name, path in found.items() if name.split("/")[0] not in ("run", "run-again")}
+    return {name: path.read_bytes() for name, path in found.items() if name.split("/")[0] != "run"}
 
 
 def here(arguments: list[str]) -> tuple[int, str, str]:
@@ -201,29 +224,32 @@ def can_be_arguments(arguments: list[str]) -> bool:
 
 @pytest.fixture(scope="module")
 def finished(toy, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("finished")
-    line = [
-        "evaluate",
-        *write_data(folder, 2),
-        "--model",
-        f"{toy}:factory",
-        *QUICK,
-        "--quiet",
-        "--out",
-        str(folder / "run"),
-    ]
-    assert status_of(line) == 0
-    return folder / "run"
+    """Finished runs, shards and a search."""
+    root = tmp_path_factory.mktemp("finished")
+    data = write_data(root, 2)
+    evaluate = ["evaluate", *data, "--model", f"{toy}:factory", *QUICK, "--quiet"]
+    images = sorted(map(str, (root / "data").rglob("*.png")))
+    tune = ["tune", *data, "--model", f"{toy}:factory", *QUICK, "--goal", "suppress:car", "--methods", "fgsm"]
+    lines = {
+        "whole": evaluate,
+        "s0": [*evaluate, "--quality", "quick", "--shard", "0/2"],
+        "s1": [*evaluate, "--quality", "quick", "--shard", "1/2"],
+        "classified": ["classify", "attack", *images, "--model", CLASSIFIER, *QUICK, "--quiet"],
+        "search": [*tune, "--trials", "1", "--quiet"],
+    }
+    for name, line in lines.items():
+        assert status_of([*line, "--out", str(root / "runs" / name)]) == 0
+    return root / "runs"
 
 
-def test_command_lines(toy, finished, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.parametrize("kind", SHARES, ids=lambda kind: kind.__name__)
+def test_command_lines(toy, finished, tmp_path, monkeypatch, kind):
     root = tmp_path / "place"
     root.mkdir()
     monkeypatch.chdir(root)
 
     @settings(
-        max_examples=COMMANDS,
+        max_examples=math.ceil(COMMANDS * SHARES[kind] / sum(SHARES.values())),
         deadline=None,
         database=None,
         phases=[Phase.generate],
@@ -231,9 +257,7 @@ def test_command_lines(toy, finished, tmp_path, monkeypatch):
     )
     @given(st.data())
     def check(data: st.DataObject) -> None:
-        place = Place(root, toy, finished)
-        kind = data.draw(st.sampled_from(KINDS))
-        arguments = kind(data.draw, place)
+        arguments = kind(data.draw, Place(root, toy, finished))
         before = tree(root)
         outside = {path for path in tmp_path.rglob("*") if root not in path.parents}
         alone = sum(COUNTS.values()) % APART == 0 and can_be_arguments(arguments)
@@ -250,10 +274,3 @@ def test_command_lines(toy, finished, tmp_path, monkeypatch):
         assert {path for path in tmp_path.rglob("*") if root not in path.parents} == outside
 
     check()
-
-
-def test_what_the_command_lines_came_to(capsys):
-    with capsys.disabled():
-        for line, count in sorted(COUNTS.items()):
-            print(f"{line}: {count}")
-        print(f"{sum(COUNTS.values())} command lines, none of them longer than {SECONDS} s")

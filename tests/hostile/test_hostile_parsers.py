@@ -1,26 +1,26 @@
 """Every parser takes what it is given, or refuses it as bad input; it never fails in another way, and never hangs.
 
-DETATTACK_BAD_INPUTS=10000 pytest tests/hostile -s      so many inputs in all, and a count of what became of them
+DETATTACK_BAD_INPUTS=10000 pytest tests/hostile      so many inputs in all, and a count of what became of them
 """
 
 import io
 import json
+import math
 import os
 import pickle
 import shutil
 import sqlite3
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from bad_inputs import as_json, changed, damaged, png, texts, texts_of, values
+from bad_inputs import as_json, changed, damaged, png, record_of, rewrite, texts, texts_of, values
 from coco_squares import write_data
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from limits import limited
+from limits import COUNTS, limited
 from PIL import Image
 from safetensors.torch import save
 from toy_pictures import squares
@@ -74,7 +74,8 @@ def a_config(content: dict) -> None:
 
 
 GOALS = texts_of(
-    "suppress:", "inject:", "mislabel:", "car", "dog", "all", "@", "->", "1,2,30,40", "center", ",", "-", "inf"
+    *("suppress:", "inject:", "mislabel:", "car", "dog", "all", "@", "->", "1,2,30,40", "center", ",", "-", "inf"),
+    *("suppress:car", "inject:dog@", "mislabel:car->dog"),
 )
 ATTACKS = texts_of(
     *PRESETS, "@", "4", " ", "=", "step_size", "levels", "radius", "nan", "-1", "1e999", "norm", "l2", "stop"
@@ -85,14 +86,14 @@ TEXTS = {
     "goal": (GOALS, a_goal),
     "box": (texts_of("1", ",", "-", ".", "e9", "nan", "inf", "1,2,3,4"), parse_box),
     "place": (texts_of("center", "random", "road", "1,2,3,4", " "), parse_place),
-    "shard": (texts_of("0", "1", "/", "-", "4", "00"), parse_shard),
+    "shard": (texts_of("0", "1", "/", "-", "4", "00", "0/4"), parse_shard),
     "method and --set": (ATTACKS, an_attack),
     "--survive": (texts_of("jpeg", "resize", "blur", ":", "90", "0.5", "nan", ","), parse_changes),
     "--preprocess": (
         texts_of("resize", "crop", "mean", "std", "=", "224", ":", "1/0", "nan", ",", "0"),
         Preprocessing.parse,
     ),
-    "source": (texts_of("scene ", "1", " of seed ", "9" * 30, "0"), read_source),
+    "source": (texts_of("scene ", "1", " of seed ", "9" * 30, "0", "scene 2 of seed 1"), read_source),
     "config in run.json": (
         changed(CONFIG).filter(lambda c: isinstance(c, dict) and all(isinstance(k, str) for k in c)),
         a_config,
@@ -241,13 +242,6 @@ def _or_value_error(path: Path) -> None:
 # Run folders
 
 
-def rewritten(ledger: Path, change: Callable[[dict], object]) -> None:
-    with sqlite3.connect(ledger) as rows:
-        (record,) = rows.execute("SELECT record FROM images WHERE id = 1").fetchone()
-        rows.execute("UPDATE images SET record = ? WHERE id = 1", (change(json.loads(record)),))
-    rows.close()
-
-
 def read_everything(run: Path) -> None:
     batch_of(run)
     task_in(run)
@@ -256,9 +250,6 @@ def read_everything(run: Path) -> None:
     for verdict in verify_run(run, "cpu", trust=True):
         assert isinstance(verdict.problem, str)
     write_report(run)
-
-
-COUNTS: Counter[str] = Counter()
 
 
 def checked(name: str, parse: Callable[[], object]) -> None:
@@ -274,7 +265,7 @@ def checked(name: str, parse: Callable[[], object]) -> None:
 
 NAMES = [*TEXTS, *FILES, "run.json", "ledger bytes", "ledger rows", "results"]
 few = settings(
-    max_examples=max(1, INPUTS // len(NAMES)),
+    max_examples=math.ceil(INPUTS / len(NAMES)),
     deadline=None,
     database=None,
     suppress_health_check=list(HealthCheck),
@@ -323,9 +314,6 @@ def finished(toy, tmp_path_factory) -> Path:
 
 def damages(finished: Path) -> dict[str, st.SearchStrategy]:
     manifest = json.loads((finished / "run.json").read_text())
-    with sqlite3.connect(finished / "ledger.sqlite") as rows:
-        (record,) = rows.execute("SELECT record FROM images WHERE id = 1").fetchone()
-    rows.close()
     results = ("clean.json", "adversarial.json", "annotations.json", "summary.json")
     contents = st.one_of(
         *(st.tuples(st.just(name), changed(json.loads((finished / name).read_text())).map(as_json)) for name in results)
@@ -333,7 +321,7 @@ def damages(finished: Path) -> dict[str, st.SearchStrategy]:
     return {
         "run.json": st.tuples(st.just("run.json"), changed(manifest).map(as_json)),
         "ledger bytes": st.tuples(st.just("ledger.sqlite"), damaged((finished / "ledger.sqlite").read_bytes())),
-        "ledger rows": st.tuples(st.just(None), changed(json.loads(record)).map(as_json)),
+        "ledger rows": st.tuples(st.just(None), changed(record_of(finished, 1)).map(as_json)),
         "results": contents,
     }
 
@@ -348,7 +336,7 @@ def test_run_folders(name, finished, tmp_path):
         shutil.rmtree(run, ignore_errors=True)
         shutil.copytree(finished, run)
         if file is None:
-            rewritten(run / "ledger.sqlite", lambda _: content.decode())
+            rewrite(run, 1, content)
         else:
             (run / file).write_bytes(content)
         checked(name, lambda: read_everything(run))
@@ -356,12 +344,3 @@ def test_run_folders(name, finished, tmp_path):
 
     few(given(damages(finished)[name])(check))()
     assert {path: path.read_bytes() for path in finished.parent.rglob("*") if path.is_file()} == outside
-
-
-def test_the_count(capsys):
-    """Not a test of its own: what the others above came to."""
-    with capsys.disabled():
-        for line, count in sorted(COUNTS.items()):
-            print(f"{line} {count}")
-        print(f"{sum(COUNTS.values())} inputs")
-    assert sum(COUNTS.values()) or not NAMES

@@ -1,0 +1,72 @@
+"""`benchmarks/quality.py`: the books it keeps of each method, and what it adds when it is called again."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from coco_squares import write_data
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+TOY, LINEAR = (ROOT / "tests" / name for name in ("toy_detector.py", "linear_classifier.py"))
+
+
+@pytest.fixture
+def benchmark(tmp_path):
+    """Runs the script with the folder `out`, and gives the rows of one of its tables."""
+
+    def call(*arguments, table="minimal.csv"):
+        command = [sys.executable, str(ROOT / "benchmarks" / "quality.py"), *map(str, arguments), "--out", "out"]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return list(csv.DictReader((tmp_path / "out" / table).read_text().splitlines()))
+
+    return call
+
+
+def test_a_detector_and_the_same_clean_up_for_all(benchmark, tmp_path):
+    data = write_data(tmp_path, 3)[1]
+    asked = ("toy", "--model", f"{TOY}:Toy", "--goal", "suppress:all", "--images", Path(data) / "0", "--limit", 1)
+    methods = ("--methods", "jnd-min-90,pgd-linf,ddn-200")
+    plain = benchmark(*asked, *methods)
+    assert [row["method"] for row in plain] == ["jnd-min-90", "pgd-linf", "ddn-200"]
+    assert all(row["success"] == "True" for row in plain)
+    assert min(plain, key=lambda row: float(row["l2"]))["method"] == "jnd-min-90"
+    assert [row["backwards"] for row in plain] == ["91", plain[1]["backwards"], "200"]
+    both = benchmark(*asked, *methods, "--undo", 8)
+    assert both[:3] == plain
+    for before, after in zip(plain, both[3:], strict=True):
+        assert after["set"] == "toy, undo 8"
+        assert float(after["l2"]) <= float(before["l2"])
+        assert int(after["backwards"]) == int(before["backwards"]) + 1
+        assert int(before["forwards"]) < int(after["forwards"]) <= int(before["forwards"]) + 9
+
+
+def test_a_classifier_is_added_to_and_summed_up(benchmark, tmp_path):
+    folder = tmp_path / "pictures" / "left"
+    folder.mkdir(parents=True)
+    for i in range(2):
+        pixels = np.random.default_rng(i).integers(90, 150, (16, 16, 3))
+        pixels[:, :8] += 8
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i}.png")
+    (tmp_path / "pictures" / "right").mkdir()
+    asked = ("line", "--model", f"{LINEAR}:factory", "--images", tmp_path / "pictures", "--methods", "jnd,deepfool")
+    first = benchmark(*asked, "--limit", 1)
+    assert len(first) == 2
+    second = benchmark(*asked, "--limit", 2)
+    assert second[:2] == first
+    assert len(second) == 4
+    assert benchmark(*asked, "--limit", 2) == second
+    summary = benchmark(table="summary.csv")
+    assert [(row["method"], row["images"], row["success"]) for row in summary] == [
+        ("jnd", "2", "2"),
+        ("deepfool", "2", "2"),
+    ]
+    assert (tmp_path / "out" / "minimal.png").stat().st_size > 5000
+    assert json.loads((tmp_path / "out" / "environment.json").read_text())["versions"]["torch"]
