@@ -242,7 +242,7 @@ def check_installed() -> None:
 
 
 def _reach(address: str) -> None:
-    """Raises `InputError` where nobody listens at HOST:PORT: Ray would go on trying for minutes, and end the process."""
+    """Raises `InputError` where nobody listens at HOST:PORT: Ray itself would try for minutes, then end the process."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():
         raise InputError(f"--ray {address}: not HOST:PORT, nor auto")
