@@ -57,13 +57,12 @@ def main() -> None:
         wall_s = time.perf_counter() - start
         records = list(folder.iterate())
     attacked = [record for record in records if record.status in ("success", "failure")]
-    iterations = sum(attack.max_iterations if record.k is None else record.k for record in attacked)
+    iterations = sum(record.backwards for record in attacked)
     iteration_s = _iteration_s(run, attacked)
     found = {
         "attacked": len(attacked),
         "iterations": iterations,
         "forwards": sum(record.forwards for record in attacked),
-        "backwards": sum(record.backwards for record in attacked),
         "iteration_s": iteration_s,
         "wall_s": wall_s,
         "ratio": wall_s / (iterations * iteration_s),
