@@ -51,8 +51,6 @@ STEPS = 200
 """Of the iterative references; C&W's are 5 searches of 40."""
 HALF, EQUAL = 90, 190
 """Iterations of `jnd-min` that take at most half of, and as many passes as, DDN of `STEPS`, confirmations included."""
-LABEL_HEIGHTS = 3, -8, 12, 21
-"""Of the names in the plot, in points above their dots."""
 OURS = ("jnd-paper", "jnd", "jnd-min", "ddn", "fmn", "cw", "deepfool", "pgd-l2", "pgd-linf")
 Found = tuple[Tensor, int, int]
 """An image `[1,3,H,W]`, and the forwards and backwards that it took."""
@@ -378,7 +376,8 @@ def environment() -> dict[str, object]:
 
 
 def plot(summary: Sequence[dict[str, Any]], path: Path) -> None:
-    """Median L2 against median passes, a dot a method; hollow where fewer than 95% of the files succeed."""
+    """Median L2 against median passes, a dot a method, numbered by its passes; hollow where fewer than 95% of the files
+    succeed."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -395,12 +394,14 @@ def plot(summary: Sequence[dict[str, Any]], path: Path) -> None:
             axis.axis("off")
             continue
         own = [row for row in summary if row["set"] == rows_of and row["l2"]]
-        for number, row in enumerate(sorted(own, key=lambda row: row["calls"])):
+        for number, row in enumerate(sorted(own, key=lambda row: row["calls"]), 1):
+            place, name = (row["calls"], row["l2"]), f"{number}  {row['method']}"
             color = "tab:red" if row["method"].startswith("jnd") else "tab:gray" if " " in row["method"] else "tab:blue"
             all_succeed = row["success"] >= 0.95 * row["images"]
-            axis.plot(row["calls"], row["l2"], "o", color=color, fillstyle="full" if all_succeed else "none")
-            beside = 4, LABEL_HEIGHTS[number % len(LABEL_HEIGHTS)]  # so that near dots can be told apart
-            axis.annotate(row["method"], (row["calls"], row["l2"]), beside, textcoords="offset points", fontsize=7)
+            axis.plot(*place, "o", color=color, fillstyle="full" if all_succeed else "none", label=name)
+            beside = (-3 + 9 * (number % 2), 5 if number % 3 else -11)  # so that near dots can be told apart
+            axis.annotate(str(number), place, beside, textcoords="offset points", fontsize=7)
+        axis.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=7, frameon=False, handletextpad=0.2)
         images = max(row["images"] for row in summary if row["set"] == rows_of)
         axis.set(xscale="log", yscale="log", xlabel="passes through the model", ylabel="median L2")
         axis.set_title(f"{rows_of} ({images} images)")

@@ -85,7 +85,7 @@ def test_another_goal_is_another_search(tune):
         (("--methods", "fgsm,noise"), ("method noise", "no parameter")),
         (("--trials", 0), ("0 trials",)),
         (("--goal", "suppress:cow"), ("cow",)),
-        (("--method", "deepfool"), ("unknown method 'deepfool'",)),
+        (("--method", "deepfoul"), ("unknown method 'deepfoul'", "deepfool")),
     ],
 )
 def test_bad_input_is_one_line(refused, toy, data, arguments, words):

@@ -33,6 +33,15 @@ def random(name: str):
     return detector
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Products of other shapes are shared out otherwise among threads, and random weights enlarge what that rounds."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module", params=[*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
 def detector(request):
     return random(request.param)
