@@ -235,10 +235,19 @@ class RayPool:
 
 def check_installed() -> None:
     """Raises `InputError` where Ray is missing."""
+    _show_token()
     try:
         import ray  # noqa: F401
     except ImportError:
         raise InputError("--ray needs Ray: pip install 'detattack[ray]'") from None
+
+
+def _show_token() -> None:
+    """Clusters ask for a token as soon as Ray has put one on the machine; Ray shows it only if told before it is
+    imported."""
+    token = os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token")
+    if "RAY_AUTH_TOKEN" in os.environ or Path(token).is_file():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def _reach(address: str) -> None:

@@ -1,13 +1,15 @@
 """`--ray` and its options, as far as they go without Ray."""
 
 import ast
+import os
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from detattack.cli.scaling import RayCommand
-from detattack.ray_pool import Workers
+from detattack.ray_pool import Workers, check_installed
 
 PACKAGES = [Path(__file__).parents[2] / name for name in ("detattack", "classify")]
 SCENES = ("evaluate", "--scenes", 1)
@@ -84,3 +86,14 @@ def test_as_many_workers_as_there_is_room_for():
     assert Workers(cpus=1, gpus=1).room({"CPU": 8.0, "GPU": 2.0}) == 2
     assert Workers(cpus=1, gpus=0.5).room({"CPU": 3.0, "GPU": 2.0}) == 3
     assert Workers(cpus=1, gpus=1).room({"CPU": 8.0}) == 0
+
+
+@pytest.mark.parametrize(("token", "mode"), [(True, "token"), (False, None)])
+def test_a_token_that_is_there_is_shown(tmp_path, monkeypatch, token, mode):
+    environment = {"RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")}
+    monkeypatch.setattr(os, "environ", environment)
+    monkeypatch.setitem(sys.modules, "ray", ModuleType("ray"))
+    if token:
+        (tmp_path / "token").write_text("secret")
+    check_installed()
+    assert environment.get("RAY_AUTH_MODE") == mode
