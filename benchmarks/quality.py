@@ -5,12 +5,13 @@
     python benchmarks/quality.py --out DIR                                                         the table and plot
 
 SET names the rows. Without --images a detector is shown rendered scenes. Beside this package's attacks a classifier
-meets those of foolbox, torchattacks and adversarial-robustness-toolbox, as far as they are installed. Every image is
-attacked alone. Whatever an attack returns is rounded to 8 bits and saved; a success is one that the model's own
-inference confirms on the file. --undo N then gives every result the same clean-up, in a set of rows of its own.
+meets those of foolbox, torchattacks and adversarial-robustness-toolbox, as far as they are installed. Whatever an
+attack returns is rounded to 8 bits and saved; a success is one that the model's own inference confirms on the file.
+Then every success is given the same clean-up, and confirmed again: `cleaned`.
 
-Forwards and backwards count images, whatever the batch. Interrupted, the same command goes on. Writes minimal.csv (a
-row an image), summary.csv, minimal.png and environment.json.
+Forwards and backwards count images, whatever the batch; other libraries are given one image at a time. Interrupted, or
+called again with a larger --limit or other --methods, the same command goes on. Writes minimal.csv (a row an image),
+summary.csv, minimal.png and environment.json.
 """
 
 import argparse
@@ -40,7 +41,7 @@ from detattack.detectors.registry import load_detector
 from detattack.engine import PRESETS, Attack, run, run_deepfool
 from detattack.engine.judging import Objective, State
 from detattack.engine.shrinking import finish
-from detattack.goals import Scene, initial_status, parse_goal, resolve
+from detattack.goals import Scene, Target, initial_status, parse_goal, resolve
 from detattack.images import decode_png, png_bytes, to_pixels, to_tensor
 from detattack.objectives import DetectionObjective
 from detattack.optimize import FastDetector
@@ -52,14 +53,17 @@ STEPS = 200
 HALF, EQUAL = 90, 190
 """Iterations of `jnd-min` that take at most half of, and as many passes as, DDN of `STEPS`, confirmations included."""
 OURS = ("jnd-paper", "jnd", "jnd-min", "ddn", "fmn", "cw", "deepfool", "pgd-l2", "pgd-linf")
-Found = tuple[Tensor, int, int]
-"""An image `[1,3,H,W]`, and the forwards and backwards that it took."""
+CLEAN_UP = Attack("clean-up", "gd", 0, undo=8)
+MEASURE = f"jnd-min-{HALF}"
+"""What the others' changes are divided by, image for image."""
+Found = tuple[Tensor, Sequence[int], Sequence[int]]
+"""Images `[N,3,H,W]`, and the forwards and backwards that each took."""
 Way = Callable[[Tensor], Found]
 
 
 @dataclass(frozen=True)
 class Row:
-    """What one method has found for one image. l2 and linf on [0,1]."""
+    """What one method has found for one image. l2, linf and cleaned, the L2 after the clean-up, on [0,1]."""
 
     set: str
     method: str
@@ -68,16 +72,17 @@ class Row:
     l2: float
     linf: float
     psnr: float
+    cleaned: float
     forwards: int
     backwards: int
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """An image `[1,3,H,W]`, who judges it, and the ways of attacking it."""
+    """Images `[N,3,H,W]`, who judges them, and the ways of attacking them."""
 
-    image: str
-    original: Tensor
+    images: Sequence[str]
+    originals: Tensor
     judge: Objective
     ways: dict[str, Way]
 
@@ -94,7 +99,7 @@ def main() -> None:
     parser.add_argument("--labels", type=Path)
     parser.add_argument("--limit", type=int, default=20, help="images that are to be attacked at most")
     parser.add_argument("--methods", help="names with commas between; default: all")
-    parser.add_argument("--undo", type=int, default=0, help="trials of the clean-up that every result is given")
+    parser.add_argument("--batch", type=int, default=1, help="images of one size that are attacked together")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     if given.set:
@@ -108,41 +113,50 @@ def main() -> None:
 
 def attack_all(given: argparse.Namespace) -> None:
     """Adds a row for each method and image that has none yet."""
-    path, rows_of = given.out / "minimal.csv", f"{given.set}, undo {given.undo}" if given.undo else given.set
+    path = given.out / "minimal.csv"
     done = {(row.set, row.method, row.image) for row in read_rows(path)}
     problems = detector_problems(given) if given.goal else classifier_problems(given)
     with path.open("a", newline="") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(Row)])
         if not file.tell():
             writer.writeheader()
-        for problem in itertools.islice(problems, given.limit):
+        for problem in problems:
             for name, way in problem.ways.items():
-                if (rows_of, name, problem.image) not in done:
-                    row = judged(rows_of, name, problem, way(problem.original), given.undo)
+                missing = [i for i, image in enumerate(problem.images) if (given.set, name, image) not in done]
+                found = way(problem.originals) if missing else None
+                for i in missing if found else ():
+                    row = judged(given.set, name, problem, i, found)
                     writer.writerow(asdict(row))
-                    file.flush()
                     print(*asdict(row).values(), flush=True)
+                file.flush()
 
 
-def judged(rows_of: str, method: str, problem: Problem, found: Found, undo: int) -> Row:
-    """What a file of the image found is worth."""
-    image, forwards, backwards = found
-    image = saved(image)
-    success = problem.judge.confirm(image[0], 0)
-    if undo and success:
-        state = State(problem.original)
-        state.keep(0, image[0], (image - problem.original).norm())
-        shrunk = finish(Attack("undo", "gd", 0, undo=undo), problem.judge, state)
-        image, forwards, backwards = saved(shrunk.images), forwards + int(shrunk.forwards), backwards + 1
-        success = problem.judge.confirm(image[0], 0)
-    quality = measure(to_pixels(problem.original[0]), to_pixels(image[0]), QUICK).as_json()
-    values = [float("inf") if quality[name] is None else float(quality[name]) for name in ("l2", "linf", "psnr")]
-    return Row(rows_of, method, problem.image, success, *values, forwards, backwards)
+def judged(rows_of: str, method: str, problem: Problem, i: int, found: Found) -> Row:
+    """What a file of the `i`th image found is worth."""
+    original, image = problem.originals[i], saved(found[0][i])
+    success = problem.judge.confirm(image, i)
+    quality = measure(to_pixels(original), to_pixels(image), QUICK).as_json()
+    values: dict[str, Any] = {
+        k: float("inf") if quality[k] is None else float(quality[k]) for k in ("l2", "linf", "psnr")
+    }
+    cleaned = float((cleaned_up(problem, i, image) - original).norm()) if success else float("inf")
+    passes = {"forwards": int(found[1][i]), "backwards": int(found[2][i])}
+    return Row(rows_of, method, problem.images[i], success, **values, cleaned=cleaned, **passes)
+
+
+def cleaned_up(problem: Problem, i: int, image: Tensor) -> Tensor:
+    """A success `[3,H,W]` after the clean-up, as its file has it."""
+    state = State(problem.originals)
+    state.keep(i, image, (image - problem.originals[i]).norm())
+    shrunk = saved(finish(CLEAN_UP, problem.judge, state).images[i])
+    if not problem.judge.confirm(shrunk, i):
+        raise SystemExit(f"{problem.images[i]}: the clean-up's result does not stand as a file")
+    return shrunk
 
 
 def saved(image: Tensor) -> Tensor:
-    """`[1,3,H,W]` as a reader of its PNG has it."""
-    return to_tensor(decode_png(png_bytes(to_pixels(image[0]))))[None]
+    """`[3,H,W]` as a reader of its PNG has it."""
+    return to_tensor(decode_png(png_bytes(to_pixels(image))))
 
 
 def ours(name: str, preset: Attack, objective: Any, deepfool: bool = False) -> dict[str, Way]:
@@ -150,9 +164,9 @@ def ours(name: str, preset: Attack, objective: Any, deepfool: bool = False) -> d
     sizes = {"jnd-min": (HALF, EQUAL), "ddn": (STEPS,), "fmn": (STEPS,), "cw": (STEPS,)}
 
     def way(attack: Attack) -> Way:
-        def attacked(original: Tensor) -> Found:
-            found = (run_deepfool if deepfool else run)(attack, original, objective())
-            return found.images, int(found.forwards), int(found.backwards)
+        def attacked(originals: Tensor) -> Found:
+            found = (run_deepfool if deepfool else run)(attack, originals, objective())
+            return found.images, found.forwards.tolist(), found.backwards.tolist()
 
         return attacked
 
@@ -166,19 +180,24 @@ def detector_problems(given: argparse.Namespace) -> Iterator[Problem]:
     detector, goal = load_detector(given.model, "cpu", given.weights), parse_goal(given.goal)
     fast = FastDetector(detector)
     data = folder_dataset(given.images) if given.images else rendered_scenes(5 * given.limit, 2, goal)
-    for stem, picture in pictures(data.samples):
-        image = to_tensor(picture.pixels)[None]
-        height, width = image.shape[-2:]
-        clean = detector.detect(image, min(detector.eval_threshold, 0.5))[0].above(0.5)
-        target = resolve(goal, detector.categories, Scene(width, height, clean, (0,), picture.road), False)
-        if initial_status(target, clean) is None:
-            judge = DetectionObjective(fast, [target], 0.5, nearest=True)
-            plain = DetectionObjective(fast, [target], 0.5)
-            ways: dict[str, Way] = {}
-            for name in OURS:
-                objective = judge if PRESETS[name].stop == "budget" else plain
-                ways |= ours(name, PRESETS[name], lambda objective=objective: objective)
-            yield Problem(stem, image, judge, wanted(ways, given.methods))
+
+    def attackable() -> Iterator[tuple[str, Tensor, Target]]:
+        for stem, picture in pictures(data.samples):
+            image = to_tensor(picture.pixels)
+            height, width = image.shape[-2:]
+            clean = detector.detect(image[None], min(detector.eval_threshold, 0.5))[0].above(0.5)
+            target = resolve(goal, detector.categories, Scene(width, height, clean, (0,), picture.road), False)
+            if initial_status(target, clean) is None:
+                yield stem, image, target
+
+    for images, originals, targets in batches(itertools.islice(attackable(), given.limit), given.batch):
+        nearest = DetectionObjective(fast, targets, 0.5, nearest=True)
+        plain = DetectionObjective(fast, targets, 0.5)
+        ways: dict[str, Way] = {}
+        for name in OURS:
+            objective = nearest if PRESETS[name].stop == "budget" else plain
+            ways |= ours(name, PRESETS[name], lambda objective=objective: objective)
+        yield Problem(images, originals, nearest, wanted(ways, given.methods))
 
 
 def classifier_problems(given: argparse.Namespace) -> Iterator[Problem]:
@@ -187,22 +206,35 @@ def classifier_problems(given: argparse.Namespace) -> Iterator[Problem]:
     data = open_dataset(given.images, given.labels)
     labels = resolve_labels(data, classifier.classes)
     whole = _Counted(classifier)
-    for (stem, picture), sample in zip(pictures(data.dataset.samples), data.dataset.samples, strict=True):
-        image, label = to_tensor(picture.pixels)[None], labels[sample.id]
-        with torch.no_grad():
-            ranked = classifier.logits(image)[0].argsort(descending=True).tolist()
-        if label is not None and ranked[0] == label:
-            goals = [ClassGoal(label, ranked[1])]
-            ways: dict[str, Way] = {}
-            for name in OURS:
 
-                def objective(loss: Any = METHODS[name].loss, goals: list = goals) -> ClassificationObjective:
-                    return ClassificationObjective(classifier, goals, loss, classes=10)
+    def attackable() -> Iterator[tuple[str, Tensor, ClassGoal]]:
+        for (stem, picture), sample in zip(pictures(data.dataset.samples), data.dataset.samples, strict=True):
+            image, label = to_tensor(picture.pixels), labels[sample.id]
+            with torch.no_grad():
+                ranked = classifier.logits(image[None])[0].argsort(descending=True).tolist()
+            if label is not None and ranked[0] == label:
+                yield stem, image, ClassGoal(label, ranked[1])
 
-                ways |= ours(name, METHODS[name].attack, objective, name == "deepfool")
-            ways |= {way: counted(whole, attack, label) for way, attack in other_libraries(whole, image).items()}
-            judge = ClassificationObjective(classifier, goals, "margin")
-            yield Problem(stem, image, judge, wanted(ways, given.methods))
+    for images, originals, goals in batches(itertools.islice(attackable(), given.limit), given.batch):
+        ways: dict[str, Way] = {}
+        for name in OURS:
+
+            def objective(loss: Any = METHODS[name].loss, goals: list = goals) -> ClassificationObjective:
+                return ClassificationObjective(classifier, goals, loss, classes=10)
+
+            ways |= ours(name, METHODS[name].attack, objective, name == "deepfool")
+        theirs = other_libraries(whole, originals[:1])
+        ways |= {way: counted(whole, attack, [goal.label for goal in goals]) for way, attack in theirs.items()}
+        judge = ClassificationObjective(classifier, goals, "margin")
+        yield Problem(images, originals, judge, wanted(ways, given.methods))
+
+
+def batches(problems: Iterator[tuple[str, Tensor, Any]], size: int) -> Iterator[tuple[list[str], Tensor, list[Any]]]:
+    """Up to `size` neighbors whose images `[3,H,W]` are of one size, at a time."""
+    for _, alike in itertools.groupby(problems, lambda problem: problem[1].shape):
+        while some := list(itertools.islice(alike, size)):
+            names, images, goals = zip(*some, strict=True)
+            yield list(names), torch.stack(images), list(goals)
 
 
 def pictures(samples: Sequence[Any]) -> Iterator[tuple[str, Picture]]:
@@ -234,15 +266,19 @@ class _Counted(nn.Module):
         self.backwards += len(gradient)
 
 
-def counted(whole: _Counted, attack: Callable[[Tensor, Tensor], Tensor], label: int) -> Way:
-    """Another library's attack with its passes counted."""
+def counted(whole: _Counted, attack: Callable[[Tensor, Tensor], Tensor], labels: Sequence[int]) -> Way:
+    """Another library's attack on one image after the other, with its passes counted."""
 
-    def way(original: Tensor) -> Found:
-        torch.manual_seed(0)
-        whole.eval()
-        whole.forwards = whole.backwards = 0
-        found = attack(original.clone(), torch.tensor([label]))
-        return found.detach().float().clamp(0, 1), whole.forwards, whole.backwards
+    def way(originals: Tensor) -> Found:
+        images, forwards, backwards = [], [], []
+        for original, label in zip(originals, labels, strict=True):
+            torch.manual_seed(0)
+            whole.eval()
+            whole.forwards = whole.backwards = 0
+            images.append(attack(original[None].clone(), torch.tensor([label])).detach().float().clamp(0, 1))
+            forwards.append(whole.forwards)
+            backwards.append(whole.backwards)
+        return torch.cat(images), forwards, backwards
 
     return way
 
@@ -321,7 +357,7 @@ def read_rows(path: Path) -> list[Row]:
     if not path.exists():
         return []
     kinds = {"success": lambda text: text == "True", "forwards": int, "backwards": int}
-    kinds |= dict.fromkeys(("l2", "linf", "psnr"), float)
+    kinds |= dict.fromkeys(("l2", "linf", "psnr", "cleaned"), float)
     with path.open(newline="") as file:
         return [
             Row(**{name: kinds.get(name, str)(value) for name, value in row.items()}) for row in csv.DictReader(file)
@@ -329,24 +365,25 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def summarized(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """A row for each set and method, over the images that every method of the set has attacked: medians of what the
-    successes have changed, and of the passes of all."""
+    """A row for each set and method: medians of what the successes have changed, and of the passes of all. ratio: of
+    its L2 to that of `MEASURE` on the same image, median; methods may have attacked different numbers of images."""
     found = []
-    for rows_of in dict.fromkeys(row.set for row in rows):
-        methods: dict[str, dict[str, Row]] = {}
-        for row in rows:
-            if row.set == rows_of:
-                methods.setdefault(row.method, {})[row.image] = row
-        shared = set.intersection(*(set(own) for own in methods.values()))
-        for method, own in methods.items() if shared else ():
-            done = [own[image] for image in shared]
-            good = [row for row in done if row.success]
-            changes = {k: median(getattr(row, k) for row in good) if good else None for k in ("l2", "linf", "psnr")}
-            passes = {k: median(getattr(row, k) for row in done) for k in ("forwards", "backwards")}
-            calls = {"calls": median(row.forwards + row.backwards for row in done)}
-            counts = {"set": rows_of, "method": method, "images": len(done), "success": len(good)}
-            found.append(counts | changes | passes | calls)
+    measures = {(row.set, row.image): row.l2 for row in rows if row.method == MEASURE and row.success}
+    for rows_of, method in dict.fromkeys((row.set, row.method) for row in rows):
+        done = [row for row in rows if (row.set, row.method) == (rows_of, method)]
+        good = [row for row in done if row.success]
+        changes = {k: _median([getattr(row, k) for row in good]) for k in ("l2", "linf", "psnr", "cleaned")}
+        measured = [(row.l2, measures[rows_of, row.image]) for row in good if (rows_of, row.image) in measures]
+        changes["ratio"] = _median([l2 / measure for l2, measure in measured])
+        passes = {k: _median([getattr(row, k) for row in done]) for k in ("forwards", "backwards")}
+        calls = {"calls": _median([row.forwards + row.backwards for row in done])}
+        counts = {"set": rows_of, "method": method, "images": len(done), "success": len(good)}
+        found.append(counts | changes | passes | calls)
     return found
+
+
+def _median(values: Sequence[float]) -> float | None:
+    return median(values) if values else None
 
 
 def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -6,6 +6,7 @@ say how far from the decision a candidate is.
 """
 
 import math
+from dataclasses import dataclass
 from functools import cache
 
 import torch
@@ -27,14 +28,26 @@ NEIGHBORHOOD = 0.1
 """Candidates within this IoU below the predicate's also count: their boxes may move into it."""
 PULLED = 20
 """How many candidates are pulled onto an asked box; the best of them leads."""
-BOX_WEIGHT = 6.0
-"""Weight of the box term (1 − GIoU) against a logit."""
-BOX_SLACK = 0.9
-"""GIoU above which a pulled box is close enough and the box term rests."""
-NEAREST_SLACK = MATCH_IOU + 0.05
-"""The same for the nearest image that meets the goal: just inside of what the predicate asks for."""
 ROUNDING = 1e-6
 """By which a score may differ from itself, computed in another way."""
+
+
+@dataclass(frozen=True)
+class Pull:
+    """How candidates are pulled onto an asked box.
+
+    box_weight: of the box term (1 − GIoU) against a logit. slack: GIoU above which a box is close enough and the box
+    term rests. sharpness: of the soft minimum over the candidates; the larger, the more the best one is pulled alone.
+    """
+
+    box_weight: float
+    slack: float
+    sharpness: float
+
+
+WELL_PLACED = Pull(6.0, 0.9, 1.0)
+NEAREST = Pull(2.0, MATCH_IOU + 0.01, 10.0)
+"""For the nearest image that meets the goal: one candidate, just inside of what the predicate asks for."""
 
 
 class DetectionObjective:
@@ -49,7 +62,7 @@ class DetectionObjective:
     def __init__(self, detector: Detector, targets: list[Target], score_threshold: float, nearest: bool = False):
         self.detector = detector
         self.targets = targets
-        self.box_slack = NEAREST_SLACK if nearest else BOX_SLACK
+        self.pull = NEAREST if nearest else WELL_PLACED
         self.score_threshold = score_threshold
         self.threshold_logit = _logit(score_threshold)
         self._logits = getattr(detector, "logits", None) if all(map(_asks_for_no_box, targets)) else None
@@ -113,9 +126,9 @@ class DetectionObjective:
         if target.kind == "suppress":
             loss, confidence = _suppress(target, boxes, relative)
         elif target.kind == "inject":
-            loss, confidence = _inject(target.label, target.box, boxes, relative, anchors, self.box_slack)
+            loss, confidence = _inject(target.label, target.box, boxes, relative, anchors, self.pull)
         else:
-            loss, confidence = _mislabel(target, boxes, relative, anchors, self.box_slack)
+            loss, confidence = _mislabel(target, boxes, relative, anchors, self.pull)
         for label, box in target.kept:
             loss = loss + _keep(label, box, boxes, relative)
         return loss, torch.sigmoid(confidence + self.threshold_logit)
@@ -136,7 +149,7 @@ def _suppress(target: Target, boxes: Tensor, relative: Tensor) -> tuple[Tensor, 
 
 
 def _inject(
-    label: int | None, box: Box | None, boxes: Tensor, relative: Tensor, anchors: Tensor | None, slack: float
+    label: int | None, box: Box | None, boxes: Tensor, relative: Tensor, anchors: Tensor | None, pull: Pull
 ) -> tuple[Tensor, Tensor]:
     """Pulls scores up and boxes onto the asked one, for the candidates that best cover it.
 
@@ -148,9 +161,9 @@ def _inject(
     start = cover if anchors is None else iou(anchors, wanted).detach()
     nearest = (cover + start).topk(min(PULLED, len(cover))).indices
     overlap = iou(own[nearest], wanted)
-    box_term = ((1 - giou(own[nearest], wanted)) - (1 - slack)).clamp_min(0)
+    box_term = (pull.slack - giou(own[nearest], wanted)).clamp_min(0)
     scores = relative[nearest, label]
-    loss = _soft_minimum(smooth_hinge(MARGIN - scores) + BOX_WEIGHT * box_term)
+    loss = _soft_minimum(smooth_hinge(MARGIN - scores) + pull.box_weight * box_term, pull.sharpness)
     there = cover >= MATCH_IOU
     confidence = relative[:, label].masked_fill(~there, -torch.inf).max()
     return loss + _crowding(own, relative[:, label], overlap, nearest, wanted), confidence
@@ -168,7 +181,7 @@ def _crowding(own: Tensor, scores: Tensor, overlap: Tensor, nearest: Tensor, wan
 
 
 def _mislabel(
-    target: Target, boxes: Tensor, relative: Tensor, anchors: Tensor | None, slack: float
+    target: Target, boxes: Tensor, relative: Tensor, anchors: Tensor | None, pull: Pull
 ) -> tuple[Tensor, Tensor]:
     """The old class down and the new one up, at the same objects."""
     own = _class_boxes(boxes, _columns(target.label))[:, 0]
@@ -176,7 +189,7 @@ def _mislabel(
     for box in target.objects:
         near = iou(own, _box(box, boxes)) >= MATCH_IOU - NEIGHBORHOOD
         old = smooth_hinge(relative[:, target.label] + MARGIN).masked_fill(~near, 0.0).sum()
-        new, reached = _inject(target.new_label, box, boxes, relative, anchors, slack)
+        new, reached = _inject(target.new_label, box, boxes, relative, anchors, pull)
         loss, confidence = loss + old + new, torch.minimum(confidence, reached)
     return loss, confidence
 
@@ -194,9 +207,9 @@ def smooth_hinge(relative: Tensor) -> Tensor:
     return F.softplus(relative, beta=SHARPNESS)
 
 
-def _soft_minimum(values: Tensor) -> Tensor:
-    """−log mean exp(−v): between the minimum and the mean; its gradient goes mostly to the smallest."""
-    return math.log(len(values)) - torch.logsumexp(-values, 0)
+def _soft_minimum(values: Tensor, sharpness: float) -> Tensor:
+    """−log mean exp(−s·v) / s: between the minimum and the mean; its gradient goes mostly to the smallest."""
+    return (math.log(len(values)) - torch.logsumexp(-sharpness * values, 0)) / sharpness
 
 
 def _logit(score: float) -> float:

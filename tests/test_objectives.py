@@ -1,5 +1,6 @@
 """Objectives on a made-up detector whose candidates are smooth functions of the image."""
 
+import math
 from dataclasses import dataclass, replace
 
 import pytest
@@ -249,7 +250,7 @@ def test_inject_raises_the_class_where_it_is_asked_and_nowhere_else():
     assert float(gradient[:, :DOG].abs().max()) == 0
 
 
-@pytest.mark.parametrize(("covered", "pulls"), [(0.4, True), (0.6, False)])
+@pytest.mark.parametrize(("covered", "pulls"), [(0.49, True), (0.53, False)])
 def test_for_the_nearest_image_the_box_rests_where_the_predicate_holds(covered, pulls):
     """A box of the asked size, shifted such that its IoU with the place is `covered`."""
     shift = 20 * (1 - covered) / (1 + covered)
@@ -267,6 +268,23 @@ def test_for_the_nearest_image_the_box_rests_where_the_predicate_holds(covered, 
         del fake.candidates
     assert bool(changes[0].any())
     assert bool(changes[1].any()) == pulls
+
+
+def test_for_the_nearest_image_one_candidate_is_pulled_alone():
+    """Of two at the place, half a logit apart, the better one has nearly all of the gradient."""
+    fake, batch = Fake([HERE, HERE], [[-3.0, -9, -9], [-3.5, -9, -9]], sway=0), images(1, spread=0)
+    targets = objective_of(fake, f"inject:car@{','.join(map(str, HERE))}", batch).targets
+    shares = []
+    for nearest in (False, True):
+        logits = fake.candidates(batch).logits.detach().requires_grad_()
+        fixed = replace(fake.candidates(batch), logits=logits)
+        fake.candidates = lambda *_, fixed=fixed: fixed
+        loss = DetectionObjective(fake, targets, TAU, nearest)(batch, torch.arange(1)).loss.sum()
+        gradient = torch.autograd.grad(loss, logits)[0][0, :, 0]
+        del fake.candidates
+        shares.append(float(gradient[0] / gradient.sum()))
+    assert shares[0] == pytest.approx(1 / (1 + math.exp(-0.5)), abs=0.01)
+    assert shares[1] > 0.99
 
 
 def test_inject_pulls_a_box_that_does_not_cover_the_place():

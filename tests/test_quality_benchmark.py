@@ -34,21 +34,23 @@ def test_a_detector_and_the_same_clean_up_for_all(benchmark, tmp_path):
     data = write_data(tmp_path, 3)[1]
     asked = ("toy", "--model", f"{TOY}:Toy", "--goal", "suppress:all", "--images", Path(data) / "0", "--limit", 1)
     methods = ("--methods", "jnd-min-90,pgd-linf,ddn-200")
-    plain = benchmark(*asked, *methods)
-    assert [row["method"] for row in plain] == ["jnd-min-90", "pgd-linf", "ddn-200"]
-    assert all(row["success"] == "True" for row in plain)
-    assert min(plain, key=lambda row: float(row["l2"]))["method"] == "jnd-min-90"
-    assert [row["backwards"] for row in plain] == ["91", plain[1]["backwards"], "200"]
-    both = benchmark(*asked, *methods, "--undo", 8)
-    assert both[:3] == plain
-    for before, after in zip(plain, both[3:], strict=True):
-        assert after["set"] == "toy, undo 8"
-        assert float(after["l2"]) <= float(before["l2"])
-        assert int(after["backwards"]) == int(before["backwards"]) + 1
-        assert int(before["forwards"]) < int(after["forwards"]) <= int(before["forwards"]) + 9
+    rows = benchmark(*asked, *methods)
+    assert [row["method"] for row in rows] == ["jnd-min-90", "pgd-linf", "ddn-200"]
+    assert all(row["success"] == "True" for row in rows)
+    assert [row["backwards"] for row in rows] == ["91", rows[1]["backwards"], "200"]
+    least = min(rows, key=lambda row: float(row["l2"]))
+    assert least["method"] == "jnd-min-90"
+    for row in rows:
+        assert float(least["cleaned"]) - 1e-6 <= float(row["cleaned"]) <= float(row["l2"]) + 1e-6
+    assert float(rows[1]["cleaned"]) < 0.9 * float(rows[1]["l2"])  # signs leave much to take back
+    summary = {row["method"]: row for row in benchmark(table="summary.csv")}
+    assert float(summary["jnd-min-90"]["ratio"]) == 1
+    assert float(summary["ddn-200"]["ratio"]) == pytest.approx(float(rows[2]["l2"]) / float(rows[0]["l2"]))
 
 
-def test_a_classifier_is_added_to_and_summed_up(benchmark, tmp_path):
+@pytest.fixture
+def pictures(tmp_path):
+    """Two images of a class that the linear classifier tells."""
     folder = tmp_path / "pictures" / "left"
     folder.mkdir(parents=True)
     for i in range(2):
@@ -56,7 +58,20 @@ def test_a_classifier_is_added_to_and_summed_up(benchmark, tmp_path):
         pixels[:, :8] += 8
         Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i}.png")
     (tmp_path / "pictures" / "right").mkdir()
-    asked = ("line", "--model", f"{LINEAR}:factory", "--images", tmp_path / "pictures", "--methods", "jnd,deepfool")
+    return tmp_path / "pictures"
+
+
+def test_a_batch_finds_what_its_images_find_alone(benchmark, pictures):
+    asked = ("--model", f"{LINEAR}:factory", "--images", pictures, "--methods", "jnd,fmn-200,deepfool")
+    alone = benchmark("alone", *asked)
+    together = benchmark("together", *asked, "--batch", 2)[len(alone) :]
+    assert len(alone) == len(together) == 6
+    found = [{(r["method"], r["image"]): r["l2"] for r in rows} for rows in (alone, together)]
+    assert found[0] == found[1]
+
+
+def test_a_classifier_is_added_to_and_summed_up(benchmark, pictures, tmp_path):
+    asked = ("line", "--model", f"{LINEAR}:factory", "--images", pictures, "--methods", "jnd,deepfool")
     first = benchmark(*asked, "--limit", 1)
     assert len(first) == 2
     second = benchmark(*asked, "--limit", 2)
