@@ -5,9 +5,10 @@
     python benchmarks/quality.py --out DIR                                                         the table and plot
 
 SET names the rows. Without --images a detector is shown rendered scenes. Beside this package's attacks a classifier
-meets those of foolbox, torchattacks and adversarial-robustness-toolbox, as far as they are installed. Whatever an
-attack returns is rounded to 8 bits and saved; a success is one that the model's own inference confirms on the file.
-Then every success is given the same clean-up, and confirmed again: `cleaned`.
+meets those of foolbox, torchattacks and adversarial-robustness-toolbox, a detector the PGD of the latter on the loss
+that all have, as far as they are installed. Whatever an attack returns is rounded to 8 bits and saved; a success is
+one that the model's own inference confirms on the file. Then every success is given the same clean-up, and confirmed
+again: `cleaned`.
 
 Forwards and backwards count images, whatever the batch; other libraries are given one image at a time. Interrupted, or
 called again with a larger --limit or other --methods, the same command goes on. Writes minimal.csv (a row an image),
@@ -28,6 +29,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -197,6 +199,9 @@ def detector_problems(given: argparse.Namespace) -> Iterator[Problem]:
         for name in OURS:
             objective = nearest if PRESETS[name].stop == "budget" else plain
             ways |= ours(name, PRESETS[name], lambda objective=objective: objective)
+        if _installed("art"):
+            whole = _CountedLoss(plain)
+            ways["ART PGD"] = counted(whole, _art_on_detector(whole, originals[0]), range(len(originals)))
         yield Problem(images, originals, nearest, wanted(ways, given.methods))
 
 
@@ -266,7 +271,27 @@ class _Counted(nn.Module):
         self.backwards += len(gradient)
 
 
-def counted(whole: _Counted, attack: Callable[[Tensor, Tensor], Tensor], labels: Sequence[int]) -> Way:
+class _CountedLoss(nn.Module):
+    """A detector as ART takes one: images and what they are to show, to the losses that are to rise. That of the goal
+    is to fall, for the image at `index`."""
+
+    def __init__(self, objective: DetectionObjective) -> None:
+        super().__init__()
+        self.objective = objective
+        self.index = torch.zeros(1, dtype=torch.long)
+        self.forwards = self.backwards = 0
+
+    def forward(self, images: Tensor, shown: object) -> dict[str, Tensor]:
+        self.forwards += len(images)
+        loss = self.objective(images, self.index).loss.sum()
+        loss.register_hook(self._backward)
+        return {"loss": -loss}
+
+    def _backward(self, gradient: Tensor) -> None:
+        self.backwards += 1
+
+
+def counted(whole: _Counted | _CountedLoss, attack: Callable[[Tensor, Tensor], Tensor], labels: Sequence[int]) -> Way:
     """Another library's attack on one image after the other, with its passes counted."""
 
     def way(originals: Tensor) -> Found:
@@ -287,11 +312,16 @@ def other_libraries(whole: _Counted, image: Tensor) -> dict[str, Callable[[Tenso
     """Those that are installed, each with its own defaults beside the number of steps."""
     found: dict[str, Callable[[Tensor, Tensor], Tensor]] = {}
     for name, library in {"foolbox": _foolbox, "torchattacks": _torchattacks, "art": _art}.items():
-        if find_spec(name):
+        if _installed(name):
             found |= library(whole, image)
-        else:
-            _say_once(f"{name} is not installed, its attacks are left out")
     return found
+
+
+def _installed(name: str) -> bool:
+    if find_spec(name):
+        return True
+    _say_once(f"{name} is not installed, its attacks are left out")
+    return False
 
 
 def _foolbox(whole: _Counted, image: Tensor) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
@@ -342,6 +372,25 @@ def _art(whole: _Counted, image: Tensor) -> dict[str, Callable[[Tensor, Tensor],
         name: lambda x, y, attack=attack: torch.from_numpy(attack.generate(x.numpy(), y.numpy()))
         for name, attack in made.items()
     }
+
+
+def _art_on_detector(whole: _CountedLoss, image: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    from art.attacks.evasion import ProjectedGradientDescent
+    from art.estimators.object_detection import PyTorchObjectDetector
+
+    estimator = PyTorchObjectDetector(
+        whole, tuple(image.shape), clip_values=(0, 1), attack_losses=("loss",), device_type="cpu"
+    )
+    pgd = ProjectedGradientDescent(estimator, eps=8 / 255, eps_step=2 / 255, max_iter=40, verbose=False)
+    shown = [
+        {"boxes": np.zeros((0, 4), np.float32), "labels": np.zeros(0, np.int64), "scores": np.zeros(0, np.float32)}
+    ]
+
+    def attack(image: Tensor, index: Tensor) -> Tensor:
+        whole.index = index
+        return torch.from_numpy(pgd.generate(image.numpy(), shown))
+
+    return attack
 
 
 _said: set[str] = set()
@@ -413,14 +462,14 @@ def environment() -> dict[str, object]:
 
 
 def plot(summary: Sequence[dict[str, Any]], path: Path) -> None:
-    """Median L2 against median passes, a dot a method, numbered by its passes; hollow where fewer than 95% of the files
-    succeed."""
+    """L2 in multiples of that of `MEASURE` on the same image against passes, medians; a dot a method, numbered by its
+    passes, hollow where fewer than 95% of the files succeed."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    sets = list(dict.fromkeys(row["set"] for row in summary))
+    sets = list(dict.fromkeys(row["set"] for row in summary if row["ratio"]))
     if not sets:
         return
     columns = min(2, len(sets))
@@ -430,17 +479,18 @@ def plot(summary: Sequence[dict[str, Any]], path: Path) -> None:
         if rows_of is None:
             axis.axis("off")
             continue
-        own = [row for row in summary if row["set"] == rows_of and row["l2"]]
+        own = [row for row in summary if row["set"] == rows_of and row["ratio"]]
         for number, row in enumerate(sorted(own, key=lambda row: row["calls"]), 1):
-            place, name = (row["calls"], row["l2"]), f"{number}  {row['method']}"
+            place, name = (row["calls"], row["ratio"]), f"{number}  {row['method']}"
             color = "tab:red" if row["method"].startswith("jnd") else "tab:gray" if " " in row["method"] else "tab:blue"
             all_succeed = row["success"] >= 0.95 * row["images"]
             axis.plot(*place, "o", color=color, fillstyle="full" if all_succeed else "none", label=name)
             beside = (-3 + 9 * (number % 2), 5 if number % 3 else -11)  # so that near dots can be told apart
             axis.annotate(str(number), place, beside, textcoords="offset points", fontsize=7)
         axis.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=7, frameon=False, handletextpad=0.2)
+        axis.axhline(1, color="tab:red", linewidth=0.5)
+        axis.set(xscale="log", yscale="log", xlabel="passes through the model", ylabel=f"L2 / L2 of {MEASURE}")
         images = max(row["images"] for row in summary if row["set"] == rows_of)
-        axis.set(xscale="log", yscale="log", xlabel="passes through the model", ylabel="median L2")
         axis.set_title(f"{rows_of} ({images} images)")
     figure.savefig(path, dpi=90)
 

@@ -71,7 +71,7 @@ def test_a_batch_finds_what_its_images_find_alone(benchmark, pictures):
 
 
 def test_a_classifier_is_added_to_and_summed_up(benchmark, pictures, tmp_path):
-    asked = ("line", "--model", f"{LINEAR}:factory", "--images", pictures, "--methods", "jnd,deepfool")
+    asked = ("line", "--model", f"{LINEAR}:factory", "--images", pictures, "--methods", "jnd-min-90,deepfool")
     first = benchmark(*asked, "--limit", 1)
     assert len(first) == 2
     second = benchmark(*asked, "--limit", 2)
@@ -80,7 +80,7 @@ def test_a_classifier_is_added_to_and_summed_up(benchmark, pictures, tmp_path):
     assert benchmark(*asked, "--limit", 2) == second
     summary = benchmark(table="summary.csv")
     assert [(row["method"], row["images"], row["success"]) for row in summary] == [
-        ("jnd", "2", "2"),
+        ("jnd-min-90", "2", "2"),
         ("deepfool", "2", "2"),
     ]
     assert (tmp_path / "out" / "minimal.png").stat().st_size > 5000
