@@ -490,6 +490,7 @@ def plot(summary: Sequence[dict[str, Any]], path: Path) -> None:
         axis.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=7, frameon=False, handletextpad=0.2)
         axis.axhline(1, color="tab:red", linewidth=0.5)
         axis.set(xscale="log", yscale="log", xlabel="passes through the model", ylabel=f"L2 / L2 of {MEASURE}")
+        axis.xaxis.set_minor_formatter("")  # a panel of less than two decades would have too many labels
         images = max(row["images"] for row in summary if row["set"] == rows_of)
         axis.set_title(f"{rows_of} ({images} images)")
     figure.savefig(path, dpi=90)
