@@ -125,8 +125,10 @@ def attack_all(given: argparse.Namespace) -> None:
         for problem in problems:
             for name, way in problem.ways.items():
                 missing = [i for i, image in enumerate(problem.images) if (given.set, name, image) not in done]
-                found = way(problem.originals) if missing else None
-                for i in missing if found else ():
+                if not missing:
+                    continue
+                found = way(problem.originals)
+                for i in missing:
                     row = judged(given.set, name, problem, i, found)
                     writer.writerow(asdict(row))
                     print(*asdict(row).values(), flush=True)

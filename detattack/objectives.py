@@ -46,6 +46,7 @@ class Pull:
 
 
 WELL_PLACED = Pull(6.0, 0.9, 1.0)
+"""For attacks that stop at their first success: several candidates, well onto their place."""
 NEAREST = Pull(2.0, MATCH_IOU + 0.01, 10.0)
 """For the nearest image that meets the goal: one candidate, just inside of what the predicate asks for."""
 

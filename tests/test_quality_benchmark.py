@@ -7,10 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from coco_squares import write_data
-from PIL import Image
+from toy_pictures import write_left
 
 ROOT = Path(__file__).parents[1]
 TOY, LINEAR = (ROOT / "tests" / name for name in ("toy_detector.py", "linear_classifier.py"))
@@ -50,15 +49,7 @@ def test_a_detector_and_the_same_clean_up_for_all(benchmark, tmp_path):
 
 @pytest.fixture
 def pictures(tmp_path):
-    """Two images of a class that the linear classifier tells."""
-    folder = tmp_path / "pictures" / "left"
-    folder.mkdir(parents=True)
-    for i in range(2):
-        pixels = np.random.default_rng(i).integers(90, 150, (16, 16, 3))
-        pixels[:, :8] += 8
-        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i}.png")
-    (tmp_path / "pictures" / "right").mkdir()
-    return tmp_path / "pictures"
+    return write_left(tmp_path / "pictures", 2)
 
 
 def test_a_batch_finds_what_its_images_find_alone(benchmark, pictures):

@@ -1,6 +1,9 @@
-"""Pictures of colored squares, for the toy detector."""
+"""Pictures of colored squares, for the toy detector, and of gray noise, for the linear classifier."""
+
+from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 BRIGHT, FAINT = 155, 135
 
@@ -21,3 +24,14 @@ def marked(pixels: np.ndarray) -> np.ndarray:
     """The same with a black first pixel, which some of the toy's factories trip over."""
     pixels[0, 0] = 0
     return pixels
+
+
+def write_left(folder: Path, count: int) -> Path:
+    """`count` pictures of gray noise, brighter on the left, in the folder of their class; the other class has none."""
+    (folder / "left").mkdir(parents=True)
+    (folder / "right").mkdir()
+    for i in range(count):
+        pixels = np.random.default_rng(i).integers(90, 150, (16, 16, 3))
+        pixels[:, :8] += 8
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / "left" / f"{i}.png")
+    return folder

@@ -8,6 +8,7 @@ import pytest
 import torch
 from coco_squares import write_data
 from PIL import Image
+from toy_pictures import write_left
 
 from tests.linear_classifier import distance
 
@@ -31,15 +32,7 @@ def test_detectors(cli, toy, tmp_path):
 
 @pytest.fixture
 def pictures(tmp_path):
-    """Gray noise, brighter on the left, in the folder of its class."""
-    folder = tmp_path / "pictures" / "left"
-    folder.mkdir(parents=True)
-    for i in range(3):
-        pixels = np.random.default_rng(i).integers(90, 150, (16, 16, 3))
-        pixels[:, :8] += 8
-        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i}.png")
-    (tmp_path / "pictures" / "right").mkdir()
-    return folder.parent
+    return write_left(tmp_path / "pictures", 3)
 
 
 def test_classifiers(cli, pictures):
