@@ -1,10 +1,12 @@
 """Which charts a run gets: each where its data is there, with a caption that says which question it answers."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from detattack.records import BaseRecord
 from detattack.report.curves import Precision, curve, mean_ap
 from detattack.report.measures import ClassRow, reached_at, reached_within
 from detattack.report.plots import Axis, Plot, Series, bars, histogram, line_chart, traces
@@ -18,12 +20,17 @@ LEGEND = [("clean", "clean"), ("adversarial", "adversarial")]
 def charts(run: RunData, rows: list[ClassRow], precision: Precision | None) -> list[Plot]:
     """The charts of a run, in the order of the page."""
     made = [
-        _success_within(run),
+        success_within(run.records),
         _map_within(run, precision),
         _reached(run, _taus(run, 0.025)),
         _map_above(run, precision, _taus(run, 0.05)),
     ]
-    made += [_curve(precision), _iterations(run), _traces(run), _classes(run, rows, precision)]
+    made += [
+        _curve(precision),
+        iterations(run.records),
+        confidences(run.records, run.tau),
+        _classes(run, rows, precision),
+    ]
     return [plot for plot in made if plot]
 
 
@@ -40,8 +47,9 @@ def _taus(run: RunData, step: float) -> list[float]:
     return sorted({t for t in (*grid, run.floor, run.tau) if run.floor <= t <= 0.95})
 
 
-def _success_within(run: RunData) -> Plot | None:
-    distances, rates = reached_within(run.records)
+def success_within(records: Sequence[BaseRecord]) -> Plot | None:
+    """Success rate against L2; None where nothing succeeded."""
+    distances, rates = reached_within(records)
     if not distances:
         return None
     points = [(0.0, 0.0), *zip(distances, rates, strict=True), (distances[-1] * 1.05, rates[-1])]
@@ -114,18 +122,20 @@ def _curve(precision: Precision | None) -> Plot | None:
     return Plot("Precision and recall", svg, "At IoU 0.5, the mean over the annotated classes.", LEGEND)
 
 
-def _iterations(run: RunData) -> Plot | None:
-    ks = [float(r.k) for r in run.records if r.status == "success" and r.k >= 0]
+def iterations(records: Sequence[BaseRecord]) -> Plot | None:
+    """How the successes' K are distributed; None where there is none."""
+    ks = [float(r.k) for r in records if r.status == "success" and r.k >= 0]
     if not ks:
         return None
-    failed = sum(r.status in ATTACKED and r.status != "success" for r in run.records)
+    failed = sum(r.status in ATTACKED and r.status != "success" for r in records)
     beside = f" {failed} that never got there are not shown." if failed else ""
     svg = histogram(ks, Axis("K, first iteration that succeeds", whole=True), Axis("images"))
     return Plot("Iterations to success", svg, f"{len(ks)} successes.{beside}")
 
 
-def _traces(run: RunData) -> Plot | None:
-    lines = [(r.trace["confidence"], r.k) for r in run.records if r.trace.get("confidence")]
+def confidences(records: Sequence[BaseRecord], tau: float | None = None) -> Plot | None:
+    """Confidence against iteration; None where no image was attacked. tau: as of `traces`."""
+    lines = [(r.trace["confidence"], r.k) for r in records if r.trace.get("confidence")]
     if not lines:
         return None
     step = max(1, -(-len(lines) // MOST_TRACES))
@@ -133,7 +143,7 @@ def _traces(run: RunData) -> Plot | None:
     text = "Score that the goal is about, an image a line; the dot is K, the first iteration that succeeds."
     if step > 1:
         text += f" {len(shown)} of {len(lines)} images, evenly chosen."
-    return Plot("Confidence", traces(shown, run.tau), text)
+    return Plot("Confidence", traces(shown, tau), text)
 
 
 def _classes(run: RunData, rows: list[ClassRow], precision: Precision | None) -> Plot | None:

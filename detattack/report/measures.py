@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from detattack.boxes import iou_matrix
 from detattack.goals import MATCH_IOU, achieved
-from detattack.job import Record, from_lists
+from detattack.job import from_lists
+from detattack.records import BaseRecord
 from detattack.report.reading import RunData
 from detattack.scores import ATTACKED
 from detattack.types import Detections
@@ -92,7 +93,7 @@ def reached_at(run: RunData, taus: Sequence[float], most: int) -> tuple[list[flo
     return shares[0], shares[1]
 
 
-def reached_within(records: list[Record]) -> tuple[list[float], list[float]]:
+def reached_within(records: Sequence[BaseRecord]) -> tuple[list[float], list[float]]:
     """The success rate of an attacker who may go no farther than a distance (L2): distances and rates."""
     tried = sum(record.status in ATTACKED for record in records)
     distances = sorted(r.quality["l2"] or 0.0 for r in records if r.status == "success" and "l2" in r.quality)

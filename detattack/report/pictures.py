@@ -12,7 +12,7 @@ import io
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +23,16 @@ from PIL import Image
 from detattack.errors import InputError
 from detattack.files import write_bytes_atomic
 from detattack.images import read_floats, read_image
-from detattack.job import Record
 from detattack.quality import l2
+from detattack.records import BaseRecord
 
 THUMBS = "thumbs"
 THUMB_SIDE = 360
 """The longer side of a small picture: a card of the gallery on a dense screen."""
+TINY = 96
+"""The longer side up to which each pixel is seen on a card, so that none may be lost."""
 Told = Callable[[int, int], None]
+"""Called with how many images have their pictures, and how many there are."""
 _SCENE = re.compile(r"scene (\d{1,18}) of seed (\d{1,18})")
 
 
@@ -43,7 +46,9 @@ class Pictures:
     untouched: bool = False
 
 
-def make_pictures(run: Path, records: list[Record], told: Told = lambda done, total: None) -> dict[int, Pictures]:
+def make_pictures(
+    run: Path, records: Sequence[BaseRecord], told: Told = lambda done, total: None
+) -> dict[int, Pictures]:
     """Makes what is missing or older than its image; what there is to see, by the record's id."""
     folder = run / THUMBS
     try:
@@ -58,7 +63,7 @@ def make_pictures(run: Path, records: list[Record], told: Told = lambda done, to
         raise InputError(f"{folder}: cannot be written ({error})") from error
 
 
-def _make(run: Path, record: Record) -> Pictures:
+def _make(run: Path, record: BaseRecord) -> Pictures:
     image = run / "images" / f"{record.stem}.png"
     if not record.digest or not image.is_file():
         return Pictures()
@@ -90,7 +95,7 @@ def _pixels(image: Path, thumb: Path) -> np.ndarray | None:
     return pixels
 
 
-def _heat(run: Path, record: Record) -> bool:
+def _heat(run: Path, record: BaseRecord) -> bool:
     heatmap = run / "heatmaps" / f"{record.stem}.png"
     if not heatmap.is_file():
         return False
@@ -101,7 +106,7 @@ def _heat(run: Path, record: Record) -> bool:
     return True
 
 
-def original_pixels(run: Path, record: Record, after: np.ndarray) -> np.ndarray | None:
+def original_pixels(run: Path, record: BaseRecord, after: np.ndarray) -> np.ndarray | None:
     """The picture before the attack, from the record's source; None where it is gone or another one.
 
     after: the pixels of the adversarial file, uint8 `[H,W,3]`.
@@ -118,7 +123,7 @@ def original_pixels(run: Path, record: Record, after: np.ndarray) -> np.ndarray 
         return None
 
 
-def _source(record: Record, run: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+def _source(record: BaseRecord, run: Path, shape: tuple[int, ...]) -> np.ndarray | None:
     """The picture that a record names, from here or from beside the run folder; None where it is gone.
 
     shape: of the adversarial image, which is what a scene is rendered at: the ledger does not size our arrays.
@@ -144,6 +149,7 @@ def _small(pixels: np.ndarray) -> np.ndarray:
 
 def _write(path: Path, pixels: np.ndarray, lossless: bool = False) -> None:
     buffer = io.BytesIO()
+    lossless |= max(pixels.shape[:2]) <= TINY
     quality, method = (20, 0) if lossless else (78, 3)
     Image.fromarray(np.ascontiguousarray(pixels)).save(
         buffer, "WEBP", lossless=lossless, quality=quality, method=method

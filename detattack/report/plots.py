@@ -106,13 +106,14 @@ def bars(rows: Sequence[tuple[str, float | None, float | None]], top: float | No
     return _svg(parts, "bars by class, clean and adversarial", 16 + len(rows) * pitch)
 
 
-def traces(lines: Sequence[tuple[Sequence[float], int]], tau: float) -> Markup:
-    """Confidence against iteration, a thin line an image, with K marked (−1: never) and τ as a line."""
+def traces(lines: Sequence[tuple[Sequence[float], int]], tau: float | None = None) -> Markup:
+    """Confidence against iteration, a thin line an image, with K marked (−1: never) and τ, where given, as a line."""
     longest = max(len(values) for values, _ in lines) - 1
     frame = _Frame(Axis("iteration", 0, max(longest, 1), True), Axis("confidence", 0, 1), [], [])
     faint = "trace faint" if len(lines) > 12 else "trace"
     parts = [frame.axes()]
-    parts.append(_tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=frame.y(tau), y2=frame.y(tau), class_="marker"))
+    if tau is not None:
+        parts.append(_tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=frame.y(tau), y2=frame.y(tau), class_="marker"))
     for values, k in lines:
         kind = faint if k >= 0 else f"{faint} failed"
         parts.append(_tag("path", d=_path([(frame.x(i), frame.y(v)) for i, v in enumerate(values)]), class_=kind))
@@ -120,9 +121,8 @@ def traces(lines: Sequence[tuple[Sequence[float], int]], tau: float) -> Markup:
         if 0 <= k < len(values):
             dot = _title(f"K = {k}, confidence {values[k]:.3f}")
             parts.append(_tag("circle", dot, cx=frame.x(k), cy=frame.y(values[k]), r=2.6, class_="dot"))
-    parts.append(
-        _text(WIDTH - RIGHT - 2, frame.y(tau) - 6, f"τ = {tau:g}", "note", "end")
-    )  # over the lines, to be read
+    if tau is not None:  # over the lines, to be read
+        parts.append(_text(WIDTH - RIGHT - 2, frame.y(tau) - 6, f"τ = {tau:g}", "note", "end"))
     return _svg(parts, "confidence against iteration, K marked")
 
 

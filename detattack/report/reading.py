@@ -5,37 +5,44 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 from detattack.errors import InputError
 from detattack.goals import Target
 from detattack.job import Record, target_of
 from detattack.manifests import MANIFEST
-from detattack.runs import RunFolder
+from detattack.records import R
+from detattack.runs import BaseRunFolder, RunFolder
 from detattack.types import Category, DetectorCard
 
 
 @dataclass(frozen=True, eq=False)
-class RunData:
-    """What a run folder holds.
-
-    names: of the labels in the records. truth: the COCO data set of `annotations.json`; clean, adversarial:
-    detections in COCO's results format; empty where the run is unfinished. summary: `summary.json`.
-    """
+class BaseRunData(Generic[R]):
+    """What a run folder of any task holds. summary: `summary.json`, empty where the run is unfinished."""
 
     path: Path
     manifest: dict[str, Any]
-    records: list[Record]
-    names: list[str]
-    truth: dict[str, Any]
-    clean: list[dict[str, Any]]
-    adversarial: list[dict[str, Any]]
+    records: list[R]
     summary: dict[str, Any]
 
     @property
     def config(self) -> dict[str, Any]:
         """The run's resolved config."""
         return self.manifest.get("config") or {}
+
+
+@dataclass(frozen=True, eq=False)
+class RunData(BaseRunData[Record]):
+    """What the folder of a detector's run holds.
+
+    names: of the labels in the records. truth: the COCO data set of `annotations.json`; clean, adversarial:
+    detections in COCO's results format; empty where the run is unfinished.
+    """
+
+    names: list[str]
+    truth: dict[str, Any]
+    clean: list[dict[str, Any]]
+    adversarial: list[dict[str, Any]]
 
     @property
     def tau(self) -> float:
@@ -65,14 +72,20 @@ class RunData:
             return None
 
 
+def read_any(folder_type: type[BaseRunFolder[R]], path: Path) -> BaseRunData[R]:
+    """Reads a run folder of a task. Raises `InputError` where it is none or is damaged."""
+    with closing(folder_type.open(path)) as folder:
+        return BaseRunData(path, folder.manifest, folder.records(), _json(path / "summary.json", dict))
+
+
 def read_run(path: Path) -> RunData:
-    """Reads a run folder. Raises `InputError` where it is none or is damaged."""
-    with closing(RunFolder.open(path)) as folder:
-        manifest, records = folder.manifest, folder.records()
+    """Reads the folder of a detector's run. Raises `InputError` where it is none or is damaged."""
+    run = read_any(RunFolder, path)
     truth = _json(path / "annotations.json", dict)
     clean, adversarial = _json(path / "clean.json", list), _json(path / "adversarial.json", list)
-    names = _names(manifest, records)
-    return RunData(path, manifest, records, names, truth, clean, adversarial, _json(path / "summary.json", dict))
+    return RunData(
+        **vars(run), names=_names(run.manifest, run.records), truth=truth, clean=clean, adversarial=adversarial
+    )
 
 
 def _json(path: Path, kind: type) -> Any:

@@ -42,7 +42,7 @@ from detattack.errors import InputError
 from detattack.goals import check_goal, check_place, parse_box, parse_goal, parse_place
 from detattack.images import image_size, read_floats, read_image
 from detattack.manifests import batch_of, task_in
-from detattack.report.page import write_report
+from detattack.report.detection_page import write_report
 from detattack.runs import RunFolder
 from detattack.types import Category
 from detattack.verification import verify_run

@@ -7,8 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from classify.config import make_config
+from classify.job import ClassificationRecord
+from classify.methods import PRESETS
+from classify.run import ClassifyFolder
+from classify.scores import summarize
 from detattack.datasets import Dataset
 from detattack.detection import complete
+from detattack.engine import Attack
 from detattack.images import png_bytes
 from detattack.job import Record
 from detattack.quality import QUICK, measure
@@ -105,3 +111,59 @@ def run(tmp_path) -> Path:
     statuses += ["nothing", "already", "error", "success"]
     outcomes = [outcome(tmp_path, i, f"image {i:02d}", status) for i, status in enumerate(statuses, 1)]
     return write_run(tmp_path / "run", outcomes)
+
+
+def said(*pairs: tuple[int, float]) -> dict:
+    return {"labels": [label for label, _ in pairs], "scores": [score for _, score in pairs]}
+
+
+def classified(folder: Path, number: int, status: str, label: int = 0, **changes) -> Outcome:
+    """An image of a classifier's run: 0 at first, of 32 pixels; a success is taken for 1, other images stay."""
+    one = outcome(folder, number, f"{number:02d}", status if status != "already" else "nothing")
+    small = None if one.original is None else one.original[:32, :32]
+    pixels = None if one.pixels is None else one.pixels[:32, :32]
+    before, after = said((0, 0.9), (1, 0.08)), said((1, 0.5), (0, 0.49))
+    names = ("id", "stem", "source", "reason", "k", "quality", "forwards", "backwards", "seconds", "trace", "digest")
+    record = ClassificationRecord(
+        **{name: getattr(one.record, name) for name in names},
+        status=status,
+        width=32,
+        height=32,
+        label=label,
+        leaves=0,
+        wrong=1,
+        file_success=one.record.file_success,
+        confidence_before=0.08,
+        confidence_after=0.5,
+        clean={} if status == "error" else before,
+        adversarial={} if status == "error" else after if status == "success" else before,
+    )
+    if pixels is None:
+        return Outcome(record)
+    Image.fromarray(small).save(record.source)
+    if record.quality:
+        record = replace(record, quality=measure(small, pixels, QUICK).as_json())
+    return Outcome(replace(record, **changes), small, png_bytes(pixels), pixels)
+
+
+def write_classified(
+    path: Path, outcomes: list[Outcome], names=NAMES, attack: Attack = PRESETS["jnd"], **config
+) -> Path:
+    """The finished folder of a classifier's run."""
+    made = make_config(attack, model="toy", **config).model_dump(mode="json")
+    kept = {
+        key: value for key, value in manifest(names, len(outcomes)).items() if key not in ("categories", "detector")
+    }
+    folder = ClassifyFolder.create(path, kept | {"task": "classify", "config": made, "classes": list(names)})
+    folder.commit(outcomes)
+    folder.write_json("summary.json", summarize(folder.iterate(), names))
+    folder.close()
+    return path
+
+
+@pytest.fixture
+def classified_run(tmp_path) -> Path:
+    """Six images, all of class 0 at first: four attacked, one of them in vain; one already wrong; one broken."""
+    statuses = ("success", "success", "failure", "success", "already", "error")
+    outcomes = [classified(tmp_path, i, status, label=int(status == "already")) for i, status in enumerate(statuses, 1)]
+    return write_classified(tmp_path / "classified", outcomes)

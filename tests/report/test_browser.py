@@ -11,8 +11,9 @@ import pytest
 from conftest import found, outcome, write_run
 from PIL import Image
 
+from classify.page import write_report as write_classified_report
 from detattack.records import Outcome
-from detattack.report.page import write_report
+from detattack.report.detection_page import write_report
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 from selenium.webdriver.common.by import By  # noqa: E402
@@ -252,6 +253,32 @@ def test_the_gallery_by_keyboard(window, page, size):
     window.press(Keys.ESCAPE)
     assert at() == 1
     assert not window.one("#viewer").is_displayed()
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE])
+def test_what_a_classifier_says(window, classified_run, size):
+    window.open(write_classified_report(classified_run), size)
+
+    def shown() -> list[str]:
+        return [element.text for element in window.all(".shot .said")]
+
+    assert shown() == ["dog 50.0%", "dog 50.0%", "car 90.0%", "dog 50.0%", "car 90.0%"]
+    window.one("#views input[value=before]").send_keys(Keys.SPACE)
+    assert shown() == 5 * ["car 90.0%"]
+    window.one("#views input[value=heat]").send_keys(Keys.SPACE)
+    assert shown() == []
+    window.set("#class", "1", "change")
+    assert window.names() == ["01", "02", "04"]
+    window.all(".shot")[0].click()
+    window.settle()
+    assert (window.one("#v-left").text, window.one("#v-right").text) == ("before: car 90.0%", "after: dog 50.0%")
+    cells = [element.text for element in window.all("#v-found .rows > *")]
+    assert cells == ["class", "before", "after", "car", "90.0%", "49.0%", "dog", "8.0%", "50.0%"]
+    assert window.picture() == (32, 32)
+    for control in ("#boxes", "#tau", "#v-boxes", "#v-tau"):
+        assert not window.one(control).is_displayed(), control
+    assert window.run("return document.documentElement.scrollWidth") <= size[0]
+    assert window.logs()[0] == []
 
 
 def test_dark_and_light(window, page):

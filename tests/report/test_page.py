@@ -16,7 +16,7 @@ from PIL import Image
 from detattack.cli import status_of
 from detattack.errors import InputError
 from detattack.report.curves import Precision, mean_ap
-from detattack.report.page import page_data, shown_floor, write_report
+from detattack.report.detection_page import page_data, shown_floor, write_report
 from detattack.report.paper_figures import method_figure, method_title
 from detattack.report.pictures import make_pictures
 from detattack.report.plots import Axis, Series, histogram, line_chart, ticks
@@ -227,7 +227,7 @@ def test_scores_keep_their_side_of_the_threshold(tmp_path):
 
 def test_a_run_of_many_boxes_is_shown_from_a_higher_score_on(run, monkeypatch):
     assert shown_floor(read_run(run)) == pytest.approx(0.2)
-    monkeypatch.setattr("detattack.report.page.MOST_BOXES", 27)
+    monkeypatch.setattr("detattack.report.detection_page.MOST_BOXES", 27)
     assert shown_floor(read_run(run)) == 0.4
 
 

@@ -47,7 +47,7 @@
 
   // Boxes: label, score, x1, y1, x2, y2 a detection, the strongest first.
   function* detections(image, view, tau) {
-    const flat = view === "before" || !image.a ? image.b : image.a;
+    const flat = (view === "before" || !image.a ? image.b : image.a) || [];
     for (let i = 0; i < flat.length && flat[i + 1] > tau; i += 6) yield flat.slice(i, i + 6);
   }
   function drawBoxes(svg, image, view, scale) {
@@ -95,6 +95,17 @@
     return group;
   }
 
+  // What a classifier says: label, probability, label, ...: the likeliest first, before and after.
+  function likeliest(image, view) {
+    const flat = (image.l || [])[view === "before" ? 0 : 1] || [];
+    return flat.flatMap((label, i) => i % 2 ? [] : [[label, flat[i + 1]]]);
+  }
+  const percent = (share) => `${(100 * share).toFixed(share > 0.995 || share < 0.005 ? 2 : 1)}%`;
+  function said(image, view) {
+    const [first] = likeliest(image, view);
+    return first && view !== "heat" ? `${data.classes[first[0]]} ${percent(first[1])}` : "";
+  }
+
   // State, and what follows from it.
   const state = {
     tau: data.tau, boxes: true, view: "after", sort: "order", down: false, find: "", cls: "",
@@ -102,7 +113,7 @@
   };
   const classesOf = images.map((image) => {
     const seen = new Set();
-    for (const view of ["before", "after"]) for (const found of detections(image, view, data.tau)) seen.add(found[0]);
+    for (const view of ["before", "after"]) for (const found of [...detections(image, view, data.tau), ...likeliest(image, view).slice(0, 1)]) seen.add(found[0]);
     return seen;
   });
   const keys = {
@@ -179,7 +190,10 @@
     if (url) {
       const img = make("img", { alt: "", loading: "lazy", decoding: "async", draggable: "false" });
       img.src = url;
+      img.classList.toggle("sharp", cellWidth > 3 * image.w);
       pic.append(img);
+      const words = said(image, state.view);
+      if (words) pic.append(make("span", { class: "said" }, make("bdi", { text: words })));
       if (image.w && image.h) { const svg = draw("svg", { "aria-hidden": "true" }); drawBoxes(svg, image, state.view, 0); pic.append(svg); }
     } else pic.append(make("span", { class: "gone", text: whyMissing(image, state.view) }));
     const facts = image.q ? `K ${image.k < 0 ? "–" : image.k} · L2 ${number(image.q[1], 3)}${image.q[3] == null ? "" : ` · ${image.q[3].toFixed(1)} dB`}` : statusName(image);
@@ -334,13 +348,16 @@
     Object.assign(byId("v-handle").style, { top: `${top}px`, height: `${high}px` });
     byId("v-left").style.left = `${left + 10}px`;
     byId("v-right").style.right = `${left + 10}px`;
-    for (const id of ["v-left", "v-right"]) byId(id).style.top = `${top + 10}px`;
+    for (const [id, name] of [["v-left", "before"], ["v-right", "after"]]) {
+      byId(id).style.top = `${top + 10}px`;
+      byId(id).textContent = [name, said(image, name)].filter(Boolean).join(": ");
+    }
     byId("v-scale").hidden = view !== "heat" || !urls.after;
     byId("v-missing").hidden = Boolean(urls.after);
     byId("v-missing").textContent = urls.after ? "" : whyMissing(image, view);
     place = { left, wide };
     cut();
-    foundTable(image);
+    if (image.l) classTable(image); else foundTable(image);
   }
   let place = { left: 0, wide: 0 };
   function cut() {
@@ -358,11 +375,10 @@
       rows.push(["K", image.k < 0 ? "never" : String(image.k)], ["confidence", `${number(image.c[0], 3)} → ${number(image.c[1], 3)}`],
         ["L2", number(l2, 4)], ["L1", number(l1, 4)], ["L∞", linf == null ? "–" : `${number(linf, 3)} (${number(linf * 255, 3)}/255)`],
         ["PSNR", psnr == null ? "–" : `${psnr.toFixed(1)} dB`], ["SSIM", ssim == null ? "–" : ssim.toFixed(5)]);
-      if (image.y != null) rows.push(["IoU with asked box", number(image.y, 3)]);
       rows.push(["passes", `${forwards} forward, ${backwards} backward`], ["seconds", number(seconds, 3)]);
     }
     if (image.w) rows.push(["size", `${image.w} × ${image.h}`]);
-    rows.push(["source", String(image.u)]);
+    rows.push(...(image.e || []), ["source", String(image.u)]);
     byId("v-numbers").replaceChildren(...rows.flatMap(([name, value]) => [make("dt", { text: name }), make("dd", {}, make("bdi", { text: value }))]));
   }
   function trace(image) {
@@ -374,7 +390,7 @@
     const svg = draw("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": "Confidence against iteration" });
     const words = (at, up, text, kind) => { const t = draw("text", { x: at, y: up, class: kind }); t.textContent = text; svg.append(t); };
     for (const value of [0, 0.5, 1]) { svg.append(draw("line", { x1: L, x2: W - R, y1: y(value), y2: y(value), class: "grid" })); words(L - 5, y(value) + 4, String(value), "end"); }
-    svg.append(draw("line", { x1: L, x2: W - R, y1: y(data.tau), y2: y(data.tau), class: "marker" }));
+    if (data.tau) svg.append(draw("line", { x1: L, x2: W - R, y1: y(data.tau), y2: y(data.tau), class: "marker" }));
     words(L, H - 4, "0", "middle"); words(W - R, H - 4, String(image.d), "end");
     svg.append(draw("path", { d: "M" + image.t.map((v, i) => `${x(image.d * i / count).toFixed(1)} ${y(v / 1000).toFixed(1)}`).join("L"), class: "trace" }));
     if (image.k >= 0 && image.k <= image.d) {
@@ -395,6 +411,14 @@
     for (const [label, [before, after]] of [...counts].sort((a, b) => b[1][0] - a[1][0]).slice(0, 14))
       rows.append(make("bdi", { text: data.classes[label] || `class ${label}` }), make("span", { text: before }), make("span", { text: after }));
     box.replaceChildren(make("h3", { text: `Detections above ${state.tau.toFixed(2)}` }), counts.size ? rows : make("p", { class: "soft", text: "none" }));
+  }
+  function classTable(image) {
+    const before = new Map(likeliest(image, "before")), after = new Map(likeliest(image, "after"));
+    const rows = make("div", { class: "rows" }, make("span", { class: "soft", text: "class" }), make("span", { class: "soft", text: "before" }), make("span", { class: "soft", text: "after" }));
+    const share = (of, label) => make("span", { text: of.has(label) ? percent(of.get(label)) : "–" });
+    for (const label of new Set([...before.keys(), ...after.keys()]))
+      rows.append(make("bdi", { text: data.classes[label], title: data.classes[label] }), share(before, label), share(after, label));
+    byId("v-found").replaceChildren(make("h3", { text: "Likeliest classes" }), rows);
   }
   byId("v-previous").addEventListener("click", () => step(-1));
   byId("v-next").addEventListener("click", () => step(1));
