@@ -11,7 +11,7 @@ from classify.objectives import shares
 from classify.run import ClassifyFolder, fingerprint
 from classify.types import Classifier
 from detattack.errors import InputError
-from detattack.verification import Verdict, check_trust, judged_image, verdict
+from detattack.verification import Verdict, check_trust, judged_image, verdicts
 
 
 def verify_run(path: Path, device: str = "auto", trust: bool = False) -> list[Verdict]:
@@ -25,8 +25,7 @@ def verify_run(path: Path, device: str = "auto", trust: bool = False) -> list[Ve
         classifier = load_classifier(config.model, device, config.weights, config.preprocess, config.categories)
         if fingerprint(classifier) != folder.manifest["model"]:
             raise InputError(f"{path}: model {config.model} is not the one that was attacked (other weights)")
-        holds = partial(_holds, path, classifier, config)
-        return [verdict(path, record, holds) for record in folder.records() if record.digest]
+        return verdicts(path, folder.records(), partial(_holds, path, classifier, config))
 
 
 def _holds(path: Path, classifier: Classifier, config: ClassifyConfig, record: ClassificationRecord) -> bool:

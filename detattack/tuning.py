@@ -17,6 +17,7 @@ import numpy as np
 from detattack.config import RADIUS_MARK, resolve_attack
 from detattack.engine.attacks import Attack, Norm, StepRule
 from detattack.errors import InputError, unknown
+from detattack.interrupts import interrupts
 from detattack.records import BaseRecord
 from detattack.scores import ATTACKED
 
@@ -236,13 +237,15 @@ def search(
         trial.set_user_attr("scores", asdict(scores))
         return plan.objective.value(scores)
 
-    for number in range(len(trials) + 1, plan.trials + 1):
-        study.sampler = _sampler(space, plan, number)
-        study.optimize(value, n_trials=1)
-        finished = study.get_trials(deepcopy=False)[-1]
-        _store(stored, finished)
-        trials.append(_trial(finished))
-        report(trials[-1])
+    with interrupts() as check:
+        for number in range(len(trials) + 1, plan.trials + 1):
+            study.sampler = _sampler(space, plan, number)
+            study.optimize(value, n_trials=1)
+            check()  # what an interrupt made of this trial is not known
+            finished = study.get_trials(deepcopy=False)[-1]
+            _store(stored, finished)
+            trials.append(_trial(finished))
+            report(trials[-1])
     return trials
 
 

@@ -1,7 +1,7 @@
 """A finished run judged again from its files alone, by the detector's official inference."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +17,7 @@ from detattack.engine import Attack
 from detattack.errors import InputError
 from detattack.goals import achieved
 from detattack.images import read_floats, read_image, to_tensor
+from detattack.interrupts import interrupts
 from detattack.job import Record, detected, target_of
 from detattack.records import BaseRecord, R
 from detattack.runs import RunFolder
@@ -42,8 +43,7 @@ def verify_run(path: Path, device: str = "auto", trust: bool = False) -> list[Ve
         detector = load_detector(config.model, device, config.weights, config.categories)
         if fingerprint(detector) != folder.manifest["model"]:
             raise InputError(f"{path}: model {config.model} is not the one that was attacked (other weights)")
-        holds = partial(_holds, path, detector, config)
-        return [verdict(path, record, holds) for record in folder.records() if record.digest]
+        return verdicts(path, folder.records(), partial(_holds, path, detector, config))
 
 
 def check_trust(path: Path, model: str, trust: bool) -> None:
@@ -53,8 +53,18 @@ def check_trust(path: Path, model: str, trust: bool) -> None:
         raise InputError(f"{path}: its model {model} runs code from a file; --trust lets it")
 
 
-def verdict(path: Path, record: R, holds: Callable[[R], bool]) -> Verdict:
-    """Of one image of the run in `path`. holds: whether the goal holds for what the record speaks of."""
+def verdicts(path: Path, records: Iterable[R], holds: Callable[[R], bool]) -> list[Verdict]:
+    """Of the images of the run in `path` that have a file. holds: whether the goal holds for what a record tells."""
+    found = []
+    with interrupts() as check:
+        for record in records:
+            if record.digest:
+                found.append(_verdict(path, record, holds))
+                check()  # which may be of an interrupt's making
+    return found
+
+
+def _verdict(path: Path, record: R, holds: Callable[[R], bool]) -> Verdict:
     name = f"images/{record.stem}.png"
     floats = f"floats/{record.stem}.npy"
     try:

@@ -58,7 +58,15 @@ class Swallowing(Toy):
     """Is interrupted, and turns that into an error of its own."""
 
     def candidates(self, images, extra_boxes=None):
-        flag = Path(__file__).with_name("interrupt")
+        self.interrupted("interrupt", images)
+        return super().candidates(images, extra_boxes)
+
+    def detect(self, images, score_threshold):
+        self.interrupted("interrupt detect", images)
+        return super().detect(images, score_threshold)
+
+    def interrupted(self, name, images):
+        flag = Path(__file__).with_name(name)
         if is_marked(images) and flag.exists():
             flag.unlink()
             try:
@@ -66,7 +74,6 @@ class Swallowing(Toy):
                 time.sleep(10)
             except KeyboardInterrupt:
                 raise RuntimeError("out of cheese")
-        return super().candidates(images, extra_boxes)
 
 def make(fault, at):
     return lambda device: type("Once", (Faulty,), {"fault": fault, "at": at})(device)
@@ -147,6 +154,29 @@ def test_an_interrupt_that_the_model_swallows_is_no_error_of_its_own(adapter, to
     line = ["evaluate", *write_data(tmp_path, 5, mark=MARKED), "--model", f"{adapter}:swallowing", *RUN]
     assert status_of([*line, "--out", str(tmp_path / "run")]) == 130
     assert images_of(tmp_path, f"{adapter}:swallowing", "run", "--resume") == healthy
+
+
+def test_an_interrupt_that_the_model_swallows_spoils_no_trial(adapter, toy, tmp_path):
+    pytest.importorskip("optuna")
+    data = write_data(tmp_path, 3, mark=MARKED)
+    line = ["tune", *data, "--goal", "suppress:car", "--method", "fgsm", "--trials", "2", "--device", "cpu", "--quiet"]
+    assert status_of([*line, "--model", f"{toy}:factory", "--out", str(tmp_path / "healthy")]) == 0
+    (tmp_path / "interrupt").touch()
+    swallowing = [*line, "--model", f"{adapter}:swallowing", "--out", str(tmp_path / "tuned")]
+    assert status_of(swallowing) == 130
+    assert not (tmp_path / "interrupt").exists()
+    assert status_of([*swallowing, "--resume"]) == 0
+    assert (tmp_path / "tuned" / "trials.csv").read_text() == (tmp_path / "healthy" / "trials.csv").read_text()
+
+
+def test_an_interrupt_that_the_model_swallows_is_no_verdict(adapter, tmp_path, capsys):
+    images_of(tmp_path, f"{adapter}:swallowing", "run")
+    (tmp_path / "interrupt detect").touch()
+    capsys.readouterr()
+    assert status_of(["verify", str(tmp_path / "run"), "--trust"]) == 130
+    assert not (tmp_path / "interrupt detect").exists()
+    assert "cannot be judged" not in capsys.readouterr().err
+    assert status_of(["verify", str(tmp_path / "run"), "--trust"]) == 0
 
 
 @pytest.mark.parametrize("label", ["minus_1", "3"])
