@@ -54,10 +54,17 @@ class BoundaryWalk(_Annealed):
         self.found[rows] = found = self.found[rows] | now.success
         gamma = self.falling(*self.gammas, now).flatten()
         to_boundary = (now.loss.abs() / lengths(now.gradient).clamp_min(TINY)).minimum(size.flatten())
-        outside = self.radius[rows] + torch.where(found, gamma * self.radius[rows], (1 + gamma) * to_boundary)
+        first_order = (1 + gamma) * to_boundary
+        # A soft loss may cross 0 before the goal holds. There rounding must not hold the image where it is.
+        first_order = torch.where(now.loss > 0, first_order, first_order.maximum(self._one_level(self.radius[rows])))
+        outside = self.radius[rows] + torch.where(found, gamma * self.radius[rows], first_order)
         radius = torch.where(now.success, self.radius[rows] * (1 - gamma), outside).minimum(self.largest[rows])
         self.direction[rows], self.radius[rows] = direction, radius
         return rounded_to_length(now.originals, direction, radius, self.levels)
+
+    def _one_level(self, radius: Tensor) -> Tensor:
+        """By how much `[n]` grows where one value more changes by one level; nothing where there are none."""
+        return (radius**2 + (self.levels - 1) ** -2).sqrt() - radius if self.levels else torch.zeros_like(radius)
 
 
 class DDN(_Annealed):

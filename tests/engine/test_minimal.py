@@ -99,6 +99,29 @@ def test_in_gray_levels_the_walk_finds_the_smallest_change_there_is(distance):
     assert float(lengths(result, problem)) >= smallest * (1 - 1e-9)
 
 
+class SoftHalfSpace(HalfSpace):
+    """Its loss is 0 long before the goal holds, as a margin over a soft maximum may be: exactly where the `values` with
+    the largest gradients have changed by one level."""
+
+    def __init__(self, distance, values):
+        super().__init__([distance], 256)
+        self.softness = distance - float(self.normal.flatten().abs().topk(values).values.sum()) / 255
+
+    def __call__(self, images, index):
+        evaluation = super().__call__(images, index)
+        return evaluation._replace(loss=evaluation.loss - 3 * self.softness)
+
+
+@pytest.mark.parametrize("distance", [0.1, 0.4, 2.0])
+@pytest.mark.parametrize("values", [1, 6, 60])
+def test_a_loss_that_crosses_zero_before_the_goal_holds_does_not_stop_the_walk(distance, values):
+    problem = SoftHalfSpace(distance, values)
+    smallest = problem.smallest_in_levels(0)
+    result = run(PRESETS["jnd-min"], problem.images, problem)
+    assert result.success.all()
+    assert float(lengths(result, problem)) <= 1.02 * smallest + 0.5 / 255
+
+
 def test_where_little_room_is_left_the_walk_needs_less_than_ddn():
     problem = HalfSpace([0.05], 256)
     walk, ddn = (lengths(run(PRESETS[name], problem.images, problem), problem) for name in ("jnd-min", "ddn"))
