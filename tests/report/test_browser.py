@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import found, outcome, write_run
+from conftest import classified, found, outcome, write_classified, write_run
 from PIL import Image
 
 from classify.page import write_report as write_classified_report
@@ -279,6 +279,19 @@ def test_what_a_classifier_says(window, classified_run, size):
         assert not window.one(control).is_displayed(), control
     assert window.run("return document.documentElement.scrollWidth") <= size[0]
     assert window.logs()[0] == []
+
+
+def test_long_names_of_classes_stay_apart(window, tmp_path):
+    names = ("hen-of-the-woods, hen of the woods, Polyporus frondosus, Grifola frondosa",) * 2
+    run = write_classified(tmp_path / "run", [classified(tmp_path, 1, "success")], names=names)
+    window.open(write_classified_report(run), PHONE)
+    said = "const s = document.querySelector('.said'); return s.offsetWidth < s.parentElement.clientWidth"
+    assert window.run(said)
+    window.all(".shot")[0].click()
+    window.settle()
+    edges = "return ['v-left', 'v-right'].map((id) => document.getElementById(id).getBoundingClientRect())"
+    left, right = window.run(edges)
+    assert left["right"] < right["left"]
 
 
 def test_dark_and_light(window, page):
