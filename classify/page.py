@@ -1,6 +1,7 @@
 """What the page of a classifier's run tells: what images are taken for, before and after."""
 
-from collections import Counter
+from collections import Counter, defaultdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ ClassifyData = BaseRunData[ClassificationRecord]
 
 def write_report(path: Path, told: Told = lambda done, total: None) -> Path:
     """Writes `report.html` and `thumbs/` of a classifier's run folder; the page's path. Raises `InputError`."""
-    return write_page(path, _read, page_content, told)
+    return write_page(path, partial(read_any, ClassifyFolder), page_content, told)
 
 
 def page_content(run: ClassifyData, pictures: dict[int, Pictures]) -> Content:
@@ -51,10 +52,6 @@ def page_content(run: ClassifyData, pictures: dict[int, Pictures]) -> Content:
             "images": [_image(r, pictures.get(r.id, Pictures()), classes) for r in records],
         },
     )
-
-
-def _read(path: Path) -> ClassifyData:
-    return read_any(ClassifyFolder, path)
 
 
 def _asked(run: ClassifyData) -> str:
@@ -119,11 +116,14 @@ def _by_class(records: list[ClassificationRecord], classes: list[str]) -> list[T
     if not attacked:
         return []
     left, gone = Counter(r.leaves for r in attacked), Counter(r.leaves for r in attacked if r.status == "success")
-    to = {label: Counter(_after(r) for r in attacked if r.leaves == label and _after(r) != label) for label in left}
-    taken = Counter(_after(r) for r in attacked if _after(r) != r.leaves)
+    to: defaultdict[int, Counter[int]] = defaultdict(Counter)
+    for record in attacked:
+        if _after(record) != record.leaves:
+            to[record.leaves][_after(record)] += 1
+    taken = sum(to.values(), Counter())
     rows = []
     for label in sorted({*left, *taken}, key=lambda label: (-left[label], -taken[label], classes[label])):
-        likeliest = ", ".join(f"{classes[other]} {count}" for other, count in to.get(label, Counter()).most_common(2))
+        likeliest = ", ".join(f"{classes[other]} {count}" for other, count in to[label].most_common(2))
         rate = rate_cells(gone[label], left[label])
         rows.append([classes[label], str(left[label]), *rate, likeliest or "–", str(taken[label])])
     head = ("class", "images", "success", "interval", "taken for", "others taken for it")
