@@ -403,22 +403,24 @@
     }
     box.append(make("h3", { text: "Confidence by iteration" }), svg);
   }
+  function beforeAfter(title, rows) {
+    const table = make("div", { class: "rows" }, ...["class", "before", "after"].map((text) => make("span", { class: "soft", text })));
+    for (const [attributes, before, after] of rows) table.append(make("bdi", attributes), make("span", { text: before }), make("span", { text: after }));
+    byId("v-found").replaceChildren(make("h3", { text: title }), rows.length ? table : make("p", { class: "soft", text: "none" }));
+  }
   function foundTable(image) {
-    const box = byId("v-found"), counts = new Map();
+    const counts = new Map();
     for (const [place, view] of ["before", "after"].entries())
       for (const [label] of detections(image, view, state.tau)) counts.set(label, (counts.get(label) || [0, 0]).map((n, i) => n + (i === place ? 1 : 0)));
-    const rows = make("div", { class: "rows" }, make("span", { class: "soft", text: "class" }), make("span", { class: "soft", text: "before" }), make("span", { class: "soft", text: "after" }));
-    for (const [label, [before, after]] of [...counts].sort((a, b) => b[1][0] - a[1][0]).slice(0, 14))
-      rows.append(make("bdi", { text: data.classes[label] || `class ${label}` }), make("span", { text: before }), make("span", { text: after }));
-    box.replaceChildren(make("h3", { text: `Detections above ${state.tau.toFixed(2)}` }), counts.size ? rows : make("p", { class: "soft", text: "none" }));
+    const most = [...counts].sort((a, b) => b[1][0] - a[1][0]).slice(0, 14);
+    beforeAfter(`Detections above ${state.tau.toFixed(2)}`, most.map(([label, found]) => [{ text: data.classes[label] || `class ${label}` }, ...found]));
   }
   function classTable(image) {
     const before = new Map(likeliest(image, "before")), after = new Map(likeliest(image, "after"));
-    const rows = make("div", { class: "rows" }, make("span", { class: "soft", text: "class" }), make("span", { class: "soft", text: "before" }), make("span", { class: "soft", text: "after" }));
-    const share = (of, label) => make("span", { text: of.has(label) ? percent(of.get(label)) : "–" });
-    for (const label of new Set([...before.keys(), ...after.keys()]))
-      rows.append(make("bdi", { text: data.classes[label], title: data.classes[label] }), share(before, label), share(after, label));
-    byId("v-found").replaceChildren(make("h3", { text: "Likeliest classes" }), rows);
+    const share = (of, label) => of.has(label) ? percent(of.get(label)) : "–";
+    const rows = [...new Set([...before.keys(), ...after.keys()])].map((label) =>
+      [{ text: data.classes[label], title: data.classes[label] }, share(before, label), share(after, label)]);
+    beforeAfter("Likeliest classes", rows);
   }
   byId("v-previous").addEventListener("click", () => step(-1));
   byId("v-next").addEventListener("click", () => step(1));
