@@ -1,17 +1,124 @@
-"""Hashes that tell models apart, so that a resumed or verified run is known to be of the same one."""
+"""Hashes that tell models apart, so that a resumed or verified run is known to be of the same one; and the walk through
+a model's objects that finds all its weights."""
 
 import hashlib
+import sys
+from collections import deque
+from collections.abc import Iterator
+from functools import partial
+from itertools import groupby
+from types import CellType, FunctionType, MappingProxyType, MethodType, SimpleNamespace
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+_OF_MODULES = frozenset(vars(nn.Module()))
+"""Attributes that PyTorch gives every module: what is registered there is in its `state_dict`."""
+_FOREIGN = frozenset({"torch", "numpy", *sys.stdlib_module_names})
+"""Packages whose objects are not looked into."""
+
+
+def reachable(model: object) -> Iterator[tuple[str, nn.Module | Tensor]]:
+    """Yields the modules and tensors that an adapter is or holds, each with its path, as `nets[0]` or `inner.head`.
+
+    Follows attributes (`__slots__` too), lists, tuples, sets, dictionaries, bound methods, partials and closures. Each
+    object is yielded once, under the path with the fewest steps; what is registered in a module comes with that
+    module. Tensors that are caches are left out: those in a dictionary whose keys are not text, and those that a
+    module below the adapter holds without having registered them.
+    """
+    seen: dict[int, object] = {}  # kept, so that no other object gets its id
+    todo: deque[tuple[str, Any, bool]] = deque([("", model, True)])
+    while todo:
+        path, value, tensors = todo.popleft()
+        if id(value) in seen:
+            continue
+        seen[id(value)] = value
+        if isinstance(value, Tensor):
+            if tensors:
+                yield path, value
+        elif isinstance(value, nn.Module):
+            yield path, value
+            for inner, module in value.named_modules(prefix=path):
+                own = tensors and module is model
+                todo.extend((_join(inner, name), part, own) for name, part in _attributes(module))
+        else:
+            named = not isinstance(value, dict | MappingProxyType) or all(isinstance(key, str) for key in value)
+            todo.extend((_join(path, step), part, tensors and named) for step, part in _parts(value))
 
 
 def fingerprint_of_tensors(model: object, names: object) -> str:
-    """A hash of all weights that an adapter holds or is, and of what its classes are called."""
+    """Returns a hash of all weights that an adapter is or holds, and of what its classes are called.
+
+    Weights are the state of its modules, the tensors among its attributes, and further inside the tensors of
+    floating-point numbers (whole numbers are tables there, which the classes decide). Numbers and NumPy arrays don't
+    count.
+    """
     digest = hashlib.sha256(repr(names).encode())
-    for attribute, value in sorted({"": model, **vars(model)}.items()):
-        tensors = value.state_dict() if isinstance(value, nn.Module) else {}
-        for key, tensor in sorted(({"": value} if isinstance(value, torch.Tensor) else tensors).items()):
-            digest.update(f"{attribute}.{key}".encode())
-            digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    for (path, key), states in groupby(sorted(_states(model), key=_place), key=_place):
+        for data in sorted(_bytes(tensor) for _, _, tensor in states):  # several in a set, which has no order
+            digest.update(f"{path}.{key}".encode())
+            digest.update(data)
     return digest.hexdigest()[:16]
+
+
+def _states(model: object) -> Iterator[tuple[str, str, Tensor]]:
+    """Path, key and tensor of all weights. What is an attribute of the adapter stands there under each of its names."""
+    direct = {"": model, **dict(_attributes(model))}
+    shared = [(path, value) for path, value in direct.items() if isinstance(value, nn.Module | Tensor)]
+    inner = [(path, value) for path, value in reachable(model) if path not in direct]
+    for path, value in shared + inner:
+        if isinstance(value, nn.Module):
+            yield from ((path, key, tensor) for key, tensor in value.state_dict().items())
+        elif path in direct or value.is_floating_point() or value.is_complex():
+            yield path, "", value
+
+
+def _place(state: tuple[str, str, Tensor]) -> tuple[str, str]:
+    return state[:2]
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes()
+
+
+def _join(path: str, step: str) -> str:
+    return step if not path else path + step if step.startswith("[") else f"{path}.{step}"
+
+
+def _attributes(value: object) -> list[tuple[str, Any]]:
+    """The attributes that an object itself has, by name; of a module without those that every module has."""
+    found = dict(getattr(value, "__dict__", {}))
+    slots = (name for kind in type(value).__mro__ for name in _slots(kind))
+    found |= {name: getattr(value, name) for name in slots if hasattr(value, name)}
+    passed = _OF_MODULES if isinstance(value, nn.Module) else ()
+    return sorted((item for item in found.items() if item[0] not in passed), key=lambda item: item[0])
+
+
+def _slots(kind: type) -> tuple[str, ...]:
+    """The names of `__slots__`, as they are mangled."""
+    slots = vars(kind).get("__slots__", ())
+    names = (slots,) if isinstance(slots, str) else tuple(slots)
+    mangled = (f"_{kind.__name__.lstrip('_')}{n}" if n[:2] == "__" != n[-2:] else n for n in names)
+    return tuple(name for name in mangled if name not in ("__dict__", "__weakref__"))
+
+
+def _parts(value: Any) -> list[tuple[str, Any]]:
+    """What an object that is neither module nor tensor consists of, each with the step that leads there."""
+    if isinstance(value, dict | MappingProxyType):
+        items = [(f"[{key!r}]", part) for key, part in value.items()]
+    elif isinstance(value, list | tuple | deque):
+        items = [(f"[{number}]", part) for number, part in enumerate(value)]
+    elif isinstance(value, set | frozenset):
+        items = [("[]", part) for part in value]
+    elif isinstance(value, MethodType):
+        return [("__self__", value.__self__)]
+    elif isinstance(value, partial):
+        return [("func", value.func), ("args", value.args), ("keywords", value.keywords)]
+    elif isinstance(value, FunctionType):
+        cells = zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
+        return [(name, cell.cell_contents) for name, cell in cells if cell != CellType()]
+    else:
+        items = []
+    foreign = isinstance(value, type) or type(value).__module__.partition(".")[0] in _FOREIGN
+    return items if foreign and not isinstance(value, SimpleNamespace) else items + _attributes(value)

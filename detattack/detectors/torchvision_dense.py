@@ -1,7 +1,9 @@
 """torchvision's detectors that decide at every place of a grid: RetinaNet, FCOS and SSD, as they come and with a
 backbone of one's own (the embedded detector is one)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -29,7 +31,7 @@ class HeadState:
 class _Dense(TorchvisionDetector):
     """Every anchor is a candidate. A kind of head says how it scores, decodes, and what goes into NMS."""
 
-    _anchored: tuple[Any, Tensor] | None = None
+    _anchored: Mapping[Any, Tensor] = MappingProxyType({})
 
     def candidates(self, images: Tensor, extra_boxes: Tensor | None = None) -> Candidates:
         """Every anchor with its decoded box and its logits, by level. One stage: `extra_boxes` are ignored."""
@@ -50,10 +52,10 @@ class _Dense(TorchvisionDetector):
 
     def _anchors(self, batch: ImageList, features: list[Tensor]) -> Tensor:
         """`[N,A,4]`; those of the last sizes are kept, since the images of an attack stay as they are."""
-        sizes = batch.tensors.shape, [f.shape[-2:] for f in features], batch.tensors.dtype
-        if self._anchored is None or self._anchored[0] != sizes:
-            self._anchored = sizes, torch.stack(self.network.anchor_generator(batch, features))
-        return self._anchored[1]
+        sizes = batch.tensors.shape, tuple(f.shape[-2:] for f in features), batch.tensors.dtype
+        if sizes not in self._anchored:  # by sizes, as a cache is told from weights: `fingerprints.reachable`
+            self._anchored = {sizes: torch.stack(self.network.anchor_generator(batch, features))}
+        return self._anchored[sizes]
 
     @torch.no_grad()
     def select(self, candidates: Candidates, score_threshold: float) -> list[Detections]:
