@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from classify.types import ClassGoal, Classifier
+from detattack.faults import check_gradient
 from detattack.precision import tensor_float32
 from detattack.types import Evaluation
 
@@ -43,7 +44,7 @@ class ClassificationObjective:
         self._others: Tensor | None = None
 
     def __call__(self, images: Tensor, index: Tensor) -> Evaluation:
-        return self._evaluation(self.attacked.logits(images), self._on_device(index))
+        return self._evaluation(self._attacked_logits(images), self._on_device(index))
 
     def confirm(self, image: Tensor, index: int) -> bool:
         """By the classifier on the one image, in float32."""
@@ -53,7 +54,7 @@ class ClassificationObjective:
         """`[n,C]`: by how much the logits of the classes to go to exceed that of the class to leave. A targeted goal
         has one such class, and leaves whichever other is the likeliest."""
         index = self._on_device(index)
-        logits = self.attacked.logits(images)
+        logits = self._attacked_logits(images)
         evaluation = self._evaluation(logits, index)
         if self._targeted.any():
             wrong = self._wrong[index][:, None]
@@ -61,6 +62,11 @@ class ClassificationObjective:
             return logits.gather(1, wrong) - best_other, evaluation
         others = self._likeliest_others(logits, index)
         return logits.gather(1, others) - logits.gather(1, self._labels[index][:, None]), evaluation
+
+    def _attacked_logits(self, images: Tensor) -> Tensor:
+        logits = self.attacked.logits(images)
+        check_gradient(self.classifier.name, images, logits)
+        return logits
 
     def _on_device(self, index: Tensor) -> Tensor:
         return index.to(self.classifier.device, non_blocking=True)

@@ -14,6 +14,7 @@ from detattack.config import RunConfig
 from detattack.datasets import Sample
 from detattack.detectors.base import Detector
 from detattack.errors import InputError
+from detattack.faults import check_device, out_of_memory
 from detattack.goals import check_goal, parse_goal
 from detattack.objectives import DetectionObjective
 from detattack.optimize import FastDetector
@@ -107,14 +108,6 @@ def read_ahead(items: Iterable[In], read: Callable[[In], Out], ahead: int = AHEA
         thread.join()
 
 
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on any device."""
-    texts = ("out of memory", "can't allocate memory", "not enough memory")
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and any(text in str(error).lower() for text in texts)
-    )
-
-
 def fitting_batch(detector: Detector, config: RunConfig, samples: Sequence[Sample]) -> int:
     """The batch size of `--batch auto`: on CUDA what fits its free memory at the largest image, else 1.
 
@@ -128,6 +121,7 @@ def fitting_batch(detector: Detector, config: RunConfig, samples: Sequence[Sampl
     try:
         one, two = (_peak(detector, config, count, width, height) for count in (1, 2))
     except Exception as error:  # a model that cannot take a gray image will say so on the real ones
+        check_device(error, f"model {detector.name}")
         if not out_of_memory(error):
             return 1
         torch.cuda.empty_cache()

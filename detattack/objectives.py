@@ -16,7 +16,7 @@ from torchvision.ops import clip_boxes_to_image
 
 from detattack.boxes import giou, iou
 from detattack.detectors.base import Detector
-from detattack.errors import InputError
+from detattack.faults import check_gradient
 from detattack.goals import MATCH_IOU, SUPPRESS_IOU, Box, Target, achieved
 from detattack.types import Candidates, Evaluation
 
@@ -70,10 +70,12 @@ class DetectionObjective:
 
     def __call__(self, images: Tensor, index: Tensor) -> Evaluation:
         if self._logits is not None:
-            return self._of_logits(self._with_gradient(images, self._logits(images)))
+            logits = self._logits(images)
+            check_gradient(self.detector.name, images, logits)
+            return self._of_logits(logits)
         targets = [self.targets[i] for i in index.tolist()]
         candidates = self.detector.candidates(images, _asked_boxes(targets, images))
-        self._with_gradient(images, candidates.logits)
+        check_gradient(self.detector.name, images, candidates.logits)
         of_images = [_of_image(candidates, i) for i in range(len(targets))]
         losses, confidences = zip(*map(self._loss, targets, *zip(*of_images, strict=True)), strict=True)
         possible = [self._possible(t, *one[:2], images.shape) for t, one in zip(targets, of_images, strict=True)]
@@ -89,13 +91,6 @@ class DetectionObjective:
         """Whether the goal holds for `[3,H,W]` by the detector's official inference in float32."""
         found = self.detector.detect(image[None].float(), self.score_threshold)[0]
         return achieved(self.targets[index], found.above(self.score_threshold))
-
-    def _with_gradient(self, images: Tensor, logits: Tensor) -> Tensor:
-        if images.requires_grad and not logits.requires_grad:
-            raise InputError(
-                f"model {self.detector.name}: lets no gradient through to the image, so cannot be attacked"
-            )
-        return logits
 
     def _of_logits(self, logits: Tensor) -> Evaluation:
         """Suppression anywhere in the images, from `[n,A,K]` alone: above τ each is a detection."""

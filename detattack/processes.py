@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
 from typing import TypeVar
 
@@ -20,7 +21,8 @@ Out = TypeVar("Out")
 def spread(work: Callable[[In], Out], items: Sequence[In]) -> Iterator[Out]:
     """`work(item)` for each item, in order; by several processes where it takes long, so all of it has to pickle.
 
-    What `work` raises is raised here. Leaving the loop early stops the processes.
+    What `work` raises is raised here, and OSError where a process is killed, as for its memory. Leaving the loop early
+    stops the processes.
     """
     start = time.monotonic()
     for done, item in enumerate(items):
@@ -36,6 +38,8 @@ def _by_processes(work: Callable[[In], Out], items: Sequence[In]) -> Iterator[Ou
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker) as pool:
         try:
             yield from pool.map(work, items, chunksize=4)
+        except BrokenProcessPool as error:
+            raise OSError(f"one of {workers} processes was killed, perhaps for want of memory") from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

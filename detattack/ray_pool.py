@@ -17,6 +17,7 @@ from typing import Any, Generic
 
 from detattack.batching import Batch
 from detattack.errors import InputError
+from detattack.faults import DeviceBroken
 from detattack.handing_out import MOST_DEATHS, HandingOut, Part
 from detattack.records import Outcome, R, packed
 from detattack.runner import Job, Runnable, attack_batch, give_up
@@ -205,7 +206,10 @@ class RayPool:
         try:
             outcomes = ray.get(result)
         except RayTaskError as error:
-            raise error.cause from None
+            if not isinstance(error.cause, DeviceBroken):
+                raise error.cause from None
+            self._replace(worker, assignment, error.cause)  # its process can do nothing any more
+            return
         except RayError as error:
             self._replace(worker, assignment, error)
             return
@@ -215,7 +219,7 @@ class RayPool:
             assignment.handing_out.finish(part, outcomes)
 
     def _replace(self, worker: _Employed, assignment: _Assignment[R], error: Exception) -> None:
-        """A worker died, or cannot be reached: what it was given is for another."""
+        """A worker died, cannot be reached or has lost its device: what it was given is for another."""
         import ray
 
         ray.kill(worker.actor)  # where it only cannot be reached: nothing is to be done twice

@@ -10,9 +10,10 @@ from typing import Any, Protocol
 
 import torch
 
-from detattack.batching import Batch, out_of_memory, read_ahead
+from detattack.batching import Batch, read_ahead
 from detattack.datasets import Dataset, Picture, Sample
 from detattack.errors import InputError
+from detattack.faults import NoGradient, check_device, out_of_memory
 from detattack.interrupts import interrupts
 from detattack.measuring import measure_all
 from detattack.records import Outcome, R, untouched
@@ -26,6 +27,11 @@ Attacking = Callable[[list[tuple[R, Picture]]], list[Outcome[R]]]
 """Attacks images of one size. Each comes with a record that names it (`id`, `stem`, `source`)."""
 Job = Callable[[Any, list[tuple[R, Picture]]], list[Outcome[R]]]
 """The same, given the model first; pickles, so that another process can do it."""
+
+MOST_WITHOUT_GRADIENT = 25
+"""Images without a gradient, and none with one before or between, after which it is said of the model."""
+MOST_HELD = 100
+"""Images that are held back until it is known."""
 
 
 class Runnable(Protocol[R]):
@@ -91,7 +97,8 @@ def execute(
     left = [batch for batch in batches if batch[0].id not in done]  # committed whole or not at all
     count, total = len(done), sum(map(len, batches))
     with interrupts() as check:
-        for outcomes in (workforce or Here()).attack(run, folder.record_type, left):
+        found = (workforce or Here()).attack(run, folder.record_type, left)
+        for outcomes in found if folder.has_attacked() else _once_attackable(found):
             check()  # what an interrupt made of these is not known
             run.write_figures(folder.path, outcomes)
             folder.commit(outcomes)
@@ -111,8 +118,8 @@ def read_all(batches: Sequence[Batch], record_type: type[R]) -> list[list[Item[R
 
 def attack_all(run: Runnable[R], groups: Iterable[list[Item[R]]]) -> Iterator[Outcome[R]]:
     """A run over images that are in memory, and without a folder: its outcomes, group by group."""
-    for group in groups:
-        yield from _outcomes(run.attack, group)
+    for outcomes in _once_attackable(_outcomes(run.attack, group) for group in groups):
+        yield from outcomes
 
 
 def attack_batch(attack: Attacking[R], record_type: type[R], batch: Batch) -> list[Outcome[R]]:
@@ -130,6 +137,30 @@ def give_up(record_type: type[R], sample: Sample, reason: str, readable: bool = 
         return Outcome(failed)
     record, picture = _read(record_type, sample)
     return Outcome(record) if picture is None else untouched(failed, picture)
+
+
+def _once_attackable(batches: Iterator[list[Outcome[R]]]) -> Iterator[list[Outcome[R]]]:
+    """The same, of a model that can be attacked: the first images without a gradient are held back until one has one.
+
+    Raises `InputError` where none has: it is the model that lets none through.
+    """
+    held: list[list[Outcome[R]]] = []
+    lacking: list[R] = []
+    for outcomes in batches:
+        held.append(outcomes)
+        records = [outcome.record for outcome in outcomes]
+        lacking += [record for record in records if record.reason.startswith(NoGradient.__name__)]
+        attacked = any(record.status in ("success", "failure") for record in records)
+        if attacked or not lacking or sum(map(len, held)) > MOST_HELD:
+            yield from held
+            held = []
+        if attacked:
+            yield from batches
+            return
+        if len(lacking) >= MOST_WITHOUT_GRADIENT:
+            break
+    if lacking:
+        raise InputError(lacking[0].reason.removeprefix(f"{NoGradient.__name__}: "))
 
 
 def _read_batch(record_type: type[R], batch: Batch) -> list[Item[R]]:
@@ -163,15 +194,19 @@ def _outcomes_of_items(attack: Attacking[R], items: list[Item[R]]) -> list[Outco
 
 
 def _outcomes(attack: Attacking[R], group: list[Item[R]]) -> list[Outcome[R]]:
-    """The outcomes of images of one size; one that the model fails on is recorded, its neighbors go on without it."""
+    """The outcomes of images of one size; one that the model fails on is recorded, its neighbors go on without it.
+
+    Raises `DeviceBroken` where no image after it could be attacked.
+    """
     pictures = [(record, picture) for record, picture in group if picture is not None]
     if not pictures:
         return [Outcome(record) for record, _ in group]
     try:
         return attack(pictures)
-    except InputError:  # what concerns every batch
-        raise
     except Exception as error:  # the model is someone else's code: whatever it raises concerns this batch only
+        if isinstance(error, InputError) and not isinstance(error, NoGradient):  # what concerns every batch
+            raise
+        check_device(error, _named(pictures))
         memory, reason = out_of_memory(error), f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
     if memory:  # outside of the handler, which keeps what the failed attempt held
         _free_memory()
@@ -180,6 +215,11 @@ def _outcomes(attack: Attacking[R], group: list[Item[R]]) -> list[Outcome[R]]:
         return [o for i in range(0, len(group), size) for o in _outcomes(attack, group[i : i + size])]
     record, picture = pictures[0]
     return [untouched(replace(record, status="error", reason=reason), picture)]
+
+
+def _named(pictures: list[tuple[R, Picture]]) -> str:
+    sources = [record.source for record, _ in pictures]
+    return sources[0] if len(sources) == 1 else f"{sources[0]} and the {len(sources) - 1} images with it"
 
 
 def _free_memory() -> None:

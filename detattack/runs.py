@@ -39,6 +39,7 @@ from detattack.records import Outcome, R, packed
 
 PER_IMAGE = ("images", "heatmaps", "floats", "figures")
 """The subfolders with files of single images."""
+_ATTACKED = "status IN ('success', 'failure')"
 
 
 class BaseRunFolder(Generic[R]):
@@ -85,6 +86,10 @@ class BaseRunFolder(Generic[R]):
         """Ids of the images that are finished."""
         return self._ledger.ids()
 
+    def has_attacked(self) -> bool:
+        """Whether an image was attacked, with or without success, and is finished."""
+        return bool(self._ledger.ids(_ATTACKED))
+
     def records(self) -> list[R]:
         """All finished images, by id."""
         return list(self.iterate())
@@ -99,7 +104,7 @@ class BaseRunFolder(Generic[R]):
 
     def unmeasured(self) -> list[R]:
         """Attacked images, bare of what is long, whose full quality is not in the ledger yet."""
-        ids = self._ledger.ids("status IN ('success', 'failure') AND id NOT IN (SELECT id FROM quality)")
+        ids = self._ledger.ids(f"{_ATTACKED} AND id NOT IN (SELECT id FROM quality)")
         return [r.short() for r in self.iterate() if r.id in ids]
 
     def add_quality(self, image_id: int, measures: dict[str, float | None]) -> None:

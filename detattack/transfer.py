@@ -10,6 +10,7 @@ from detattack.config import RunConfig, make_config
 from detattack.datasets import read_source
 from detattack.detectors.base import Detector
 from detattack.errors import InputError
+from detattack.faults import check_device
 from detattack.goals import achieved, check_goal, parse_goal
 from detattack.images import read_image, to_tensor
 from detattack.job import Record, as_lists, detected, target_of
@@ -55,6 +56,7 @@ def transfer(
         except InputError:
             unread += 1
         except Exception as error:  # the model is someone else's code
+            check_device(error, record.source)
             said = f"{type(error).__name__}: {' '.join(str(error).split())}"
             raise InputError(f"model {detector.name}: fails on {record.source} ({said})") from error
         progress()

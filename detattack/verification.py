@@ -15,6 +15,7 @@ from detattack.detectors.base import Detector
 from detattack.detectors.registry import fingerprint, load_detector, runs_code
 from detattack.engine import Attack
 from detattack.errors import InputError
+from detattack.faults import check_device
 from detattack.goals import achieved
 from detattack.images import read_floats, read_image, to_tensor
 from detattack.interrupts import interrupts
@@ -75,6 +76,7 @@ def _verdict(path: Path, record: R, holds: Callable[[R], bool]) -> Verdict:
     except (OSError, ValueError, InputError) as error:
         return Verdict(name, False, f"cannot be read ({error})")
     except Exception as error:  # the model is someone else's code
+        check_device(error, name)
         return Verdict(name, False, f"cannot be judged ({type(error).__name__}: {' '.join(str(error).split())})")
     if not whole:
         return Verdict(name, success, "is not the file that the run wrote")

@@ -178,8 +178,8 @@ class Detectron2FasterRCNN(Detectron2Detector):
         pooled = heads.box_pooler([features[name] for name in heads.box_in_features], proposals)
         head, codes = heads.box_predictor(heads.box_head(pooled))
         flat = torch.cat([one.boxes for one in regions])
-        boxes = heads.box_predictor.box2box_transform.apply_deltas(codes, flat).view(len(head), -1, 4).to(images.dtype)
-        boxes = boxes.expand(-1, heads.num_classes, -1)
+        boxes = heads.box_predictor.box2box_transform.apply_deltas(codes, flat)
+        boxes = boxes.view(len(head), codes.shape[1] // 4, 4).to(images.dtype).expand(-1, heads.num_classes, -1)
         boxes = torch.cat((boxes, boxes[:, :1]), 1)  # the background column has no box; it is never looked at
         size = (images.shape[-2], images.shape[-1])
         return candidates_of(regions, self._columns, log_odds.of_softmax(head), boxes * scale, scale, size)

@@ -39,7 +39,7 @@ class TorchvisionFasterRCNN(TorchvisionDetector):
         regions = self._regions(batch, features, None if extra_boxes is None else extra_boxes / scale)
         proposals = [one.boxes for one in regions]
         head, codes = heads.box_predictor(heads.box_head(heads.box_roi_pool(features, proposals, batch.image_sizes)))
-        boxes = heads.box_coder.decode(codes, proposals).view(len(head), -1, 4)
+        boxes = heads.box_coder.decode(codes, proposals).view(len(head), head.shape[1], 4)
         return candidates_of(regions, self._columns, log_odds.of_softmax(head), boxes * scale, scale, size)
 
     @torch.no_grad()
