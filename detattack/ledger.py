@@ -6,7 +6,7 @@ A file that is damaged, or of somebody else's making, is reported and left as it
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -18,6 +18,8 @@ TABLES = {
     "images": "id INTEGER PRIMARY KEY, status TEXT, record TEXT",
     "quality": "id INTEGER PRIMARY KEY, measures TEXT",
 }
+FAILED = "status = 'error'"
+"""As a condition of SQL."""
 Row = tuple[int, str, dict[str, Any]]
 """Id, status and record of an image."""
 _FAULTS = (sqlite3.Error, UnicodeDecodeError)
@@ -72,10 +74,26 @@ class Ledger:
                     raise InputError(f"{self.path}: damaged, the row of image {number} is no JSON ({error})") from error
 
     def add(self, rows: Iterable[Row]) -> None:
-        """Commits the rows of a batch together."""
+        """Commits the rows of a batch together; each replaces the image's row where that is an error."""
         texts = [(number, status, json.dumps(record)) for number, status, record in rows]
         with self.transaction():
+            self._connection.executemany(f"DELETE FROM images WHERE id = ? AND {FAILED}", [row[:1] for row in texts])
             self._connection.executemany("INSERT INTO images VALUES (?, ?, ?)", texts)
+
+    def withdraw_files(self, ids: Iterable[int]) -> None:
+        """Commits that these images, where they are errors, promise no file: another is about to take its place."""
+        query = f"SELECT record, id FROM images WHERE id = ? AND {FAILED}"
+        rows = [row for number in ids for row in self._connection.execute(query, (number,))]
+        if rows:
+            bare = [(json.dumps({**json.loads(record), "digest": "", "floats_digest": ""}), i) for record, i in rows]
+            with self.transaction():
+                self._connection.executemany("UPDATE images SET record = ? WHERE id = ?", bare)
+
+    def remove(self, ids: Collection[int]) -> None:
+        """Commits that these images are not done."""
+        with self.transaction():
+            for table in TABLES:
+                self._connection.executemany(f"DELETE FROM {table} WHERE id = ?", [(number,) for number in ids])
 
     def add_quality(self, image_id: int, measures: Mapping[str, float | None]) -> None:
         """Commits the slow measures of one image."""

@@ -88,15 +88,19 @@ def execute(
     report: Report,
     measuring: Callable[[int, int], None] | None = None,
     workforce: Workforce | None = None,
+    retry_errors: bool = False,
 ) -> None:
     """Runs a run, or what is left of it; the folder is complete when this returns.
 
-    measuring: told how many images of how many are measured. workforce: who attacks; None: this process.
+    measuring: told how many images of how many are measured. workforce: who attacks; None: this process. retry_errors:
+    whether images that are errors are attacked again.
     """
-    batches, done = run.batches(), folder.done()
-    left = [batch for batch in batches if batch[0].id not in done]  # committed whole or not at all
+    batches, done = run.batches(), folder.done(errors=not retry_errors)
+    left = [rest for batch in batches if (rest := tuple(sample for sample in batch if sample.id not in done))]
     count, total = len(done), sum(map(len, batches))
     with interrupts() as check:
+        if left:
+            folder.mark_unfinished()
         found = (workforce or Here()).attack(run, folder.record_type, left)
         for outcomes in found if folder.has_attacked() else _once_attackable(found):
             check()  # what an interrupt made of these is not known

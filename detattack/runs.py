@@ -12,7 +12,7 @@ A run folder may come from anybody: what is read from it is checked, and nothing
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -33,12 +33,13 @@ from detattack.files import (
     write_text_atomic,
 )
 from detattack.job import Record
-from detattack.ledger import LEDGER, Ledger
+from detattack.ledger import FAILED, LEDGER, Ledger
 from detattack.manifests import DECIDING, MANIFEST, differences, read_manifest, task_of
 from detattack.records import Outcome, R, packed
 
 PER_IMAGE = ("images", "heatmaps", "floats", "figures")
 """The subfolders with files of single images."""
+SUMMARY = "summary.json"
 _ATTACKED = "status IN ('success', 'failure')"
 
 
@@ -60,15 +61,18 @@ class BaseRunFolder(Generic[R]):
     def create(cls, path: Path, manifest: dict[str, Any], resume: bool = False) -> Self:
         """A new run folder, or, with `resume`, the one that is there if it is of the same run.
 
+        A control's images whose length is another by now, since the reference was attacked again, are to be done again.
+
         Raises `InputError` for a folder that holds anything else, or that cannot be written.
         """
         with ExitStack() as held:
-            manifest = held.enter_context(claimed(path, manifest, resume))
+            before = held.enter_context(claimed(path, manifest, resume, [key for key in DECIDING if key != "lengths"]))
             ledger = held.enter_context(closing(Ledger.create(path / LEDGER, new=not _has_images(path))))
             sync_folder(path)
-            folder = cls(path, manifest, ledger, held)
+            folder = cls(path, before, ledger, held)
             for _ in folder.iterate():  # a damaged row is reported before anything is added to it
                 pass
+            folder._renew_lengths(manifest.get("lengths"))
             folder._held = held.pop_all()
             return folder
 
@@ -82,9 +86,9 @@ class BaseRunFolder(Generic[R]):
         held = ExitStack()
         return cls(path, manifest, held.enter_context(closing(Ledger.open(path / LEDGER))), held)
 
-    def done(self) -> set[int]:
-        """Ids of the images that are finished."""
-        return self._ledger.ids()
+    def done(self, errors: bool = True) -> set[int]:
+        """Ids of the images that are finished; without `errors`, of those alone that are no error."""
+        return self._ledger.ids("TRUE" if errors else f"NOT {FAILED}")
 
     def has_attacked(self) -> bool:
         """Whether an image was attacked, with or without success, and is finished."""
@@ -115,10 +119,15 @@ class BaseRunFolder(Generic[R]):
         """Commits all rows of another run; their files are here already."""
         self._ledger.take_over(other._ledger)
 
-    def commit(self, outcomes: Iterable[Outcome[R]]) -> None:
-        """Files first, then the rows of the whole batch in one transaction."""
+    def commit(self, outcomes: Sequence[Outcome[R]]) -> None:
+        """Files first, then the rows of the whole batch in one transaction, in place of rows that are errors."""
+        self._ledger.withdraw_files(outcome.record.id for outcome in outcomes)
         records = [self._write_files(outcome) for outcome in outcomes]
         self._ledger.add((record.id, record.status, record.as_json()) for record in records)
+
+    def mark_unfinished(self) -> None:
+        """Takes away the summary, which says that all images are done."""
+        (self.path / SUMMARY).unlink(missing_ok=True)
 
     def write_json(self, name: str, content: Any) -> None:
         """One of the files that are made from the ledger. Iterators, at the top or one level below, are written
@@ -135,6 +144,21 @@ class BaseRunFolder(Generic[R]):
     def close(self) -> None:
         """Closes the ledger, and lets go of the folder."""
         self._held.close()
+
+    def _renew_lengths(self, lengths: list[Any] | None) -> None:
+        """Makes these the lengths of the run. Raises `InputError` where only one of old and new has any."""
+        before = self.manifest.get("lengths")
+        if before == lengths:
+            return
+        if before is None or lengths is None:
+            found = next(differences("lengths", before, lengths))
+            raise InputError(f"output folder {self.path}: holds another run: {found}")
+        old: dict[int, float] = dict(before)
+        new: dict[int, float] = dict(lengths)
+        self.mark_unfinished()
+        self._ledger.remove({number for number in old | new if old.get(number) != new.get(number)})
+        self.manifest = {**self.manifest, "lengths": lengths}
+        write_text_atomic(self.path / MANIFEST, _json(self.manifest))  # last: where that fails, it is all done again
 
     def _write_files(self, outcome: Outcome[R]) -> R:
         """The files of one image; its record, with the digest of what is written from here."""

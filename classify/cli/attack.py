@@ -30,6 +30,7 @@ def attack(
     set: o.Assignments = None,
     out: o.Out = None,
     resume: o.Resume = False,
+    retry_errors: o.RetryErrors = False,
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
@@ -46,7 +47,7 @@ def attack(
         classifier = load(given)
         data = named_images(images) if images else photos(PHOTO_SIDES.get(model, 256))
         run = make_run(given, classifier, data, figures=True)
-        with carried_out(run, out, resume, quiet) as folder:
+        with carried_out(run, out, resume, quiet, retry_errors=retry_errors) as folder:
             records, summary = folder.records(), folder.read_json("summary.json")
     if json:
         print_json(out, records, summary)

@@ -52,6 +52,7 @@ def compare(
     set: o.Assignments = None,
     out: o.Out = None,
     resume: o.Resume = False,
+    retry_errors: o.RetryErrors = False,
     strict: o.Strict = False,
     json: o.Json = False,
     quiet: o.Quiet = False,
@@ -85,14 +86,14 @@ def _carried_out(methods: str, given: dict[str, Any], out: Path) -> "list[Method
     wanted = workers_of(given)
     classifier = load(given)
     data = data_set(given, classifier)
-    check_folder(out, given["resume"])
+    check_folder(out, given["resume"], given["retry_errors"])
     all_measures = given["quality"] == "all"
 
     def run_of(name: str, lengths: dict[int, float] | None) -> "ClassifyRun":
         return make_run(given, classifier, data, attacks[name], lengths=lengths, all_measures=all_measures)
 
     with workforce_of(wanted, run_of(names[0], None), given["quiet"]) as workforce:
-        return run_methods(names, run_of, out, given["quiet"], workforce=workforce)
+        return run_methods(names, run_of, out, given["quiet"], workforce=workforce, retry_errors=given["retry_errors"])
 
 
 def data_set(given: dict[str, Any], classifier: "Classifier") -> "LabeledDataset":

@@ -48,6 +48,7 @@ def untargeted(
     set: o.Assignments = None,
     out: o.Out = None,
     resume: o.Resume = False,
+    retry_errors: o.RetryErrors = False,
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
@@ -79,6 +80,7 @@ def targeted(
     set: o.Assignments = None,
     out: o.Out = None,
     resume: o.Resume = False,
+    retry_errors: o.RetryErrors = False,
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
@@ -104,7 +106,7 @@ def _run(command: str, goal: str, keep_others: bool, given: dict[str, Any]) -> N
     out = given["out"] or Path("runs") / f"{command}-{datetime.now():%Y%m%d-%H%M%S}"
     with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
         run = _make_run(goal, keep_others, given)
-        with carried_out(run, out, given["resume"], given["quiet"]) as folder:
+        with carried_out(run, out, given["resume"], given["quiet"], retry_errors=given["retry_errors"]) as folder:
             records, summary = folder.records(), folder.read_json("summary.json")
     if given["json"]:
         print_json(out, records, summary)

@@ -48,6 +48,7 @@ def compare(
     set: o.Assignments = None,
     out: o.Out = None,
     resume: o.Resume = False,
+    retry_errors: o.RetryErrors = False,
     strict: o.Strict = False,
     json: o.Json = False,
     quiet: o.Quiet = False,
@@ -79,10 +80,10 @@ def _carried_out(names: list[str], given: dict[str, Any], out: Path) -> "tuple[l
 
     attacks, wanted = _attacks(names, given), workers_of(given)
     first = make_run({**given, "method": names[0], "set": None, "shard": None, "out": out / names[0]})
-    check_folder(out, given["resume"])
+    check_folder(out, given["resume"], given["retry_errors"])
     with workforce_of(wanted, first, given["quiet"]) as workforce:
         run_of = partial(_with_attack, first, attacks)
-        found = run_methods(names, run_of, out, given["quiet"], workforce=workforce)
+        found = run_methods(names, run_of, out, given["quiet"], workforce=workforce, retry_errors=given["retry_errors"])
     top = largest_distance(found)
     card = DetectorCard(first.detector.name, tuple(first.detector.categories), first.detector.eval_threshold)
     curves = {}

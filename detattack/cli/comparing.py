@@ -40,8 +40,11 @@ def overrides_of(names: Sequence[str], assignments: list[str]) -> dict[str, dict
     return {name: common | own[name] for name in names}
 
 
-def check_folder(out: Path, resume: bool) -> None:
-    """Raises `InputError` for a folder that a comparison cannot use."""
+def check_folder(out: Path, resume: bool, retry_errors: bool = False) -> None:
+    """Raises `InputError` for a folder that a comparison cannot use, and for errors to be tried again of none."""
+    from detattack.cli.running import check_retry
+
+    check_retry(resume, retry_errors)
     if out.exists() and not out.is_dir():
         raise InputError(f"output folder {out}: is a file")
     if not resume and out.exists() and any(out.iterdir()):
@@ -55,11 +58,12 @@ def run_methods(
     quiet: bool,
     again: str = "",
     workforce: "Workforce | None" = None,
+    retry_errors: bool = False,
 ) -> "list[Method]":
     """Runs or resumes all methods, each in a folder of its own in `out`.
 
     run_of: the run of a method, and for the control the L2 by image id that the reference needed. The control comes
-    last, whatever the order of the table. again, workforce: as of `carried_out`.
+    last, whatever the order of the table. The rest is as of `carried_out`.
     """
     from detattack.cli.running import carried_out
     from detattack.comparison import read_method
@@ -69,7 +73,7 @@ def run_methods(
     for name in sorted(names, key=lambda name: name == CONTROL):
         run = run_of(name, lengths if name == CONTROL else None)
         again = again or f"--out {out} --resume goes on"
-        with carried_out(run, out / name, True, quiet, name, again, workforce) as folder:
+        with carried_out(run, out / name, True, quiet, name, again, workforce, retry_errors) as folder:
             found[name] = read_method(name, folder)
         if name == REFERENCE:
             lengths = {i: v["l2"] for i, v in found[name].values.items() if "l2" in v}

@@ -46,6 +46,7 @@ def evaluate(
     set: o.Assignments = None,
     out: o.Out = None,
     resume: o.Resume = False,
+    retry_errors: o.RetryErrors = False,
     strict: o.Strict = False,
     json: o.Json = False,
     quiet: o.Quiet = False,
@@ -63,7 +64,7 @@ def evaluate(
         run = make_run({**given, "out": out})
         with (
             workforce_of(wanted, run, quiet) as workforce,
-            carried_out(run, out, resume, quiet, workforce=workforce) as folder,
+            carried_out(run, out, resume, quiet, workforce=workforce, retry_errors=retry_errors) as folder,
         ):
             result = _result(folder)
     _say(out, result, json, quiet)

@@ -98,6 +98,9 @@ Assignments = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option(help="The run folder. Default: a new one in runs/.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run that is in --out.")]
+RetryErrors = Annotated[
+    bool, typer.Option("--retry-errors", help="With --resume: attack the images again that are errors.")
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no table.")]
 Ray = Annotated[

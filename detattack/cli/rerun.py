@@ -40,6 +40,7 @@ def rerun(
     trust: o.Trust = False,
     out: o.Out = None,
     resume: o.Resume = False,
+    retry_errors: o.RetryErrors = False,
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
@@ -53,13 +54,20 @@ def rerun(
     out = out or Path("runs") / f"rerun-{datetime.now():%Y%m%d-%H%M%S}"
     instead = Instead(images, annotations, labels, model, weights, categories, device, batch)
     with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
-        found = _carried_out(run, out, instead, threads, trust, resume, quiet)
+        found = _carried_out(run, out, instead, threads, trust, resume, retry_errors, quiet)
     _say(run, out, found, json)
     raise typer.Exit(0 if found.kept else FAILED)
 
 
 def _carried_out(
-    path: Path, out: Path, instead: "Instead", threads: int | None, trust: bool, resume: bool, quiet: bool
+    path: Path,
+    out: Path,
+    instead: "Instead",
+    threads: int | None,
+    trust: bool,
+    resume: bool,
+    retry_errors: bool,
+    quiet: bool,
 ) -> "Agreement":
     import torch
 
@@ -77,7 +85,7 @@ def _carried_out(
             raise InputError(f"{path}: is not finished; --resume goes on")
         torch.set_num_threads(threads or first.manifest.get("threads") or torch.get_num_threads())
         run: Any = (repeated_classification if classification else repeated)(path, first.manifest, instead, trust)
-        with carried_out(run, out, resume, quiet) as second:
+        with carried_out(run, out, resume, quiet, retry_errors=retry_errors) as second:
             return agreement(first, second)
 
 

@@ -82,28 +82,36 @@ def carried_out(
     title: str = "",
     again: str = "",
     workforce: "Workforce | None" = None,
+    retry_errors: bool = False,
 ) -> Iterator[Any]:
     """Runs or resumes; the complete folder, open. Ctrl-C leaves with status 130 and says how to go on.
 
     title: what the progress bar calls it. again: how to go on, where it is not by --out and --resume. workforce: who
-    attacks; None: this process.
+    attacks; None: this process. retry_errors: as of `execute`. Raises `InputError` where it comes without `resume`.
     """
     from detattack.cli.progress import Progress
     from detattack.runner import execute
 
+    check_retry(resume, retry_errors)
     again = again or f"--out {out} --resume goes on"
     with closing(run.open_folder(out, resume)) as folder:
         try:
             with Progress(not quiet, title) as progress:
                 for note in (*run.dataset.notes, *_random_weights(run.config)):
                     progress.say(note)
-                execute(run, folder, progress.report, progress.measuring, workforce)
+                execute(run, folder, progress.report, progress.measuring, workforce, retry_errors)
         except KeyboardInterrupt:
             print(f"detattack: interrupted; {again}", file=sys.stderr)
             raise typer.Exit(INTERRUPTED) from None
         except OSError as error:
-            raise OSError(f"{' '.join(str(error).split())}; the run stopped whole, {again}") from error
+            raise OSError(f"{' '.join(str(error).split())}; the run stopped at a consistent state, {again}") from error
         yield folder
+
+
+def check_retry(resume: bool, retry_errors: bool) -> None:
+    """Raises `InputError` where there is no run whose errors could be tried again."""
+    if retry_errors and not resume:
+        raise InputError("--retry-errors goes with --resume, which continues the run that has them")
 
 
 def _random_weights(config: Any) -> list[str]:

@@ -75,6 +75,37 @@ class Swallowing(Toy):
             except KeyboardInterrupt:
                 raise RuntimeError("out of cheese")
 
+class Breaking(Toy):
+    """Breaks its device for the whole process on the marked image, as long as a file `broken` lies beside this one."""
+
+    broken = False
+
+    def detect(self, images, score_threshold):
+        type(self).broken |= is_marked(images) and Path(__file__).with_name("broken").exists()
+        if self.broken:
+            raise RuntimeError(Path(__file__).with_name("broken").read_text())
+        return super().detect(images, score_threshold)
+
+def breaking(device):
+    return type("Once", (Breaking,), {})(device)
+
+class Dropping(Toy):
+    """Leaves out hopeless candidates: an image without any has none."""
+
+    def candidates(self, images, extra_boxes=None):
+        found = super().candidates(images, extra_boxes)
+        seen = (found.logits > 0).any(2).any(0)
+        logits = found.logits[:, seen] if seen.any() else torch.zeros(len(images), 0, 3)
+        return type(found)(found.boxes[:, seen], logits)
+
+class Cut(Toy):
+    """Lets no gradient through."""
+
+    def candidates(self, images, extra_boxes=None):
+        return super().candidates(images.detach(), extra_boxes)
+
+dropping, cut = Dropping, Cut
+
 def make(fault, at):
     return lambda device: type("Once", (Faulty,), {"fault": fault, "at": at})(device)
 
@@ -103,16 +134,23 @@ def adapter(toy, tmp_path, monkeypatch) -> str:
     return str(tmp_path / "faulty_adapter.py")
 
 
+def records_of(folder: Path) -> list[dict]:
+    with sqlite3.connect(folder / "ledger.sqlite") as rows:
+        records = [json.loads(record) for (record,) in rows.execute("SELECT record FROM images ORDER BY id DESC")]
+    rows.close()
+    return records
+
+
 def images_of(tmp_path: Path, model: str, out: str, *options: str) -> dict[int, tuple[str, str, bytes]]:
     """Status and PNG of each image of a run, the one that some trip over marked."""
     data = write_data(tmp_path, 5, mark=MARKED)
     line = ["evaluate", *data, "--model", model, *RUN, *options, "--out", str(tmp_path / out)]
     assert status_of(line) == 0
     folder = tmp_path / out
-    with sqlite3.connect(folder / "ledger.sqlite") as rows:
-        records = [json.loads(record) for (record,) in rows.execute("SELECT record FROM images")]
-    rows.close()
-    return {r["id"]: (r["status"], r["reason"], (folder / "images" / f"{r['stem']}.png").read_bytes()) for r in records}
+    return {
+        r["id"]: (r["status"], r["reason"], (folder / "images" / f"{r['stem']}.png").read_bytes())
+        for r in records_of(folder)
+    }
 
 
 @pytest.mark.parametrize("at", [0, 1, 3])
@@ -184,3 +222,96 @@ def test_labels_that_the_model_has_no_class_for(adapter, tmp_path, label):
     found = images_of(tmp_path, f"{adapter}:labels_{label}", "run")
     assert {status for status, _, _ in found.values()} == {"error", "nothing"}
     assert any("labels are not all from 0 to 2" in reason for _, reason, _ in found.values())
+
+
+BREAKING = [
+    "CUDA error: device-side assert triggered\nCUDA kernel errors might be asynchronously reported",
+    "CUDA error: an illegal memory access was encountered",
+    "CUDA error: unspecified launch failure",
+    "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED",
+    "HIP error: the operation cannot be performed... hipErrorIllegalAddress",
+    "MPS: command buffer exited with error status",
+]
+
+
+@pytest.mark.parametrize("said", BREAKING, ids=range(len(BREAKING)))
+def test_an_error_that_breaks_the_device_is_no_error_of_any_image(adapter, toy, tmp_path, capsys, said):
+    healthy = images_of(tmp_path, f"{toy}:factory", "healthy")
+    (tmp_path / "broken").write_text(said)
+    line = ["evaluate", *write_data(tmp_path, 5, mark=MARKED), "--model", f"{adapter}:breaking", *RUN]
+    line += ["--out", str(tmp_path / "run")]
+    capsys.readouterr()
+    assert status_of(line) == 1
+    (told,) = capsys.readouterr().err.splitlines()
+    assert "i0.png: the device failed" in told
+    assert "the run stopped at a consistent state" in told
+    assert f"--out {tmp_path / 'run'} --resume goes on" in told
+    assert [record["id"] for record in records_of(tmp_path / "run")] == [100]
+    assert status_of([*line, "--resume"]) == 1  # still broken
+    assert [record["id"] for record in records_of(tmp_path / "run")] == [100]
+    (tmp_path / "broken").unlink()
+    assert images_of(tmp_path, f"{adapter}:breaking", "run", "--resume") == healthy
+
+
+def test_a_device_that_breaks_while_files_are_judged_again_is_no_verdict(adapter, tmp_path, capsys):
+    images_of(tmp_path, f"{adapter}:breaking", "run")
+    (tmp_path / "broken").write_text(BREAKING[0])
+    for options in (["--trust"], ["--model", f"{adapter}:breaking"]):
+        capsys.readouterr()
+        assert status_of(["verify", str(tmp_path / "run"), "--quiet", *options]) == 1
+        (told,) = capsys.readouterr().err.splitlines()
+        assert "the device failed" in told
+
+
+def test_an_image_without_a_gradient_is_an_error_alone(adapter, toy, tmp_path):
+    """The model drops hopeless candidates, of which the last image, where a car should appear, has no other."""
+    healthy = images_of(tmp_path, f"{toy}:factory", "healthy", "--goal", "inject:car@random")
+    found = images_of(tmp_path, f"{adapter}:dropping", "run", "--goal", "inject:car@random")
+    assert [status for status, _, _ in found.values()].count("error") == 1
+    status, reason, _ = found.pop(96)
+    assert status == "error"
+    assert "lets no gradient through to the image" in reason
+    assert {*found, 96} == {*healthy}
+
+
+def test_images_without_a_gradient_before_the_first_that_has_one(adapter, tmp_path):
+    data = write_data(tmp_path, 5)
+    file = Path(data[3])
+    content = json.loads(file.read_text())
+    content["images"].reverse()  # the empty image comes first
+    file.write_text(json.dumps(content))
+    line = ["evaluate", *data, "--model", f"{adapter}:dropping", *RUN, "--goal", "inject:car@random"]
+    assert status_of([*line, "--out", str(tmp_path / "run")]) == 0
+    statuses = [record["status"] for record in records_of(tmp_path / "run")]
+    assert statuses.pop() == "error"
+    assert "error" not in statuses
+
+
+@pytest.mark.parametrize("batch", ["1", "2"])
+def test_a_model_without_any_gradient_is_refused_and_nothing_recorded(adapter, tmp_path, capsys, batch):
+    line = ["evaluate", *write_data(tmp_path, 5), "--model", f"{adapter}:cut", *RUN, "--batch", batch]
+    capsys.readouterr()
+    assert status_of([*line, "--out", str(tmp_path / "run")]) == 2
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told == "detattack: model toy: lets no gradient through to the image, so cannot be attacked"
+    assert records_of(tmp_path / "run") == []
+
+
+@pytest.mark.parametrize("quality", ["quick", "all"])
+def test_errors_are_tried_again_where_asked_for(adapter, toy, tmp_path, capsys, quality):
+    options = ("--quality", quality)
+    healthy = images_of(tmp_path, f"{toy}:factory", "healthy", *options)
+    data = write_data(tmp_path, 5, mark=MARKED)
+    (tmp_path / "deaf").touch()
+    line = ["evaluate", *data, "--model", f"{adapter}:deaf", *RUN, *options, "--out", str(tmp_path / "run")]
+    assert status_of(line) == 0
+    assert [r["status"] for r in records_of(tmp_path / "run")].count("error") == 1
+    (tmp_path / "deaf").unlink()
+    capsys.readouterr()
+    assert status_of([*line, "--retry-errors"]) == 2
+    assert "--retry-errors goes with --resume" in capsys.readouterr().err
+    assert status_of([*line, "--resume"]) == 0
+    assert [r["status"] for r in records_of(tmp_path / "run")].count("error") == 1
+    assert images_of(tmp_path, f"{adapter}:deaf", "run", *options, "--resume", "--retry-errors") == healthy
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["error"] == 0
+    assert status_of(["verify", str(tmp_path / "run"), "--trust", "--quiet"]) == 0

@@ -11,6 +11,7 @@ import math
 import os
 import random
 import signal
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,6 +55,22 @@ COMPARISON = [
 ]
 SEARCH = [("within", "*/best-fgsm.yaml", 1), ("renaming", "*/search-jnd.png", 1), ("within", "*/best.yaml", 1)]
 RUN = "--device cpu --out {out} --resume --quiet"
+
+
+HEALING = """
+import sys
+from pathlib import Path
+sys.path.insert(0, str(Path({toy!r}).parent))
+from toy import Toy, is_marked
+
+class Healing(Toy):
+    def candidates(self, images, extra_boxes=None):
+        if is_marked(images) and Path(__file__).with_name("ill").exists():
+            raise RuntimeError("out of cheese")
+        return super().candidates(images, extra_boxes)
+
+factory = Healing
+"""
 
 
 def evaluate(program: Callable, toy: str, root: Path) -> Program:
@@ -126,8 +143,20 @@ def rerun(program: Callable, toy: str, root: Path) -> Program:
     return program("rerun run --trust --out {out} --resume --quiet")
 
 
-def finished(root: Path, toy: str, out: str, *more: str) -> None:
-    line = ["evaluate", *write_data(root, 4), "--model", f"{toy}:factory", "--device", "cpu", "--quality", "quick"]
+def retry(program: Callable, toy: str, root: Path) -> Program:
+    """Of a finished run with an error, by a model that is well by now."""
+    (root / "healing.py").write_text(HEALING.format(toy=toy))
+    (root / "ill").touch()
+    finished(root, str(root / "healing.py"), "finished", mark=1)
+    (root / "ill").unlink()
+    line = "evaluate --device cpu --quality quick --quiet --out {out}/run --resume --retry-errors"
+    model = ("--model", f"{root / 'healing.py'}:factory")
+    return program(line, *model, *write_data(root, 4, mark=1), source="finished")
+
+
+def finished(root: Path, toy: str, out: str, *more: str, mark: int | None = None) -> None:
+    data = write_data(root, 4, mark=mark)
+    line = ["evaluate", *data, "--model", f"{toy}:factory", "--device", "cpu", "--quality", "quick"]
     assert status_of([*line, *more, "--quiet", "--out", str(root / out)]) == 0
 
 
@@ -159,6 +188,12 @@ COMMANDS = {
     report: [(step, file, 1) for step in ("within", "renaming") for file in ("*/thumbs/*", "*/report.html")],
     verify: [(step, "*/transfer.json", 1) for step in ("before", "within", "renaming")],
     rerun: [*START, *IMAGES, *RESULTS, *SUMMARY],
+    retry: [
+        *((step, file, 1) for step in ("before", "within", "renaming") for file in (PNG, HEATMAP)),
+        *((f"{when} row", "", count) for when in ("before", "within", "after") for count in (1, 2)),
+        *RESULTS,
+        *SUMMARY,
+    ],
 }
 INSTANTS = max(1, math.ceil((KILLS - sum(map(len, COMMANDS.values()))) / len(COMMANDS)))
 """Of a command."""
@@ -179,6 +214,20 @@ def test_every_command_killed_at_each_step_and_at_any_instant(program, toy, tmp_
         killed(calm, f"step{number}", step)
         KILLED[f"{start.__name__}: at a step"] += 1
     KILLED[f"{start.__name__}: at an instant"] += killed_at_any_instant(calm, INSTANTS, rng)
+
+
+def test_a_run_whose_errors_are_tried_again_is_consistent_wherever_that_is_killed(program, toy, tmp_path):
+    calm = retry(program, toy, tmp_path)
+    for number, step in enumerate(COMMANDS[retry]):
+        run = tmp_path / f"step{number}" / "run"
+        assert calm.run(run.parent.name, step) == -9, step
+        with sqlite3.connect(run / "ledger.sqlite") as rows:
+            statuses = dict(rows.execute("SELECT id, status FROM images"))
+        rows.close()
+        assert statuses.keys() == {100, 99, 98, 97}, step
+        assert status_of(["verify", str(run), "--trust", "--device", "cpu", "--quiet"]) == 0, step
+        assert calm.run(run.parent.name) == 0, step
+        calm.check(run.parent.name)
 
 
 def killed_at_any_instant(program: Program, kills: int, rng: random.Random) -> int:
