@@ -99,6 +99,35 @@ def test_noise_has_the_l2_of_the_jnd_run_of_the_same_image(compare, data):
     assert all(got[i] >= wanted[i] - 1e-6 for i in wanted)
 
 
+HEALING = '''
+class Healing(Toy):
+    """Fails once."""
+
+    def candidates(self, images, extra_boxes=None):
+        ill = Path(__file__).with_name("ill")
+        if is_marked(images) and ill.exists():
+            ill.unlink()
+            raise RuntimeError("out of cheese")
+        return super().candidates(images, extra_boxes)
+'''
+
+
+def test_errors_tried_again_change_the_lengths_of_the_control(cli, toy, tmp_path):
+    (tmp_path / "healing.py").write_text(Path(toy).read_text() + HEALING)
+    line = ("compare", *write_data(tmp_path, 4, mark=1), "--goal", "suppress:car", "--device", "cpu", "--quiet")
+    line = (*line, "--methods", "jnd,noise", "--model", "healing.py:Healing", "--quality", "all")
+    assert cli(*line, "--out", "whole").status == 0
+    (tmp_path / "ill").touch()
+    assert cli(*line, "--out", "cmp").status == 0
+    assert [read(f"cmp/{name}/summary.json")["error"] for name in ("jnd", "noise")] == [1, 0]
+    assert cli(*line, "--out", "cmp", "--retry-errors").status == 2
+    assert cli(*line, "--out", "cmp", "--resume", "--retry-errors").status == 0
+    for name in ("jnd", "noise"):
+        assert made(tmp_path / "cmp" / name) == made(tmp_path / "whole" / name)
+        assert read(f"cmp/{name}/run.json")["lengths"] == read(f"whole/{name}/run.json")["lengths"]
+        assert cli("verify", f"cmp/{name}", "--trust", "--device", "cpu").status == 0
+
+
 def test_a_comparison_is_resumed_to_the_same_bytes(compare, data, toy):
     assert compare(*data, methods="jnd,noise").status == 0
     before = {name: made(Path("cmp") / name) for name in ("jnd", "noise")}

@@ -33,6 +33,24 @@ def factory(device):
     return Toy(device)
 """
 """A model that one process can load, and no other."""
+BREAKING = """
+import sys
+from pathlib import Path
+sys.path.insert(0, str(Path({toy!r}).parent))
+from toy import Toy, is_marked
+
+class Breaking(Toy):
+    broken = False
+
+    def detect(self, images, score_threshold):
+        Breaking.broken |= is_marked(images) and not Path("well").exists()
+        if self.broken:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        return super().detect(images, score_threshold)
+
+factory = Breaking
+"""
+"""A model that breaks its device for the whole process on the marked image."""
 FAILING = [
     ('raise RuntimeError("only once")', 2, "model once.py:factory: its factory failed (RuntimeError: only once)"),
     ("os._exit(1)", 1, "2 workers died, and nothing was done in between"),
@@ -194,6 +212,23 @@ def test_an_image_that_kills_its_worker_is_given_up_and_its_neighbors_are_attack
     stem = found[98]["stem"]
     for name in (name for name in alone if name.endswith(".png")):
         assert (spread[name] == alone[name]) == (stem not in name), name
+
+
+def test_a_worker_whose_device_breaks_is_replaced_and_errors_are_tried_again(cli, toy, cluster, environment, tmp_path):
+    data = write_data(tmp_path, 6, mark=2)
+    (tmp_path / "breaking.py").write_text(BREAKING.format(toy=toy))
+    given = ("evaluate", *data, *SUPPRESS, "--model", "breaking.py:factory", "--json")
+    (tmp_path / "well").touch()
+    assert cli(*given, "--out", "alone").status == 0
+    (tmp_path / "well").unlink()
+    said = cli(*given, "--out", "spread", "--ray", cluster.address)
+    assert said.status == 0, said.err
+    errors = [image for image in said.json["images"] if image["status"] == "error"]
+    assert [(image["id"], image["reason"]) for image in errors] == [(98, "3 workers died while they attacked it")]
+    (tmp_path / "well").touch()
+    said = cli(*given, "--out", "spread", "--ray", cluster.address, "--resume", "--retry-errors")
+    assert said.status == 0, said.err
+    assert made(tmp_path / "spread") == made(tmp_path / "alone")
 
 
 @pytest.mark.parametrize(("failing", "status", "words"), FAILING, ids=["an error", "a crash"])
