@@ -6,7 +6,7 @@ read here: one that is missing or damaged is recorded when its turn comes.
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,15 @@ from detattack.datasets import (
     read_description,
     unique_stems,
 )
-from detattack.detectors.names import canonical
+from detattack.detectors.names import canonical, pairs
 from detattack.errors import InputError
 from detattack.origins import Origin, absolute
 from detattack.types import Category
 
 Record = dict[str, Any]
 LARGEST_ID = 2**63 - 1
+UNKNOWN, AMBIGUOUS = "no such class in the model", "not the only class of that name"
+"""Why an annotated category is not counted."""
 
 
 def coco_dataset(images_dir: Path, annotations_file: Path) -> Dataset:
@@ -59,27 +61,24 @@ def parse_coco(data: bytes, where: str) -> tuple[list[Record], list[Record], lis
 
 
 def category_ids(categories: Sequence[Category], of_data: Sequence[Mapping[str, Any]]) -> dict[int, int]:
-    """From a detector's labels to the category ids of the annotations, matched by name.
+    """From a detector's labels to the category ids of the annotations, matched by name as `detectors.names.pairs` does.
 
-    Without a match to the letter, one that differs in letter case, outer blanks or by an alias (VOC's `tvmonitor`
-    is COCO's `tv`) counts, if there is only one. A class that the data set does not have is left out. No categories
-    in the data: the detector's COCO ids.
+    A class that the data set does not have is left out. No categories in the data: the detector's COCO ids.
     """
     if not of_data:
         return {label: c.coco_id for label, c in enumerate(categories)}
-    exact = {c["name"]: c["id"] for c in of_data}
-    loose: dict[str, list[int]] = {}
-    for category in of_data:
-        loose.setdefault(canonical(category["name"]), []).append(category["id"])
-    known = [canonical(c.name) for c in categories]
-    found = {}
-    for label, one in enumerate(categories):
-        near = loose.get(canonical(one.name), [])
-        if one.name in exact:
-            found[label] = exact[one.name]
-        elif len(near) == 1 and known.count(canonical(one.name)) == 1:
-            found[label] = near[0]
-    return found
+    found = pairs([c.name for c in categories], [c["name"] for c in of_data])
+    return {label: of_data[i]["id"] for label, i in found.items()}
+
+
+def classes_not_counted(
+    categories: Sequence[Category], of_data: Sequence[Mapping[str, Any]], annotations: Iterable[Mapping[str, Any]]
+) -> dict[str, str]:
+    """Names of annotated categories that no class of the detector is matched with, and why each is not."""
+    annotated = {a["category_id"] for a in annotations} - set(category_ids(categories, of_data).values())
+    known = {canonical(c.name) for c in categories}
+    names = [c["name"] for c in of_data if c["id"] in annotated]
+    return {name: AMBIGUOUS if canonical(name) in known else UNKNOWN for name in names}
 
 
 def _parse(data: bytes, where: str) -> Record:

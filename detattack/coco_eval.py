@@ -1,21 +1,27 @@
-"""COCO's own evaluation (pycocotools) as plain figures: the twelve of its table, and AP per category.
+"""COCO's average precision by pycocotools: the one evaluation of summaries, pages, comparisons and of the training.
 
-pycocotools' `loadRes([])` raises and its unscored figures are −1; here a detector that sees nothing scores 0
-wherever there was something to see, and what cannot be scored is None, never NaN or −1.
+pycocotools' `loadRes([])` raises, its unscored figures are −1, and `summarize` knows no other number of detections
+than 100; here a detector that sees nothing scores 0 wherever there was something to see, what cannot be scored is
+None, never NaN or −1, and the figures are read from pycocotools' own tables of precision and recall.
 """
 
 import contextlib
 import io
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-MAX_DETECTIONS = 100
-"""Detections that count, an image."""
+from detattack.types import DEFAULT_MAX_DETECTIONS
+
+Items = Iterable[Mapping[str, Any]]
+ANY_AREA = (0.0, 1e10)
+"""In square pixels: pycocotools' own range of all areas."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,11 @@ class CategoryScores:
 
 @dataclass(frozen=True)
 class CocoScores:
-    """The twelve figures of COCO's table, in its order, and each category by name; None: nothing to score."""
+    """The twelve figures of COCO's table, in its order, and each category by name; None: nothing to score.
+
+    ar100 and the figures by size: at the number of detections that count. cut_images: how many images have more
+    detections of one category than count.
+    """
 
     ap: float | None
     ap50: float | None
@@ -43,128 +53,175 @@ class CocoScores:
     ar_medium: float | None
     ar_large: float | None
     per_category: dict[str, CategoryScores]
+    cut_images: int = 0
 
     def figures(self) -> dict[str, float | None]:
         """The twelve figures by name."""
-        return {name: value for name, value in asdict(self).items() if name != "per_category"}
+        return {name: getattr(self, name) for name in FIGURES}
+
+
+FIGURES = tuple(f.name for f in fields(CocoScores))[:12]
+
+
+class Truth:
+    """What detections are scored against.
+
+    - annotations, categories: as in a COCO file; a missing `iscrowd` is 0, a missing `area` that of the box.
+    - image_ids: the images that count.
+    - category_ids: the categories that count, those that detector and data share; None: all.
+    - max_detections: only the best so many of an image and category count.
+    """
+
+    def __init__(
+        self,
+        annotations: Items,
+        categories: Iterable[Mapping[str, Any]],
+        image_ids: Collection[int],
+        category_ids: Collection[int] | None = None,
+        max_detections: int = DEFAULT_MAX_DETECTIONS,
+    ):
+        counted = {c["id"]: c for c in categories if category_ids is None or c["id"] in category_ids}
+        self.categories = [counted[i] for i in sorted(counted)]
+        self.names = [str(c["name"]) for c in self.categories]
+        self.max_detections = max_detections
+        self._images, self._classes = sorted(set(image_ids)), sorted(counted)
+        self._annotations = self._index(map(_truth, self.of(annotations)))
+
+    def of(self, items: Items) -> Iterator[Mapping[str, Any]]:
+        """The annotations or results of the images and categories that count."""
+        images, classes = set(self._images), set(self._classes)
+        return (i for i in items if i["image_id"] in images and i["category_id"] in classes)
+
+    def matched(self, results: Items, areas: Mapping[str, tuple[float, float]] | None = None) -> COCOeval:
+        """pycocotools' evaluation of results, with annotations and detections matched. areas: ranges; None: COCO's."""
+        with _silent():
+            evaluation = COCOeval(self._annotations, self._index(map(_found, self.of(results))), "bbox")
+            params = evaluation.params
+            params.imgIds, params.catIds = self._images, self._classes
+            params.maxDets = [min(most, self.max_detections) for most in (1, 10)] + [self.max_detections]
+            if areas is not None:
+                params.areaRng, params.areaRngLbl = [list(area) for area in areas.values()], list(areas)
+            evaluation.evaluate()
+        return evaluation
+
+    def precision(self, results: Items, area: tuple[float, float] = ANY_AREA) -> NDArray[np.float64]:
+        """Precision `[10 IoUs, 101 recalls, categories]` (−1: no annotation) over objects of a range of areas."""
+        return _accumulated(self.matched(results, {"all": area}))["precision"][..., 0, -1]
+
+    def _index(self, items: Iterable[dict[str, Any]]) -> COCO:
+        """Items numbered from 1: pycocotools takes a match with the annotation 0 for no match."""
+        coco = COCO()
+        coco.dataset = {
+            "images": [{"id": i} for i in self._images],
+            "categories": self.categories,
+            "annotations": [{**item, "id": number} for number, item in enumerate(items, 1)],
+        }
+        with _silent():
+            coco.createIndex()
+        return coco
 
 
 def evaluate(
-    annotations: Iterable[Mapping[str, Any]],
-    categories: Sequence[Mapping[str, Any]],
-    results: Iterable[Mapping[str, Any]],
+    annotations: Items,
+    categories: Iterable[Mapping[str, Any]],
+    results: Items,
     image_ids: Collection[int],
     category_ids: Collection[int] | None = None,
+    max_detections: int = DEFAULT_MAX_DETECTIONS,
 ) -> CocoScores:
-    """Scores detections in COCO's results format against annotations, over the given images and categories.
-
-    results: `image_id, category_id, bbox [x,y,w,h], score`; only the best `MAX_DETECTIONS` of an image and
-    category count. category_ids: those that detector and data share; None: all.
-    """
-    evaluation = _evaluation(annotations, categories, results, image_ids, category_ids)
-    if evaluation is None:
-        return _scores([None] * 12, {})
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    names = {c["id"]: c["name"] for c in categories}
-    precision = evaluation.eval["precision"][..., 0, -1]  # [IoU, recall, category], all areas, 100 detections
+    """Scores detections in COCO's results format (`image_id, category_id, bbox [x,y,w,h], score`), as many as there
+    are, against annotations. The other arguments are those of `Truth`."""
+    truth = Truth(annotations, categories, image_ids, category_ids, max_detections)
+    found = list(truth.of(results))
+    scored = _accumulated(truth.matched(found))
+    precision, recall = scored["precision"], scored["recall"]
+    whole = precision[..., 0, -1]  # [IoU, recall, category]: all areas, all detections that count
+    by_size = [table[..., area, -1] for table in (precision, recall) for area in (1, 2, 3)]
+    by_count = [recall[..., 0, most] for most in (0, 1, 2)]
+    tables = (whole, whole[0], whole[5], *by_size[:3], *by_count, *by_size[3:])
     per_category = {
-        names[i]: CategoryScores(_mean(precision[:, :, k]), _mean(precision[0, :, k]))
-        for k, i in enumerate(evaluation.params.catIds)
+        name: CategoryScores(mean_ap(whole[..., k]), mean_ap(whole[0, :, k])) for k, name in enumerate(truth.names)
     }
-    return _scores([_known(value) for value in evaluation.stats], per_category)
+    counts = Counter((row["image_id"], row["category_id"]) for row in found)
+    cut = {image for (image, _), count in counts.items() if count > max_detections}
+    figures = dict(zip(FIGURES, map(mean_ap, tables), strict=True))
+    return CocoScores(**figures, per_category=per_category, cut_images=len(cut))
 
 
-def mixed_ap(
-    annotations: Sequence[Mapping[str, Any]],
-    categories: Sequence[Mapping[str, Any]],
-    clean: Iterable[Mapping[str, Any]],
-    adversarial: Iterable[Mapping[str, Any]],
-    image_ids: Collection[int],
-    category_ids: Collection[int] | None,
-    attacked: Iterable[Collection[int]],
-) -> list[float | None]:
-    """AP for each choice of images that are shown attacked, the others clean. Images are matched once."""
-    matched = []
-    evaluation: Any = None
-    for results in (clean, adversarial):
-        evaluation = _evaluation(annotations, categories, results, image_ids, category_ids)
-        if evaluation is None:
-            return [None for _ in attacked]
-        evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
-        evaluation.params.maxDets = [MAX_DETECTIONS]
-        with contextlib.redirect_stdout(io.StringIO()):
-            evaluation.evaluate()
-        matched.append(evaluation.evalImgs)  # categories × images
-    order = evaluation.params.imgIds
-    found = []
-    for chosen in attacked:
-        rows = range(len(matched[0]))
-        evaluation.evalImgs = [matched[order[row % len(order)] in chosen][row] for row in rows]
-        with contextlib.redirect_stdout(io.StringIO()):
-            evaluation.accumulate()
-        found.append(_mean(evaluation.eval["precision"]))
-    return found
+class Precision:
+    """Precision of any mixture of clean and attacked images, and from any score on.
+
+    pycocotools matches detections with annotations once for the clean and once for the adversarial images. A match
+    does not depend on lower scores or on other images, so that every point of a curve is only added up again, by
+    pycocotools' own `accumulate`.
+    """
+
+    def __init__(self, truth: Truth, clean: Items, adversarial: Items):
+        self.names = truth.names
+        self._evaluation = truth.matched(clean, {"all": ANY_AREA})
+        self._clean = self._evaluation.evalImgs
+        self._adversarial = truth.matched(adversarial, {"all": ANY_AREA}).evalImgs
+
+    def of(self, attacked: Collection[int] | bool, above: float = 0.0) -> NDArray[np.float64]:
+        """Precision `[10 IoUs, 101 recalls, categories]` (−1: no annotation), detections with a score above `above`.
+
+        attacked: ids of the images that count as attacked, the others being clean; True: all, False: none.
+        """
+        clean, adversarial = self._clean, self._adversarial
+        if isinstance(attacked, bool):
+            chosen = adversarial if attacked else clean
+        else:
+            # pycocotools' order: class by class, and in each the images by id; None has no id to ask for.
+            which = [i in attacked for i in self._evaluation.params.imgIds] * len(self._evaluation.params.catIds)
+            chosen = [a if hit else c for hit, c, a in zip(which, clean, adversarial, strict=True)]
+        self._evaluation.evalImgs = [_above(one, above) for one in chosen] if above > 0 else chosen
+        return _accumulated(self._evaluation)["precision"][..., 0, -1]
 
 
-def _scores(figures: Sequence[float | None], per_category: dict[str, CategoryScores]) -> CocoScores:
-    names = [f.name for f in fields(CocoScores)]
-    values: dict[str, Any] = dict(zip(names, [*figures, per_category], strict=True))
-    return CocoScores(**values)
+def mean_ap(precision: NDArray[np.float64]) -> float | None:
+    """COCO's AP, the mean over IoU 0.5 to 0.95, recalls and classes; None where nothing is annotated."""
+    known = precision[precision > -1]
+    return float(known.mean()) if known.size else None
 
 
-def _evaluation(
-    annotations: Iterable[Mapping[str, Any]],
-    categories: Iterable[Mapping[str, Any]],
-    results: Iterable[Mapping[str, Any]],
-    image_ids: Collection[int],
-    category_ids: Collection[int] | None,
-) -> COCOeval | None:
-    """COCOeval over these images and categories; None where there is none."""
-    shared = [c for c in categories if category_ids is None or c["id"] in category_ids]
-    images, classes = set(image_ids), {c["id"] for c in shared}
-    if not images or not classes:
-        return None
-    with contextlib.redirect_stdout(io.StringIO()):
-        truth = _index(map(_truth, _of(annotations, images, classes)), images, shared)
-        found = _index(map(_found, _of(results, images, classes)), images, shared)
-    evaluation = COCOeval(truth, found, "bbox")
-    evaluation.params.imgIds, evaluation.params.catIds = sorted(images), sorted(classes)
-    return evaluation
+def curve(precision: NDArray[np.float64]) -> tuple[list[float], list[float]]:
+    """Recall and precision at IoU 0.5, the mean over the classes that have annotations."""
+    known = precision[0][:, (precision[0] > -1).all(axis=0)]
+    return np.linspace(0, 1, 101).tolist(), known.mean(axis=1).tolist() if known.size else [0.0] * 101
 
 
-def _of(items: Iterable[Mapping[str, Any]], images: set[int], classes: set[int]) -> Iterable[Mapping[str, Any]]:
-    return (i for i in items if i["image_id"] in images and i["category_id"] in classes)
+def _accumulated(evaluation: COCOeval) -> dict[str, Any]:
+    """pycocotools' tables, of which the last two axes are areas and numbers of detections."""
+    with _silent():
+        evaluation.accumulate()
+    return evaluation.eval
+
+
+def _silent() -> contextlib.redirect_stdout[io.StringIO]:
+    """pycocotools prints."""
+    return contextlib.redirect_stdout(io.StringIO())
 
 
 def _truth(annotation: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: annotation[key] for key in ("image_id", "category_id", "bbox", "area", "iscrowd")}
+    x, y, w, h = annotation["bbox"]
+    kept = {key: annotation[key] for key in ("image_id", "category_id", "area", "iscrowd") if key in annotation}
+    return {"area": w * h, "iscrowd": 0, "bbox": [x, y, w, h], **kept}
 
 
 def _found(result: Mapping[str, Any]) -> dict[str, Any]:
-    box = result["bbox"]
-    kept = {key: result[key] for key in ("image_id", "category_id", "bbox", "score")}
-    return {**kept, "area": box[2] * box[3], "iscrowd": 0}
+    x, y, w, h = result["bbox"]
+    kept = {key: result[key] for key in ("image_id", "category_id", "score")}
+    return {"area": w * h, "iscrowd": 0, "bbox": [x, y, w, h], **kept}
 
 
-def _index(items: Iterable[dict[str, Any]], images: set[int], categories: list[Mapping[str, Any]]) -> COCO:
-    """Items numbered from 1: pycocotools takes a match with the annotation 0 for no match."""
-    coco = COCO()
-    coco.dataset = {
-        "images": [{"id": i} for i in sorted(images)],
-        "categories": categories,
-        "annotations": [{**item, "id": number} for number, item in enumerate(items, 1)],
+def _above(one: dict[str, Any] | None, score: float) -> dict[str, Any] | None:
+    """An image's matches of one class, without the detections up to a score; they are sorted by it."""
+    if one is None:
+        return None
+    count = sum(s > score for s in one["dtScores"])
+    return {
+        **one,
+        "dtScores": one["dtScores"][:count],
+        "dtMatches": one["dtMatches"][:, :count],
+        "dtIgnore": one["dtIgnore"][:, :count],
     }
-    coco.createIndex()
-    return coco
-
-
-def _mean(precision: np.ndarray) -> float | None:
-    scored = precision[precision > -1]
-    return float(scored.mean()) if scored.size else None
-
-
-def _known(value: float) -> float | None:
-    return None if value < 0 else float(value)

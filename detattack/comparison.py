@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from detattack.coco_data import category_ids
-from detattack.coco_eval import mixed_ap
+from detattack.coco_eval import Precision, Truth, mean_ap
 from detattack.datasets import Dataset
 from detattack.files import swept, write_bytes_atomic, write_text_atomic
 from detattack.results import coco_results
 from detattack.runs import BaseRunFolder, RunFolder
-from detattack.types import DetectorCard
+from detattack.types import DEFAULT_MAX_DETECTIONS, DetectorCard
 
 MEASURES = ("k", "l2", "linf", "psnr", "ssim", "forwards", "backwards", "seconds")
 """Per image, and in the paired differences."""
@@ -132,16 +132,15 @@ def curve(method: Method, folder: RunFolder, detector: DetectorCard, dataset: Da
     if not dataset.categories:
         return found
     ids = [r.id for r in folder.iterate() if "boxes" in r.clean and "boxes" in r.adversarial]
-    ap = mixed_ap(
-        dataset.annotations,
-        dataset.categories,
+    shared = category_ids(detector.categories, dataset.categories).values()
+    most = folder.manifest["config"].get("max_detections", DEFAULT_MAX_DETECTIONS)
+    precision = Precision(
+        Truth(dataset.annotations, dataset.categories, ids, set(shared), most),
         coco_results(folder.iterate(), detector, dataset, "clean"),
         coco_results(folder.iterate(), detector, dataset, "adversarial"),
-        ids,
-        set(category_ids(detector.categories, dataset.categories).values()),
-        [_within(method, distance) for distance in found.distances],
     )
-    return replace(found, ap=tuple(ap))
+    ap = tuple(mean_ap(precision.of(_within(method, distance))) for distance in found.distances)
+    return replace(found, ap=ap)
 
 
 def _within(method: Method, distance: float) -> set[int]:

@@ -7,12 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    ValidationError,
+    model_serializer,
+)
 
 from detattack.engine.attacks import PRESETS, Attack
 from detattack.errors import InputError, unknown
 from detattack.precision import Precision
-from detattack.types import DEFAULT_SCORE_THRESHOLD
+from detattack.types import DEFAULT_MAX_DETECTIONS, DEFAULT_SCORE_THRESHOLD
 
 NON_NEGATIVE = (
     "step_size",
@@ -52,6 +60,15 @@ class RunConfig(BaseModel):
     device: str = "auto"
     batch: int = Field(1, ge=1)
     precision: Precision = "fp32"
+    max_detections: int = Field(DEFAULT_MAX_DETECTIONS, ge=1)
+
+    @model_serializer(mode="wrap")
+    def _as_ever(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `max_detections` where it is COCO's: runs from before there was a choice are resumed and merged."""
+        values: dict[str, Any] = handler(self)
+        if self.max_detections == DEFAULT_MAX_DETECTIONS:
+            del values["max_detections"]
+        return values
 
 
 def make_config(**values: Any) -> RunConfig:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from detattack.detectors.names import match
 from detattack.errors import InputError
 from detattack.files import is_plain
 from detattack.goals import Box, Goal, to_box
@@ -125,8 +126,9 @@ def _suits(goal: Goal | None) -> Callable[["Scene", int, int], bool]:
     names = [c.name for c in CATEGORIES]
     if goal and goal.place == "road":
         return lambda scene, number, seed: _free_road(scene, number, seed) is not None
-    if goal and goal.kind != "inject" and goal.category in names:
-        return lambda scene, number, seed: names.index(goal.category) in scene.labels
+    label = match(goal.category, names) if goal and goal.kind != "inject" else None
+    if label is not None:
+        return lambda scene, number, seed: label in scene.labels
     return lambda scene, number, seed: True
 
 

@@ -20,7 +20,7 @@ from detattack.results import coco_annotations, coco_results
 from detattack.runner import Job
 from detattack.runs import RunFolder
 from detattack.scores import average_precision, questions, summarize
-from detattack.types import DEFAULT_SCORE_THRESHOLD, DetectorCard
+from detattack.types import DEFAULT_MAX_DETECTIONS, DEFAULT_SCORE_THRESHOLD, DetectorCard
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +126,9 @@ def complete(folder: RunFolder, detector: Detector | DetectorCard, dataset: Data
 
 def summary_of(folder: RunFolder, detector: Detector | DetectorCard, dataset: Dataset) -> dict[str, Any]:
     """All scores of a run; what depends on the clock is under `timing` alone."""
-    threshold = folder.manifest["config"].get("score_threshold", DEFAULT_SCORE_THRESHOLD)
+    config = folder.manifest["config"]
+    threshold = config.get("score_threshold", DEFAULT_SCORE_THRESHOLD)
+    most = config.get("max_detections", DEFAULT_MAX_DETECTIONS)
     summary = summarize(folder.iterate(), detector, threshold)
     ids = [record.id for record in folder.iterate() if "boxes" in record.clean and "boxes" in record.adversarial]
     summary["ap"] = average_precision(
@@ -135,7 +137,8 @@ def summary_of(folder: RunFolder, detector: Detector | DetectorCard, dataset: Da
         ids,
         lambda: coco_results(folder.iterate(), detector, dataset, "clean"),
         lambda: coco_results(folder.iterate(), detector, dataset, "adversarial"),
+        most,
     )
-    summary["questions"] = questions(threshold, detector.eval_threshold)
+    summary["questions"] = questions(threshold, detector.eval_threshold, most)
     summary["timing"] = summary.pop("timing")
     return summary

@@ -110,7 +110,8 @@ def to_box(values: Iterable[float]) -> Box:
 
 
 def label_of(name: str, categories: tuple[Category, ...]) -> int:
-    """The index of a class by its name, or by an alias of it. Raises `InputError` with the nearest names."""
+    """The index of a class by its name, matched as `detectors.names.match` does. Raises `InputError` with the nearest
+    names."""
     names = [c.name for c in categories]
     label = match(name, names)
     if label is None:

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 from detattack.coco_data import category_ids, parse_coco
-from detattack.coco_eval import MAX_DETECTIONS
 from detattack.datasets import Dataset, read_description
 from detattack.detectors.base import Detector
 from detattack.job import Record
@@ -18,18 +17,18 @@ def coco_results(
     dataset: Dataset,
     which: Literal["clean", "adversarial"],
 ) -> Iterator[dict[str, Any]]:
-    """Detections in COCO's results format: the best hundred of an image above the detector's own threshold.
+    """Detections in COCO's results format: all that the detector reports above its own threshold, the best first.
 
-    Category ids as in the annotations, matched by name; what the data set has no class for is left out.
+    Boxes are not rounded: overlaps, and so AP, depend on every digit. Category ids as in the annotations, matched by
+    name; what the data set has no class for is left out.
     """
     ids = category_ids(detector.categories, dataset.categories)
     for record in records:
         found = getattr(record, which)
         rows = zip(*(found.get(k, ()) for k in ("boxes", "scores", "labels")), strict=True)
-        counted = sorted((r for r in rows if r[1] > detector.eval_threshold), key=lambda r: -r[1])
-        for (x1, y1, x2, y2), score, label in counted[:MAX_DETECTIONS]:
-            if label in ids:
-                bbox = [round(v, 3) for v in (x1, y1, x2 - x1, y2 - y1)]
+        for (x1, y1, x2, y2), score, label in sorted(rows, key=lambda row: -row[1]):
+            if label in ids and score > detector.eval_threshold:
+                bbox = [x1, y1, x2 - x1, y2 - y1]
                 yield {"image_id": record.id, "category_id": ids[label], "bbox": bbox, "score": score}
 
 

@@ -14,15 +14,15 @@ from typing import Any
 import torch
 
 from detattack.boxes import iou_matrix
-from detattack.coco_data import category_ids
-from detattack.coco_eval import MAX_DETECTIONS, CocoScores, evaluate
+from detattack.coco_data import category_ids, classes_not_counted
+from detattack.coco_eval import CocoScores, evaluate
 from detattack.datasets import Dataset
 from detattack.detectors.base import Detector
 from detattack.goals import MATCH_IOU, SUPPRESS_IOU, Target
 from detattack.job import Record, from_lists, target_of
 from detattack.quality import MEASURES
 from detattack.records import STATUSES
-from detattack.types import DEFAULT_SCORE_THRESHOLD, Detections, DetectorCard
+from detattack.types import DEFAULT_MAX_DETECTIONS, DEFAULT_SCORE_THRESHOLD, Detections, DetectorCard
 
 ATTACKED = ("success", "failure", "error")
 """The statuses that a success rate is over."""
@@ -255,18 +255,30 @@ def average_precision(
     image_ids: Sequence[int],
     clean: Callable[[], Iterable[dict[str, Any]]],
     adversarial: Callable[[], Iterable[dict[str, Any]]],
+    max_detections: int = DEFAULT_MAX_DETECTIONS,
 ) -> dict[str, Any] | None:
     """COCO's figures clean and under attack, of detections in COCO's results format; None without annotations.
 
-    Over the given images, and the classes that detector and data share by name.
+    Over the given images, and the classes that detector and data share by name. max_detections: as of `evaluate`.
+    What there is a word to say of has a key of its own: `not_counted`, annotated classes and why they are not counted;
+    `max_detections`, where it is not COCO's; `cut_images`, how many images have more detections of one class.
     """
     if not dataset.categories:
         return None
     shared = set(category_ids(detector.categories, dataset.categories).values())
     scored = [
-        evaluate(dataset.annotations, dataset.categories, results(), image_ids, shared)
+        evaluate(dataset.annotations, dataset.categories, results(), image_ids, shared, max_detections)
         for results in (clean, adversarial)
     ]
+    images = set(image_ids)
+    annotations = (a for a in dataset.annotations if a["image_id"] in images)
+    said: dict[str, Any] = {
+        "not_counted": classes_not_counted(detector.categories, dataset.categories, annotations),
+        "max_detections": max_detections if max_detections != DEFAULT_MAX_DETECTIONS else None,
+        "cut_images": {"clean": scored[0].cut_images, "adversarial": scored[1].cut_images},
+    }
+    if not any(said["cut_images"].values()):
+        del said["cut_images"]
     return {
         "images": len(image_ids),
         "categories": len(shared),
@@ -275,6 +287,7 @@ def average_precision(
         "clean": scored[0].figures(),
         "adversarial": scored[1].figures(),
         "per_category": _per_category(*scored),
+        **{key: value for key, value in said.items() if value},
     }
 
 
@@ -298,12 +311,47 @@ def parity_problem(ap: Mapping[str, Any] | None) -> str | None:
     )
 
 
-def questions(score_threshold: float, eval_threshold: float) -> dict[str, str]:
-    """What the two thresholds ask, in words: a report says which question a figure answers."""
+def not_counted_line(not_counted: Mapping[str, str]) -> str | None:
+    """Which annotated classes AP does not count, and why, in a line; None where it counts all."""
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for name, reason in not_counted.items():
+        by_reason[reason].append(name)
+    said = "; ".join(f"{', '.join(names)} ({reason})" for reason, names in by_reason.items())
+    return f"classes not counted: {said}" if said else None
+
+
+def ap_notes(ap: Mapping[str, Any] | None) -> list[str]:
+    """What is to be said of the AP of a summary's `ap`, a line each: classes and detections that it does not count."""
+    notes = [not_counted_line((ap or {}).get("not_counted") or {})]
+    cut = (ap or {}).get("cut_images")
+    if ap and cut:
+        most = ap.get("max_detections") or DEFAULT_MAX_DETECTIONS
+        notes.append(
+            f"detections not counted: more than {most} of one class are on {cut['clean']} images clean and "
+            f"{cut['adversarial']} attacked; AP counts the best {most} (--max-detections)"
+        )
+    return [note for note in notes if note]
+
+
+def questions(
+    score_threshold: float, eval_threshold: float, max_detections: int = DEFAULT_MAX_DETECTIONS
+) -> dict[str, str]:
+    """What the two thresholds ask, in words, and which τ would make them one question."""
     return {
         "success": f"does the goal hold for what is shown, the detections above τ = {score_threshold:g}?",
-        "ap": f"how good are all detections, ranked, down to {eval_threshold:g}, at most {MAX_DETECTIONS} an image?",
+        "ap": f"how good are all detections, ranked, down to {eval_threshold:g}, at most {max_detections} of a class "
+        "in an image?",
+        "empty_ap": emptying_threshold(score_threshold, eval_threshold),
     }
+
+
+def emptying_threshold(score_threshold: float, eval_threshold: float) -> str:
+    """At which τ an attack that is to leave nothing for AP to count runs, in words."""
+    if eval_threshold <= 0:
+        return "this detector's inference keeps detections of any score: no τ empties AP"
+    if score_threshold <= eval_threshold:
+        return f"at τ = {score_threshold:g} nothing that AP counts is left where everything vanished"
+    return f"an attack that is to empty AP runs at τ = {eval_threshold:g}, the lowest score that this detector reports"
 
 
 def _per_category(clean: CocoScores, adversarial: CocoScores) -> dict[str, Any]:

@@ -18,14 +18,18 @@ from detattack.results import coco_results, truth_of
 from detattack.runs import RunFolder
 from detattack.scores import average_precision, rate
 
+KEPT = ("images", "clean", "adversarial", "not_counted", "max_detections", "cut_images")
+"""Of a summary's `ap`."""
+
 
 @dataclass(frozen=True)
 class Transfer:
     """What is left of a run's successes before a detector, after a change of both files.
 
-    success: rate over the images for which the goal does not hold already with the changed original; `already`: how
-    many there are of those. unread: images whose original is gone. ap: clean and adversarial, of changed files, where
-    the run has annotations.
+    success: rate over the run's successes for which the goal does not hold already with the changed original;
+    `already`: how many images there are for which it does. unread: images whose original is gone. ap: clean and
+    adversarial, of changed files, where the run has annotations; over all attacked images that can be read, successes
+    or not, `images` of them, and the classes that this detector shares with the annotations.
     """
 
     model: str
@@ -68,7 +72,7 @@ def transfer(
         rate(len(counted), len(won)),
         sum(record.status == "already" for record in judged),
         unread,
-        _ap(folder, detector, judged),
+        _ap(folder, detector, judged, config.max_detections),
     )
 
 
@@ -85,11 +89,11 @@ def _judged(path: Path, detector: Detector, config: RunConfig, record: Record, c
     return replace(record, reason=record.status, status=status, clean=as_lists(clean), adversarial=as_lists(found))
 
 
-def _ap(folder: RunFolder, detector: Detector, judged: list[Record]) -> dict[str, Any] | None:
+def _ap(folder: RunFolder, detector: Detector, judged: list[Record], most: int) -> dict[str, Any] | None:
     truth = truth_of(folder)
 
     def results(which: Any) -> Callable[[], Iterator[dict[str, Any]]]:
         return lambda: coco_results(judged, detector, truth, which)
 
-    scores = average_precision(truth, detector, [r.id for r in judged], results("clean"), results("adversarial"))
-    return None if scores is None else {key: scores[key] for key in ("images", "clean", "adversarial")}
+    scores = average_precision(truth, detector, [r.id for r in judged], results("clean"), results("adversarial"), most)
+    return None if scores is None else {key: scores[key] for key in KEPT if key in scores}

@@ -8,6 +8,8 @@ from torch import Tensor
 
 DEFAULT_SCORE_THRESHOLD = 0.5
 """τ: the score above which a detection counts as shown or acted upon, unless said otherwise."""
+DEFAULT_MAX_DETECTIONS = 100
+"""The detections of one class that count for AP, an image; COCO's own number."""
 
 
 @dataclass(frozen=True)

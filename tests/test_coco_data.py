@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detattack.coco_data import category_ids, coco_dataset
+from detattack.coco_data import category_ids, classes_not_counted, coco_dataset
 from detattack.datasets import folder_dataset, unique_stems
 from detattack.errors import InputError
 from detattack.types import Category
@@ -208,6 +208,16 @@ def test_categories_are_matched_by_name():
     assert category_ids(detector, [{"id": 5, "name": "Car"}, {"id": 6, "name": "CAR"}]) == {}
     assert category_ids(detector, [{"id": 5, "name": "Car"}, {"id": 6, "name": "car"}]) == {1: 6}
     assert category_ids(detector, []) == {0: 1, 1: 3, 2: 18}
+
+
+def test_annotated_classes_that_are_not_counted_are_named_with_a_reason():
+    detector = (Category("person", 1), Category("car", 3))
+    names = ("person", "Car", "CAR", "kite", "dog")
+    categories = [{"id": i, "name": name} for i, name in enumerate(names)]
+    annotations = [{"category_id": i} for i in (0, 1, 2, 3, 3)]  # no dog
+    found = classes_not_counted(detector, categories, annotations)
+    assert {name: reason.split()[0] for name, reason in found.items()} == {"Car": "not", "CAR": "not", "kite": "no"}
+    assert classes_not_counted(detector, [], []) == {}
 
 
 def test_a_plain_folder(tmp_path):

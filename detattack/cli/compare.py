@@ -39,6 +39,7 @@ def compare(
     device: o.Device = "auto",
     batch: o.BatchOrAuto = "auto",
     precision: o.Precision = "fp32",
+    max_detections: o.MaxDetections = 100,
     quality: o.Measures = "quick",
     ray: o.Ray = None,
     workers: o.WorkerCount = None,
@@ -55,7 +56,7 @@ def compare(
 ) -> None:
     """Compare methods: success, distances, AP and cost, with paired differences."""
     from detattack.cli.comparing import method_names, say
-    from detattack.cli.tables import warn_of_parity
+    from detattack.cli.tables import say_ap_notes, warn_of_parity
     from detattack.comparison import write_comparison
     from detattack.engine.attacks import PRESETS
 
@@ -65,6 +66,7 @@ def compare(
         found, curves = _carried_out(method_names(methods, PRESETS), given, out)
         content = write_comparison(out, found, curves, seed)
     warn_of_parity(found[0].summary)
+    say_ap_notes([method.summary for method in found], quiet)
     say(out, content, json, quiet)
     if strict and any(method.summary["error"] for method in found):
         raise typer.Exit(FAILED)

@@ -35,6 +35,7 @@ def evaluate(
     device: o.Device = "auto",
     batch: o.BatchOrAuto = "auto",
     precision: o.Precision = "fp32",
+    max_detections: o.MaxDetections = 100,
     quality: o.Measures = "all",
     transfer_to: o.TransferTo = None,
     survive: o.Survive = None,

@@ -76,6 +76,9 @@ Method = Annotated[
     ),
 ]
 ScoreThreshold = Annotated[float, typer.Option(help="τ: a detection counts as seen above this score.")]
+MaxDetections = Annotated[
+    int, typer.Option(min=1, help="Detections of one class that count for AP, an image; COCO's own number is 100.")
+]
 MaxIterations = Annotated[int | None, typer.Option(min=1, help="Updates at most, an image.")]
 Floats = Annotated[bool, typer.Option("--float", help="Judge floats instead of 8-bit images; kept as .npy.")]
 Perceptual = Annotated[

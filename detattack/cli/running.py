@@ -28,17 +28,19 @@ def make_run(given: dict[str, Any], **changes: Any) -> "Run":
     from detattack.batching import parse_shard
     from detattack.detection import Run
     from detattack.goals import check_goal, parse_goal
+    from detattack.types import DEFAULT_MAX_DETECTIONS
 
     goal = parse_goal(given["goal"])
     batch = _batch_size(given["batch"])
     if given["quality"] not in ("all", "quick"):
         raise unknown("--quality", given["quality"], ("all", "quick"))
     shard = parse_shard(given["shard"]) if given.get("shard") else None
-    config = config_of(given, goal, given["keep_others"], batch=batch or 1)
+    most = given.get("max_detections", DEFAULT_MAX_DETECTIONS)
+    config = config_of(given, goal, given["keep_others"], batch=batch or 1, max_detections=most)
     dataset = data_set(given, goal).first(given["limit"])
     detector = _loaded(config)
     check_goal(goal, detector.categories)
-    _check_classes(detector, dataset)
+    dataset = _with_shared_classes(detector, dataset)
     if batch is None:
         config = config.model_copy(update={"batch": _automatic(detector, config, dataset, given)})
     run = Run(detector, config, dataset, shard=shard, all_measures=given["quality"] == "all")
@@ -147,9 +149,13 @@ def _automatic(detector: "Detector", config: "RunConfig", dataset: "Dataset", gi
     return before or fitting_batch(detector, config, dataset.samples)
 
 
-def _check_classes(detector: "Detector", dataset: "Dataset") -> None:
-    from detattack.coco_data import category_ids
+def _with_shared_classes(detector: "Detector", dataset: "Dataset") -> "Dataset":
+    """The data set, with a note on annotated classes that AP does not count. Raises `InputError` where that is all."""
+    from detattack.coco_data import category_ids, classes_not_counted
+    from detattack.scores import not_counted_line
 
     if dataset.categories and not category_ids(detector.categories, dataset.categories):
         names = ", ".join(repr(c["name"]) for c in dataset.categories[:5])
         raise InputError(f"the annotations ({names}, ...) and the model {detector.name} have no class name in common")
+    note = not_counted_line(classes_not_counted(detector.categories, dataset.categories, dataset.annotations))
+    return replace(dataset, notes=(*dataset.notes, note)) if note else dataset

@@ -11,7 +11,7 @@ from rich.text import Text
 from detattack.cli.terminal import Terminal, shown
 from detattack.job import Record
 from detattack.records import BaseRecord
-from detattack.scores import parity_problem
+from detattack.scores import ap_notes, parity_problem
 
 COLORS = {"success": "green", "failure": "red", "error": "red", "nothing": "dim", "already": "dim"}
 
@@ -57,6 +57,13 @@ def warn_of_parity(summary: Mapping[str, Any]) -> None:
         Terminal(stderr=True).print(Text(f"WARNING: {problem}", style="bold red"), soft_wrap=True)
 
 
+def say_ap_notes(summaries: Sequence[Mapping[str, Any]], quiet: bool) -> None:
+    """Says on stderr, each once, what the AP of runs does not count."""
+    console = Terminal(stderr=True, quiet=quiet)
+    for note in dict.fromkeys(note for summary in summaries for note in ap_notes(summary["ap"])):
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
+
+
 def _lines(s: dict[str, Any]) -> Iterator[tuple[str, str]]:
     rest = "".join(f", {s[k]} {k}" for k in ("nothing", "already", "error") if s[k])
     yield "images", f"{s['images']}: {s['success']} success, {s['failure']} failure{rest}"
@@ -70,6 +77,10 @@ def _lines(s: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield f"{name} down to {s['ap']['eval_threshold']:g}", change
         if s["ap"]["expected_clean"] is not None:
             yield "clean AP", f"{number(clean['ap'], '.3f')}, the model's card states {s['ap']['expected_clean']:.3f}"
+        for what, _, which in (note.partition(": ") for note in ap_notes(s["ap"])):
+            yield what, shown(which)
+        if any(goal.startswith("suppress:") for goal in s["per_goal"]):
+            yield "AP and τ", s["questions"]["empty_ap"]
     one = s["collateral"]
     if one["others"]:
         yield "others kept", f"{one['kept_share']:.1%} of {one['others']}"

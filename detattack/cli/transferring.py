@@ -1,7 +1,7 @@
 """A run's files before other detectors and after changes: the matrix that `verify` and `evaluate` print."""
 
 import json as json_module
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -86,6 +86,21 @@ def _print(found: "Sequence[Transfer]") -> None:
         )
     console = Terminal()
     console.print(table)
+    for line in _counted(found):
+        console.print(line, markup=False, highlight=False)
     gone = max(one.unread for one in found)
     if gone:
         console.print(f"{gone} images left out: their originals are gone", highlight=False)
+
+
+def _counted(found: "Sequence[Transfer]") -> Iterator[str]:
+    """Which images the columns count, and what AP does not."""
+    from detattack.scores import ap_notes
+
+    yield "success: of the run's successes, without those for which the goal holds already with the original"
+    scored = [one for one in found if one.ap]
+    if scored:
+        images = sorted({one.ap["images"] for one in scored if one.ap})
+        counts = " to ".join(map(str, dict.fromkeys((images[0], images[-1]))))
+        yield f"AP: of the {counts} attacked images, successes and failures; untouched ones (`nothing`, `already`) not"
+    yield from dict.fromkeys(f"{one.model}: {note}" for one in scored for note in ap_notes(one.ap))

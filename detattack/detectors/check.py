@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from detattack.boxes import iou_matrix
 from detattack.detectors.agreement import Agreement, agreement, differences
 from detattack.detectors.base import Detector
-from detattack.detectors.names import COCO_IDS, canonical
+from detattack.detectors.names import COCO_IDS, coco_id
 from detattack.detectors.random_weights import noise
 from detattack.detectors.registry import fingerprint
 from detattack.types import Candidates, Category, Detections
@@ -290,10 +290,10 @@ def _id_mapping(subject: _Subject) -> str:
         twice = [value for value in values if values.count(value) > 1]
         if twice:
             raise _Failed(f"{twice[0]!r} stands for two categories")
-    if {canonical(c.name) for c in categories} == set(COCO_IDS):
-        wrong = [c for c in categories if c.coco_id != COCO_IDS[canonical(c.name)]]
+    if {coco_id(c.name) for c in categories} == set(COCO_IDS.values()):
+        wrong = [c for c in categories if c.coco_id != coco_id(c.name)]
         if wrong:
-            right = COCO_IDS[canonical(wrong[0].name)]
+            right = coco_id(wrong[0].name)
             raise _Failed(f"{wrong[0].name!r} has id {wrong[0].coco_id}, COCO's is {right}")
     compared = 0
     for pair in subject.pairs():

@@ -1,8 +1,12 @@
 """Names of categories: COCO's 80 with their ids, and other data sets' words for the same things.
 
-Categories are matched by name everywhere; this is the one table of aliases.
+Categories are matched by name everywhere, by `pairs` and `match`, and this is the one table: letter case, `_`, `-` and
+blanks do not tell names apart, nor do aliases. Where several names of one side are then the same, only the one that is
+written to the letter as on the other side is taken: nothing is guessed, and nothing is counted twice.
 """
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from detattack.types import Category
@@ -29,35 +33,74 @@ ALIASES = {
     "pottedplant": "potted plant",
     "sofa": "couch",
     "tvmonitor": "tv",
-    # Open Images, Objects365 and others
+    # Open Images, Objects365, LVIS and others
+    "bus (vehicle)": "bus",
+    "car (automobile)": "car",
     "cellphone": "cell phone",
+    "cellular telephone": "cell phone",
+    "computer keyboard": "keyboard",
+    "computer mouse": "mouse",
     "doughnut": "donut",
+    "fireplug": "fire hydrant",
+    "flying disc": "frisbee",
     "hair dryer": "hair drier",
+    "handbag/satchel": "handbag",
+    "microwave oven": "microwave",
     "mobile phone": "cell phone",
+    "monitor/tv": "tv",
+    "mouse (computer equipment)": "mouse",
+    "remote control": "remote",
+    "ski": "skis",
     "television": "tv",
+    "television set": "tv",
+    "train (railroad vehicle)": "train",
     "tv monitor": "tv",
+    "wineglass": "wine glass",
 }
-"""Another data set's word for what COCO calls by its own."""
+"""Another data set's word for what COCO calls by its own; in small letters, with single blanks."""
 
 
 def canonical(name: str) -> str:
-    """The name without letter case and outer blanks, in COCO's word where an alias is known."""
-    plain = name.strip().casefold()
+    """The name without letter case, with single blanks for `_`, `-` and blanks, in COCO's word where an alias is
+    known."""
+    plain = " ".join(re.split(r"[\s_-]+", name.casefold())).strip()
     return ALIASES.get(plain, plain)
 
 
+def coco_id(name: str) -> int | None:
+    """COCO's id of a category that is called as COCO, or an alias, calls it; letter case and outer blanks aside.
+
+    Narrower than `canonical`: ids are part of a model's fingerprint, by which runs are resumed and verified.
+    """
+    plain = name.strip().casefold()
+    return COCO_IDS.get(ALIASES.get(plain, plain))
+
+
+def pairs(names: Sequence[str], others: Sequence[str]) -> dict[int, int]:
+    """From indices of `names` to indices of `others` that name the same: to the letter, else by `canonical` where
+    that name is the only one of its kind on either side."""
+    exact = {name: i for i, name in reversed(list(enumerate(others)))}
+    ours, theirs = (Counter(map(canonical, side)) for side in (names, others))
+    alike = {canonical(name): i for i, name in enumerate(others)}
+    found = {}
+    for i, name in enumerate(names):
+        key = canonical(name)
+        if name in exact:
+            found[i] = exact[name]
+        elif ours[key] == theirs[key] == 1:
+            found[i] = alike[key]
+    return found
+
+
 def match(name: str, names: Sequence[str]) -> int | None:
-    """The index of a name: to the letter, else the only one that is an alias of it or it of that, else None."""
-    if name in names:
-        return names.index(name)
-    near = [i for i, other in enumerate(names) if ALIASES.get(other, other) == ALIASES.get(name, name)]
-    return near[0] if len(near) == 1 else None
+    """The index of a name among `names`, as of `pairs`; None where there is none, or more than one that is like it."""
+    return pairs([name], names).get(0)
 
 
 def categories_named(names: Iterable[str]) -> tuple[Category, ...]:
     """Categories of these names, with COCO's ids where COCO knows all of them, else numbered from 1 on."""
     names = tuple(names)
-    known = [COCO_IDS.get(canonical(name)) for name in names]
+    known = [coco_id(name) for name in names]
     unique = None not in known and len(set(known)) == len(known)
     ids = known if unique else range(1, len(names) + 1)
     return tuple(Category(name, int(i or 0)) for name, i in zip(names, ids, strict=True))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from detattack.detectors.names import match
 from detattack.goals import parse_goal
 from detattack.job import from_lists
 from detattack.records import Outcome
@@ -15,7 +16,7 @@ def write_attack_figure(path: Path, outcome: Outcome, names: Sequence[str], scor
         return
     record = outcome.record
     goal = parse_goal(record.goal) if record.goal else None
-    about = [n for n in (goal.category, goal.new_category) if n in names] if goal else []
+    about = [match(name, names) for name in (goal.category, goal.new_category) if name] if goal else []
     adversarial = outcome.pixels if outcome.floats is None else outcome.floats.transpose(1, 2, 0)
     side_by_side(
         path,
@@ -27,5 +28,5 @@ def write_attack_figure(path: Path, outcome: Outcome, names: Sequence[str], scor
         caption=caption_of(record.goal, record.status, record.k, record.quality.get("l2"), record.quality.get("psnr")),
         goal_box=record.box,
         score_threshold=score_threshold,
-        highlight=[names.index(name) for name in about] or None,
+        highlight=[label for label in about if label is not None] or None,
     )

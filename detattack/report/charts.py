@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from detattack.coco_eval import Precision, curve, mean_ap
+from detattack.detectors.names import pairs
 from detattack.records import BaseRecord
-from detattack.report.curves import Precision, curve, mean_ap
 from detattack.report.measures import ClassRow, reached_at, reached_within
 from detattack.report.plots import Axis, Plot, Series, bars, histogram, line_chart, traces
 from detattack.report.reading import RunData
@@ -34,12 +35,14 @@ def charts(run: RunData, rows: list[ClassRow], precision: Precision | None) -> l
     return [plot for plot in made if plot]
 
 
-def class_precision(precision: Precision) -> dict[str, tuple[float, float]]:
-    """AP of each annotated class by its name, clean and adversarial."""
+def class_precision(precision: Precision, names: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """AP of each annotated class, clean and adversarial, by its name among the detector's `names`."""
+    ours = {theirs: names[label] for label, theirs in pairs(names, precision.names).items()}
+    called = [ours.get(i, name) for i, name in enumerate(precision.names)]
     clean, adversarial = precision.of(False), precision.of(True)
     values = ((mean_ap(clean[:, :, i]), mean_ap(adversarial[:, :, i])) for i in range(len(precision.names)))
-    pairs = zip(precision.names, values, strict=True)
-    return {name: (a, b) for name, (a, b) in pairs if a is not None and b is not None}
+    scored = zip(called, values, strict=True)
+    return {name: (a, b) for name, (a, b) in scored if a is not None and b is not None}
 
 
 def _taus(run: RunData, step: float) -> list[float]:
@@ -148,14 +151,14 @@ def confidences(records: Sequence[BaseRecord], tau: float | None = None) -> Plot
 
 def _classes(run: RunData, rows: list[ClassRow], precision: Precision | None) -> Plot | None:
     if precision is not None:
-        by_name = class_precision(precision)
-        pairs = [(name, *by_name[name]) for name in sorted(by_name, key=lambda name: -by_name[name][0])]
+        by_name = class_precision(precision, run.names)
+        shown = [(name, *by_name[name]) for name in sorted(by_name, key=lambda name: -by_name[name][0])]
         title, text, form, scale = "AP by class", "AP (IoU 0.5:0.95) of each annotated class", ".2f", 1.0
     else:
-        pairs = [(row.name, float(row.before), float(row.after)) for row in rows]
+        shown = [(row.name, float(row.before), float(row.after)) for row in rows]
         title, text, form, scale = "Detections by class", f"Detections above τ = {run.tau:g} of each class", "g", None
-    if not pairs:
+    if not shown:
         return None
-    more = len(pairs) - MOST_BARS
+    more = len(shown) - MOST_BARS
     text += f"; {more} more in the table." if more > 0 else "."
-    return Plot(title, bars(pairs[:MOST_BARS], scale, form), text, LEGEND)
+    return Plot(title, bars(shown[:MOST_BARS], scale, form), text, LEGEND)

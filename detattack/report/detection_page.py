@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from detattack.coco_eval import Precision, Truth, mean_ap
 from detattack.errors import InputError
 from detattack.job import Record
 from detattack.report.charts import charts, class_precision
-from detattack.report.curves import Precision, mean_ap
 from detattack.report.figures import class_color
 from detattack.report.measures import ClassRow, by_class
 from detattack.report.page import (
@@ -23,7 +23,8 @@ from detattack.report.page import (
 )
 from detattack.report.pictures import Pictures, Told
 from detattack.report.reading import RunData, read_run
-from detattack.scores import parity_problem
+from detattack.scores import ap_notes, emptying_threshold, parity_problem
+from detattack.types import DEFAULT_MAX_DETECTIONS
 
 MOST_BOXES = 150_000
 """Boxes in the page at most; a run with more is shown from a higher score on, and the page says so."""
@@ -104,12 +105,17 @@ def _hex(color: tuple[float, float, float]) -> str:
 
 
 def _precision(run: RunData) -> Precision | None:
-    if not run.truth.get("annotations") or not run.clean:
+    """Precision over the images and classes that the summary scored; None where it scored none."""
+    ap = run.summary.get("ap")
+    if not ap:
         return None
     try:
         images = {r.id for r in run.records if "boxes" in r.clean and "boxes" in r.adversarial}
-        return Precision(run.truth, run.clean, run.adversarial, images, set(run.names))
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+        counted = {c["id"] for c in run.truth["categories"] if c["name"] in ap["per_category"]}
+        most = ap.get("max_detections") or DEFAULT_MAX_DETECTIONS
+        truth = Truth(run.truth["annotations"], run.truth["categories"], images, counted, most)
+        return Precision(truth, run.clean, run.adversarial)
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
         raise InputError(f"{run.path}: annotations.json and the results do not fit together ({error!r})") from error
 
 
@@ -119,7 +125,11 @@ def _questions(run: RunData, precision: Precision | None) -> list[tuple[str, str
         return [("Success", asked)]
     low = run.eval_threshold
     counted = f"counts every detection down to {low:g}, so that it can stay high where nothing is left above τ."
-    return [("Success", asked), ("mAP", counted)]
+    if str(run.config.get("goal", "")).startswith("suppress:"):
+        said = emptying_threshold(run.tau, low)
+        counted += f" {said[0].upper()}{said[1:]}."
+    notes = (note.partition(": ") for note in ap_notes(run.summary["ap"]))
+    return [("Success", asked), ("mAP", counted), *((what.capitalize(), f"{which}.") for what, _, which in notes)]
 
 
 def _cards(run: RunData, precision: Precision | None) -> list[Card]:
@@ -139,7 +149,7 @@ def _cards(run: RunData, precision: Precision | None) -> list[Card]:
 
 
 def _classes(run: RunData, rows: list[ClassRow], precision: Precision | None) -> list[Table]:
-    by_name = class_precision(precision) if precision else {}
+    by_name = class_precision(precision, run.names) if precision else {}
     seen = {row.name for row in rows}
     rows = rows + [ClassRow(name) for name in by_name if name not in seen]
     if not rows:
@@ -167,11 +177,15 @@ def _figures(run: RunData) -> list[Table]:
     if not isinstance(ap, dict):
         return []
     clean, adversarial = (ap.get(which) or {} for which in ("clean", "adversarial"))
+    most = {"ar100": f"ar{ap.get('max_detections') or DEFAULT_MAX_DETECTIONS}"}
     rows = [
-        [name[:2].upper() + name[2:].replace("_", " "), _score(value), _score(adversarial.get(name))]
-        for name, value in clean.items()
+        [_heading(most.get(name, name)), _score(value), _score(adversarial.get(name))] for name, value in clean.items()
     ]
     return [Table("COCO's figures", ("figure", "clean", "adversarial"), rows, shape="narrow")] if rows else []
+
+
+def _heading(figure: str) -> str:
+    return figure[:2].upper() + figure[2:].replace("_", " ")
 
 
 def _score(value: float | None) -> str:

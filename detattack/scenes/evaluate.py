@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 from torch import nn
 
+from detattack.coco_eval import ANY_AREA, Truth, evaluate, mean_ap
 from detattack.scenes.scene import render
 from detattack.scenes.seeds import scene_seed
 from detattack.scenes.types import CATEGORIES, Scene
@@ -25,7 +22,8 @@ HIDDEN = 0.9  # visibility below this counts as partly hidden
 
 @dataclass(frozen=True)
 class Quality:
-    """COCO metrics in [0,1]. `ap50_clear` ignores objects below 32^2 px and those less than half visible."""
+    """COCO metrics in [0,1], 0 where there is nothing to score. `ap50_clear` ignores objects below 32^2 px and those
+    less than half visible."""
 
     scenes: int
     objects: int
@@ -49,13 +47,11 @@ def evaluate_network(
     first_label: of category 0 in what it returns.
     """
     network.eval()
-    images: list[dict] = []
     truths: list[dict] = []
     found: list[dict] = []
     visible: list[float] = []
     for i in range(1, n + 1):
         scene = render(scene_seed(seed, i))
-        images.append({"id": i, "width": scene.image.shape[1], "height": scene.image.shape[0]})
         truths += _truths(scene, i, len(truths))
         visible += scene.visibility.tolist()
         found += _detections(network, scene, i, first_label)
@@ -63,18 +59,20 @@ def evaluate_network(
             progress(i, n)
     areas = np.array([t["area"] for t in truths])
     shown = np.array(visible)
-    ap, ap50, by_class = _score(images, truths, found, 0.0)
+    categories, image_ids = [{"id": c.coco_id, "name": c.name} for c in CATEGORIES], range(1, n + 1)
+    whole = evaluate(truths, categories, found, image_ids)
     for truth, share in zip(truths, visible, strict=True):
         truth["area"] *= share >= 0.5  # pycocotools ignores what lies outside of the range of areas
+    clear = Truth(truths, categories, image_ids).precision(found, (SMALL, ANY_AREA[1]))
     return Quality(
         scenes=n,
         objects=len(truths),
-        ap=ap,
-        ap50=ap50,
-        ap50_clear=_score(images, truths, found, SMALL)[1],
+        ap=whole.ap or 0.0,
+        ap50=whole.ap50 or 0.0,
+        ap50_clear=mean_ap(clear[0]) or 0.0,
         small_share=float((areas < SMALL).mean()) if len(areas) else 0.0,
         hidden_share=float((shown < HIDDEN).mean()) if len(shown) else 0.0,
-        ap_by_class=by_class,
+        ap_by_class={name: one.ap or 0.0 for name, one in whole.per_category.items()},
     )
 
 
@@ -114,29 +112,3 @@ def _detections(network: nn.Module, scene: Scene, image: int, first_label: int) 
         }
         for box, label, score in zip(result["boxes"].numpy(), result["labels"].tolist(), result["scores"], strict=True)
     ]
-
-
-def _score(
-    images: list[dict], truths: list[dict], found: list[dict], smallest: float
-) -> tuple[float, float, dict[str, float]]:
-    """AP, AP50 and AP by class over objects of at least `smallest` px; 0 where nothing was detected."""
-    names = [category.name for category in CATEGORIES]
-    if not found or not truths:  # pycocotools cannot load an empty result
-        return 0.0, 0.0, dict.fromkeys(names, 0.0)
-    with contextlib.redirect_stdout(io.StringIO()):
-        coco = COCO()
-        categories = [{"id": c.coco_id, "name": c.name} for c in CATEGORIES]
-        coco.dataset = {"info": {}, "images": images, "annotations": truths, "categories": categories}
-        coco.createIndex()
-        judge = COCOeval(coco, coco.loadRes([dict(d) for d in found]), "bbox")
-        judge.params.areaRng, judge.params.areaRngLbl = [[smallest, 1e10]], ["all"]
-        judge.evaluate()
-        judge.accumulate()
-    precision = judge.eval["precision"][:, :, :, 0, -1]  # [IoU, recall, class]; -1 where a class has no object
-    classes = {name: _mean(precision[:, :, k]) for k, name in enumerate(names)}
-    return _mean(precision), _mean(precision[0]), classes
-
-
-def _mean(precision: np.ndarray) -> float:
-    valid = precision[precision > -1]
-    return float(valid.mean()) if valid.size else 0.0

@@ -5,7 +5,7 @@ from torchvision.models.detection import RetinaNet_ResNet50_FPN_Weights
 
 from detattack.coco_data import category_ids
 from detattack.detectors.columns import UNNAMED
-from detattack.detectors.names import ALIASES, COCO_IDS, canonical, categories_named, match
+from detattack.detectors.names import ALIASES, COCO_IDS, canonical, categories_named, match, pairs
 from detattack.errors import InputError
 from detattack.goals import check_goal, label_of, parse_goal
 from detattack.types import Category
@@ -76,8 +76,46 @@ def test_goals_take_another_data_sets_word():
     check_goal(parse_goal("mislabel:sofa->tvmonitor"), coco)
     with pytest.raises(InputError, match="both classes are the same"):
         check_goal(parse_goal("mislabel:sofa->couch"), coco)
-    with pytest.raises(InputError, match="unknown class"):
-        label_of("Aeroplane", coco)
+    assert coco[label_of("Aeroplane", coco)].name == "airplane"
+    assert coco[label_of("Traffic_Light", coco)].name == "traffic light"
+    with pytest.raises(InputError, match="unknown class 'aeroplan': did you mean 'airplane'"):
+        label_of("aeroplan", coco)
+
+
+@pytest.mark.parametrize(
+    ("name", "coco"),
+    [
+        ("traffic_light", "traffic light"),
+        ("Traffic-Light", "traffic light"),
+        (" TRAFFIC  light ", "traffic light"),
+        ("traffic__light_", "traffic light"),
+        ("Cellular_telephone", "cell phone"),
+        ("bus_(vehicle)", "bus"),
+        ("Monitor/TV", "tv"),
+        ("cart", "cart"),
+    ],
+)
+def test_spellings_of_one_name(name, coco):
+    assert canonical(name) == coco
+    assert match(name, ["kite", coco]) == 1
+
+
+def test_aliases_are_written_as_they_are_looked_up():
+    assert [alias for alias in ALIASES if canonical(alias) != ALIASES[alias]] == []
+
+
+def test_names_that_collide_are_taken_to_the_letter_or_not_at_all():
+    assert pairs(["car", "dog"], ["Car", "car", "DOG", "Dog"]) == {0: 1}
+    assert pairs(["tv", "tvmonitor"], ["tvmonitor", "television"]) == {1: 0}
+    assert pairs(["traffic light"], ["traffic_light", "traffic-light"]) == {}
+    assert match("traffic_light", ["traffic light", "Traffic Light"]) is None
+    assert match("traffic light", ["traffic light", "Traffic Light"]) == 0
+
+
+def test_ids_are_by_cocos_own_spelling():
+    """They are part of a model's fingerprint, by which runs from before `_` was read as a blank are resumed."""
+    assert [c.coco_id for c in categories_named(["Person ", "sofa"])] == [1, 63]
+    assert [c.coco_id for c in categories_named(["person", "traffic_light"])] == [1, 2]
 
 
 def test_names_that_coco_does_not_know_are_numbered():
