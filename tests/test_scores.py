@@ -5,7 +5,7 @@ import math
 import pytest
 
 from detattack.job import Record
-from detattack.scores import aimed_at, match, mean_interval, summarize, wilson_interval
+from detattack.scores import aimed_at, emptying_threshold, match, mean_interval, summarize, wilson_interval
 from detattack.types import Category, DetectorCard
 
 CAR, DOG, PERSON = range(3)
@@ -50,6 +50,19 @@ def test_a_mean_and_its_interval():
     assert one["interval"] == pytest.approx((2 - half, 2 + half), abs=1e-5)
     assert mean_interval([]) == {"mean": None, "interval": None}
     assert mean_interval([5.0]) == {"mean": 5.0, "interval": None}
+
+
+@pytest.mark.parametrize(
+    ("tau", "floor", "words"),
+    [
+        (0.5, 0.01, "an attack that is to empty AP runs at τ = 0.01, the lowest score"),
+        (0.01, 0.01, "at τ = 0.01 nothing that AP counts is left"),
+        (0.01, 0.05, "at τ = 0.01 nothing that AP counts is left"),
+        (0.5, 0.0, "no τ empties AP"),
+    ],
+)
+def test_which_threshold_empties_ap(tau, floor, words):
+    assert words in emptying_threshold(tau, floor)
 
 
 # Success, distances, cost
