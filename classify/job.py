@@ -19,7 +19,7 @@ from detattack.datasets import Picture
 from detattack.engine import AttackResult, run, run_control, run_deepfool
 from detattack.errors import unknown
 from detattack.images import decode_png, png_bytes, to_pixels, to_tensor
-from detattack.precision import tensor_float32
+from detattack.precision import fixed_numerics
 from detattack.quality import QUICK, measure
 from detattack.records import BaseRecord, Found, Outcome, image_seeds, with_books
 
@@ -67,6 +67,7 @@ class _Prepared:
     image: Tensor
 
 
+@fixed_numerics()
 def run_batch(
     classifier: Classifier,
     config: ClassifyConfig,
@@ -149,14 +150,14 @@ def _attack(
     goals = [one.record.goal for one in todo]
     attacked = fast_classifier(classifier, config.precision)
     objective = ClassificationObjective(classifier, goals, config.loss, config.classes, wanted(config), attacked)
-    if config.attack.step == "noise":
-        known = [lengths.get(one.record.id) for one in todo]
-        seeds = [image_seeds(config.seed, one.record.id)[1] for one in todo]
-        return run_control(config.attack, images, objective, known, seeds, PRESETS["jnd"])
-    with tensor_float32(allowed=config.precision == "bf16"):
+    seeds = [image_seeds(config.seed, one.record.id)[1] for one in todo]
+    with fixed_numerics(tf32=config.precision == "bf16"):
+        if config.attack.step == "noise":
+            known = [lengths.get(one.record.id) for one in todo]
+            return run_control(config.attack, images, objective, known, seeds, PRESETS["jnd"], config.batch)
         if config.attack.step == "deepfool":
             return run_deepfool(config.attack, images, objective, config.batch)
-        return run(config.attack, images, objective, config.batch)
+        return run(config.attack, images, objective, config.batch, seeds)
 
 
 def _judge(

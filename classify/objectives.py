@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from classify.types import ClassGoal, Classifier
 from detattack.faults import check_gradient
-from detattack.precision import tensor_float32
+from detattack.precision import fixed_numerics
 from detattack.types import Evaluation
 
 Loss = Literal["wrong", "true", "margin"]
@@ -69,7 +69,7 @@ class ClassificationObjective:
         return logits
 
     def _on_device(self, index: Tensor) -> Tensor:
-        return index.to(self.classifier.device, non_blocking=True)
+        return index.to(self.classifier.device)
 
     def _likeliest_others(self, logits: Tensor, index: Tensor) -> Tensor:
         """`[n,C]`: the classes that DeepFool considers, chosen at the first image it sees, as the shortcut has it."""
@@ -102,14 +102,13 @@ def _margin(logits: Tensor, classes: Tensor) -> Tensor:
     return logits.gather(1, one).squeeze(1) - logits.scatter(1, one, -torch.inf).logsumexp(1)
 
 
-@torch.no_grad()
+@fixed_numerics(gradient=False)
 def shares(classifier: Classifier, image: Tensor) -> Tensor:
     """The probabilities `[K]` of one image `[3,H,W]`, float32, on the CPU: the official inference.
 
     Raises ValueError where they are not finite.
     """
-    with tensor_float32(allowed=False):
-        logits = classifier.logits(image[None].to(classifier.device, torch.float32))[0].cpu()
+    logits = classifier.logits(image[None].to(classifier.device, torch.float32))[0].cpu()
     if not logits.isfinite().all():
         raise ValueError("the model's logits are not finite")
     return logits.softmax(0)

@@ -11,6 +11,7 @@ from classify.objectives import shares
 from classify.run import ClassifyFolder, fingerprint
 from classify.types import Classifier
 from detattack.errors import InputError
+from detattack.precision import fixed_numerics
 from detattack.verification import Verdict, check_trust, judged_image, verdicts
 
 
@@ -28,6 +29,7 @@ def verify_run(path: Path, device: str = "auto", trust: bool = False) -> list[Ve
         return verdicts(path, folder.records(), partial(_holds, path, classifier, config))
 
 
+@fixed_numerics(gradient=False)
 def _holds(path: Path, classifier: Classifier, config: ClassifyConfig, record: ClassificationRecord) -> bool:
     image = judged_image(path, config.attack, record)
     return record.goal.reached(shares(classifier, image), wanted(config))

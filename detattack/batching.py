@@ -18,6 +18,7 @@ from detattack.faults import check_device, out_of_memory
 from detattack.goals import check_goal, parse_goal
 from detattack.objectives import DetectionObjective
 from detattack.optimize import FastDetector
+from detattack.precision import fixed_numerics
 from detattack.types import Detections
 
 Batch = tuple[Sample, ...]
@@ -132,6 +133,7 @@ def fitting_batch(detector: Detector, config: RunConfig, samples: Sequence[Sampl
     return max(1, min(LARGEST_BATCH, 1 + int(room / max(two - one, 1))))
 
 
+@fixed_numerics()
 def _peak(detector: Detector, config: RunConfig, count: int, width: int, height: int) -> int:
     """Bytes that an iteration of the attack takes for `count` gray images."""
     from detattack.goals import Scene, resolve

@@ -32,7 +32,7 @@ from detattack.goals import (
 from detattack.images import decode_png, png_bytes, to_pixels, to_tensor
 from detattack.objectives import DetectionObjective
 from detattack.optimize import FastDetector
-from detattack.precision import tensor_float32
+from detattack.precision import fixed_numerics
 from detattack.quality import QUICK, measure
 from detattack.records import BaseRecord, Found, Outcome, image_seeds, with_books
 from detattack.types import Detections, DetectorCard
@@ -71,6 +71,7 @@ class _Prepared:
     seed: int
 
 
+@fixed_numerics()
 def run_batch(
     detector: Detector,
     config: RunConfig,
@@ -103,7 +104,7 @@ def detected(detector: Detector, config: RunConfig, image: Tensor) -> Detections
     """What the official inference reports for `[3,H,W]`, on the CPU, down to the detector's own threshold, or τ
     where that is lower. Raises ValueError for what breaks the contract of a detector."""
     floor = min(detector.eval_threshold, config.score_threshold)
-    with tensor_float32(allowed=False):
+    with fixed_numerics(gradient=False):
         found = detector.detect(image[None].to(detector.device), floor)[0].cpu()
     count = found.scores.shape
     if len(count) != 1 or found.labels.shape != count or found.boxes.shape != (*count, 4):
@@ -176,11 +177,12 @@ def _attack(
     targets = [one.target for one in todo if one.target]
     fast, nearest = FastDetector(detector, config.precision), config.attack.stop == "budget"
     objective = DetectionObjective(fast, targets, config.score_threshold, nearest)
-    if config.attack.step == "noise":
-        known = [lengths.get(one.record.id) for one in todo]
-        return run_control(config.attack, images, objective, known, [one.seed for one in todo], PRESETS["jnd"])
-    with tensor_float32(allowed=config.precision == "bf16"):
-        return run(config.attack, images, objective, config.batch)
+    seeds = [one.seed for one in todo]
+    with fixed_numerics(tf32=config.precision == "bf16"):
+        if config.attack.step == "noise":
+            known = [lengths.get(one.record.id) for one in todo]
+            return run_control(config.attack, images, objective, known, seeds, PRESETS["jnd"], config.batch)
+        return run(config.attack, images, objective, config.batch, seeds)
 
 
 def _judge(

@@ -170,7 +170,7 @@ def _crowding(own: Tensor, scores: Tensor, overlap: Tensor, nearest: Tensor, wan
 
     Those that are pulled onto the place themselves are left alone.
     """
-    lead = own[nearest[overlap.argmax()]].detach()
+    lead = own.detach().index_select(0, nearest.index_select(0, overlap.argmax().view(1)))[0]  # the host waits for none
     swallows = (iou(own, lead) >= MATCH_IOU - NEIGHBORHOOD) & (iou(own, wanted) < MATCH_IOU)
     swallows = swallows.index_fill(0, nearest, False)
     return smooth_hinge(scores + MARGIN).masked_fill(~swallows, 0.0).sum()
@@ -234,11 +234,11 @@ def _class_boxes(boxes: Tensor, columns: slice) -> Tensor:
 
 
 def _box(box: Box | None, like: Tensor) -> Tensor:
-    return torch.tensor(box, dtype=like.dtype).to(like.device, non_blocking=True)
+    return torch.tensor(box, dtype=like.dtype).to(like.device)
 
 
 def _asked_boxes(targets: list[Target], images: Tensor) -> Tensor | None:
     """The boxes that two-stage heads should also score: `[N,1,4]`, or None where no box is asked for."""
     if any(t.kind != "inject" or t.box is None for t in targets):
         return None
-    return torch.tensor([t.box for t in targets]).to(images, non_blocking=True)[:, None]
+    return torch.tensor([t.box for t in targets]).to(images)[:, None]

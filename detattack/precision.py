@@ -1,13 +1,19 @@
-"""How exactly a processor is to count, and what it is good at."""
+"""The numerical surroundings of attack and judgment: whatever the caller has set, both count in the same way."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Literal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from itertools import chain
+from typing import Any, Literal
 
 import torch
 
 Precision = Literal["fp32", "bf16"]
 """Of the gradient: float32, or bfloat16 with float32 sums. What decides is float32 in any case."""
+Switch = tuple[Callable[[], Any], Callable[[Any], None], Any]
+"""Of torch's process: how it is read, how it is set, and what it is to be."""
+EXACT = ("none", "ieee")
+"""What torch calls products of unrounded float32 factors."""
 
 
 def has_fast_bf16() -> bool:
@@ -17,13 +23,62 @@ def has_fast_bf16() -> bool:
 
 
 @contextmanager
-def tensor_float32(allowed: bool) -> Iterator[None]:
-    """Whether CUDA devices may round the factors of float32 products to 10 bits (TF32), as torch lets convolutions
-    do unless told otherwise."""
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = matmul.allow_tf32, cudnn.allow_tf32
-    matmul.allow_tf32 = cudnn.allow_tf32 = allowed
-    try:
+def fixed_numerics(gradient: bool = True, tf32: bool = False) -> Iterator[None]:
+    """Lets nothing that the caller has set change a number, and puts it back afterwards: `no_grad`, `inference_mode`,
+    autocast, default dtype and device, deterministic mode, and reduced precision of float32.
+
+    gradient: whether operations are recorded for one. tf32: whether CUDA devices may round the factors of float32
+    products to 10 bits (TF32), as torch lets convolutions do unless told otherwise.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.set_grad_enabled(gradient))
+        for kind in filter(torch.is_autocast_enabled, ("cpu", "cuda", "mps", "xpu")):
+            stack.enter_context(torch.autocast(kind, enabled=False))
+        if torch.get_default_device().type != "cpu":  # the context costs time in each operation
+            stack.enter_context(torch.device("cpu"))
+        for read, write, value in chain(_modes(), _rounding(tf32)):  # each is asked for when those before are set
+            before = read()
+            if before != value:
+                stack.callback(write, before)
+                write(value)
         yield
-    finally:
-        matmul.allow_tf32, cudnn.allow_tf32 = before
+
+
+def _modes() -> Iterator[Switch]:
+    yield torch.get_default_dtype, torch.set_default_dtype, torch.float32
+    yield torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode, 0
+    for name in ("deterministic", "benchmark"):
+        yield _attribute(torch.backends.cudnn, name, False)
+
+
+def _rounding(tf32: bool) -> Iterator[Switch]:
+    """torch has two sets of switches, and refuses to read one of the older where the newer say something else. What
+    the older leave open is then set by the newer, which torch before 2.9 has not."""
+    cuda: Any = torch.backends.cuda.matmul
+    cudnn: Any = torch.backends.cudnn
+    cpu: Any = torch.backends.mkldnn
+    older: list[Switch] = [
+        (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest"),
+        _attribute(cudnn, "allow_tf32", tf32),
+    ]
+    yield from (switch for switch in older if _is_readable(switch))
+    if not hasattr(cuda, "fp32_precision"):
+        yield _attribute(cuda, "allow_tf32", tf32)
+        return
+    for one in (cuda, cudnn.conv, cudnn.rnn, cpu.matmul, cpu.conv, cpu.rnn):
+        wanted = ("tf32",) if tf32 and one in (cuda, cudnn.conv, cudnn.rnn) else EXACT
+        if one.fp32_precision not in wanted:
+            yield _attribute(one, "fp32_precision", wanted[-1])
+
+
+def _is_readable(switch: Switch) -> bool:
+    try:
+        switch[0]()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _attribute(owner: Any, name: str, value: Any) -> Switch:
+    return partial(getattr, owner, name), partial(setattr, owner, name), value

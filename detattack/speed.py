@@ -19,7 +19,7 @@ from detattack.goals import Target, parse_goal
 from detattack.images import to_tensor
 from detattack.objectives import DetectionObjective
 from detattack.optimize import FastDetector
-from detattack.precision import Precision, tensor_float32
+from detattack.precision import Precision, fixed_numerics
 from detattack.scenes import render, scene_seed
 from detattack.types import Evaluation
 
@@ -76,7 +76,7 @@ def measure_speed(detector: Detector, images: Tensor, precision: Precision = "fp
         bare_pass(detector, images)
         bare.append(now() - started)
         _forget_peak(detector.device)
-        with tensor_float32(allowed=precision == "bf16"):
+        with fixed_numerics(tf32=precision == "bf16"):
             results.append(run(ATTACK, images, objective))
         ours.append(objective.laps())
     return Speed(
@@ -98,7 +98,7 @@ def scenes(count: int, width: int, height: int, device: torch.device) -> Tensor:
 def bare_pass(detector: Detector, images: Tensor) -> Tensor:
     """The gradient of the sum of all logits."""
     seen = images.clone().requires_grad_()
-    with tensor_float32(allowed=False):
+    with fixed_numerics():
         return torch.autograd.grad(detector.candidates(seen).logits.sum(), seen)[0]
 
 

@@ -14,6 +14,7 @@ from detattack.faults import check_device
 from detattack.goals import achieved, check_goal, parse_goal
 from detattack.images import read_image, to_tensor
 from detattack.job import Record, as_lists, detected, target_of
+from detattack.precision import fixed_numerics
 from detattack.results import coco_results, truth_of
 from detattack.runs import RunFolder
 from detattack.scores import average_precision, rate
@@ -76,6 +77,7 @@ def transfer(
     )
 
 
+@fixed_numerics(gradient=False)
 def _judged(path: Path, detector: Detector, config: RunConfig, record: Record, change: Change) -> Record:
     """The record as the detector sees its changed files; `reason` is what it was in the run."""
     original = read_source(record.source).pixels

@@ -20,6 +20,7 @@ from detattack.goals import achieved
 from detattack.images import read_floats, read_image, to_tensor
 from detattack.interrupts import interrupts
 from detattack.job import Record, detected, target_of
+from detattack.precision import fixed_numerics
 from detattack.records import BaseRecord, R
 from detattack.runs import RunFolder
 
@@ -101,6 +102,7 @@ def judged_image(path: Path, attack: Attack, record: BaseRecord) -> Tensor:
     return torch.from_numpy(read_floats(path / "floats" / f"{record.stem}.npy", record.height, record.width))
 
 
+@fixed_numerics(gradient=False)
 def _holds(path: Path, detector: Detector, config: RunConfig, record: Record) -> bool:
     found = detected(detector, config, judged_image(path, config.attack, record))
     return achieved(target_of(record, detector), found.above(config.score_threshold))

@@ -16,6 +16,7 @@ from classify.types import Classifier
 from detattack.detectors.registry import factory_of_file, resolve_device
 from detattack.detectors.weights import NO_WEIGHTS, downloaded, fit_weights, read_weights, reason, seeded
 from detattack.errors import InputError, unknown
+from detattack.precision import fixed_numerics
 
 EMBEDDED = "vgg16_cifar10"
 TORCHVISION, TIMM = "torchvision/", "timm/"
@@ -31,6 +32,7 @@ def model_names() -> dict[str, str]:
     return names | {f"{TIMM}NAME": "any classifier of timm, which is an extra: pip install 'detattack[timm]'"}
 
 
+@fixed_numerics()
 def load_classifier(
     spec: str,
     device: str = "auto",

@@ -20,6 +20,7 @@ from detattack.detectors.torchvision_two_stage import TorchvisionFasterRCNN
 from detattack.detectors.weights import NO_WEIGHTS, fit_weights, read_weights, reason, seeded
 from detattack.errors import InputError, unknown
 from detattack.fingerprints import fingerprint_of_tensors
+from detattack.precision import fixed_numerics
 from detattack.types import Category
 
 ENTRY_POINT_GROUP = "detattack.detectors"
@@ -75,6 +76,7 @@ def model_names() -> list[str]:
     ]
 
 
+@fixed_numerics()
 def load_detector(
     spec: str, device: str = "auto", weights: str | None = None, categories: str | None = None
 ) -> Detector:

@@ -4,6 +4,7 @@ The engine never grades itself: an evaluation proposes a success, the objective'
 inference, in float32, one image at a time, on the rounded image) decides it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
@@ -68,13 +69,21 @@ class State:
 
     What decides how the loop goes on is kept on the host, the images on their device. rows, index: the images being
     worked on, on the host and on the device. numbers: the iteration that each image is at. healthy: False where a
-    gradient was not finite. weights: `[N,1,H,W]`, of the distance; None: all 1.
+    gradient was not finite. weights: `[N,1,H,W]`, of the distance; None: all 1. seeds: of each image's own randomness;
+    None: 0 for each.
     """
 
-    def __init__(self, originals: Tensor, active: int | None = None, perceptual: bool = False):
+    def __init__(
+        self,
+        originals: Tensor,
+        active: int | None = None,
+        perceptual: bool = False,
+        seeds: Sequence[int] | None = None,
+    ):
         count = len(originals)
         self.originals = originals
         self.weights = contrast_weights(originals) if perceptual else None
+        self.seeds = [0] * count if seeds is None else seeds
         self.floats = originals.clone()
         self.best, self.first = originals.clone(), originals.clone()
         self.best_distance = torch.full((count,), torch.inf, dtype=originals.dtype)
@@ -94,14 +103,18 @@ class State:
             return images, originals
         return self.weights[index] * images, self.weights[index] * originals
 
+    def steepest(self, gradient: Tensor, index: Tensor) -> Tensor:
+        """The direction `[n,3,H,W]` of steepest ascent under the distance that counts, from a gradient."""
+        return gradient if self.weights is None else gradient / self.weights[index].square()
+
     def distance(self, image: Tensor, row: int) -> Tensor:
         """Of one image `[3,H,W]` from its original, on the host."""
         seen, original = self.to_compare(image[None], torch.tensor([row]))
         return (seen - original).norm().cpu()
 
     def on_device(self, values: Tensor) -> Tensor:
-        """Values of the host where the images are, without waiting for what is under way there."""
-        return values.to(self.originals.device, non_blocking=True)
+        """Values of the host where the images are."""
+        return values.to(self.originals.device)
 
     def go_on(self, going_on: Tensor) -> None:
         """Those of `rows` at the places `going_on` go on to their next iteration; new images take the other places."""

@@ -1,5 +1,8 @@
 """The loop: one forward and one backward an iteration for the unsolved images, and for those only."""
 
+from collections.abc import Sequence
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -12,15 +15,22 @@ from detattack.engine.stepping import Iterate, Step
 from detattack.engine.steps import STEPS
 
 
-def run(attack: Attack, images: Tensor, objective: Objective, active: int | None = None) -> AttackResult:
+def run(
+    attack: Attack,
+    images: Tensor,
+    objective: Objective,
+    active: int | None = None,
+    seeds: Sequence[int] | None = None,
+) -> AttackResult:
     """Runs `attack` on `images` `[N,3,H,W]` in [0,1], all against one objective.
 
-    active: how many of them are worked on at a time, the next one as soon as one is done; None: all.
+    active: how many of them are worked on at a time, the next one as soon as one is done; None: all. seeds: of each
+    image's own randomness, for attacks that have any; None: 0 for each.
 
     K counts an image's own updates: one that meets the goal untouched has K = 0. An image whose loss or gradient is
     not finite stops alone. Images are independent of their neighbors in the batch.
     """
-    state = State(images.detach(), active, attack.perceptual)
+    state = State(images.detach(), active, attack.perceptual, seeds)
     step = STEPS[attack.step](attack, images)
     while len(state.rows):
         _iterate(attack, step, state, objective)
@@ -32,7 +42,8 @@ def _iterate(attack: Attack, step: Step, state: State, objective: Objective) -> 
     seen = as_file(state.floats[state.index], attack.levels).requires_grad_()
     evaluation = objective(seen, state.rows)
     squared = squared_l2(*state.to_compare(seen, state.index))
-    terms, distance = _cost(attack, seen, evaluation.loss, squared), squared.detach().sqrt()
+    terms = {"loss_cost": attack.loss_weight * evaluation.loss} | _regularizers(attack, seen, squared)
+    distance = squared.detach().sqrt()
     state.record(evaluation, distance, **terms)
     going_on, reached = judge(attack, objective, state, seen, evaluation, distance)
     if len(going_on):
@@ -41,14 +52,15 @@ def _iterate(attack: Attack, step: Step, state: State, objective: Objective) -> 
         (gradient,) = torch.autograd.grad(cost[chosen].sum(), seen)
         rows = state.rows[going_on]
         state.backwards[rows] += 1
-        loss, success = evaluation.loss.detach()[chosen], state.on_device(reached[going_on])
+        loss, success = terms["loss_cost"].detach()[chosen], state.on_device(reached[going_on])
         _update(attack, step, state, rows, gradient[chosen], loss, success)
     state.go_on(going_on)
 
 
-def _cost(attack: Attack, seen: Tensor, loss: Tensor, squared: Tensor) -> dict[str, Tensor]:
-    """The terms of Eq. 2, `[n]` each; one without weight takes no pass over the images and is left out."""
-    terms = {"loss_cost": attack.loss_weight * loss}
+def _regularizers(attack: Attack, seen: Tensor, squared: Tensor) -> dict[str, Tensor]:
+    """The terms of Eq. 2 but for the loss, `[n]` each; one without weight takes no pass over the images and is left
+    out."""
+    terms = {}
     if attack.l2_weight:
         terms["l2_cost"] = attack.l2_weight * squared
     if attack.range_weight:
@@ -58,6 +70,14 @@ def _cost(attack: Attack, seen: Tensor, loss: Tensor, squared: Tensor) -> dict[s
     return terms
 
 
+def _gradient_of_regularizers(attack: Attack, state: State, index: Tensor) -> Tensor:
+    """∂/∂x `[n,3,H,W]` of the terms of `_regularizers`, of which there is one, at the images that the model saw."""
+    seen = as_file(state.floats[index], attack.levels).requires_grad_()
+    terms = _regularizers(attack, seen, squared_l2(*state.to_compare(seen, index)))
+    (gradient,) = torch.autograd.grad(torch.stack(list(terms.values())).sum(), seen)
+    return state.steepest(gradient, index)
+
+
 def _update(
     attack: Attack, step: Step, state: State, rows: Tensor, gradient: Tensor, loss: Tensor, success: Tensor
 ) -> None:
@@ -65,11 +85,14 @@ def _update(
     where it is, for `judge` to find."""
     index, numbers = state.on_device(rows), state.numbers[rows]
     images, originals = state.floats[index], state.originals[index]
-    if state.weights is not None:  # the steepest descent of a weighted distance
-        gradient = gradient / state.weights[index].square()
+    gradient = state.steepest(gradient, index)
+    regularized = attack.l2_weight or attack.range_weight or attack.tv_weight
+    regularizers = partial(_gradient_of_regularizers, attack, state, index) if regularized else None
+    seeds = [state.seeds[row] for row in rows.tolist()]
     sizes = torch.tensor([attack.step_size * attack.growth**k for k in numbers.tolist()], dtype=images.dtype)
     number, size = numbers.double().view(-1, 1, 1, 1), state.on_device(sizes).view(-1, 1, 1, 1)
-    moved = step.step(Iterate(index, images, originals, gradient, loss, success, number, size))
+    now = Iterate(index, images, originals, gradient, loss, success, number, size, seeds, regularizers)
+    moved = step.step(now)
     if attack.radius is not None and attack.norm == "linf":
         moved = within_radius(moved, originals, attack.radius, attack.levels)
     elif attack.radius is not None:

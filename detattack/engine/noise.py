@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,15 +48,20 @@ def run_control(
     lengths: Sequence[float | None],
     seeds: Sequence[int],
     reference: Attack,
+    active: int | None = None,
 ) -> AttackResult:
     """Random noise for images `[N,3,H,W]`, each of the L2 in `lengths`, judged once.
 
-    Where a length is None, it is what `reference` needs on the image, at the control's levels; what it costs to find
-    that is not the control's.
+    Where a length is None, it is what `reference` needs on the image, at the control's levels and `active` images at a
+    time; what it costs to find that is not the control's.
     """
-    if any(length is None for length in lengths):
-        found = run(replace(reference, levels=attack.levels), images, objective)
-        lengths = (found.images - images).flatten(1).norm(dim=1).tolist()
+    unknown = [row for row, length in enumerate(lengths) if length is None]
+    if unknown:
+        some, of_some = images[unknown], [seeds[row] for row in unknown]
+        part = _Part(objective, torch.tensor(unknown))
+        found = run(replace(reference, levels=attack.levels), some, part, active, of_some)
+        needed = (found.images - some).flatten(1).norm(dim=1).tolist()
+        lengths = [needed.pop(0) if length is None else length for length in lengths]
     noisy = torch.stack(
         [
             noise_of_length(image, length or 0.0, seed, attack.levels)
@@ -74,3 +80,16 @@ def run_control(
         backwards=0 * ones,
         trace=Trace(*[torch.empty(0, len(images))] * len(fields(Trace))),
     )
+
+
+class _Part:
+    """An objective of some images of a batch: of `rows`."""
+
+    def __init__(self, objective: Objective, rows: Tensor):
+        self._objective, self._rows = objective, rows
+
+    def __call__(self, images: Tensor, index: Tensor) -> Any:
+        return self._objective(images, self._rows[index])
+
+    def confirm(self, image: Tensor, index: int) -> bool:
+        return self._objective.confirm(image, int(self._rows[index]))

@@ -3,6 +3,7 @@
 State is kept per image of the original batch, so that `rows` (the images still unsolved) can shrink.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,8 +20,10 @@ class Iterate:
     """What one iteration has seen of the n images that go on.
 
     rows `[n]`: which images of the batch these are. images, originals `[n,3,H,W]`: x(k), before rounding, and
-    x(0). gradient `[n,3,H,W]`: of the cost. loss `[n]`: of the objective, unweighted. success bool `[n]`: proposed
-    for x(k). number `[n,1,1,1]`: k of each image, float64, on the host. size `[n,1,1,1]`: α of its iteration.
+    x(0). gradient `[n,3,H,W]`: of the cost. loss `[n]`: its first term, λ1 times that of the objective. success bool
+    `[n]`: proposed for x(k). number `[n,1,1,1]`: k of each image, float64, on the host. size `[n,1,1,1]`: α of its
+    iteration. seeds: of each image's own randomness. regularizers: gives the gradient `[n,3,H,W]` of the other terms
+    of the cost; None: there are none.
     """
 
     rows: Tensor
@@ -31,6 +34,13 @@ class Iterate:
     success: Tensor
     number: Tensor
     size: Tensor
+    seeds: Sequence[int]
+    regularizers: Callable[[], Tensor] | None = None
+
+    def to_boundary(self) -> Tensor:
+        """The distance `[n]` to the boundary, to first order: |loss| / ‖∂loss/∂x‖, where λ1 cancels out."""
+        of_loss = self.gradient if self.regularizers is None else self.gradient - self.regularizers()
+        return self.loss.abs() / lengths(of_loss).clamp_min(TINY)
 
 
 class Step(Protocol):

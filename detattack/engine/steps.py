@@ -42,9 +42,7 @@ class Adam:
 
     def step(self, now: Iterate) -> Tensor:
         first, second = self.betas
-        first_share, second_share = (
-            (1 - beta ** (now.number + 1)).to(now.images, non_blocking=True) for beta in self.betas
-        )
+        first_share, second_share = ((1 - beta ** (now.number + 1)).to(now.images) for beta in self.betas)
         self.mean[now.rows] = mean = first * self.mean[now.rows] + (1 - first) * now.gradient
         self.square[now.rows] = square = second * self.square[now.rows] + (1 - second) * now.gradient.square()
         unbiased = (square / second_share).sqrt()

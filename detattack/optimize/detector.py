@@ -7,7 +7,7 @@ from torch import Tensor
 
 from detattack.detectors.base import Detector
 from detattack.optimize.twins import twin_of
-from detattack.precision import Precision, tensor_float32
+from detattack.precision import Precision, fixed_numerics
 from detattack.types import Candidates, Detections
 
 SIDE = 128
@@ -37,7 +37,7 @@ class FastDetector:
 
     def detect(self, images: Tensor, score_threshold: float) -> list[Detections]:
         """The model's own."""
-        with tensor_float32(allowed=False):
+        with fixed_numerics(gradient=False):
             return self._official.detect(images, score_threshold)
 
 

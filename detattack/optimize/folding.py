@@ -19,25 +19,37 @@ PROBE = 1e3
 """Far enough from 0 on both sides that no activation, wherever it bends, looks like an affine map."""
 
 
-def fold_norms(networks: Sequence[nn.Module], look: Callable[[], Any]) -> int:
-    """Folds every frozen norm of `networks` that can be into the convolution before it; how many were.
+Pair = tuple[nn.Module, nn.Conv2d]
+"""A norm and the convolution before it."""
+
+
+def foldable(networks: Sequence[nn.Module], look: Callable[[], Any]) -> list[Pair]:
+    """The frozen norms of `networks` that take all that a convolution gives, each with that.
 
     look: runs the networks, each part of them that is ever used, on any image.
     """
-    modules = list(dict.fromkeys(module for network in networks for module in network.modules()))
-    with _watched(modules) as watch, torch.no_grad():
+    with _watched(_modules_of(networks)) as watch, torch.no_grad():
         look()
+    return list(watch.pairs())
+
+
+def fold(networks: Sequence[nn.Module], pairs: Sequence[Pair]) -> int:
+    """Folds the norms of `pairs`, parts of `networks`, into their convolutions where they are affine; how many were."""
     folded = set()
-    for norm, conv in watch.pairs():
+    for norm, conv in pairs:
         affine = _affine(norm, conv.out_channels)
         if affine is not None:
             _absorb(conv, *affine)
             folded.add(norm)
-    for parent in modules:
+    for parent in _modules_of(networks):
         for name, child in list(parent.named_children()):
             if child in folded:
                 setattr(parent, name, nn.Identity())
     return len(folded)
+
+
+def _modules_of(networks: Sequence[nn.Module]) -> list[nn.Module]:
+    return list(dict.fromkeys(module for network in networks for module in network.modules()))
 
 
 class _Watch(TorchFunctionMode):
@@ -69,7 +81,7 @@ class _Watch(TorchFunctionMode):
     def left(self, norm: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
         self.inside -= 1
 
-    def pairs(self) -> Iterator[tuple[nn.Module, nn.Conv2d]]:
+    def pairs(self) -> Iterator[Pair]:
         """Norms that take all from one convolution, which gives to nothing else."""
         for norm, (conv, *others) in ((norm, tuple(convs)) for norm, convs in self.taken.items()):
             takers = [taker for taker, convs in self.taken.items() if conv in convs]
@@ -98,21 +110,25 @@ def _affine(norm: nn.Module, channels: int) -> tuple[Tensor, Tensor] | None:
 
     The module itself is asked, since each library has a frozen norm of its own.
     """
-    exact = copy.deepcopy(norm).to("cpu", torch.float64)
+    exact = copy.deepcopy(norm).cpu().double()  # in this order: not every device has float64
 
     def at(value: float) -> Tensor:
         return exact(torch.full((1, channels, 1, 1), value, dtype=torch.float64)).flatten()
 
     with torch.no_grad():
-        shift = at(0.0)
-        scale = at(1.0) - shift
-        straight = all(torch.allclose(at(x), shift + x * scale, rtol=1e-9) for x in (-PROBE, PROBE))
+        try:
+            shift, one, *far = map(at, (0.0, 1.0, -PROBE, PROBE))
+        except Exception:  # someone else's module, which takes no such input
+            return None
+    scale = one - shift
+    straight = all(torch.allclose(y, shift + x * scale, rtol=1e-9) for x, y in zip((-PROBE, PROBE), far, strict=True))
     return (scale, shift) if straight else None
 
 
 @torch.no_grad()
 def _absorb(conv: nn.Conv2d, scale: Tensor, shift: Tensor) -> None:
     """Gives a convolution what an affine map `[C]` behind it does."""
-    weight, bias = conv.weight.double().cpu(), torch.zeros(()) if conv.bias is None else conv.bias.double().cpu()
+    like = conv.weight
+    weight, bias = like.cpu().double(), torch.zeros(()) if conv.bias is None else conv.bias.cpu().double()
     folded = weight * scale.view(-1, 1, 1, 1), bias * scale + shift
-    conv.weight, conv.bias = (nn.Parameter(value.to(conv.weight), requires_grad=False) for value in folded)
+    conv.weight, conv.bias = (nn.Parameter(v.to(like.dtype).to(like.device), requires_grad=False) for v in folded)

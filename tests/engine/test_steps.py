@@ -30,7 +30,8 @@ class Rule:
         self.count += 1
         sizes = torch.full_like(number, size).to(images)
         loss = gradient.flatten(1).sum(1)
-        return self.rule.step(Iterate(rows, images, images, gradient, loss, success, number, sizes)) - images
+        now = Iterate(rows, images, images, gradient, loss, success, number, sizes, seeds=rows.tolist())
+        return self.rule.step(now) - images
 
 
 step_of = Rule
@@ -68,12 +69,30 @@ def test_adam_is_torchs_adam_over_many_steps():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("rule", list(STEPS))
+@pytest.mark.parametrize("rule", [rule for rule in STEPS if rule != "ddn"])
 def test_a_zero_gradient_gives_a_zero_step(rule, dtype):
     zero = torch.zeros(4, 3, 5, 6, dtype=dtype)
     step = step_of(rule, dtype=dtype)
     for _ in range(3):
         assert torch.equal(step.step(zero, ROWS, 0.3), zero)
+
+
+def test_where_a_gradient_is_zero_ddn_goes_in_a_random_direction_of_the_image_and_the_iteration():
+    (given,) = gradients()
+    gradient = given.clone()
+    gradient[:2] = 0
+
+    def steps(gradient, rows):
+        rule = step_of("ddn")
+        return torch.stack([rule.step(gradient[rows], rows, 0.3) for _ in range(2)])
+
+    found, alone = steps(gradient, ROWS), steps(gradient, ROWS[1:2])
+    assert torch.equal(found[:, 1:2], alone)
+    assert torch.equal(found[:, 2:], steps(given, ROWS)[:, 2:])
+    unlike = [found[0, 0], found[0, 1], found[1, 0], found[1, 1]]
+    for i, one in enumerate(unlike):
+        assert float(one.norm()) > 0
+        assert all(abs(float(torch.cosine_similarity(one.flatten(), o.flatten(), 0))) < 0.5 for o in unlike[:i])
 
 
 @pytest.mark.parametrize("rule", list(STEPS))

@@ -8,7 +8,11 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.ops import FrozenBatchNorm2d
 
-from detattack.optimize.folding import fold_norms
+from detattack.optimize.folding import fold, foldable
+
+
+def fold_norms(networks, look):
+    return fold(networks, foldable(networks, look))
 
 
 def shaken(network):
