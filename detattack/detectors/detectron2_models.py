@@ -7,8 +7,8 @@ the gradient of a tensor operation; any other image, which Pillow cannot take, i
 import logging
 import pickle
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from detattack.detectors.levels import best_of_levels
 from detattack.detectors.pixels import resized_as_files
 from detattack.detectors.random_weights import calibrate, noise
 from detattack.detectors.regions import ProposalRule, Regions, candidates_of, proposed_only, with_nearest
+from detattack.detectors.settings import with_setting
 from detattack.detectors.torchvision_base import scale_of
 from detattack.detectors.weights import NO_WEIGHTS, fit_weights, read_weights, reason, seeded
 from detattack.errors import InputError
@@ -48,6 +49,9 @@ ZOO_AP = {
 class Detectron2Detector(ABC):
     """What the adapters of detectron2's models have in common."""
 
+    THRESHOLD = "test_score_thresh"
+    """Where the network holds its threshold."""
+
     def __init__(
         self, name: str, network: Any, config: Any, columns: Columns, device: torch.device, expected_ap: float | None
     ):
@@ -56,14 +60,10 @@ class Detectron2Detector(ABC):
         self.device = device
         self.expected_ap = expected_ap
         self.categories = columns.categories
-        self.eval_threshold = float(self._thresholding().test_score_thresh)
+        self.eval_threshold = float(attrgetter(self.THRESHOLD)(network))
         self._columns = columns
         self._short, self._long = config.INPUT.MIN_SIZE_TEST, config.INPUT.MAX_SIZE_TEST
         self._bgr = config.INPUT.FORMAT == "BGR"
-
-    def _thresholding(self) -> Any:
-        """The module that holds `test_score_thresh`."""
-        return self.network
 
     @abstractmethod
     def candidates(self, images: Tensor, extra_boxes: Tensor | None = None) -> Candidates: ...
@@ -75,12 +75,11 @@ class Detectron2Detector(ABC):
     def detect(self, images: Tensor, score_threshold: float) -> list[Detections]:
         """As detectron2's predictor, one image at a time."""
         height, width = images.shape[-2:]
-        found = []
-        with self._score_threshold(score_threshold):
-            for image in images.to(self.device, torch.float32).split(1):
-                values = self._resized(image)
-                one = self.network([{"image": values[0], "height": height, "width": width}])[0]["instances"]
-                found.append(self._columns.detections(one.pred_boxes.tensor, one.scores, one.pred_classes))
+        network, found = with_setting(self.network, self.THRESHOLD, score_threshold), []
+        for image in images.to(self.device, torch.float32).split(1):
+            values = self._resized(image)
+            one = network([{"image": values[0], "height": height, "width": width}])[0]["instances"]
+            found.append(self._columns.detections(one.pred_boxes.tensor, one.scores, one.pred_classes))
         return found
 
     def _resized(self, images: Tensor) -> Tensor:
@@ -108,16 +107,6 @@ class Detectron2Detector(ABC):
         batch = self.network.preprocess_image([{"image": one} for one in self._resized(images)])
         size = (images.shape[-2], images.shape[-1])
         return batch, self.network.backbone(batch.tensor), scale_of(size, batch.image_sizes[0], images)
-
-    @contextmanager
-    def _score_threshold(self, value: float) -> Iterator[None]:
-        module = self._thresholding()
-        before = module.test_score_thresh
-        module.test_score_thresh = value
-        try:
-            yield
-        finally:
-            module.test_score_thresh = before
 
     def _reported(self, boxes: Tensor, scores: Tensor, columns: Tensor, size: tuple[int, int]) -> Detections:
         """Clipped to the image; boxes that are empty then are left out."""
@@ -161,8 +150,7 @@ class Detectron2RetinaNet(Detectron2Detector):
 class Detectron2FasterRCNN(Detectron2Detector):
     """Adapter of a detectron2 Faster R-CNN with a feature pyramid. See `regions` for what its candidates are."""
 
-    def _thresholding(self) -> Any:
-        return self.network.roi_heads.box_predictor
+    THRESHOLD = "roi_heads.box_predictor.test_score_thresh"
 
     def candidates(self, images: Tensor, extra_boxes: Tensor | None = None) -> Candidates:
         """The head's verdict on every proposal, a box for each class.
@@ -187,7 +175,7 @@ class Detectron2FasterRCNN(Detectron2Detector):
     @torch.no_grad()
     def select(self, candidates: Candidates, score_threshold: float) -> list[Detections]:
         """As the model's own post-processing, over its own proposals: clipping, a threshold, NMS by class."""
-        size, predictor = candidates.state.image_size, self._thresholding()
+        size, predictor = candidates.state.image_size, self.network.roi_heads.box_predictor
         found = []
         for boxes, scores in proposed_only(candidates, self._columns):
             row, column = (scores > score_threshold).nonzero(as_tuple=True)

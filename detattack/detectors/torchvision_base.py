@@ -1,14 +1,15 @@
 """What the adapters of torchvision's detectors have in common."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from detattack.detectors.columns import Columns
+from detattack.detectors.settings import with_setting
 from detattack.types import Candidates, Category, Detections
 
 
@@ -20,6 +21,8 @@ class TorchvisionDetector(ABC):
 
     BACKGROUND: int | None = None
     """The head's column that is never a detection."""
+    THRESHOLD = "score_thresh"
+    """Where the network holds its threshold."""
 
     def __init__(
         self,
@@ -32,14 +35,10 @@ class TorchvisionDetector(ABC):
         self.name = name
         self.network = network.eval().requires_grad_(False).to(device)
         self.device = device
-        self.eval_threshold = float(self._thresholding().score_thresh)
+        self.eval_threshold = float(attrgetter(self.THRESHOLD)(self.network))
         self.expected_ap = expected_ap
         self._columns = Columns(columns, device, self.BACKGROUND)
         self.categories = self._columns.categories
-
-    def _thresholding(self) -> Any:
-        """The module that holds `score_thresh`."""
-        return self.network
 
     @abstractmethod
     def candidates(self, images: Tensor, extra_boxes: Tensor | None = None) -> Candidates: ...
@@ -50,19 +49,9 @@ class TorchvisionDetector(ABC):
     @torch.no_grad()
     def detect(self, images: Tensor, score_threshold: float) -> list[Detections]:
         """The model's own forward."""
-        with self._score_threshold(score_threshold):
-            found = self.network(list(images.to(self.device, torch.float32)))
+        network = with_setting(self.network, self.THRESHOLD, score_threshold)
+        found = network(list(images.to(self.device, torch.float32)))
         return [self._columns.detections(one["boxes"], one["scores"], one["labels"]) for one in found]
-
-    @contextmanager
-    def _score_threshold(self, value: float) -> Iterator[None]:
-        module = self._thresholding()
-        before = module.score_thresh
-        module.score_thresh = value
-        try:
-            yield
-        finally:
-            module.score_thresh = before
 
 
 def maps_of(backbone: nn.Module, batch: Tensor) -> dict[str, Tensor]:

@@ -23,8 +23,7 @@ class TorchvisionFasterRCNN(TorchvisionDetector):
 
     BACKGROUND = 0
 
-    def _thresholding(self) -> Any:
-        return self.network.roi_heads
+    THRESHOLD = "roi_heads.score_thresh"
 
     def candidates(self, images: Tensor, extra_boxes: Tensor | None = None) -> Candidates:
         """The head's verdict on every proposal, a box for each class.

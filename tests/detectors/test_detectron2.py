@@ -17,6 +17,7 @@ from detattack.boxes import iou_matrix
 from detattack.detectors.check import check_detector
 from detattack.detectors.names import COCO_IDS
 from detattack.detectors.registry import fingerprint, load_detector
+from detattack.detectors.settings import with_setting
 from detattack.errors import InputError
 
 detectron2 = pytest.importorskip("detectron2", reason="needs detectron2, built from source (docs/detectors.md)")
@@ -53,8 +54,8 @@ def predictor(detector, config, pixels, threshold):
     height, width = image.shape[:2]
     resize = ResizeShortestEdge([cfg.INPUT.MIN_SIZE_TEST] * 2, cfg.INPUT.MAX_SIZE_TEST).get_transform(image)
     values = torch.as_tensor(resize.apply_image(image).astype("float32").transpose(2, 0, 1))
-    with detector._score_threshold(threshold):
-        return detector.network([{"image": values, "height": height, "width": width}])[0]["instances"]
+    network = with_setting(detector.network, detector.THRESHOLD, threshold)
+    return network([{"image": values, "height": height, "width": width}])[0]["instances"]
 
 
 @pytest.mark.parametrize("size", [(96, 128), (131, 171), (150, 110)])

@@ -13,6 +13,7 @@ from detattack.detectors.base import Detector
 from detattack.detectors.check import check_detector
 from detattack.detectors.names import COCO_IDS
 from detattack.detectors.registry import fingerprint, load_detector
+from detattack.detectors.settings import with_setting
 from detattack.detectors.torchvision_models import ARCHITECTURES, expected_ap
 from detattack.engine import PRESETS, run
 from detattack.errors import InputError
@@ -56,8 +57,7 @@ def two_stage():
 def bare(detector, images, threshold) -> list[Detections]:
     """The network's own forward; detections of columns that name nothing left out."""
     label = {c.coco_id: i for i, c in enumerate(detector.categories)}
-    with detector._score_threshold(threshold):
-        found = detector.network(list(images))
+    found = with_setting(detector.network, detector.THRESHOLD, threshold)(list(images))
     results = []
     for one in found:
         rows = [i for i, column in enumerate(one["labels"].tolist()) if column in label]
@@ -248,7 +248,6 @@ def test_a_fine_tuned_model_with_its_own_categories(name, count, tmp_path):
     candidates = detector.candidates(image)
     assert candidates.logits.shape[-1] == 2
     threshold = enough(detector, candidates)
-    detector._thresholding().score_thresh = threshold
     network_head = network.roi_heads if name == TWO_STAGE else network
     network_head.score_thresh = threshold
     with torch.no_grad():
