@@ -6,9 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from classify.methods import METHODS
 from classify.objectives import Loss
-from detattack.config import LARGEST_SEED, first_error
+from detattack.config import LARGEST_SEED
 from detattack.engine.attacks import Attack
-from detattack.errors import InputError
+from detattack.errors import InputError, first_error
 from detattack.precision import Precision
 
 

@@ -12,7 +12,8 @@ from classify.run import ClassifyFolder, fingerprint
 from classify.types import Classifier
 from detattack.errors import InputError
 from detattack.precision import fixed_numerics
-from detattack.verification import Verdict, check_trust, judged_image, verdicts
+from detattack.trust import check_trust
+from detattack.verification import Verdict, judged_image, verdicts
 
 
 def verify_run(path: Path, device: str = "auto", trust: bool = False) -> list[Verdict]:

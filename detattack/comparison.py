@@ -19,6 +19,7 @@ from detattack.coco_data import category_ids
 from detattack.coco_eval import Precision, Truth, mean_ap
 from detattack.datasets import Dataset
 from detattack.files import swept, write_bytes_atomic, write_text_atomic
+from detattack.manifests import COMPARISON
 from detattack.results import coco_results
 from detattack.runs import BaseRunFolder, RunFolder
 from detattack.types import DEFAULT_MAX_DETECTIONS, DetectorCard
@@ -171,7 +172,7 @@ def write_comparison(
         "curves": {name: vars(one) for name, one in curves.items()},
     }
     with swept(out):
-        write_text_atomic(out / "comparison.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
+        write_text_atomic(out / COMPARISON, json.dumps(content, indent=1, allow_nan=False) + "\n")
         write_text_atomic(out / "comparison.csv", to_csv(rows, columns))
         write_text_atomic(out / "comparison.md", to_markdown(rows, paired, methods[0], columns))
         write_text_atomic(out / "comparison.tex", to_latex(rows, columns))

@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from detattack.engine.attacks import PRESETS, Attack
-from detattack.errors import InputError, unknown
+from detattack.errors import InputError, first_error, unknown
 from detattack.precision import Precision
 from detattack.types import DEFAULT_MAX_DETECTIONS, DEFAULT_SCORE_THRESHOLD
 
@@ -42,6 +42,8 @@ RADIUS_MARK = "@"
 LARGEST_SEED = 2**63 - 1
 MOST_CONFIG_BYTES = 1_000_000
 Scalar = str | int | float | bool
+TUNED_ON = "tuned_on"
+"""The key under which a config that a search has found says on which images: see `tuned_on`."""
 
 
 class RunConfig(BaseModel):
@@ -146,6 +148,32 @@ def parse_assignments(pairs: list[str]) -> dict[str, str]:
     return {key.strip(): value.strip() for key, _, value in (pair.partition("=") for pair in pairs)}
 
 
+class _RepeatedKey(Exception):
+    """A mapping says one thing twice."""
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """A safe loader of mappings that have each key once; at the top `score-threshold` is `score_threshold`."""
+
+    def construct_document(self, node: yaml.Node) -> Any:
+        """Spells the keys at the top as Python does."""
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            if key.tag == self.DEFAULT_SCALAR_TAG:
+                key.value = key.value.replace("-", "_")
+        return super().construct_document(node)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Raises `_RepeatedKey`."""
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if isinstance(key, yaml.ScalarNode) and key.value in lines:
+                raise _RepeatedKey(f"key {key.value[:80]!r} at line {line} is at line {lines[key.value]} already")
+            if isinstance(key, yaml.ScalarNode):
+                lines[key.value] = line
+        return super().construct_mapping(node, deep)
+
+
 def read_config_file(path: Path) -> dict[str, Any]:
     """A YAML file of settings, keys as on the command line (`score-threshold` or `score_threshold`).
 
@@ -160,13 +188,15 @@ def read_config_file(path: Path) -> dict[str, Any]:
     if len(data) > MOST_CONFIG_BYTES:
         raise InputError(f"config {path}: is larger than {MOST_CONFIG_BYTES / 1e6:g} MB")
     try:
-        content = yaml.safe_load(text)
+        content = yaml.load(text, _UniqueKeys)
+    except _RepeatedKey as error:
+        raise InputError(f"config {path}: {error}") from error
     # Beside its own errors PyYAML lets through whatever its constructors raise: a month 13, a number of 5,000 digits.
     except Exception as error:
         raise InputError(f"config {path}: not YAML ({' '.join(str(error).split())})") from error
     if not isinstance(content, dict):
         raise InputError(f"config {path}: not a mapping of options")
-    return {str(key).replace("-", "_"): value for key, value in content.items()}
+    return {str(key): value for key, value in content.items()}
 
 
 def read_options(path: Path) -> dict[str, Any]:
@@ -191,11 +221,3 @@ def _check_radius(attack: Attack) -> None:
         raise InputError(f"method {attack.name}: radius must be a number above 0{top}, not {attack.radius}")
     if attack.norm == "linf" and attack.levels is not None and round(attack.radius * (attack.levels - 1), 3) < 1:
         raise InputError(f"method {attack.name}: a radius below one gray level leaves nothing to change; --float does")
-
-
-def first_error(error: ValidationError) -> str:
-    """What pydantic found first, in one line."""
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    got = repr(first["input"])
-    return f"{where}: {first['msg'][0].lower()}{first['msg'][1:]} (got {got if len(got) <= 80 else got[:77] + '...'})"

@@ -14,10 +14,14 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, FiniteFloat, ValidationError, field_validator
 
 from detattack import __version__
-from detattack.config import first_error
-from detattack.errors import InputError
+from detattack.errors import InputError, first_error
+from detattack.trust import check_trust
 
 MANIFEST = "run.json"
+COMPARISON = "comparison.json"
+"""What a folder holds that has a run for each of several methods."""
+MOST_NAMED = 20
+"""Runs in a folder that a message names."""
 DETECT = "detect"
 """The task of a manifest that does not say any."""
 PACKAGES = (
@@ -91,7 +95,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a run folder. Raises `InputError` where there is none, or what is there cannot be one."""
     path = folder / MANIFEST
     if not path.is_file():
-        raise InputError(f"{folder}: not a run folder (no {MANIFEST})")
+        raise InputError(_no_run(folder))
     try:
         manifest: dict[str, Any] = json.loads(path.read_bytes())
         _Manifest.model_validate(manifest)
@@ -100,6 +104,21 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
     return manifest
+
+
+def check_own_model(folder: Path, trust: bool) -> None:
+    """Raises `InputError` where there is no run in a folder, or its model may not be run: see `check_trust`."""
+    check_trust(folder, str(read_manifest(folder)["config"].get("model")), trust)
+
+
+def _no_run(folder: Path) -> str:
+    """What a folder without a manifest is: a comparison, or anything else."""
+    runs = sorted(str(path.parent) for path in folder.glob(f"*/{MANIFEST}"))
+    what = "is a comparison" if (folder / COMPARISON).is_file() else f"not a run folder (no {MANIFEST})"
+    if not runs:
+        return f"{folder}: {what}"
+    more = f", ... ({len(runs)} in all)" if len(runs) > MOST_NAMED else ""
+    return f"{folder}: {what}; its runs are {', '.join(runs[:MOST_NAMED])}{more}"
 
 
 def task_of(manifest: dict[str, Any]) -> str:

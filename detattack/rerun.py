@@ -24,7 +24,7 @@ from detattack.manifests import differences
 from detattack.origins import Origin, read_origin
 from detattack.records import BaseRecord
 from detattack.runs import PER_IMAGE, BaseRunFolder
-from detattack.verification import check_trust
+from detattack.trust import check_trust
 
 CONDITIONS = ("detattack", "threads", "python", "platform", "versions")
 CONFIG_CONDITIONS = ("device", "batch")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from detattack.config import RunConfig, make_config
 from detattack.detectors.base import Detector
-from detattack.detectors.registry import fingerprint, load_detector, runs_code
+from detattack.detectors.registry import fingerprint, load_detector
 from detattack.engine import Attack
 from detattack.errors import InputError
 from detattack.faults import check_device
@@ -23,6 +23,7 @@ from detattack.job import Record, detected, target_of
 from detattack.precision import fixed_numerics
 from detattack.records import BaseRecord, R
 from detattack.runs import RunFolder
+from detattack.trust import check_trust
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,6 @@ def verify_run(path: Path, device: str = "auto", trust: bool = False) -> list[Ve
         if fingerprint(detector) != folder.manifest["model"]:
             raise InputError(f"{path}: model {config.model} is not the one that was attacked (other weights)")
         return verdicts(path, folder.records(), partial(_holds, path, detector, config))
-
-
-def check_trust(path: Path, model: str, trust: bool) -> None:
-    """Raises `InputError` where the model of a run folder, which may come from anybody, would run code that nobody
-    said may run."""
-    if runs_code(model) and not trust:
-        raise InputError(f"{path}: its model {model} runs code from a file; --trust lets it")
 
 
 def verdicts(path: Path, records: Iterable[R], holds: Callable[[R], bool]) -> list[Verdict]:

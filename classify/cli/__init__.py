@@ -1,13 +1,19 @@
 """`detattack classify`: a module a command. Nothing here imports torch before a command runs."""
 
+from collections.abc import Callable
+
 import typer
 
 from classify.cli import attack, compare, models, train, tune
-from detattack.cli.scaling import RayCommand
+from detattack.cli.command import Command, Group
 
-app = typer.Typer(help="Image classifiers, by the same engine.")
-app.command("attack")(attack.attack)
-app.command("compare", cls=RayCommand)(compare.compare)
-app.command("train")(train.train)
-app.command("tune")(tune.tune)
-app.command("models")(models.list_models)
+app = typer.Typer(cls=Group, help="Image classifiers, by the same engine.")
+COMMANDS: dict[str, Callable[..., None]] = {
+    "attack": attack.attack,
+    "compare": compare.compare,
+    "train": train.train,
+    "tune": tune.tune,
+    "models": models.list_models,
+}
+for name, function in COMMANDS.items():
+    app.command(name, cls=Command)(function)

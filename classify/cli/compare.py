@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from classify.cli import options as c
+from detattack.cli import names as n
 from detattack.cli import options as o
 from detattack.cli.status import FAILED
 
@@ -18,7 +19,13 @@ if TYPE_CHECKING:
     from classify.types import Classifier
     from detattack.comparison import Method
 
-Methods = Annotated[str, typer.Option(help="Methods with commas between; differences are to the first.")]
+Methods = Annotated[
+    str,
+    typer.Option(
+        help="Methods with commas between; differences are to the first.",
+        autocompletion=n.some_of(n.CLASSIFIER_METHODS),
+    ),
+]
 
 
 def compare(
@@ -81,7 +88,7 @@ def _carried_out(methods: str, given: dict[str, Any], out: Path) -> "list[Method
     from detattack.cli.scaling import workers_of, workforce_of
 
     names = method_names(methods, PRESETS)
-    overrides = overrides_of(names, given["set"] or [])
+    overrides = overrides_of(names, given["set"], PRESETS)
     attacks = {name: attack_of(given, name, overrides[name]) for name in names}
     wanted = workers_of(given)
     classifier = load(given)

@@ -1,9 +1,11 @@
 """Options that the commands on classifiers share, beside those of `detattack.cli.options`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
+
+from detattack.cli import names as n
 
 Images = Annotated[
     list[Path] | None, typer.Argument(help="Image files. None: photos that are installed already.", show_default=False)
@@ -13,8 +15,14 @@ ImagesDir = Annotated[
     typer.Option("--images", help="CIFAR-10, class folders, or images. None: installed photos.", show_default=False),
 ]
 Labels = Annotated[Path | None, typer.Option(help="A JSON or CSV file that names what each image shows.")]
-Split = Annotated[str, typer.Option(help="train or test, where the data set has both.")]
-Model = Annotated[str, typer.Option(help="vgg16_cifar10, torchvision/NAME, timm/NAME, path/to/file.py:factory.")]
+Split = Annotated[Literal["train", "test"], typer.Option(help="train or test, where the data set has both.")]
+Model = Annotated[
+    str,
+    typer.Option(
+        help="vgg16_cifar10, torchvision/NAME, timm/NAME, path/to/file.py:factory.",
+        autocompletion=n.one_of(n.CLASSIFIERS),
+    ),
+]
 Preprocess = Annotated[
     str | None,
     typer.Option(help="Instead of the model's own: resize=256,crop=224,mean=124:116:104,std=58:57:57 (on 0-255)."),
@@ -25,7 +33,8 @@ Method = Annotated[
     str,
     typer.Option(
         help="jnd, jnd-paper, jnd-min, baseline, baseline-no-l2, fgsm, fgv, pgd-linf, pgd-l2, ddn, fmn, cw, deepfool, "
-        "noise."
+        "noise.",
+        autocompletion=n.one_of(n.CLASSIFIER_METHODS),
     ),
 ]
 StopConfidence = Annotated[

@@ -7,15 +7,24 @@ from typing import Annotated, Any
 
 import typer
 
+from detattack.cli import names as n
 from detattack.cli import options as o
 
-Names = Annotated[list[str], typer.Argument(help="table1 to table5, fig1 to fig8, or all.", show_default=False)]
+Names = Annotated[
+    list[str],
+    typer.Argument(
+        help="table1 to table5, fig1 to fig8, or all.", show_default=False, autocompletion=n.one_of(n.EXPERIMENTS)
+    ),
+]
 Cifar10 = Annotated[Path | None, typer.Option("--cifar10", help="CIFAR-10. Default: data/cifar10.")]
 Imagenet = Annotated[
     Path | None, typer.Option(help="ImageNet: images, or class folders. Default: in $DETATTACK_SHARED, or ../shared.")
 ]
 Labels = Annotated[Path | None, typer.Option(help="A file that names what each image of --imagenet shows.")]
-ImagenetModel = Annotated[str | None, typer.Option(help="torchvision/NAME, timm/NAME, path/to/file.py:factory.")]
+ImagenetModel = Annotated[
+    str | None,
+    typer.Option(help="torchvision/NAME, timm/NAME, path/to/file.py:factory.", autocompletion=n.one_of(n.CLASSIFIERS)),
+]
 ImagenetWeights = Annotated[str | None, typer.Option(help="Its file of weights. Default: its own.")]
 Preprocess = Annotated[str | None, typer.Option(help="Its preprocessing, as of `detattack classify`.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="So many images at most: a quick look, no published number.")]

@@ -42,11 +42,14 @@ def make_run(
     """The checked run of a command's options. Nothing is written. Raises `InputError`."""
     from classify.config import make_config
     from classify.job import target_index
+    from classify.methods import PRESETS
     from classify.run import ClassifyRun
-    from detattack.config import parse_assignments
+    from detattack.cli.comparing import overrides_of
+    from detattack.config import named_attack
 
     if attack is None:
-        attack = attack_of(given, given["method"], parse_assignments(given["set"] or []))
+        method = named_attack(given["method"], PRESETS).name
+        attack = attack_of(given, method, overrides_of([method], given["set"], PRESETS)[method])
     names = (*MODEL_OPTIONS, "target", "classes", "seed", "device", "batch", "precision")
     values = {name: given[name] for name in names}
     config = make_config(attack, **values)

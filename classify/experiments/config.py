@@ -8,8 +8,8 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 import detattack
-from detattack.config import first_error, read_config_file
-from detattack.errors import InputError, unknown
+from detattack.config import read_config_file
+from detattack.errors import InputError, first_error, unknown
 
 NAMES = (*(f"table{number}" for number in range(1, 6)), *(f"fig{number}" for number in range(1, 9)))
 ALL = "all"

@@ -59,7 +59,7 @@ def load_classifier(
         if weights or preprocess or categories:
             raise InputError(f"model {spec}: its factory brings weights, preprocessing and classes itself")
         return _third_party(spec, place)
-    raise unknown("classifier", spec, model_names())
+    raise unknown("classifier", spec, [*model_names(), *([f"{spec}:factory"] if spec.endswith(".py") else [])])
 
 
 def read_categories(path: Path) -> tuple[str, ...]:

@@ -1,6 +1,9 @@
 """The command line: a module a command. Nothing here imports torch before a command runs."""
 
+import io
 import sys
+from collections.abc import Callable
+from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
@@ -8,36 +11,63 @@ from typer.main import get_command
 
 from classify.cli import app as classify_app
 from classify.cli import reproduce
+from detattack import __version__
 from detattack.cli import attack, bench, compare, evaluate, models, quality, report, rerun, scenes, tune, verify
-from detattack.cli.scaling import RayCommand
+from detattack.cli.command import Command, Group
 from detattack.cli.status import BAD_INPUT, FAILED, INTERRUPTED
 from detattack.errors import InputError
 
 app = typer.Typer(
     name="detattack",
+    cls=Group,
     help="Attack object detectors with the smallest change of an image, and measure what it took.",
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("untargeted")(attack.untargeted)
-app.command("targeted")(attack.targeted)
-app.command("evaluate", cls=RayCommand)(evaluate.evaluate)
-app.command("compare", cls=RayCommand)(compare.compare)
-app.command("merge")(evaluate.merge)
-app.command("verify")(verify.verify)
-app.command("report")(report.report)
-app.command("rerun")(rerun.rerun)
-app.command("quality")(quality.quality)
-app.command("tune")(tune.tune)
-app.command("bench")(bench.bench)
-app.command("reproduce")(reproduce.reproduce)
+COMMANDS: dict[str, Callable[..., None]] = {
+    "untargeted": attack.untargeted,
+    "targeted": attack.targeted,
+    "evaluate": evaluate.evaluate,
+    "compare": compare.compare,
+    "merge": evaluate.merge,
+    "verify": verify.verify,
+    "report": report.report,
+    "rerun": rerun.rerun,
+    "quality": quality.quality,
+    "tune": tune.tune,
+    "bench": bench.bench,
+    "reproduce": reproduce.reproduce,
+}
+for name, function in COMMANDS.items():
+    app.command(name, cls=Command)(function)
 app.add_typer(classify_app, name="classify")
 app.add_typer(models.app, name="models")
 app.add_typer(scenes.app, name="scenes")
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"detattack {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _detattack(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Attack object detectors with the smallest change of an image, and measure what it took."""
+
+
 def main(arguments: list[str] | None = None) -> None:
-    """Runs the command line. Bad input is one line on stderr and status 2; Ctrl-C is 130."""
+    """Runs the command line. Bad input is one line on stderr and status 2; Ctrl-C is 130.
+
+    What the encoding of stdout or stderr lacks is written as a question mark.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # None where a program without a console starts it
+            stream.reconfigure(errors="replace")
     sys.exit(status_of(arguments))
 
 
@@ -45,7 +75,7 @@ def status_of(arguments: list[str] | None = None) -> int:
     """The exit status of a command line, without leaving Python. An empty one is answered with help."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        return get_command(app)(arguments or ["--help"], standalone_mode=False) or 0
+        return get_command(app)(arguments, prog_name="detattack", standalone_mode=False) or 0
     except InputError as error:
         return _say(str(error), BAD_INPUT)
     except TyperException as error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from detattack.cli import names as n
 from detattack.cli import options as o
 from detattack.errors import InputError
 
@@ -16,13 +17,28 @@ if TYPE_CHECKING:
     from detattack.detection import Run
     from detattack.goals import Goal
 
-Suppress = Annotated[str, typer.Option(help="The class that is to vanish, or `all`.")]
-As = Annotated[str | None, typer.Option("--as", help="The class that it should be taken for instead.")]
-Add = Annotated[str, typer.Option(help="The class that is to appear.", show_default=False)]
+Suppress = Annotated[
+    str,
+    typer.Option(help="The class that is to vanish, or `all`.", autocompletion=n.one_of(["all", *n.STREET_CLASSES])),
+]
+As = Annotated[
+    str | None,
+    typer.Option(
+        "--as", help="The class that it should be taken for instead.", autocompletion=n.one_of(n.STREET_CLASSES)
+    ),
+]
+Add = Annotated[
+    str,
+    typer.Option(help="The class that is to appear.", show_default=False, autocompletion=n.one_of(n.STREET_CLASSES)),
+]
 AtBox = Annotated[str | None, typer.Option("--box", help="x1,y1,x2,y2: only what is there.")]
 IntoBox = Annotated[
     str | None,
-    typer.Option("--box", help="x1,y1,x2,y2, or center, random, road (scenes). Default: road on scenes, else center."),
+    typer.Option(
+        "--box",
+        help="x1,y1,x2,y2, or center, random, road (scenes). Default: road on scenes, else center.",
+        autocompletion=n.one_of(n.PLACES),
+    ),
 ]
 
 

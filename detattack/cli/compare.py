@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from detattack.cli import names as n
 from detattack.cli import options as o
 from detattack.cli.status import FAILED
 
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
     from detattack.comparison import Curve, Method
     from detattack.detection import Run
 
-Methods = Annotated[str, typer.Option(help="Methods with commas between; differences are to the first.")]
+Methods = Annotated[
+    str,
+    typer.Option(
+        help="Methods with commas between; differences are to the first.", autocompletion=n.some_of(n.METHODS)
+    ),
+]
 
 
 def compare(
@@ -98,11 +104,12 @@ def _carried_out(names: list[str], given: dict[str, Any], out: Path) -> "tuple[l
 def _attacks(names: list[str], given: dict[str, Any]) -> dict[str, Any]:
     from detattack.cli.comparing import overrides_of
     from detattack.config import resolve_attack
+    from detattack.engine.attacks import PRESETS
 
     common = {"perceptual": given["perceptual"]}
     return {
         name: resolve_attack(name, given["floats"], given["max_iterations"], common | own)
-        for name, own in overrides_of(names, given["set"] or []).items()
+        for name, own in overrides_of(names, given["set"], PRESETS).items()
     }
 
 

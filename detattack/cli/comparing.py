@@ -3,6 +3,7 @@
 import json as json_module
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from detattack.errors import InputError
 
 if TYPE_CHECKING:
     from detattack.comparison import Method
+    from detattack.engine.attacks import Attack
     from detattack.runner import Workforce
 
 REFERENCE, CONTROL = "jnd", "noise"
@@ -26,18 +28,39 @@ def method_names(text: str, presets: Mapping[str, Any]) -> list[str]:
     return names
 
 
-def overrides_of(names: Sequence[str], assignments: list[str]) -> dict[str, dict[str, str]]:
-    """What `--set` changes of each method: `key=value` is for all, `METHOD.key=value` for one. Raises `InputError`."""
+def overrides_of(
+    names: Sequence[str], assignments: list[str] | None, presets: "Mapping[str, Attack]"
+) -> dict[str, dict[str, str]]:
+    """What `--set` changes of each method: `key=value` is for all, `METHOD.key=value` for one.
+
+    Raises `InputError`, also for a `key=value` that means another thing for one method than for another.
+    """
     from detattack.config import parse_assignments
 
     common: dict[str, str] = {}
     own: dict[str, dict[str, str]] = {name: {} for name in names}
-    for assigned, value in parse_assignments(assignments).items():
+    for assigned, value in parse_assignments(assignments or []).items():
         method, dot, key = assigned.rpartition(".")  # the last one: a radius may have a point of its own
         if dot and method not in own:
             raise InputError(f"--set {assigned}: {method!r} is not among the methods")
         (own[method] if dot else common)[key] = value
+    for key in common:
+        _check_meaning(key, [name for name in names if key not in own[name]], presets)
     return {name: common | own[name] for name in names}
+
+
+def _check_meaning(key: str, names: Sequence[str], presets: "Mapping[str, Attack]") -> None:
+    """Raises `InputError` for a setting of several methods that is not the same for all of them."""
+    from detattack.config import named_attack
+    from detattack.engine.attacks import UNIT, Attack
+
+    unit = next((field.metadata.get(UNIT) for field in fields(Attack) if field.name == key), None)
+    meanings = {name: getattr(named_attack(name, presets), unit) for name in names} if unit else {}
+    if len(set(meanings.values())) > 1:
+        kinds = ", ".join(f"{name} {meaning}" for name, meaning in meanings.items())
+        raise InputError(
+            f"--set {key}: not the same for methods of other {unit} ({kinds}); name one, {names[0]}.{key}=..."
+        )
 
 
 def check_folder(out: Path, resume: bool, retry_errors: bool = False) -> None:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from detattack.cli import names as n
 from detattack.cli import options as o
+from detattack.cli.command import Group
 from detattack.cli.status import FAILED
 from detattack.errors import InputError
 
@@ -17,9 +19,11 @@ if TYPE_CHECKING:
     from detattack.detectors.base import Detector
     from detattack.types import Detections
 
-app = typer.Typer(help="The detectors that can be attacked.")
+app = typer.Typer(cls=Group, help="The detectors that can be attacked.")
 
-Spec = Annotated[str, typer.Argument(help="A model, as --model takes it.", show_default=False)]
+Spec = Annotated[
+    str, typer.Argument(help="A model, as --model takes it.", show_default=False, autocompletion=n.a_detector)
+]
 Count = Annotated[int, typer.Option(min=1, help="Pictures to compare on.")]
 OwnImages = Annotated[
     Path | None,

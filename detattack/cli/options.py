@@ -7,29 +7,53 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.exceptions import TyperException
 
+from detattack.cli import names as n
+from detattack.cli.command import CONFIG_SET, HERE
 from detattack.errors import InputError, unknown
 
 
 def _use_config_file(context: typer.Context, path: Path | None) -> Path | None:
-    """Makes a file's values the defaults, so that options on the command line win over them."""
+    """Makes a file's values the defaults, so that options on the command line win over them, and of `set` key by key:
+    see `Command`."""
     if path is None:
         return None
-    from detattack.config import read_options
+    from detattack.config import TUNED_ON, read_options
 
     known = {_spelled(p.opts): p for p in context.command.params if p.name != "config"}
-    values: dict[str, Any] = read_options(path)
+    values: dict[str, Any] = {key: value for key, value in read_options(path).items() if key != TUNED_ON}
     for key in values:
         if key not in known:
             raise unknown(f"key of config {path}", key, known)
-    if isinstance(values.get("set"), dict):
-        values["set"] = [f"{key}={value}" for key, value in values["set"].items()]
     for key, value in values.items():
         try:
-            known[key].process_value(context, value)
+            values[key] = _fitted(known[key], value)
+            known[key].process_value(context, values[key])
         except TyperException as error:
             raise InputError(f"config {path}: {error.format_message()}") from error
+        except InputError as error:
+            raise InputError(f"config {path}: {key}: {error}") from error
+    context.meta[CONFIG_SET] = values.pop("set", None) or []
     context.default_map = {**(context.default_map or {}), **{str(known[k].name): v for k, v in values.items()}}
     return path
+
+
+def _fitted(parameter: Any, value: Any) -> Any:
+    """The value of a config file as the command line has it: `{key: value}` of `set` as `key=value`, a list of what
+    takes commas with commas, `ray: true` as `--ray`. Raises `InputError` for what no command line could say."""
+    several = parameter.multiple or parameter.nargs == -1
+    if isinstance(value, dict) and parameter.name == "set":
+        return [f"{key}={one}" for key, one in value.items()]
+    if isinstance(value, dict):
+        raise InputError("takes no mapping")
+    if isinstance(value, list) and not several:
+        return ",".join(map(str, value))
+    if isinstance(value, str) and several:
+        return [value]
+    if isinstance(value, bool) and parameter.name == "ray":
+        return HERE if value else None
+    if isinstance(value, bool) and not getattr(parameter, "is_flag", False):
+        raise InputError(f"{str(value).lower()} is no value of it")
+    return value
 
 
 def _spelled(spellings: Sequence[str]) -> str:
@@ -48,9 +72,15 @@ Images = Annotated[
     list[Path] | None, typer.Argument(help="Image files. None: rendered street scenes.", show_default=False)
 ]
 Model = Annotated[
-    str, typer.Option(help="demo, torchvision/NAME, hf/NAME, path/to/file.py:factory; see `detattack models list`.")
+    str,
+    typer.Option(
+        help="demo, torchvision/NAME, hf/NAME, path/to/file.py:factory; see `detattack models list`.",
+        autocompletion=n.a_detector,
+    ),
 ]
-Weights = Annotated[str | None, typer.Option(help="A file of weights, or `none` for random ones.")]
+Weights = Annotated[
+    str | None, typer.Option(help="A file of weights, or `none` for random ones.", autocompletion=n.one_of(["none"]))
+]
 Categories = Annotated[
     str | None, typer.Option(help="A file that names the classes of --weights: one a line, or COCO's categories.")
 ]
@@ -60,19 +90,31 @@ ImagesDir = Annotated[
 Annotations = Annotated[Path | None, typer.Option(help="COCO annotations of these images, for AP.")]
 GoalText = Annotated[
     str,
-    typer.Option("--goal", help="suppress:all, suppress:CLASS, inject:CLASS@random|center|x1,y1,x2,y2, mislabel:A->B."),
+    typer.Option(
+        "--goal",
+        help="suppress:all, suppress:CLASS, inject:CLASS@random|center|x1,y1,x2,y2, mislabel:A->B.",
+        autocompletion=n.one_of(n.GOALS),
+    ),
 ]
 KeepOthers = Annotated[bool, typer.Option("--keep-others", help="All other detections have to stay.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="The first N images only.")]
 Shard = Annotated[str | None, typer.Option(help="i/n: the i-th of n parts, from 0 on; `detattack merge` joins them.")]
-BatchOrAuto = Annotated[str, typer.Option("--batch", help="Images of equal size attacked together; auto: what fits.")]
+BatchOrAuto = Annotated[
+    str,
+    typer.Option(
+        "--batch", help="Images of equal size attacked together; auto: what fits.", autocompletion=n.one_of(["auto"])
+    ),
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Status 1 where an image ended in an error.")]
-Measures = Annotated[str, typer.Option("--quality", help="all: UQI, SCC, VIFP, CIEDE2000 too; quick: the others.")]
+Measures = Annotated[
+    Literal["all", "quick"], typer.Option("--quality", help="all: UQI, SCC, VIFP, CIEDE2000 too; quick: the others.")
+]
 Method = Annotated[
     str,
     typer.Option(
         help="jnd, jnd-paper, jnd-min, baseline, fgsm, fgv, pgd-linf, pgd-linf@4 (radius 4/255), pgd-l2, ddn, fmn, cw, "
-        "deepfool, noise."
+        "deepfool, noise.",
+        autocompletion=n.one_of(n.METHODS),
     ),
 ]
 ScoreThreshold = Annotated[float, typer.Option(help="τ: a detection counts as seen above this score.")]
@@ -86,7 +128,7 @@ Perceptual = Annotated[
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Of everything random, rendered scenes included.")]
 Scenes = Annotated[int, typer.Option(min=1, help="How many scenes to render where no image is given.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", autocompletion=n.one_of(n.DEVICES))]
 Batch = Annotated[int, typer.Option(min=1, help="Images of equal size attacked together.")]
 Precision = Annotated[
     Literal["fp32", "bf16"],
@@ -97,7 +139,8 @@ Config = Annotated[
     typer.Option(help="A YAML file of these options.", callback=_use_config_file, is_eager=True),
 ]
 Assignments = Annotated[
-    list[str] | None, typer.Option("--set", help="key=value of the method, e.g. step_size=0.2. Repeatable.")
+    list[str] | None,
+    typer.Option("--set", help="key=value or METHOD.key=value, e.g. step_size=0.2. Repeatable, also over --config's."),
 ]
 Out = Annotated[Path | None, typer.Option(help="The run folder. Default: a new one in runs/.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run that is in --out.")]
@@ -113,6 +156,7 @@ Ray = Annotated[
         metavar="[ADDRESS]",
         help="Spread over processes by Ray: one started here, at HOST:PORT, or `auto`: the one that runs here already.",
         show_default=False,
+        autocompletion=n.one_of(["auto"]),
     ),
 ]
 WorkerCount = Annotated[
@@ -128,6 +172,13 @@ Trust = Annotated[
     bool, typer.Option("--trust", help="Let the model that the run folder names run the code of its file.")
 ]
 Survive = Annotated[
-    str | None, typer.Option(help="Score the same files after jpeg:QUALITY, resize:SHARE, blur:SIGMA, commas between.")
+    str | None,
+    typer.Option(
+        help="Score the same files after jpeg:QUALITY, resize:SHARE, blur:SIGMA, commas between.",
+        autocompletion=n.some_of(n.CHANGES),
+    ),
 ]
-TransferTo = Annotated[str | None, typer.Option(help="Score the same files on other models, commas between.")]
+TransferTo = Annotated[
+    str | None,
+    typer.Option(help="Score the same files on other models, commas between.", autocompletion=n.detectors),
+]

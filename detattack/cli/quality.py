@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from detattack.cli import names as n
 from detattack.cli import options as o
 from detattack.errors import InputError, unknown
 
@@ -24,7 +25,12 @@ FORMS = {"l1": ".2f", "l2": ".4f", "linf": ".4f", "psnr": ".2f", "kl_histogram":
 
 PIPED_WIDTH = 120
 
-Only = Annotated[str | None, typer.Option(help="Measures with commas between, e.g. psnr,ssim. Default: all.")]
+Only = Annotated[
+    str | None,
+    typer.Option(
+        help="Measures with commas between, e.g. psnr,ssim. Default: all.", autocompletion=n.some_of(n.MEASURES)
+    ),
+]
 
 
 def quality(

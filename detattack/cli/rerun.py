@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from detattack.cli import names as n
 from detattack.cli import options as o
 from detattack.cli.status import FAILED
 from detattack.errors import InputError
@@ -20,8 +21,15 @@ SHOWN_AT_MOST = 5
 Images = Annotated[Path | None, typer.Option(help="The folder where the images lie now, if they moved.")]
 Annotations = Annotated[Path | None, typer.Option(help="Where the COCO annotations lie now.")]
 Labels = Annotated[Path | None, typer.Option(help="Where the file of labels lies now.")]
-Model = Annotated[str | None, typer.Option(help="How the same model is named now.")]
-Device = Annotated[str | None, typer.Option(help="Another device than the run's own.")]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        help="How the same model is named now.", autocompletion=n.one_of([*n.DETECTORS, *n.FAMILIES, *n.CLASSIFIERS])
+    ),
+]
+Device = Annotated[
+    str | None, typer.Option(help="Another device than the run's own.", autocompletion=n.one_of(n.DEVICES))
+]
 Batch = Annotated[int | None, typer.Option(min=1, help="Another batch size than the run's own.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Other threads than the run's own.")]
 
@@ -49,6 +57,10 @@ def rerun(
     Status 1 where they differ. Where versions, device, batch or threads differ too: where fewer than 99% of the images
     end as they did, or the median L2 changes by more than 1%.
     """
+    from detattack.manifests import check_own_model
+
+    if model is None:
+        check_own_model(run, trust)  # before torch is imported, which takes seconds
     from detattack.rerun import Instead
 
     out = out or Path("runs") / f"rerun-{datetime.now():%Y%m%d-%H%M%S}"

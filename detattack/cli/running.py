@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from detattack.cli.status import INTERRUPTED
-from detattack.errors import InputError, unknown
+from detattack.errors import InputError
 
 if TYPE_CHECKING:
     from detattack.config import RunConfig
@@ -32,8 +32,6 @@ def make_run(given: dict[str, Any], **changes: Any) -> "Run":
 
     goal = parse_goal(given["goal"])
     batch = _batch_size(given["batch"])
-    if given["quality"] not in ("all", "quick"):
-        raise unknown("--quality", given["quality"], ("all", "quick"))
     shard = parse_shard(given["shard"]) if given.get("shard") else None
     most = given.get("max_detections", DEFAULT_MAX_DETECTIONS)
     config = config_of(given, goal, given["keep_others"], batch=batch or 1, max_detections=most)
@@ -51,12 +49,15 @@ def make_run(given: dict[str, Any], **changes: Any) -> "Run":
 
 def config_of(given: dict[str, Any], goal: "Goal", keep_others: bool, **changes: Any) -> "RunConfig":
     """The config of a command's options."""
-    from detattack.config import make_config, parse_assignments, resolve_attack
+    from detattack.cli.comparing import overrides_of
+    from detattack.config import make_config, named_attack, resolve_attack
+    from detattack.engine.attacks import PRESETS
 
-    overrides = {"perceptual": given.get("perceptual", False)} | parse_assignments(given["set"] or [])
+    method = named_attack(given["method"]).name
+    overrides = {"perceptual": given.get("perceptual", False)} | overrides_of([method], given["set"], PRESETS)[method]
     names = ("model", "weights", "categories", "score_threshold", "seed", "device", "batch", "precision")
     values = {name: given[name] for name in names}
-    attack = resolve_attack(given["method"], given["floats"], given["max_iterations"], overrides)
+    attack = resolve_attack(method, given["floats"], given["max_iterations"], overrides)
     return make_config(goal=str(goal), keep_others=keep_others, attack=attack, **(values | changes))
 
 

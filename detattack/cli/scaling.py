@@ -7,27 +7,11 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from typer.core import TyperCommand
-
+from detattack.cli.command import HERE, RAY
 from detattack.errors import InputError
 
 if TYPE_CHECKING:
     from detattack.ray_pool import RayPool, Workers
-
-RAY = "--ray"
-HERE = "here"
-"""The address where none is given."""
-
-
-class RayCommand(TyperCommand):
-    """A command whose `--ray` may stand without an address, as no option of Typer's can."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """`--ray` with no address after it is `--ray here`."""
-        addressed: list[str] = []
-        for argument, following in zip(args, [*args[1:], "-"], strict=True):
-            addressed += [argument, HERE] if argument == RAY and following.startswith("-") else [argument]
-        return super().parse_args(ctx, addressed)
 
 
 def workers_of(given: Mapping[str, Any]) -> "Workers | None":

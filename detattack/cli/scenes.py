@@ -5,9 +5,10 @@ from typing import Annotated, Literal
 
 import typer
 
+from detattack.cli.command import Group
 from detattack.errors import InputError
 
-app = typer.Typer(help="Rendered street scenes, and the embedded detector's training.")
+app = typer.Typer(cls=Group, help="Rendered street scenes, and the embedded detector's training.")
 
 
 @app.command()

@@ -39,7 +39,7 @@ def transfers_of(
     from detattack.files import swept
     from detattack.runs import RunFolder
     from detattack.transfer import transfer
-    from detattack.verification import check_trust
+    from detattack.trust import check_trust
 
     changes = [UNCHANGED, *parse_changes(survive or "")]
     shown = Progress(console=Terminal(stderr=True, quiet=quiet))

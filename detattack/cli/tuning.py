@@ -5,10 +5,11 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from detattack.cli import names as n
 from detattack.cli.status import INTERRUPTED
 
 if TYPE_CHECKING:
@@ -20,15 +21,25 @@ if TYPE_CHECKING:
 
 Methods = Annotated[
     str,
-    typer.Option("--method", "--methods", help="Methods with commas between; each is given the same number of trials."),
+    typer.Option(
+        "--method",
+        "--methods",
+        help="Methods with commas between; each is given the same number of trials.",
+        autocompletion=n.some_of(n.METHODS),
+    ),
 ]
 Objective = Annotated[
-    str, typer.Option(help="l2: smallest mean L2 at full success; paper: largest mean PSNR·SSIM/iterations.")
+    Literal["l2", "paper"],
+    typer.Option(help="l2: smallest mean L2 at full success; paper: largest mean PSNR·SSIM/iterations."),
 ]
-Sampler = Annotated[str, typer.Option(help="tpe, or grid, whose fineness is that of --trials.")]
+Sampler = Annotated[Literal["tpe", "grid"], typer.Option(help="tpe, or grid, whose fineness is that of --trials.")]
 Trials = Annotated[int, typer.Option(help="Settings that are tried, a method.")]
 Also = Annotated[
-    str, typer.Option(help="Search these too, with commas between: loss_weight, radius. What --set names is fixed.")
+    str,
+    typer.Option(
+        help="Search these too, with commas between: loss_weight, radius. What --set names is fixed.",
+        autocompletion=n.some_of(["loss_weight", "radius"]),
+    ),
 ]
 Out = Annotated[Path | None, typer.Option(help="The folder of the search. Default: a new one in runs/.")]
 Floats = Annotated[bool, typer.Option("--float", help="Judge floats instead of 8-bit images.")]
@@ -71,7 +82,7 @@ def make_request(
 
     plan = make_plan(given["objective"], given["sampler"], given["trials"], given["seed"])
     names = method_names(given["methods"], presets)
-    fixed = overrides_of(names, given["set"] or [])
+    fixed = overrides_of(names, given["set"], presets)
     attacks = {name: attack_of(name, fixed[name]) for name in names}
     also = parse_also(given["also"], attacks.values())
     return Request(plan, [make_space(attacks[name], also, fixed[name]) for name in names], presets)

@@ -6,11 +6,15 @@ from typing import Annotated
 
 import typer
 
+from detattack.cli import names as n
 from detattack.cli import options as o
 from detattack.errors import InputError
 
 Other = Annotated[
-    str | None, typer.Option("--model", help="Another detector: how much of the attack is left before it?")
+    str | None,
+    typer.Option(
+        "--model", help="Another detector: how much of the attack is left before it?", autocompletion=n.a_detector
+    ),
 ]
 
 
@@ -29,10 +33,12 @@ def verify(
 
     With another model, or --survive, the same files are scored and compared with nothing.
     """
-    from detattack.manifests import task_in
+    from detattack.manifests import check_own_model, task_in
 
-    if model is None and (weights or categories):
-        raise InputError("--weights and --categories go with --model")
+    if model is None:
+        if weights or categories:
+            raise InputError("--weights and --categories go with --model")
+        check_own_model(run, trust)  # before torch is imported, which takes seconds
     if model is None and survive is None:
         _verify(run, device, trust, json)
     elif task_in(run) == "classify":

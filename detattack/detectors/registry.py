@@ -111,14 +111,20 @@ def load_detector(
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         if entry.name == spec:
             return _third_party(spec, entry.load(), place, weights)
-    raise unknown("model", spec, model_names())
+    raise unknown("model", spec, [*model_names(), *_spellings(spec)])
 
 
-def runs_code(spec: str) -> bool:
-    """Whether loading a model runs code from a file that its name leads to: an adapter, a pickled model, a config of
-    detectron2, whose YAML may construct anything."""
-    library, _, name = spec.partition("/")
-    return ".py:" in spec or (library in ("detectron2", "ultralytics") and Path(name).exists())
+def _spellings(spec: str) -> Iterator[str]:
+    """What the name of a model may be short for."""
+    suffix = Path(spec).suffix
+    if suffix == ".py":
+        yield f"{spec}:factory"
+    elif suffix == ".pt" or spec.lower().startswith("yolo"):
+        yield f"ultralytics/{spec}"
+    elif suffix in (".yaml", ".yml"):
+        yield f"detectron2/{spec}"
+    elif "/" in spec and not spec.startswith(PREFIX):
+        yield f"hf/{spec}"
 
 
 def resolve_device(name: str) -> torch.device:

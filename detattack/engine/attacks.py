@@ -1,11 +1,14 @@
 """Attacks as data: a step rule, its size, and the weights of the cost (Eq. 2). One loop runs them all."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 StepRule = Literal["gd", "normalized", "adam", "sign", "ddn", "fmn", "cw", "deepfool", "walk", "noise"]
 Norm = Literal["linf", "l2"]
 Stop = Literal["first", "confidence", "budget"]
+UNIT = "unit"
+"""In the metadata of a field of `Attack`: the field that says what a value of it means. The same value is the same
+setting for several attacks only where they agree in that."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,8 @@ class Attack:
     """
 
     name: str
-    step: StepRule
-    step_size: float
+    step: StepRule = field(metadata={UNIT: "step"})
+    step_size: float = field(metadata={UNIT: "step"})
     growth: float = 1.0
     loss_weight: float = 1.0
     l2_weight: float = 0.0
@@ -43,8 +46,8 @@ class Attack:
     levels: int | None = 256
     stop: Stop = "first"
     stop_confidence: float = 0.0
-    radius: float | None = None
-    norm: Norm = "linf"
+    radius: float | None = field(default=None, metadata={UNIT: "norm"})
+    norm: Norm = field(default="linf", metadata={UNIT: "norm"})
     refine: int = 0
     undo: int = 0
     perceptual: bool = False

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from detattack.cli.scaling import RayCommand
+from detattack.cli.command import Command
 from detattack.ray_pool import Workers, check_installed
 
 PACKAGES = [Path(__file__).parents[2] / name for name in ("detattack", "classify")]
@@ -73,7 +73,7 @@ def test_an_address_may_follow(line, address):
 
     app, found = Typer(), []
 
-    @app.command(cls=RayCommand)
+    @app.command(cls=Command)
     def command(ray: o.Ray = None, quiet: o.Quiet = False) -> None:
         found.append((ray, quiet))
 

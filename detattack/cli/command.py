@@ -1,0 +1,80 @@
+"""How command lines are parsed where Typer alone does not suffice: what all commands, and all groups of them, share."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from typer.core import TyperCommand, TyperGroup
+
+from detattack.errors import unknown
+
+RAY, HERE = "--ray", "here"
+"""An option that may stand without a value, as none of Typer's can, and its value then."""
+CONFIG_SET = "detattack.set"
+"""The key of a context under which the `set` of its config file is kept, as a list of `key=value`."""
+OPTION_OF = {
+    "max_iterations": "max_iterations",
+    "levels": "floats",
+    "perceptual": "perceptual",
+    "stop": "stop_confidence",
+    "stop_confidence": "stop_confidence",
+}
+"""Keys of `--set` that an option sets too, by the name of its parameter."""
+
+
+class Command(TyperCommand):
+    """A command on whose line `--ray` may stand without an address, and which wins over the `--config` file setting by
+    setting."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """`--ray` with no address after it is `--ray=here`; `--set` is merged into the `set` of the config file."""
+        if any(RAY in parameter.opts for parameter in self.params):
+            args = [f"{RAY}={HERE}" if one == RAY and after.startswith("-") else one for one, after in _pairs(args)]
+        rest = super().parse_args(ctx, args)
+        if CONFIG_SET in ctx.meta:
+            given = {name for name in ctx.params if _on_the_line(ctx, name)}
+            line = ctx.params["set"] if "set" in given else []
+            ctx.params["set"] = merged(ctx.meta[CONFIG_SET], line, given)
+        return rest
+
+
+def merged(config: Sequence[str], line: Sequence[str], given: Iterable[str]) -> list[str]:
+    """What a config file sets of methods and the command line leaves as it is, then what the command line sets.
+
+    Parameters
+    ----------
+    config, line: `key=value` or `METHOD.key=value`. A key of the line wins over the same key of the file, and without
+        a method over that of any method.
+    given: parameters of the command that the command line names; an option for a key wins over the file's `set` too.
+    """
+    given = set(given)
+    named = {_key(one) for one in line} | {key for key, option in OPTION_OF.items() if option in given}
+    kept = [one for one in config if not named & {_key(one), _key(one).rpartition(".")[2]}]
+    return [*kept, *line]
+
+
+class Group(TyperGroup):
+    """A group of commands. With none named it is answered with help; an unknown one gets a suggestion."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """No arguments: `--help`."""
+        return super().parse_args(ctx, args or ([] if ctx.resilient_parsing else ["--help"]))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Raises `InputError` for a name that no command has."""
+        if args[0] not in self.commands and not ctx.resilient_parsing:
+            raise unknown("command", args[0], self.commands)
+        return super().resolve_command(ctx, args)
+
+
+def _pairs(args: list[str]) -> Iterable[tuple[str, str]]:
+    """Each argument with the one after it; a dash after the last."""
+    return zip(args, [*args, "-"][1:], strict=True)
+
+
+def _on_the_line(ctx: Any, name: str) -> bool:
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _key(assignment: str) -> str:
+    return assignment.partition("=")[0].strip()
