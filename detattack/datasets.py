@@ -70,11 +70,23 @@ class Dataset:
         """The first `count` samples and their annotations; None: all."""
         if count is None or count >= len(self.samples):
             return self
-        samples = self.samples[:count]
+        return self._part(self.samples[:count], f"first {count}", limit=count)
+
+    def after(self, count: int) -> "Dataset":
+        """All samples but the first `count`, and their annotations. Raises `InputError` where none is left."""
+        if not count:
+            return self
+        if count >= len(self.samples):
+            raise InputError(f"--skip {count}: the data set has {len(self.samples)} images")
+        return self._part(self.samples[count:], f"after {count}", skip=count)
+
+    def _part(self, samples: tuple[Sample, ...], what: str, **which: Any) -> "Dataset":
+        """Some samples; `what` says in the fingerprint which they are, and `which` in the origin, whose fields it
+        has."""
         ids = {sample.id for sample in samples}
         annotations = tuple(a for a in self.annotations if a["image_id"] in ids)
-        origin = self.origin and replace(self.origin, limit=count)
-        fingerprint = f"{self.fingerprint}:first {count}"
+        origin = self.origin and replace(self.origin, **which)
+        fingerprint = f"{self.fingerprint}:{what}"
         return replace(self, samples=samples, annotations=annotations, fingerprint=fingerprint, origin=origin)
 
 

@@ -122,7 +122,7 @@ def _data_set(origin: Origin, config: RunConfig) -> Dataset:
         dataset = folder_dataset(Path(origin.images))
     else:
         dataset = coco_dataset(Path(origin.images), Path(origin.annotations))
-    return dataset.first(origin.limit)
+    return dataset.after(origin.skip).first(origin.limit)
 
 
 def agreement(first: BaseRunFolder[Any], second: BaseRunFolder[Any]) -> Agreement:

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from detattack.config import named_attack
+from detattack.config import TUNED_ON, named_attack
 from detattack.engine.attacks import Attack
 from detattack.files import write_bytes_atomic, write_text_atomic
 from detattack.tuning import Plan, Space, Trial
@@ -28,12 +28,14 @@ WIDE = 5
 
 @dataclass(frozen=True)
 class Found:
-    """A searched method. origin: what it was searched on, by name, for people. preset: of the method, untouched."""
+    """A searched method. origin: what it was searched on, by name, for people. images: the same for programs, see
+    `tuned_on`. preset: of the method, untouched."""
 
     space: Space
     plan: Plan
     trials: Sequence[Trial]
     origin: Mapping[str, Any]
+    images: str
     preset: Attack
 
     @property
@@ -67,15 +69,20 @@ class Found:
 
 
 def make_found(
-    space: Space, plan: Plan, trials: Sequence[Trial], origin: Mapping[str, Any], presets: Mapping[str, Attack]
+    space: Space,
+    plan: Plan,
+    trials: Sequence[Trial],
+    origin: Mapping[str, Any],
+    images: str,
+    presets: Mapping[str, Attack],
 ) -> Found:
     """A searched method. presets: the methods of the task."""
-    return Found(space, plan, trials, origin, named_attack(space.attack.name, presets))
+    return Found(space, plan, trials, origin, images, named_attack(space.attack.name, presets))
 
 
 def write_best(out: Path, found: Found) -> None:
     """`best-METHOD.yaml`, for `--config` of the commands with one method, and `search-METHOD.png`."""
-    config = {"method": found.name, **_floats(found), "set": found.settings()}
+    config = {"method": found.name, **_floats(found), "set": found.settings(), TUNED_ON: found.images}
     write_text_atomic(out / f"best-{found.name}.yaml", _commented([found], config))
     _write_picture(out / f"search-{found.name}.png", found)
 
@@ -84,7 +91,12 @@ def write_all(out: Path, methods: Sequence[Found]) -> None:
     """`trials.csv`, and `best.yaml`, for `--config` of the commands that compare methods."""
     write_text_atomic(out / TRIALS, trials_csv(methods))
     settings = {f"{found.name}.{key}": value for found in methods for key, value in found.settings().items()}
-    config = {"methods": ",".join(found.name for found in methods), **_floats(methods[0]), "set": settings}
+    config = {
+        "methods": ",".join(found.name for found in methods),
+        **_floats(methods[0]),
+        "set": settings,
+        TUNED_ON: methods[0].images,
+    }
     write_text_atomic(out / ALL_METHODS, _commented(methods, config))
 
 

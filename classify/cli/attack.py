@@ -38,7 +38,7 @@ def attack(
     from classify.cli.running import load, make_run
     from classify.cli.tables import print_table
     from classify.datasets import named_images, photos
-    from detattack.cli.running import carried_out
+    from detattack.cli.running import carried_out, say_if_tuned_on
     from detattack.cli.tables import print_json
 
     given = locals()
@@ -47,6 +47,7 @@ def attack(
         classifier = load(given)
         data = named_images(images) if images else photos(PHOTO_SIDES.get(model, 256))
         run = make_run(given, classifier, data, figures=True)
+        say_if_tuned_on(config, data.dataset)
         with carried_out(run, out, resume, quiet, retry_errors=retry_errors) as folder:
             records, summary = folder.records(), folder.read_json("summary.json")
     if json:

@@ -35,7 +35,7 @@ def compare(
     split: c.Split = "test",
     target: c.Target = None,
     only_right: c.Only = False,
-    skip: c.Skip = 0,
+    skip: o.Skip = 0,
     limit: o.Limit = None,
     model: c.Model = "vgg16_cifar10",
     weights: o.Weights = None,
@@ -85,6 +85,7 @@ def _carried_out(methods: str, given: dict[str, Any], out: Path) -> "list[Method
     from classify.cli.running import attack_of, load, make_run
     from classify.methods import PRESETS
     from detattack.cli.comparing import check_folder, method_names, overrides_of, run_methods
+    from detattack.cli.running import say_if_tuned_on
     from detattack.cli.scaling import workers_of, workforce_of
 
     names = method_names(methods, PRESETS)
@@ -94,6 +95,7 @@ def _carried_out(methods: str, given: dict[str, Any], out: Path) -> "list[Method
     classifier = load(given)
     data = data_set(given, classifier)
     check_folder(out, given["resume"], given["retry_errors"])
+    say_if_tuned_on(given["config"], data.dataset)
     all_measures = given["quality"] == "all"
 
     def run_of(name: str, lengths: dict[int, float] | None) -> "ClassifyRun":

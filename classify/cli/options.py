@@ -42,4 +42,3 @@ StopConfidence = Annotated[
 ]
 Classes = Annotated[int | None, typer.Option(min=2, help="How many classes DeepFool considers. None: all.")]
 Only = Annotated[bool, typer.Option("--only-right", help="Leave out images that the model gets wrong already.")]
-Skip = Annotated[int, typer.Option(min=0, help="Leave out the first N images.")]

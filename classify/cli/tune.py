@@ -29,7 +29,7 @@ def tune(
     split: c.Split = "train",
     target: c.Target = None,
     only_right: c.Only = False,
-    skip: c.Skip = 0,
+    skip: o.Skip = 0,
     limit: o.Limit = None,
     model: c.Model = "vgg16_cifar10",
     weights: o.Weights = None,
@@ -50,7 +50,11 @@ def tune(
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Search the step size and weights of methods, on images kept apart; the result is a file for --config."""
+    """Search the step size and weights of methods; the result is a file for --config, which knows its images.
+
+    Search on images kept apart: the training split, where there is one; else leave the first N to the search with
+    --limit N, and out of the tables with --skip N.
+    """
     given = locals()
     out = out or Path("runs") / f"classify-tune-{datetime.now():%Y%m%d-%H%M%S}"
     with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
@@ -80,4 +84,4 @@ def _subject(given: dict[str, Any]) -> "Subject":
 
     model = fingerprint_of_tensors(classifier, classifier.classes)
     origin = {name: given[name] for name in ORIGIN} | {"data": data.dataset.fingerprint}
-    return t.Subject(ClassificationRecord, run_of, model, str(classifier.device), origin)
+    return t.Subject(ClassificationRecord, run_of, model, str(classifier.device), origin, data.dataset)

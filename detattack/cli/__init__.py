@@ -75,7 +75,7 @@ def status_of(arguments: list[str] | None = None) -> int:
     """The exit status of a command line, without leaving Python. An empty one is answered with help."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        return get_command(app)(arguments, prog_name="detattack", standalone_mode=False) or 0
+        return get_command(app)(arguments or ["--help"], prog_name="detattack", standalone_mode=False) or 0
     except InputError as error:
         return _say(str(error), BAD_INPUT)
     except TyperException as error:

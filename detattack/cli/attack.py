@@ -134,7 +134,7 @@ def _run(command: str, goal: str, keep_others: bool, given: dict[str, Any]) -> N
 
 def _make_run(goal: str, keep_others: bool, given: dict[str, Any]) -> "Run":
     """Everything is resolved and checked before the first file is written."""
-    from detattack.cli.running import config_of
+    from detattack.cli.running import config_of, say_if_tuned_on
     from detattack.datasets import image_files, rendered_scenes
     from detattack.detection import Run
     from detattack.detectors.registry import load_detector
@@ -150,6 +150,7 @@ def _make_run(goal: str, keep_others: bool, given: dict[str, Any]) -> "Run":
     check_goal(parsed, detector.categories)
     for sample in dataset.samples:
         _check_place(parsed, sample)
+    say_if_tuned_on(given["config"], dataset)
     return Run(detector, config, dataset, figures=True)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
-from detattack.errors import unknown
+from detattack.errors import InputError, unknown
 
 RAY, HERE = "--ray", "here"
 """An option that may stand without a value, as none of Typer's can, and its value then."""
@@ -53,11 +53,13 @@ def merged(config: Sequence[str], line: Sequence[str], given: Iterable[str]) -> 
 
 
 class Group(TyperGroup):
-    """A group of commands. With none named it is answered with help; an unknown one gets a suggestion."""
+    """A group of commands, which says what it has where none is named, or an unknown one."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """No arguments: `--help`."""
-        return super().parse_args(ctx, args or ([] if ctx.resilient_parsing else ["--help"]))
+        """Raises `InputError` for a command line that names no command."""
+        if not args and not ctx.resilient_parsing:
+            raise InputError(f"Missing command of {ctx.command_path}: {', '.join(self.commands)}")
+        return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Raises `InputError` for a name that no command has."""

@@ -41,6 +41,7 @@ def compare(
     perceptual: o.Perceptual = False,
     seed: o.Seed = 0,
     scenes: o.Scenes = 20,
+    skip: o.Skip = 0,
     limit: o.Limit = None,
     device: o.Device = "auto",
     batch: o.BatchOrAuto = "auto",
@@ -80,7 +81,7 @@ def compare(
 
 def _carried_out(names: list[str], given: dict[str, Any], out: Path) -> "tuple[list[Method], dict[str, Curve]]":
     from detattack.cli.comparing import check_folder, run_methods
-    from detattack.cli.running import make_run
+    from detattack.cli.running import make_run, say_if_tuned_on
     from detattack.cli.scaling import workers_of, workforce_of
     from detattack.comparison import curve, largest_distance
     from detattack.runs import RunFolder
@@ -89,6 +90,7 @@ def _carried_out(names: list[str], given: dict[str, Any], out: Path) -> "tuple[l
     attacks, wanted = _attacks(names, given), workers_of(given)
     first = make_run({**given, "method": names[0], "set": None, "shard": None, "out": out / names[0]})
     check_folder(out, given["resume"], given["retry_errors"])
+    say_if_tuned_on(given["config"], first.dataset)
     with workforce_of(wanted, first, given["quiet"]) as workforce:
         run_of = partial(_with_attack, first, attacks)
         found = run_methods(names, run_of, out, given["quiet"], workforce=workforce, retry_errors=given["retry_errors"])

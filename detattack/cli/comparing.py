@@ -57,10 +57,8 @@ def _check_meaning(key: str, names: Sequence[str], presets: "Mapping[str, Attack
     unit = next((field.metadata.get(UNIT) for field in fields(Attack) if field.name == key), None)
     meanings = {name: getattr(named_attack(name, presets), unit) for name in names} if unit else {}
     if len(set(meanings.values())) > 1:
-        kinds = ", ".join(f"{name} {meaning}" for name, meaning in meanings.items())
-        raise InputError(
-            f"--set {key}: not the same for methods of other {unit} ({kinds}); name one, {names[0]}.{key}=..."
-        )
+        differ = ", ".join(f"{name} {meaning}" for name, meaning in meanings.items())
+        raise InputError(f"--set {key}: means what {unit} says, and {differ}; name the method: {names[0]}.{key}=...")
 
 
 def check_folder(out: Path, resume: bool, retry_errors: bool = False) -> None:

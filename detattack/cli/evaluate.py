@@ -30,6 +30,7 @@ def evaluate(
     perceptual: o.Perceptual = False,
     seed: o.Seed = 0,
     scenes: o.Scenes = 20,
+    skip: o.Skip = 0,
     limit: o.Limit = None,
     shard: o.Shard = None,
     device: o.Device = "auto",
@@ -53,7 +54,7 @@ def evaluate(
     quiet: o.Quiet = False,
 ) -> None:
     """Attack a data set: success, collateral damage, distances, cost, and AP where there are annotations."""
-    from detattack.cli.running import carried_out, make_run
+    from detattack.cli.running import carried_out, make_run, say_if_tuned_on
     from detattack.cli.scaling import workers_of, workforce_of
     from detattack.cli.transferring import check_transfers, transfers_of
 
@@ -63,6 +64,7 @@ def evaluate(
         wanted = workers_of(given)
         others = check_transfers(transfer_to, survive, device)
         run = make_run({**given, "out": out})
+        say_if_tuned_on(config, run.dataset)
         with (
             workforce_of(wanted, run, quiet) as workforce,
             carried_out(run, out, resume, quiet, workforce=workforce, retry_errors=retry_errors) as folder,

@@ -97,6 +97,7 @@ GoalText = Annotated[
     ),
 ]
 KeepOthers = Annotated[bool, typer.Option("--keep-others", help="All other detections have to stay.")]
+Skip = Annotated[int, typer.Option(min=0, help="Leave out the first N images, those that were tuned on for one.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="The first N images only.")]
 Shard = Annotated[str | None, typer.Option(help="i/n: the i-th of n parts, from 0 on; `detattack merge` joins them.")]
 BatchOrAuto = Annotated[

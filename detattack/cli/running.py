@@ -35,7 +35,7 @@ def make_run(given: dict[str, Any], **changes: Any) -> "Run":
     shard = parse_shard(given["shard"]) if given.get("shard") else None
     most = given.get("max_detections", DEFAULT_MAX_DETECTIONS)
     config = config_of(given, goal, given["keep_others"], batch=batch or 1, max_detections=most)
-    dataset = data_set(given, goal).first(given["limit"])
+    dataset = data_set(given, goal).after(given["skip"]).first(given["limit"])
     detector = _loaded(config)
     check_goal(goal, detector.categories)
     dataset = _with_shared_classes(detector, dataset)
@@ -62,7 +62,7 @@ def config_of(given: dict[str, Any], goal: "Goal", keep_others: bool, **changes:
 
 
 def data_set(given: dict[str, Any], goal: "Goal") -> "Dataset":
-    """The images that the options name. Raises `InputError`."""
+    """The images that the options name, those to be skipped included. Raises `InputError`."""
     from detattack.coco_data import coco_dataset
     from detattack.datasets import folder_dataset, rendered_scenes
 
@@ -70,10 +70,20 @@ def data_set(given: dict[str, Any], goal: "Goal") -> "Dataset":
     if images is None:
         if annotations is not None:
             raise InputError("--annotations needs --images, the folder of the images that it speaks of")
-        return rendered_scenes(given["scenes"], given["seed"], goal)
+        return rendered_scenes(given["skip"] + given["scenes"], given["seed"], goal)
     if goal.place == "road":
         raise InputError(f"goal '{goal}': where the road is free is known of rendered scenes only, not of image files")
     return folder_dataset(images) if annotations is None else coco_dataset(images, annotations)
+
+
+def say_if_tuned_on(config: Path | None, dataset: "Dataset") -> None:
+    """Says on stderr where the images are some that the config file was tuned on."""
+    from detattack.cli.terminal import say
+    from detattack.tuned_on import overlap_note
+
+    note = config and overlap_note(config, dataset)
+    if note:
+        say(f"NOTE: {note}", file=sys.stderr)
 
 
 @contextmanager

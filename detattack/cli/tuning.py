@@ -14,6 +14,7 @@ from detattack.cli.status import INTERRUPTED
 
 if TYPE_CHECKING:
     from detattack.cli.trial_progress import TrialProgress
+    from detattack.datasets import Dataset
     from detattack.engine.attacks import Attack
     from detattack.records import BaseRecord
     from detattack.tuning import Plan, Scores, Space
@@ -59,13 +60,14 @@ class Request:
 @dataclass(frozen=True)
 class Subject:
     """What is searched on. run_of: the run of an attack. model: its fingerprint. origin: where it comes from, by
-    name, for people."""
+    name, for people. dataset: its images."""
 
     record_type: "type[BaseRecord]"
     run_of: "Callable[[Attack], Any]"
     model: str
     device: str
     origin: Mapping[str, Any]
+    dataset: "Dataset"
 
 
 def make_request(
@@ -116,6 +118,7 @@ def _tune_one(
     space: "Space", request: Request, subject: Subject, groups: list[Any], out: Path, progress: "TrialProgress"
 ) -> "Found":
     from detattack.runner import attack_all
+    from detattack.tuned_on import tuned_on
     from detattack.tuning import scores_of, search
     from detattack.tuning_results import make_found, write_best
 
@@ -124,7 +127,7 @@ def _tune_one(
 
     progress.start(space.attack.name)
     trials = search(space, request.plan, out, evaluate, progress.report)
-    found = make_found(space, request.plan, trials, subject.origin, request.presets)
+    found = make_found(space, request.plan, trials, subject.origin, tuned_on(subject.dataset), request.presets)
     write_best(out, found)
     return found
 

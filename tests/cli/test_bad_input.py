@@ -275,7 +275,7 @@ def test_assignments_that_are_refused(refused, toy, picture, assignment, words):
         (("scenes", "render", "--out", "x", "--width", "20"), ("--width",)),
         (("verify",), ("run",)),
         (("attck",), ("attck",)),
-        (("models",), ("Missing command",)),
+        (("models",), ("Missing command", "list, check")),
         (("scenes", "rendr"), ("rendr",)),
     ],
 )
