@@ -45,8 +45,8 @@ app.add_typer(models.app, name="models")
 app.add_typer(scenes.app, name="scenes")
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(context: typer.Context, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:  # which is how a shell completes
         print(f"detattack {__version__}")
         raise typer.Exit
 

@@ -15,8 +15,8 @@ from detattack.errors import InputError, unknown
 def _use_config_file(context: typer.Context, path: Path | None) -> Path | None:
     """Makes a file's values the defaults, so that options on the command line win over them, and of `set` key by key:
     see `Command`."""
-    if path is None:
-        return None
+    if path is None or context.resilient_parsing:  # which is how a shell completes
+        return path
     from detattack.config import TUNED_ON, read_options
 
     known = {_spelled(p.opts): p for p in context.command.params if p.name != "config"}

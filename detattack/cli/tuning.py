@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,10 +30,16 @@ Methods = Annotated[
     ),
 ]
 Objective = Annotated[
-    Literal["l2", "paper"],
-    typer.Option(help="l2: smallest mean L2 at full success; paper: largest mean PSNR·SSIM/iterations."),
+    str,
+    typer.Option(
+        help="l2: smallest mean L2 at full success; paper: largest mean PSNR·SSIM/iterations.",
+        autocompletion=n.one_of(["l2", "paper"]),
+    ),
 ]
-Sampler = Annotated[Literal["tpe", "grid"], typer.Option(help="tpe, or grid, whose fineness is that of --trials.")]
+Sampler = Annotated[
+    str,
+    typer.Option(help="tpe, or grid, whose fineness is that of --trials.", autocompletion=n.one_of(["tpe", "grid"])),
+]
 Trials = Annotated[int, typer.Option(help="Settings that are tried, a method.")]
 Also = Annotated[
     str,

@@ -23,8 +23,9 @@ from hypothesis import strategies as st
 from limits import COUNTS, limited
 from PIL import Image
 from toy_pictures import squares
+from typer.main import get_command
 
-from detattack.cli import status_of
+from detattack.cli import app, status_of
 
 COMMANDS = int(os.environ.get("DETATTACK_BAD_COMMANDS", "30"))
 APART = 25
@@ -52,6 +53,7 @@ OPTIONS = {
     "classify attack": ("--target", "--preprocess", "--stop-confidence", "--classes", "--method", "--set", "--batch"),
     "bench": ("--size", "--precision"),
 }
+completed_words = texts.filter(lambda text: "\0" not in text and text.isprintable())
 VALUES = st.one_of(texts, st.sampled_from(("nan", "inf", "-1", "1e400", "9" * 30, "none", "all", "car", "1,2,3,4")))
 YAML = texts_of(
     "seed: ", "set: ", "method: ", "goal: ", "\n", "{a: 1}", "[1, [2]]", "!!python/name:os.system", "&a ", "*a", "jnd"
@@ -274,3 +276,39 @@ def test_command_lines(toy, finished, tmp_path, monkeypatch, kind):
         assert {path for path in tmp_path.rglob("*") if root not in path.parents} == outside
 
     check()
+
+
+WORDS = ("", "--", "--ray", "--config", "c.yaml", "--set", "a=", "--version", "--methods", "jnd,", "--goal", "=")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(monkeypatch, tmp_path, shell):
+    """Of every command with nothing after it, and of lines that nobody would type."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c.yaml").write_text("seed: [")
+    groups = {name: command for name, command in get_command(app).commands.items() if hasattr(command, "commands")}
+    names = [[], *([name] for name in get_command(app).commands), *([g, c] for g in groups for c in groups[g].commands)]
+
+    def complete(words: list[str]) -> None:
+        monkeypatch.setenv("_DETATTACK_COMPLETE", f"complete_{shell}")
+        monkeypatch.setenv("COMP_WORDS", " ".join(["detattack", *words]))
+        monkeypatch.setenv("COMP_CWORD", str(len(words)))
+        monkeypatch.setenv("_TYPER_COMPLETE_ARGS", " ".join(["detattack", *words]))
+        monkeypatch.setenv("_TYPER_COMPLETE_FISH_ACTION", "get-args")
+        with pytest.raises(SystemExit) as end:
+            here([])
+        assert end.value.code == 0
+
+    for name in names:
+        complete([*name, ""])
+        complete([*name, "--"])
+        complete([*name, "--ray", ""])
+
+    @settings(max_examples=COMMANDS, deadline=None, database=None, phases=[Phase.generate])
+    @given(st.sampled_from(names), st.lists(st.one_of(st.sampled_from(WORDS), completed_words), max_size=4))
+    def check(name: list[str], words: list[str]) -> None:
+        complete([*name, *words, "--m"])
+        complete([*name, *words])
+
+    check()
+    assert [path.name for path in tmp_path.iterdir()] == ["c.yaml"]
