@@ -19,7 +19,6 @@ import numpy as np
 from PIL import Image
 
 from detattack.datasets import (
-    IMAGE_SUFFIXES,
     Dataset,
     Picture,
     Sample,
@@ -28,13 +27,14 @@ from detattack.datasets import (
     file_sample,
     folder_dataset,
     image_files,
-    image_paths,
+    missing_images,
     parse_json,
-    path_inside,
     read_description,
+    renamed_images,
     unique_stems,
 )
 from detattack.errors import InputError, unknown
+from detattack.image_names import IMAGE_SUFFIXES, find_files, image_paths, images_inside
 from detattack.images import read_image
 from detattack.origins import Origin, absolute
 
@@ -51,7 +51,8 @@ LABEL_COLUMNS = ("label", "class", "name")
 
 _WORDNET_ID = re.compile(r"n\d{8}")
 _IMAGENET_CLASSES = 1000
-_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
+_INTEGER = re.compile(r"([+-]?[0-9]{1,18})(?:\.0*)?")
+"""An index, also as pandas writes it in a column that has gaps: 3.0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,18 +82,20 @@ class LabeledDataset:
         return LabeledDataset(dataset, {sample.id: self.labels[sample.id] for sample in dataset.samples})
 
 
-def open_dataset(images: Path | None, labels: Path | None, split: str = "test", side: int = 32) -> LabeledDataset:
+def open_dataset(
+    images: Path | None, labels: Path | None, split: str = "test", side: int = 32, missing: str = "skip"
+) -> LabeledDataset:
     """What the command line names: nothing (photos of `side` pixels), a labels file, CIFAR-10, or a folder.
 
     A folder is taken for CIFAR-10 if `cifar-10-batches-py` is in it or is its name; where it has a subfolder named
     after the split, that is taken in its place; with subfolders of images it is one of class folders, and else
-    one of images without labels. Raises `InputError`.
+    one of images without labels. missing: as of `labels_file`. Raises `InputError`.
     """
     if images is None:
         if labels is not None:
             raise InputError(f"labels {labels}: the folder of their images is not given")
         return photos(side)
-    data = _open_folder(Path(images), labels, split)
+    data = _open_folder(Path(images), labels, split, missing)
     origin = Origin(images=absolute(images), labels=None if labels is None else absolute(labels), split=split)
     return LabeledDataset(replace(data.dataset, origin=origin), data.labels)
 
@@ -103,18 +106,19 @@ def named_images(paths: Sequence[Path]) -> LabeledDataset:
     return LabeledDataset(dataset, dict.fromkeys((sample.id for sample in dataset.samples), None))
 
 
-def _open_folder(images: Path, labels: Path | None, split: str) -> LabeledDataset:
+def _open_folder(images: Path, labels: Path | None, split: str, missing: str) -> LabeledDataset:
     if labels is not None:
-        return labels_file(images, labels)
+        return labels_file(images, labels, missing)
     if images.resolve().name == CIFAR10_FOLDER:
         return cifar10(images.resolve().parent, split)
     if (images / CIFAR10_FOLDER).is_dir():
         return cifar10(images, split)
+    root = images
     if (images / split).is_dir():
         images = images / split
-    if images.is_dir() and any(image_paths(folder) for folder in _subfolders(images)):
-        return class_folders(images)
-    dataset = folder_dataset(images)
+    if images.is_dir() and any(image_paths(folder, root) for folder in _subfolders(images)):
+        return class_folders(images, root)
+    dataset = folder_dataset(images, root)
     return LabeledDataset(dataset, dict.fromkeys((sample.id for sample in dataset.samples), None))
 
 
@@ -144,14 +148,15 @@ def cifar10(root: Path, split: str) -> LabeledDataset:
     return LabeledDataset(Dataset(samples, digest.hexdigest()[:16]), labels)
 
 
-def class_folders(root: Path) -> LabeledDataset:
+def class_folders(root: Path, top: Path | None = None) -> LabeledDataset:
     """A folder with a subfolder of images for each class; their names are the labels.
 
     The classes take turns, so that the first N images are spread evenly over them. A thousand folders named by
-    WordNet ids are ImageNet's classes in its order: their labels are indices. Raises `InputError`.
+    WordNet ids are ImageNet's classes in its order: their labels are indices. top: the folder that links must not
+    leave; None: `root`. Raises `InputError`.
     """
     root = _folder(root)
-    found = {folder: image_paths(folder) for folder in _subfolders(root)}
+    found = {folder: image_paths(folder, top or root) for folder in _subfolders(root)}
     classes = {folder.name: paths for folder, paths in found.items() if paths}
     if not classes:
         raise InputError(f"images {root}: no class folder with an image in it")
@@ -166,12 +171,13 @@ def class_folders(root: Path) -> LabeledDataset:
     return LabeledDataset(dataset, {i: labels[name] for i, name in enumerate(names, 1)})
 
 
-def labels_file(images: Path, labels: Path) -> LabeledDataset:
-    """The images that a labels file names, in its order. An image without a row is left out, which is noted.
+def labels_file(images: Path, labels: Path, missing: str = "skip") -> LabeledDataset:
+    """The images that a labels file names and that are in the folder, in its order. What is left out is noted.
 
     The file is JSON, either `{"file": label, ...}` or `[{"file": ..., "label": ...}, ...]`, or rows `file,label` of
     CSV or TSV, with or without a header. A file is a path in the folder; a label is a class name or an index.
-    Raises `InputError` for all that is wrong in it, saying the row.
+    missing: "skip" for images that are not in the folder, or "error". Raises `InputError` for all that is wrong in it,
+    saying the row, and where no image is there.
     """
     images, labels = _folder(images), Path(labels)
     where = f"labels {labels}"
@@ -179,19 +185,25 @@ def labels_file(images: Path, labels: Path) -> LabeledDataset:
     rows = list((_json_rows if labels.suffix.lower() == ".json" else _table_rows)(data, where))
     if not rows:
         raise InputError(f"{where}: has no row")
-    found: dict[Path, Label] = {}
-    for place, name, label in rows:
-        path = path_inside(images, name, f"{place}: file")
-        if path in found:
-            raise InputError(f"{place}: file {name!r} has a row already")
-        if not path.is_file():
-            raise InputError(f"{place}: no image {name!r} in {images}")
-        found[path] = label
-    paths = list(found)
-    left = [path for path in image_paths(images) if path not in found]
-    notes = (f"{len(left)} images without a row in {labels} left out (the first: {left[0]})",) if left else ()
-    dataset = _file_dataset(images, paths, [path.stem for path in paths], data, notes)
-    return LabeledDataset(dataset, dict(enumerate(found.values(), 1)))
+    names = [name for _, name, _ in rows]
+    found = find_files(images, names, lambda number: f"{rows[number][0]}: file")
+    notes = missing_images(names, found, images, "labeled", missing) + renamed_images(names, found, images)
+    given: dict[Path, Label] = {}
+    again = 0
+    for (place, name, label), path in zip(rows, found, strict=True):
+        if path in given and given[path] != label:
+            raise InputError(f"{place}: file {name!r} has a row already, with another label")
+        if path is not None:
+            again += path in given
+            given[path] = label
+    if again:
+        notes.append(f"{again} rows of {labels} are there twice; taken once")
+    paths = list(given)
+    left = [path for path in images_inside(images) if path not in given]
+    if left:
+        notes.append(f"{len(left)} images without a row in {labels} left out (the first: {left[0]})")
+    dataset = _file_dataset(images, paths, [path.stem for path in paths], data, tuple(notes))
+    return LabeledDataset(dataset, dict(enumerate(given.values(), 1)))
 
 
 def photos(side: int) -> LabeledDataset:
@@ -216,8 +228,9 @@ def resolve_labels(data: LabeledDataset, classes: Sequence[str]) -> dict[int, in
     """The labels as indices of a model's classes, by sample id; None where a label is unknown.
 
     A name matches as it is written, else whatever its letter case, blanks, `_`, `-` and commas, else by one of its
-    synonyms (parted by commas, as in ImageNet's lists). Raises `InputError` for a name that is no class, with the
-    nearest, for one of several classes, and for an index out of range, naming the image.
+    synonyms (parted by commas, as in ImageNet's lists); one that is no class, but an integer, is an index. Raises
+    `InputError` for a name that is no class, with the nearest, for one of several classes, and for an index out of
+    range, naming the image.
     """
     indices = [_index(classes, spelled) for spelled in _SPELLINGS]
 
@@ -233,6 +246,9 @@ def resolve_labels(data: LabeledDataset, classes: Sequence[str]) -> dict[int, in
             if found:
                 several = " and ".join(map(str, sorted(found)))
                 raise InputError(f"class {label!r} of {source}: is the name of classes {several}; give the index")
+        integer = _INTEGER.fullmatch(label)
+        if integer:
+            return resolve(int(integer[1]), source)
         raise unknown(f"class of {source}", label, classes)
 
     return {sample.id: resolve(data.labels[sample.id], sample.source) for sample in data.dataset.samples}
@@ -314,7 +330,8 @@ def _table_rows(data: bytes, where: str) -> Iterator[tuple[str, str, Label]]:
             if len(cells) <= max(file_at, label_at) or not cells[label_at]:
                 raise InputError(f"{place}: has no label")
             label = cells[label_at]
-            yield place, cells[file_at], int(label) if _INTEGER.fullmatch(label) else label
+            integer = _INTEGER.fullmatch(label)
+            yield place, cells[file_at], int(integer[1]) if integer else label
     except csv.Error as error:
         raise InputError(f"{where}: line {reader.line_num}: {error}") from error
 
@@ -327,6 +344,8 @@ def _column(names: Collection[str], known: Sequence[str], place: str) -> str:
 
 
 def _checked(label: Any, place: str) -> Label:
+    if isinstance(label, float) and label.is_integer():
+        return int(label)
     if isinstance(label, bool) or not isinstance(label, str | int):
         shown = "an object or a list" if isinstance(label, list) else repr(label)
         raise InputError(f"{place}: label is {shown}, neither a class name nor an index")

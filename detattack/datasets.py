@@ -4,10 +4,10 @@ read when their turn comes."""
 import hashlib
 import itertools
 import json
-import os
 import re
+import stat
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -19,15 +19,12 @@ from detattack.detectors.names import match
 from detattack.errors import InputError
 from detattack.files import is_plain
 from detattack.goals import Box, Goal, to_box
+from detattack.image_names import image_paths
 from detattack.images import image_size, read_image
 from detattack.origins import Origin, absolute
 
 if TYPE_CHECKING:
     from detattack.scenes import Scene
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
-"""Files of these names in a folder are taken for images."""
-
 
 _SCENE_SOURCE = "scene {number} of seed {seed}"
 
@@ -53,11 +50,26 @@ class Sample:
     load: Callable[[], Picture]
 
 
+@dataclass(frozen=True)
+class Originals:
+    """The ids of images and categories that are texts in a COCO file, by the integers that stand for them here."""
+
+    images: Mapping[int, str] = field(default_factory=dict)
+    categories: Mapping[int, str] = field(default_factory=dict)
+
+    def restored(self, item: Mapping[str, Any]) -> dict[str, Any]:
+        """An annotation or a result with the ids of its image and category as the file has them."""
+        image, category = item["image_id"], item["category_id"]
+        ids = {"image_id": self.images.get(image, image), "category_id": self.categories.get(category, category)}
+        return {**item, **ids}
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Samples in order, their COCO annotations if there are any, and a fingerprint of what they are.
 
-    notes: what people should know of it, each said once. origin: what opens it again, where that is known."""
+    notes: what people should know of it, each said once. origin: what opens it again, where that is known. originals:
+    ids that are not integers in the annotation file."""
 
     samples: tuple[Sample, ...]
     fingerprint: str
@@ -65,6 +77,7 @@ class Dataset:
     annotations: tuple[dict[str, Any], ...] = field(default=())
     notes: tuple[str, ...] = ()
     origin: Origin | None = None
+    originals: Originals = Originals()
 
     def first(self, count: int | None) -> "Dataset":
         """The first `count` samples and their annotations; None: all."""
@@ -144,16 +157,17 @@ def _suits(goal: Goal | None) -> Callable[["Scene", int, int], bool]:
     return lambda scene, number, seed: True
 
 
-def folder_dataset(folder: Path) -> Dataset:
+def folder_dataset(folder: Path, root: Path | None = None) -> Dataset:
     """All images of a folder and its subfolders, in the order of their paths. Hidden files and files without the
     name of an image are left out; one that cannot be read is found out when its turn comes.
 
-    Raises `InputError` where there is no such folder, or no image in it.
+    root: the folder that links must not leave; None: `folder`. Raises `InputError` where one does, unless the
+    environment lets it (`image_names.LINKS`), where there is no such folder, and no image in it.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"images {folder}: {'not a folder' if folder.exists() else 'no such folder'}")
-    paths = image_paths(folder)
+    paths = image_paths(folder, root)
     if not paths:
         raise InputError(f"images {folder}: no image in this folder")
     names = [path.relative_to(folder).as_posix() for path in paths]
@@ -168,44 +182,51 @@ def file_sample(number: int, stem: str, path: Path, size: tuple[int, int] | None
     return Sample(number, stem, str(path), size or image_size(path) or (0, 0), partial(_picture, path))
 
 
-def file_fingerprint(start: bytes, names: Sequence[str], paths: Sequence[Path]) -> str:
-    """A hash of `start` and of the files' names and sizes: cheap also where the images are many."""
+def file_fingerprint(start: bytes, names: Sequence[str], paths: Sequence[Path | None]) -> str:
+    """A hash of `start` and of the files' names and sizes: cheap also where the images are many. A path that is None is
+    that of a missing image, which `start` names."""
     digest = hashlib.sha256(start)
     for name, path in zip(names, paths, strict=True):
-        size = path.stat().st_size if path.is_file() else -1
-        digest.update(f"{name}\0{size}\n".encode("utf-8", "surrogateescape"))
+        said = "missing\n" if path is None else f"{name}\0{_file_size(path)}\n"
+        digest.update(said.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:16]
 
 
-def image_paths(folder: Path) -> list[Path]:
-    """Files with the name of an image in a folder and its subfolders, in the order of their paths; hidden ones not."""
-    paths = []
-    for place, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES:
-                paths.append(Path(place) / name)
-    return paths
-
-
-def path_inside(folder: Path, name: str, where: str) -> Path:
-    """The path of a file that a description of a data set names. `where` is said of a name that cannot be right.
-
-    Raises `InputError` for a name that leads out of the folder, also through a link.
-    """
-    path = Path(name)
-    if not name or path.name in ("", ".", ".."):
-        raise InputError(f"{where} {name!r} names no file")
-    inside = not path.is_absolute() and ".." not in path.parts
+def _file_size(path: Path) -> int:
     try:
-        inside = inside and (folder / path).resolve().is_relative_to(folder.resolve())
-        path = folder / path
-        path.is_file()
-    except (OSError, ValueError, RuntimeError) as error:  # too long a name, one that no file can have, a ring of links
-        raise InputError(f"{where} {name[:80]!r} names no file ({type(error).__name__})") from error
-    if not inside:
-        raise InputError(f"{where} {name!r} leaves the folder {folder}")
-    return path
+        found = path.stat()
+    except OSError:
+        return -1
+    return found.st_size if stat.S_ISREG(found.st_mode) else -1
+
+
+def missing_images(
+    names: Sequence[str], paths: Sequence[Path | None], folder: Path, kind: str, missing: str
+) -> list[str]:
+    """What is to be said of images that a description names and that are not in the folder. kind: of those images.
+
+    missing: "skip", or "error" to refuse them. Raises `InputError`, also where none is there.
+    """
+    away = [name for name, path in zip(names, paths, strict=True) if path is None]
+    here = len(names) - len(away)
+    if not away:
+        return []
+    if not here:
+        raise InputError(f"none of the {len(names)} {kind} images is in {folder} (the first: {away[0][:80]!r})")
+    said = f"{len(away)} of the {len(names)} {kind} images are not in {folder}"
+    if missing == "error":
+        raise InputError(f"{said} (the first: {away[0][:80]!r})")
+    return [f"{said}; {'the one that is' if here == 1 else f'the {here} that are'} will be attacked"]
+
+
+def renamed_images(names: Sequence[str], paths: Sequence[Path | None], folder: Path) -> list[str]:
+    """What is to be said of images that are in the folder by another name than the description has."""
+    other = [(name, path) for name, path in zip(names, paths, strict=True) if path and folder / name != path]
+    if not other:
+        return []
+    name, path = other[0]
+    said = f"{len(other)} {'image is' if len(other) == 1 else 'images are'} named otherwise in {folder}"
+    return [f"{said} (the first: {name[:80]!r} is {path.relative_to(folder).as_posix()!r})"]
 
 
 def read_description(path: Path, where: str) -> bytes:

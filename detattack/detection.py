@@ -119,7 +119,8 @@ def _manifest(run: Run) -> dict[str, Any]:
 def complete(folder: RunFolder, detector: Detector | DetectorCard, dataset: Dataset) -> None:
     """Writes what is made from the ledger: from nothing else, so at any time and to the same bytes."""
     for which in ("clean", "adversarial"):
-        folder.write_json(f"{which}.json", coco_results(folder.iterate(), detector, dataset, which))
+        results = coco_results(folder.iterate(), detector, dataset, which)
+        folder.write_json(f"{which}.json", map(dataset.originals.restored, results))
     folder.write_json("annotations.json", coco_annotations(folder.iterate(), detector, dataset))
     folder.write_json("summary.json", summary_of(folder, detector, dataset))
 

@@ -7,6 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from detattack.datasets import Originals
 from detattack.detection import complete
 from detattack.errors import InputError
 from detattack.files import write_bytes_atomic
@@ -40,7 +41,9 @@ def _complete(folder: RunFolder, sources: Sequence[RunFolder]) -> None:
     """Writes what is made from the ledger, with the truth that the `annotations.json` of `sources` hold."""
     parts = [truth_of(source) for source in sources]
     annotations = tuple(chain.from_iterable(one.annotations for one in parts))
-    complete(folder, _card(folder.manifest), replace(parts[0], annotations=annotations))
+    images = dict(chain.from_iterable(one.originals.images.items() for one in parts))
+    originals = Originals(images, parts[0].originals.categories)
+    complete(folder, _card(folder.manifest), replace(parts[0], annotations=annotations, originals=originals))
 
 
 def _card(manifest: dict[str, Any]) -> DetectorCard:

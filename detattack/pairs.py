@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from detattack.datasets import image_paths
 from detattack.errors import InputError
+from detattack.image_names import image_paths
 from detattack.images import LoadedImage, read_image
 from detattack.processes import spread
 from detattack.quality import MEASURES, Quality, measure

@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
-from detattack.coco_data import category_ids, parse_coco
-from detattack.datasets import Dataset, read_description
+from detattack.coco_data import category_ids
+from detattack.coco_file import parse_coco
+from detattack.datasets import Dataset, Originals, read_description
 from detattack.detectors.base import Detector
+from detattack.errors import InputError
 from detattack.job import Record
 from detattack.runs import RunFolder
 from detattack.types import DetectorCard
@@ -33,17 +35,25 @@ def coco_results(
 
 
 def coco_annotations(records: Iterable[Record], detector: Detector | DetectorCard, dataset: Dataset) -> dict[str, Any]:
-    """The adversarial images as a COCO data set: `file_name` is relative to `images/`. Annotations by image id."""
-    images = [
-        {"id": r.id, "file_name": f"{r.stem}.png", "width": r.width, "height": r.height} for r in records if r.digest
-    ]
-    kept = {image["id"] for image in images}
-    annotations = sorted((a for a in dataset.annotations if a["image_id"] in kept), key=lambda a: a["image_id"])
+    """The adversarial images as a COCO data set: `file_name` is relative to `images/`. Annotations by image id.
+
+    Ids as in the annotation file; where that of an image is a text, its `record` is the id in the ledger.
+    """
+    originals = dataset.originals
+    images = {
+        r.id: {"id": r.id, "file_name": f"{r.stem}.png", "width": r.width, "height": r.height}
+        for r in records
+        if r.digest
+    }
+    for number in images.keys() & originals.images.keys():
+        images[number] |= {"id": originals.images[number], "record": number}
+    annotations = sorted((a for a in dataset.annotations if a["image_id"] in images), key=lambda a: a["image_id"])
+    categories = [{**c, "id": originals.categories.get(c["id"], c["id"])} for c in dataset.categories]
     return {
         "info": {"description": "adversarial images made by detattack"},
-        "images": iter(images),
-        "annotations": iter(annotations),
-        "categories": list(dataset.categories) or [{"id": c.coco_id, "name": c.name} for c in detector.categories],
+        "images": iter(images.values()),
+        "annotations": map(originals.restored, annotations),
+        "categories": categories or [{"id": c.coco_id, "name": c.name} for c in detector.categories],
     }
 
 
@@ -53,5 +63,18 @@ def truth_of(folder: RunFolder) -> Dataset:
     if not folder.manifest.get("annotated"):
         return Dataset((), "")
     path = folder.path / "annotations.json"
-    _, annotations, categories = parse_coco(read_description(path, str(path)), str(path))
-    return Dataset((), "", tuple(categories), tuple(annotations))
+    file = parse_coco(read_description(path, str(path)), str(path))
+    records: dict[int, Any] = {image["id"]: image.get("record", image["id"]) for image in file.images}
+    if not all(isinstance(record, int) for record in records.values()):
+        raise InputError(f"{path}: an image has a record that is no integer")
+    annotations = tuple({**a, "image_id": records[a["image_id"]]} for a in file.annotations)
+    images = {records[number]: written for number, written in file.originals.images.items()}
+    originals = Originals(images, file.originals.categories)
+    return Dataset((), "", tuple(file.categories), annotations, originals=originals)
+
+
+def by_record(truth: dict[str, Any], rows: Any) -> Any:
+    """Annotations or results of the data set `truth`, as `coco_annotations` wrote it, with ids of the ledger for those
+    of its images. Raises KeyError or TypeError for what is in no such format."""
+    records = {image["id"]: image["record"] for image in truth.get("images", ()) if "record" in image}
+    return [{**row, "image_id": records.get(row["image_id"], row["image_id"])} for row in rows] if records else rows

@@ -2,14 +2,17 @@
 
 import json
 import os
+import re
 
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools import mask
 
 from detattack.coco_data import category_ids, classes_not_counted, coco_dataset
 from detattack.datasets import folder_dataset, unique_stems
 from detattack.errors import InputError
+from detattack.image_names import LINKS
 from detattack.types import Category
 
 RLE = {"size": [4, 6], "counts": [3, 2, 19]}
@@ -41,10 +44,10 @@ def data(tmp_path):
     for name in ("a.png", "sub/a.png"):
         Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(folder / name)
 
-    def read(written=None, text=None):
+    def read(written=None, text=None, **options):
         path = tmp_path / "instances.json"
         path.write_text(text if text is not None else json.dumps(written or content()))
-        return coco_dataset(folder, path)
+        return coco_dataset(folder, path, **options)
 
     read.folder = folder
     return read
@@ -77,16 +80,13 @@ def test_boxes_without_area_are_kept_and_said_once(data):
     assert "2 annotations" in found.notes[0]
 
 
-def test_a_gray_image_and_one_that_is_missing_are_no_errors_of_the_file(data):
+def test_a_gray_image_and_a_damaged_one_are_no_errors_of_the_file(data):
     Image.fromarray(np.full((4, 6), 9, np.uint8)).save(data.folder / "a.png")
     (data.folder / "sub/a.png").write_text("no image")
     gray, damaged = data().samples
     assert gray.load().pixels.shape == (4, 6, 3)
     with pytest.raises(InputError, match="not an image"):
         damaged.load()
-    (data.folder / "sub/a.png").unlink()
-    with pytest.raises(InputError, match="no such file"):
-        data().samples[1].load()
 
 
 def test_the_fingerprint_is_of_annotations_names_and_sizes(data):
@@ -118,49 +118,30 @@ def without(kind, number, key):
 
 
 BAD = {
-    "annotation of an unknown image": (changed("annotations", 0, image_id=5), "annotation 1: image_id 5 is not in"),
-    "annotation of an unknown category": (changed("annotations", 1, category_id=5), "annotation 2: category_id 5"),
     "image twice": (changed("images", 1, id=7), "image id 7 occurs twice"),
-    "annotation twice": (changed("annotations", 1, id=1), "annotation id 1 occurs twice"),
     "category twice": (changed("categories", 1, id=3), "category id 3 occurs twice"),
-    "name twice": (changed("categories", 1, name="car"), "'car' is taken"),
     "absolute name": (changed("images", 0, file_name="/etc/passwd"), "leaves the folder"),
     "name upwards": (changed("images", 0, file_name="sub/../../x.png"), "leaves the folder"),
     "no name": (changed("images", 0, file_name=""), "names no file"),
     "null byte": (changed("images", 0, file_name="a\0b.png"), "names no file"),
-    "NaN": (changed("annotations", 0, bbox=[0, float("nan"), 1, 1]), "annotation 1: bbox [0, nan, 1, 1] has a number"),
-    "infinity": (changed("annotations", 0, bbox=[0, 0, float("inf"), 1]), "not finite"),
-    "negative size": (changed("annotations", 1, bbox=[5, 5, -1, 2]), "annotation 2: bbox [5, 5, -1, 2] has a negative"),
-    "three numbers": (changed("annotations", 0, bbox=[1, 2, 3]), "not four numbers"),
-    "text in a box": (changed("annotations", 0, bbox=[1, 2, 3, "4"]), "not four numbers"),
-    "text for an id": (changed("images", 0, id="7"), "image number 1: id is '7', not an integer"),
+    "fraction for an id": (changed("images", 0, id=7.5), "image number 1: id is 7.5, not an integer"),
+    "nothing for a name": (changed("categories", 0, name=None), "category 3: name is None, not a text"),
+    "number for a file name": (changed("images", 0, file_name=7), "image 7: file_name is 7, not a text"),
+    "segment that is none": (content(annotations=[{"image_id": 7, "segments_info": [3]}]), "number 1: not an object"),
+    "no annotation that can be used": (
+        content(annotations=[{"id": 1, "image_id": 7, "category_id": 3, "bbox": [1, 2, 3]}]),
+        "of its 1 annotations none is left: 1 annotation with a box that cannot be (the first: annotation 1); left out",
+    ),
     "bool for an id": (changed("images", 0, id=True), "not an integer"),
     "negative id": (changed("images", 0, id=-7), "out of range"),
-    "number for a name": (changed("categories", 0, name=3), "category 3: name is 3, not a text"),
-    "no bbox": (without("annotations", 0, "bbox"), "annotation 1: has no 'bbox'"),
     "no file_name": (without("images", 1, "file_name"), "image 3: has no 'file_name'"),
-    "no image_id": (without("annotations", 1, "image_id"), "annotation 2: has no 'image_id'"),
     "no categories": ({k: v for k, v in content().items() if k != "categories"}, "has no 'categories'"),
     "no image": (content(images=[], annotations=[]), "has no image"),
     "no list": (content(images={}), "'images' is not a list"),
     "no object": (content(images=[3]), "image number 1: not an object"),
-    "width of zero": (changed("images", 0, width=0), "width is 0"),
     "crowd of two": (changed("annotations", 0, iscrowd=2), "iscrowd is 2"),
-    "NaN that nobody asked for": (
-        changed("annotations", 0, score=float("nan")),
-        "annotation 1: holds a number that is",
-    ),
-    "infinity in a polygon": (
-        changed("annotations", 0, segmentation=[[1e400]]),
-        "annotation 1: holds a number that is",
-    ),
-    "NaN of a category": (
-        changed("categories", 0, weight=float("nan")),
-        "category 3: holds a number that is not finite",
-    ),
     "a name that is no text": (changed("images", 0, file_name="\ud800.png"), "names no file (UnicodeEncodeError)"),
     "a name of 300 letters": (changed("images", 0, file_name="a" * 300), "names no file (OSError)"),
-    "area that is none": (changed("annotations", 0, area="big"), "area is 'big'"),
 }
 
 
@@ -171,6 +152,294 @@ def test_what_is_wrong_is_said_in_one_line(data, written, words):
     assert words in str(error.value)
     assert "instances.json" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+MENDED = {
+    "annotation of an unknown image": (
+        changed("annotations", 0, image_id=5),
+        "1 annotation of an image that the file does not have (the first: annotation 1); left out",
+    ),
+    "annotation of no image": (without("annotations", 1, "image_id"), "1 annotation of an image that the file does"),
+    "annotation of an unknown category": (
+        changed("annotations", 1, category_id=5),
+        "1 annotation of a category that the file does not have (the first: annotation 2); left out",
+    ),
+    "NaN": (changed("annotations", 1, bbox=[0, float("nan"), 1, 1], segmentation=[]), "1 annotation with a box that"),
+    "infinity": (changed("annotations", 1, bbox=[0, 0, 1e400, 1], segmentation=[]), "(the first: annotation 2); left"),
+    "hundreds of digits": (
+        changed("annotations", 1, bbox=[0, 10**400, 1, 1], segmentation=[]),
+        "with a box that cannot",
+    ),
+    "negative size": (changed("annotations", 1, bbox=[5, 3, -1, 2], segmentation=None), "with a box that cannot be"),
+    "three numbers": (changed("annotations", 1, bbox=[1, 2, 3], segmentation=[[1]]), "with a box that cannot be"),
+    "no box": (changed("annotations", 1, bbox=None, segmentation=[]), "1 annotation without a box (the first: "),
+    "empty box": (changed("annotations", 1, bbox=[], segmentation={"size": [0, 0], "counts": [1]}), "without a box"),
+    "a box on the right of the image": (
+        changed("annotations", 1, bbox=[6, 0, 2, 2]),
+        "1 annotation outside of its image (the first: annotation 2); left out",
+    ),
+    "a box on the left of the image": (changed("annotations", 1, bbox=[-3, 0, 3, 2]), "outside of its image"),
+}
+
+
+@pytest.mark.parametrize(("written", "words"), MENDED.values(), ids=MENDED)
+def test_an_annotation_that_cannot_be_used_is_left_out_and_said(data, written, words):
+    found = data(written)
+    (note,) = found.notes
+    assert words in note
+    assert len(found.annotations) == 1
+    assert len(found.samples) == 2
+
+
+def test_what_is_mended_is_said_once_with_a_count(data):
+    written = content()
+    written["annotations"] = [written["annotations"][0] | {"id": i, "image_id": 5} for i in range(3, 9)]
+    written["annotations"] += content()["annotations"]
+    assert data(written).notes == (
+        "6 annotations of an image that the file does not have (the first: annotation 3); left out",
+    )
+
+
+def test_annotations_get_ids_of_their_own(data):
+    one = {"image_id": 7, "category_id": 3, "bbox": [0, 0, 2, 2]}
+    ids = [5, None, 5, "9", 7.0, "b71f", True, -1, 2]
+    found = data(content(annotations=[{**one, "id": i} if i is not None else one for i in ids]))
+    assert [a["id"] for a in found.annotations] == [5, 10, 11, 9, 7, 12, 13, 14, 2]
+    assert found.notes == (
+        "1 annotation without an id (the first: annotation number 2); numbered anew",
+        "1 annotation with an id that is taken (the first: annotation number 3); numbered anew",
+        "3 annotations with an id that is no number from 0 on (the first: annotation number 6); numbered anew",
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [("12", 12), (12.0, 12), (" 1.5 ", 1.5), ("1e1", 10), (3, 3)],
+)
+def test_a_number_is_one_however_it_is_written(data, written, value):
+    found = data(changed("annotations", 0, area=written, bbox=[0, "0", "2.5", 3]))
+    assert found.annotations[0]["area"] == value
+    assert found.annotations[0]["bbox"] == [0, 0, 2.5, 3]
+    assert found.notes == ()
+
+
+@pytest.mark.parametrize("area", ["big", -1, float("inf"), [4], True])
+def test_an_area_that_cannot_be_is_that_of_the_box(data, area):
+    found = data(changed("annotations", 0, area=area))
+    assert found.annotations[0]["area"] == 9
+    assert found.notes == (
+        "1 annotation with an area that cannot be (the first: annotation 1); that of the box counts",
+    )
+
+
+@pytest.mark.parametrize(("written", "crowd"), [(True, 1), (False, 0), ("1", 1), (0.0, 0)])
+def test_a_crowd_is_one_however_it_is_written(data, written, crowd):
+    assert data(changed("annotations", 0, iscrowd=written)).annotations[0]["iscrowd"] == crowd
+
+
+def test_placeholders_are_what_a_missing_key_is(data):
+    found = data(changed("annotations", 0, iscrowd=None, area=None))
+    assert (found.annotations[0]["iscrowd"], found.annotations[0]["area"]) == (0, 9)
+    assert found.notes == (
+        "1 annotation with null for iscrowd (the first: annotation 1); 0 counts",
+        "1 annotation with null for area (the first: annotation 1); that of the box counts",
+    )
+
+
+@pytest.mark.parametrize("size", [{"width": 6.0, "height": "4"}, {"width": None, "height": None}, {"width": 6}])
+def test_sizes_written_otherwise_or_not_at_all(data, size):
+    written = content()
+    written["images"][0] = {"id": 7, "file_name": "a.png", **size}
+    found = data(written)
+    assert found.samples[0].size == (6, 4)
+    assert found.notes == ()
+
+
+@pytest.mark.parametrize("size", [0, -1, 6.5, "wide", True])
+def test_a_size_that_cannot_be_is_that_of_the_file(data, size):
+    found = data(changed("images", 0, width=size))
+    assert found.samples[0].size == (6, 4)
+    assert found.notes == ("1 image of a size that cannot be (the first: image 7); that of the file counts",)
+
+
+PACKED = mask.encode(np.asfortranarray(np.pad(np.ones((2, 3), np.uint8), ((1, 1), (2, 1)))))
+OUTLINES = {
+    "polygon": ([[2, 1, 5, 1, 5, 3]], [2, 1, 3, 2]),
+    "two polygons": ([[2, 1, 3, 1, 3, 2], [4, 2, 5, 2, 5, 3]], [2, 1, 3, 2]),
+    "a polygon by itself": ([2, 1, 5, 1, 5, 3], [2, 1, 3, 2]),
+    "a polygon of points": ([[2, 1], [5, 1], [5, 3]], [2, 1, 3, 2]),
+    "texts": ([["2", "1", "5", "1", "5", "3"]], [2, 1, 3, 2]),
+    "run lengths": ({"size": [4, 6], "counts": [9, 2, 2, 2, 2, 2, 5]}, [2, 1, 3, 2]),
+    "packed run lengths": ({"size": [4, 6], "counts": PACKED["counts"].decode()}, [2, 1, 3, 2]),
+}
+
+
+@pytest.mark.parametrize("box", [{}, {"bbox": None}, {"bbox": []}, {"bbox": [0, 0, 0, 0]}])
+@pytest.mark.parametrize(("outline", "around"), OUTLINES.values(), ids=OUTLINES)
+def test_a_missing_box_is_that_around_the_outline(data, outline, around, box):
+    written = content(annotations=[{"id": 4, "image_id": 7, "category_id": 3, "segmentation": outline, **box}])
+    found = data(written)
+    assert found.annotations[0]["bbox"] == around
+    assert found.annotations[0]["area"] == 6
+    (note,) = found.notes
+    assert note.endswith("(the first: annotation 4); the box around its segmentation counts")
+
+
+BROKEN_MASKS = [
+    {"size": [4, 6], "counts": [9, 2]},
+    {"size": [4, 6], "counts": [9, -2, 17]},
+    {"size": [4, 6], "counts": [2**40, 2]},
+    {"size": [4, 6], "counts": "o"},
+    {"size": [4, 6], "counts": "oooooooooooooo0"},
+    {"size": [4, 6], "counts": "é"},
+    {"size": [2**40, 2**40], "counts": "11"},
+    {"size": [4], "counts": "11"},
+    {"size": [4, 6], "counts": [24]},
+    {"counts": {}},
+    [[1, 2, 3]],
+    [[1, 2, 3, 4, 5, None]],
+    [[[[[[1, 2, 3, 4, 5, 6]]]]]],
+    "polygon",
+]
+
+
+@pytest.mark.parametrize("outline", BROKEN_MASKS, ids=str)
+def test_an_outline_that_is_none_gives_no_box(data, outline):
+    written = content()
+    written["annotations"].append({"id": 4, "image_id": 7, "category_id": 3, "segmentation": outline})
+    found = data(written)
+    assert [a["id"] for a in found.annotations] == [1, 2]
+    assert found.notes == ("1 annotation without a box (the first: annotation 4); left out",)
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "value"),
+    [
+        ("annotations", "score", float("nan")),
+        ("annotations", "segmentation", [[1e400, 2]]),
+        ("annotations", "attributes", {"a": [float("inf")]}),
+        ("categories", "weight", float("nan")),
+    ],
+)
+def test_what_cannot_be_written_again_is_left_out(data, kind, key, value):
+    found = data(changed(kind, 0, **{key: value}))
+    assert key not in getattr(found, kind)[0]
+    assert len(found.annotations) == 2
+    (note,) = found.notes
+    assert f"with {key!r} that holds a number that is not finite" in note
+
+
+def test_a_box_inside_of_the_file_is_kept_where_the_size_in_the_data_is_wrong(data):
+    found = data(
+        changed("images", 0, width=4, height=6)
+        | {"annotations": [content()["annotations"][0] | {"bbox": [4, 0, 2, 2]}]}
+    )
+    assert (len(found.annotations), found.notes) == (1, ())
+
+
+# Categories
+
+
+def test_a_number_for_a_name_is_a_text(data):
+    found = data(changed("categories", 0, name=3))
+    assert [c["name"] for c in found.categories] == ["3", "toothbrush"]
+    assert found.notes == ("1 category with a number for a name (the first: category 3); read as a text",)
+
+
+def test_classes_of_one_name_are_one(data):
+    found = data(changed("categories", 1, name="car"))
+    assert [c["id"] for c in found.categories] == [3]
+    assert [a["category_id"] for a in found.annotations] == [3, 3]
+    assert found.notes == ("1 category with the name of another (the first: category 90 'car'); taken for that one",)
+
+
+def test_a_root_that_others_belong_to_is_no_class(data):
+    """Roboflow's: it may have the name of the only class, and nothing is annotated with it."""
+    root = {"id": 0, "name": "car", "supercategory": "none"}
+    rest = [{"id": 3, "name": "car", "supercategory": "car"}, {"id": 90, "name": "bus", "supercategory": "car"}]
+    found = data(content(categories=[root, *rest]))
+    assert [c["id"] for c in found.categories] == [3, 90]
+    (note,) = found.notes
+    assert "others belong to (the first: category 0 'car'); no class" in note
+    used = content(categories=[root, *rest])
+    used["annotations"][0]["category_id"] = 0
+    assert [c["id"] for c in data(used).categories] == [0, 90]
+
+
+def test_a_class_that_is_its_own_parent_stays(data):
+    """COCO's person."""
+    found = data(content(categories=[*content()["categories"], {"id": 1, "name": "person", "supercategory": "person"}]))
+    assert [c["id"] for c in found.categories] == [3, 90, 1]
+    assert found.notes == ()
+
+
+# Ids
+
+
+@pytest.mark.parametrize(
+    ("ids", "numbers"),
+    [
+        (("000000000139", "000000000285"), [139, 285]),
+        (("b", "a"), [1, 2]),
+        (("7", "007"), [1, 2]),
+        (("7", "x"), [1, 2]),
+        ((5, "x"), [1, 2]),
+        ((12.0, 3), [12, 3]),
+    ],
+)
+def test_ids_are_integers_here(data, ids, numbers):
+    written = content(annotations=[content()["annotations"][0] | {"image_id": ids[1]}])
+    for image, written_id in zip(written["images"], ids, strict=True):
+        image["id"] = written_id
+    found = data(written)
+    assert [s.id for s in found.samples] == numbers
+    assert found.annotations[0]["image_id"] == numbers[1]
+    texts = {number: i for i, number in zip(ids, numbers, strict=True) if isinstance(i, str)}
+    assert found.originals.images == texts
+    said = f"{len(texts)} image{'s' if len(texts) > 1 else ''} with a text for an id"
+    assert [note.startswith(said) for note in found.notes] == [True] * bool(texts)
+
+
+def test_an_annotation_may_write_an_id_in_another_way(data):
+    written = changed("annotations", 0, image_id="7", category_id="3")
+    written["annotations"][1]["image_id"] = 7.0
+    found = data(written)
+    assert [(a["image_id"], a["category_id"]) for a in found.annotations] == [(7, 3), (7, 90)]
+    written = content(images=[{"id": "007", "file_name": "a.png"}])
+    assert [a["image_id"] for a in data(written).annotations] == [7, 7]
+
+
+def test_what_stands_there_twice_is_taken_once(data):
+    written = content()
+    written["images"].append(dict(written["images"][0]))
+    written["categories"].append(dict(written["categories"][0]))
+    found = data(written)
+    assert ([s.id for s in found.samples], len(found.categories)) == ([7, 3], 2)
+    assert found.notes == (
+        "1 image listed twice (the first: image 7); taken once",
+        "1 category listed twice (the first: category 3); taken once",
+    )
+
+
+# Files
+
+
+def test_a_missing_image_is_said_and_left_out(data):
+    written = content()
+    written["annotations"].append(written["annotations"][0] | {"id": 3, "image_id": 3})
+    whole = data(written)
+    (data.folder / "sub/a.png").unlink()
+    found = data(written)
+    assert [s.id for s in found.samples] == [7]
+    assert [a["id"] for a in found.annotations] == [1, 2]
+    said = f"1 of the 2 annotated images are not in {data.folder}"
+    assert found.notes == (f"{said}; the one that is will be attacked",)
+    assert found.fingerprint != whole.fingerprint
+    with pytest.raises(InputError, match=re.escape(f"{said} (the first: 'sub/a.png')")):
+        data(written, missing="error")
+    (data.folder / "a.png").unlink()
+    with pytest.raises(InputError, match=r"none of the 2 annotated images is in .* \(the first: 'a.png'\)"):
+        data(written)
 
 
 def test_broken_json_names_line_and_column(data):
@@ -192,6 +461,17 @@ def test_a_link_out_of_the_folder_is_refused(data, tmp_path):
         data(changed("images", 0, file_name="link.png"))
     os.symlink(data.folder / "a.png", data.folder / "inner.png")
     assert data(changed("images", 0, file_name="inner.png")).samples[0].load().pixels.shape == (4, 6, 3)
+
+
+def test_the_same_link_is_refused_without_annotations(data, tmp_path, monkeypatch):
+    Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(tmp_path / "b.png")
+    os.symlink(tmp_path / "b.png", data.folder / "link.png")
+    with pytest.raises(InputError, match="1 links lead out of the folder"):
+        folder_dataset(data.folder)
+    assert len(data().samples) == 2  # which do not name it
+    monkeypatch.setenv(LINKS, "1")
+    assert len(folder_dataset(data.folder).samples) == 3
+    assert data(changed("images", 0, file_name="link.png")).samples[0].load().pixels.shape == (4, 6, 3)
 
 
 def test_missing_folder_and_file(tmp_path):

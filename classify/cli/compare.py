@@ -32,6 +32,7 @@ def compare(
     methods: Methods = "jnd,baseline,fgsm,fgv,deepfool,noise",
     images: c.ImagesDir = None,
     labels: c.Labels = None,
+    missing: o.Missing = "skip",
     split: c.Split = "test",
     target: c.Target = None,
     only_right: c.Only = False,
@@ -110,7 +111,8 @@ def data_set(given: dict[str, Any], classifier: "Classifier") -> "LabeledDataset
     from classify.datasets import open_dataset
     from classify.selection import after, only_right
 
-    data = open_dataset(given["images"], given["labels"], given["split"], classifier.smallest)
+    missing = given.get("missing", "skip")  # `tune` has no such option
+    data = open_dataset(given["images"], given["labels"], given["split"], classifier.smallest, missing)
     if given["only_right"]:
         return only_right(classifier, data, given["skip"], given["limit"])
     return after(data, given["skip"]).first(given["limit"])

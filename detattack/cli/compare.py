@@ -31,6 +31,7 @@ def compare(
     goal: o.GoalText = "suppress:all",
     images: o.ImagesDir = None,
     annotations: o.Annotations = None,
+    missing: o.Missing = "skip",
     keep_others: o.KeepOthers = False,
     model: o.Model = "demo",
     weights: o.Weights = None,

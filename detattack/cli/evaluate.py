@@ -19,6 +19,7 @@ def evaluate(
     goal: o.GoalText = "suppress:all",
     images: o.ImagesDir = None,
     annotations: o.Annotations = None,
+    missing: o.Missing = "skip",
     keep_others: o.KeepOthers = False,
     model: o.Model = "demo",
     weights: o.Weights = None,

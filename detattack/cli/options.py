@@ -96,6 +96,10 @@ GoalText = Annotated[
         autocompletion=n.one_of(n.GOALS),
     ),
 ]
+Missing = Annotated[
+    Literal["skip", "error"],
+    typer.Option(help="What to do where annotated or labeled images are not in the folder: attack the others, or end."),
+]
 KeepOthers = Annotated[bool, typer.Option("--keep-others", help="All other detections have to stay.")]
 Skip = Annotated[int, typer.Option(min=0, help="Leave out the first N images, those that were tuned on for one.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="The first N images only.")]

@@ -73,7 +73,9 @@ def data_set(given: dict[str, Any], goal: "Goal") -> "Dataset":
         return rendered_scenes(given["skip"] + given["scenes"], given["seed"], goal)
     if goal.place == "road":
         raise InputError(f"goal '{goal}': where the road is free is known of rendered scenes only, not of image files")
-    return folder_dataset(images) if annotations is None else coco_dataset(images, annotations)
+    if annotations is None:
+        return folder_dataset(images)
+    return coco_dataset(images, annotations, given.get("missing", "skip"))  # `tune` has no such option
 
 
 def say_if_tuned_on(config: Path | None, dataset: "Dataset") -> None:

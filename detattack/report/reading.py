@@ -12,6 +12,7 @@ from detattack.goals import Target
 from detattack.job import Record, target_of
 from detattack.manifests import MANIFEST
 from detattack.records import R
+from detattack.results import by_record
 from detattack.runs import BaseRunFolder, RunFolder
 from detattack.types import Category, DetectorCard
 
@@ -83,6 +84,13 @@ def read_run(path: Path) -> RunData:
     run = read_any(RunFolder, path)
     truth = _json(path / "annotations.json", dict)
     clean, adversarial = _json(path / "clean.json", list), _json(path / "adversarial.json", list)
+    try:
+        annotated, clean, adversarial = (
+            by_record(truth, rows) for rows in (truth.get("annotations"), clean, adversarial)
+        )
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path}: annotations.json and the results do not fit together ({error!r})") from error
+    truth = {**truth, "annotations": annotated}
     return RunData(
         **vars(run), names=_names(run.manifest, run.records), truth=truth, clean=clean, adversarial=adversarial
     )

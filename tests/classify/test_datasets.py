@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from classify.datasets import (
     resolve_labels,
 )
 from detattack.errors import InputError
+from detattack.image_names import LINKS
 
 SHARED = Path(os.environ.get("DETATTACK_SHARED", Path(__file__).parents[3] / "shared"))
 IMAGENET = Inception_V3_Weights.DEFAULT.meta["categories"]
@@ -166,6 +168,70 @@ def test_an_image_without_a_row_is_left_out_and_noted(tmp_path):
     assert "a.png" in note
 
 
+def test_images_that_are_missing_are_said_and_left_out(tmp_path):
+    write_images(tmp_path / "images", "a.png")
+    (tmp_path / "l.csv").write_text("b.png,dog\na.png,cat\nc.png,dog\n")
+    data = labels_file(tmp_path / "images", tmp_path / "l.csv")
+    assert in_order(data) == ["cat"]
+    said = f"2 of the 3 labeled images are not in {tmp_path / 'images'}"
+    assert data.dataset.notes == (f"{said}; the one that is will be attacked",)
+    with pytest.raises(InputError, match=re.escape(f"{said} (the first: 'b.png')")):
+        labels_file(tmp_path / "images", tmp_path / "l.csv", missing="error")
+    write_images(tmp_path / "images", "c.png")
+    assert labels_file(tmp_path / "images", tmp_path / "l.csv").dataset.fingerprint != data.dataset.fingerprint
+    (tmp_path / "l.csv").write_text("x.png,dog\n")
+    with pytest.raises(InputError, match="none of the 1 labeled images is in"):
+        labels_file(tmp_path / "images", tmp_path / "l.csv")
+
+
+def test_a_row_that_stands_there_twice_is_taken_once(tmp_path):
+    write_images(tmp_path / "images", "a.png", "b.png")
+    (tmp_path / "l.csv").write_text("a.png,1\nb.png,2\n./a.png,1\n")
+    data = labels_file(tmp_path / "images", tmp_path / "l.csv")
+    assert in_order(data) == [1, 2]
+    assert data.dataset.notes == (f"1 rows of {tmp_path / 'l.csv'} are there twice; taken once",)
+
+
+def test_names_written_on_another_system(tmp_path):
+    write_images(tmp_path / "images", "a.png", "sub/b.png")
+    (tmp_path / "l.csv").write_text("C:\\data\\A.PNG,1\n.\\sub\\b.png,2\n")
+    data = labels_file(tmp_path / "images", tmp_path / "l.csv")
+    assert sources(data, tmp_path / "images") == ["a.png", "sub/b.png"]
+    (note,) = data.dataset.notes
+    assert note.startswith("2 images are named otherwise in")
+    assert note.endswith("(the first: 'C:\\\\data\\\\A.PNG' is 'a.png')")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("l.csv", "a.png,3.0\nb.png,-0\n"), ("l.json", '{"a.png": 3.0, "b.png": 0}')]
+)
+def test_an_index_however_it_is_written(tmp_path, name, text):
+    write_images(tmp_path / "images", "a.png", "b.png")
+    (tmp_path / name).write_text(text)
+    assert in_order(labels_file(tmp_path / "images", tmp_path / name)) == [3, 0]
+
+
+def test_a_link_that_no_row_names_is_no_matter(tmp_path):
+    write_images(tmp_path / "images", "a.png")
+    (tmp_path / "images" / "out.png").symlink_to(write_images(tmp_path / "outside", "b.png") / "b.png")
+    (tmp_path / "l.csv").write_text("a.png,1\n")
+    assert labels_file(tmp_path / "images", tmp_path / "l.csv").dataset.notes == ()
+
+
+@pytest.mark.parametrize("linked", ["cat/1.png", "cat", "test"])
+def test_links_out_of_class_folders(tmp_path, monkeypatch, linked):
+    outside = write_images(tmp_path / "outside", "1.png", "cat/1.png")
+    root = write_images(tmp_path / "data", "test/dog/1.png" if linked != "test" else "train/dog/1.png")
+    target = {"cat/1.png": outside / "1.png", "cat": outside / "cat", "test": outside}[linked]
+    link = root / "test" / linked if linked != "test" else root / linked
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(target)
+    with pytest.raises(InputError, match=rf"images {root}: 1 links lead out of .*; {LINKS}=1 follows them"):
+        open_dataset(root, None)
+    monkeypatch.setenv(LINKS, "1")
+    assert set(open_dataset(root, None).labels.values()) == ({"cat"} if linked == "test" else {"cat", "dog"})
+
+
 def test_an_unknown_label_is_not_the_text_null(tmp_path):
     with pytest.raises(InputError, match="label is None, neither a class name nor an index"):
         labeled(tmp_path, None)
@@ -191,9 +257,8 @@ def test_labels_are_part_of_the_fingerprint(tmp_path):
         ("l.json", '{"a.png": 1.5}', "'a.png': label is 1.5, neither"),
         ("l.json", '{"a.png": true}', "'a.png': label is True, neither"),
         ("l.json", '{"a.png": {"x": 1}}', "'a.png': label is an object or a list, neither"),
-        ("l.json", '{"a.png": 1, "b.png": 2, "a.png": 1}', "'a.png': file 'a.png' has a row already"),
+        ("l.json", '{"a.png": 1, "b.png": 2, "a.png": 3}', "'a.png': file 'a.png' has a row already, with another"),
         ("l.csv", "a.png,1\n./a.png,2", "line 2: file './a.png' has a row already"),
-        ("l.csv", "a.png,1\nmissing.png,2", "line 2: no image 'missing.png' in"),
         ("l.csv", "a.png,1\n../secret.png,2", "line 2: file '../secret.png' leaves the folder"),
         ("l.csv", "/etc/passwd,2", "line 1: file '/etc/passwd' leaves the folder"),
         ("l.csv", "out/secret.png,2", "line 1: file 'out/secret.png' leaves the folder"),
@@ -255,6 +320,10 @@ def test_synonyms_of_the_model(tmp_path):
 def test_all_of_imagenets_names_find_themselves(tmp_path):
     data = labeled(tmp_path, *IMAGENET[::10])
     assert list(resolve_labels(data, IMAGENET).values()) == list(range(0, 1000, 10))
+
+
+def test_a_number_in_a_text_is_a_name_first(tmp_path):
+    assert resolve_labels(labeled(tmp_path, "3", "1.0"), ["3", "two"]) == {1: 0, 2: 1}
 
 
 def test_labels_that_are_unknown_stay_so():

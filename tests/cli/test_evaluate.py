@@ -180,16 +180,100 @@ def test_other_data_than_val2017_have_no_expected_ap(evaluate, cli, data):
 
 def test_unreadable_images_are_recorded_and_the_run_goes_on(evaluate, data, tmp_path):
     (tmp_path / "data/0/i0.png").write_text("no image")
-    (tmp_path / "data/0/i1.png").unlink()
+    (tmp_path / "data/0/i1.png").write_bytes(b"")
     said = evaluate(*data, "--batch", 4)
     assert said.status == 0
     assert (said.json["summary"]["error"], said.json["summary"]["success"]) == (2, 3)
     assert said.json["summary"]["ap"]["images"] == 4
     reasons = [image["reason"] for image in said.json["images"] if image["status"] == "error"]
-    assert any("no such file" in r for r in reasons)
+    assert any("the file is empty" in r for r in reasons)
     assert any("not an image" in r for r in reasons)
     assert "error" in said.err
     assert evaluate(*data, "--batch", 4, "--resume", "--strict").status == 1
+
+
+def test_missing_images_are_said_and_in_no_rate(evaluate, data, tmp_path):
+    for name in ("0/i0.png", "1/i1.png"):
+        (tmp_path / "data" / name).unlink()
+    said = evaluate(*data, "--strict")
+    assert said.status == 0
+    line = f"2 of the 6 annotated images are not in {tmp_path / 'data'}; the 4 that are will be attacked"
+    assert line in " ".join(said.err.split())
+    summary = said.json["summary"]
+    assert (summary["images"], summary["success"], summary["error"]) == (4, 3, 0)
+    assert summary["ap"]["images"] == 4
+    assert len(read("run/annotations.json")["images"]) == 4
+    Image.new("RGB", (64, 48)).save(tmp_path / "data/0/i0.png")
+    again = evaluate(*data, "--resume")
+    assert (again.status, "holds another run: data was" in again.err) == (2, True)
+
+
+def test_missing_images_are_refused_where_that_is_asked_for(evaluate, data, tmp_path):
+    (tmp_path / "data/0/i0.png").unlink()
+    said = evaluate(*data, "--missing", "error")
+    assert (said.status, said.out) == (2, "")
+    assert f"1 of the 6 annotated images are not in {tmp_path / 'data'} (the first: '0/i0.png')" in said.err
+    for path in (tmp_path / "data").rglob("*.png"):
+        path.unlink()
+    said = evaluate(*data)
+    assert (said.status, said.out) == (2, "")
+    assert "none of the 6 annotated images is in" in said.err
+    assert not Path("run").exists()
+
+
+# Ids that are texts
+
+
+@pytest.fixture
+def texts(data, tmp_path):
+    """The same data with texts for ids of images and categories, in an order of their own."""
+    path = tmp_path / "instances.json"
+    content = read(path)
+    images = {image["id"]: f"frame_{image['id']:012}" for image in content["images"]}
+    categories = {category["id"]: f"c{category['id']}" for category in content["categories"]}
+    for image in content["images"]:
+        image["id"] = images[image["id"]]
+    for category in content["categories"]:
+        category["id"] = categories[category["id"]]
+    for annotation in content["annotations"]:
+        annotation["image_id"] = images[annotation["image_id"]]
+        annotation["category_id"] = categories[annotation["category_id"]]
+    (tmp_path / "texts.json").write_text(json.dumps(content))
+    return [*data[:3], str(tmp_path / "texts.json")]
+
+
+def test_results_have_the_ids_of_the_annotation_file(evaluate, data, texts, capsys):
+    plain = evaluate(*data, "--goal", "suppress:car", out="plain").json["summary"]
+    said = evaluate(*texts, "--goal", "suppress:car")
+    assert "6 images with a text for an id" in said.err
+    assert said.json["summary"]["ap"] == plain["ap"]
+    assert {image["id"] for image in said.json["images"]} == set(range(1, 7))
+    for file in (texts[-1], "run/annotations.json"):
+        truth = COCO(file)
+        # pycocotools takes a match with the annotation 0, which this file has, for no match
+        for annotation in truth.dataset["annotations"]:
+            annotation["id"] += 1
+        truth.createIndex()
+        for which in ("clean", "adversarial"):
+            scored = COCOeval(truth, truth.loadRes(f"run/{which}.json"), "bbox")
+            scored.params.catIds = ["c2", "c40", "c7"]
+            scored.evaluate()
+            scored.accumulate()
+            scored.summarize()
+            assert scored.stats[0] == pytest.approx(said.json["summary"]["ap"][which]["ap"])
+
+
+def test_text_ids_in_what_is_made_of_a_run_folder(cli, evaluate, texts):
+    evaluate(*texts, out="whole")
+    for i in range(2):
+        assert evaluate(*texts, "--shard", f"{i}/2", out=f"s{i}").status == 0
+    assert cli("merge", "merged", "s0", "s1", "--quiet").status == 0
+    assert made(Path("merged")) == made(Path("whole"))
+    assert cli("report", "whole").status == 0
+    assert "mAP" in Path("whole/report.html").read_text()
+    said = cli("verify", "whole", "--trust", "--survive", "jpeg:90", "--json", "--device", "cpu")
+    assert (said.status, said.json["transfer"][0]["ap"]["images"]) == (0, 6)
+    assert said.json["transfer"][0]["ap"]["clean"]["ap50"] > 0.9
 
 
 def test_strict_without_an_error_is_0(evaluate, data):

@@ -33,13 +33,14 @@ from detattack.changes import parse_changes
 from detattack.cli import status_of
 from detattack.coco_data import category_ids, coco_dataset
 from detattack.config import make_config, parse_assignments, read_options, resolve_attack
-from detattack.datasets import path_inside, read_source
+from detattack.datasets import read_source
 from detattack.detectors.category_files import read_categories
 from detattack.detectors.registry import load_detector
 from detattack.detectors.weights import read_weights
 from detattack.engine.attacks import PRESETS
 from detattack.errors import InputError
 from detattack.goals import check_goal, check_place, parse_box, parse_goal, parse_place
+from detattack.image_names import path_inside
 from detattack.images import image_size, read_floats, read_image
 from detattack.manifests import batch_of, task_in
 from detattack.report.detection_page import write_report
