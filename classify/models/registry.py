@@ -13,8 +13,17 @@ from torchvision import models as torchvision_models
 from classify.models import vgg16
 from classify.models.network import NetworkClassifier, Preprocessing
 from classify.types import Classifier
+from detattack.detectors import category_files
 from detattack.detectors.registry import factory_of_file, resolve_device
-from detattack.detectors.weights import NO_WEIGHTS, downloaded, fit_weights, read_weights, reason, seeded
+from detattack.detectors.weights import (
+    NO_WEIGHTS,
+    downloaded,
+    fit_weights,
+    load_weights,
+    read_weights,
+    reason,
+    seeded,
+)
 from detattack.errors import InputError, unknown
 from detattack.precision import fixed_numerics
 
@@ -43,7 +52,7 @@ def load_classifier(
     """The classifier of that name, frozen, on `device`.
 
     weights: a file; `none` for random ones (seeded); None for the model's own. preprocess: instead of the model's
-    own, as in `Preprocessing.parse`. categories: a file of class names, a line each, for a model trained on others.
+    own, as in `Preprocessing.parse`. categories: a file of class names, for a model trained on others.
     Raises `InputError`.
     """
     place = resolve_device(device)
@@ -63,13 +72,10 @@ def load_classifier(
 
 
 def read_categories(path: Path) -> tuple[str, ...]:
-    """Class names, a line each. Raises `InputError`."""
-    try:
-        names = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"categories {path}: cannot be read ({reason(error)})") from error
-    if len(names) < 2 or len(set(names)) < len(names):
-        raise InputError(f"categories {path}: at least two names are needed, each once, a line each")
+    """Class names, of any file that a detector's categories are read from. Raises `InputError`."""
+    names = tuple(category.name for category in category_files.read_categories(path))
+    if len(names) < 2:
+        raise InputError(f"categories {path}: at least two names are needed")
     return names
 
 
@@ -77,7 +83,7 @@ def _embedded(
     device: torch.device, weights: str | None, own: Preprocessing | None, names: tuple[str, ...] | None
 ) -> Classifier:
     classes = names or vgg16.CLASSES
-    tensors = None if weights == NO_WEIGHTS else read_weights(weights or vgg16.WEIGHTS)
+    tensors = None if weights == NO_WEIGHTS else read_weights(weights or vgg16.WEIGHTS, vgg16.NAMES)
     width = 0.5 if tensors is None else vgg16.width_of(tensors)
     network = seeded(lambda: vgg16.VGG16(width, len(classes)))
     if tensors is not None:
@@ -156,7 +162,7 @@ def _network(
     more = {} if names is None else {"num_classes": len(names)}
     network = seeded(lambda: bare(**more))
     if weights != NO_WEIGHTS:
-        fit_weights(network, read_weights(weights), weights)
+        load_weights(network, weights)
     return network
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-__all__ = ["CLASSES", "MEAN", "SIDE", "STD", "WEIGHTS", "VGG16", "width_of"]
+__all__ = ["CLASSES", "MEAN", "NAMES", "SIDE", "STD", "WEIGHTS", "VGG16", "width_of"]
 
 WEIGHTS = Path(__file__).parent / "weights" / "vgg16_cifar10.safetensors"
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -16,6 +16,8 @@ MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 # Channels of each convolution at full width; 0: max pooling.
 LAYERS = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)
 SIDE = 32
+NAMES = ("features.0.weight", "head.weight")
+"""Two of the names of its weights, which it is known by at any width."""
 
 
 class VGG16(nn.Module):

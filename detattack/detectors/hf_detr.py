@@ -22,7 +22,7 @@ from detattack.detectors.gradients import straighten
 from detattack.detectors.names import categories_named
 from detattack.detectors.pixels import as_pixels, resized_as_files
 from detattack.detectors.random_weights import calibrate, noise, tell_apart
-from detattack.detectors.weights import NO_WEIGHTS, fit_weights, read_weights, reason, seeded
+from detattack.detectors.weights import NO_WEIGHTS, load_weights, reason, seeded
 from detattack.errors import InputError, unknown
 from detattack.types import Candidates, Category, Detections
 
@@ -223,7 +223,7 @@ def load_hf(name: str, device: torch.device, weights: str | None) -> HfDetr:
         lacking = ", ".join(map(repr, sorted(info["missing_keys"])[:3]))
         raise InputError(f"{what}: its weights are not those of a detector of that family, they lack {lacking}")
     if weights not in (None, NO_WEIGHTS):
-        fit_weights(network, read_weights(str(weights)), str(weights))
+        load_weights(network, str(weights))
     if int(processor.resample) not in RESAMPLING:
         raise InputError(f"{what}: its image processor resamples in a way that has no gradient here")
     detector = HfDetr(PREFIX + name, network, processor, device)

@@ -17,7 +17,7 @@ from detattack.detectors.torchvision_base import TorchvisionDetector
 from detattack.detectors.torchvision_dense import TorchvisionFCOS, TorchvisionRetinaNet, TorchvisionSSD
 from detattack.detectors.torchvision_models import ARCHITECTURES, PREFIX, expected_ap, load_torchvision
 from detattack.detectors.torchvision_two_stage import TorchvisionFasterRCNN
-from detattack.detectors.weights import NO_WEIGHTS, fit_weights, read_weights, reason, seeded
+from detattack.detectors.weights import NO_WEIGHTS, load_weights, reason, seeded
 from detattack.errors import InputError, unknown
 from detattack.fingerprints import fingerprint_of_tensors
 from detattack.precision import fixed_numerics
@@ -151,8 +151,7 @@ def _embedded(name: str, device: torch.device, weights: str | None) -> Detector:
     head = EMBEDDED[name]
     network = seeded(lambda: build_network(head))
     if weights != NO_WEIGHTS:
-        path = weights or weights_file(head)
-        fit_weights(network, read_weights(path), path)
+        load_weights(network, weights or weights_file(head))
     columns: list[Category | None] = [None] * HEADS[head].first_label
     columns += [Category(c.name, c.coco_id) for c in CATEGORIES]
     return ADAPTERS[head](name, network, columns, device)

@@ -88,7 +88,7 @@ def load_torchvision(
             raise InputError(f"model {PREFIX}{name}: its own weights know COCO's classes; pass --weights FILE too")
         network = downloaded(f"model {PREFIX}{name}", lambda: build(weights=official))
         return architecture.adapter(PREFIX + name, network, coco, device, expected_ap(name))
-    tensors = {} if weights == NO_WEIGHTS else read_weights(weights)
+    tensors = {} if weights == NO_WEIGHTS else read_weights(weights, [architecture.key])
     columns = _head(architecture, tensors, weights, categories, coco)
     network = seeded(lambda: build(weights=None, weights_backbone=None, num_classes=len(columns)))
     if tensors:

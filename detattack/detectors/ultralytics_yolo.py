@@ -18,7 +18,7 @@ from torchvision.ops import clip_boxes_to_image, nms
 from detattack.detectors.names import categories_named
 from detattack.detectors.pixels import resized_as_files
 from detattack.detectors.random_weights import calibrate, noise
-from detattack.detectors.weights import NO_WEIGHTS, fit_weights, read_weights, reason, seeded
+from detattack.detectors.weights import NO_WEIGHTS, load_weights, reason, seeded
 from detattack.errors import InputError
 from detattack.types import Candidates, Detections
 
@@ -139,7 +139,7 @@ def load_ultralytics(name: str, device: torch.device, weights: str | None) -> Ul
     if type(head).__name__ != "Detect" or head.end2end:
         raise InputError(f"{what}: its head {type(head).__name__} is not known here; detection with NMS is")
     if weights not in (None, NO_WEIGHTS):
-        fit_weights(network, read_weights(str(weights)), str(weights))
+        load_weights(network, str(weights))
     if weights == NO_WEIGHTS:
         _calibrate(network.eval())
     side = model.overrides.get("imgsz", IMAGE_SIDE)

@@ -1,9 +1,13 @@
-"""Weights from files: safetensors, or checkpoints that hold nothing but tensors."""
+"""Weights from files: safetensors, or checkpoints of training programs. Only tensors are built from a file."""
 
+import logging
 import pickle
-from collections.abc import Callable, Sequence
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.error import URLError
 
 import torch
@@ -13,11 +17,27 @@ from torch import Tensor, nn
 
 from detattack.errors import InputError
 
-WRAPPERS = ("state_dict", "model_state_dict", "model")
+WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "net", "network", "weights")
+"""What training programs call the model's own weights in a checkpoint, the likeliest first."""
 COUNTER = "num_batches_tracked"
 NO_WEIGHTS = "none"
 """What stands for random weights where a file is expected."""
+REMEDY = "save `model.state_dict()`: torch.save(model.state_dict(), 'own_weights.pth')"
+MOST_NESTED = 3
+"""So many dictionaries deep the weights of a checkpoint are looked for."""
+_BESIDE = (
+    *("argparse.Namespace", "types.SimpleNamespace", "numpy.dtype", "numpy.ndarray"),
+    *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
+    *(
+        f"{module}.{kind}Path"
+        for module in ("pathlib", "pathlib._local")
+        for kind in ("", "Posix", "Windows", "Pure", "PurePosix", "PureWindows")
+    ),
+)
+"""What stands beside the weights in the checkpoints of ordinary training programs: options, scores, folders."""
+_AVERAGED = re.compile(r"(^|[._])(ema|swa|teacher|averaged?)([._]|$)")
 Model = TypeVar("Model")
+log = logging.getLogger(__name__)
 
 
 def seeded(build: Callable[[], Model]) -> Model:
@@ -36,20 +56,44 @@ def downloaded(what: str, build: Callable[[], Model]) -> Model:
         raise InputError(f"{what}: {why}; pass --weights FILE") from error
 
 
-def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a file by name. A pickle with anything else in it is refused, never executed."""
+def read_weights(path: str | Path, names: Collection[str] = ()) -> dict[str, Tensor]:
+    """The weights of a file by name, as a model calls them.
+
+    names: some or all that the model has. By them the right state dict of a checkpoint is found, and the prefix that
+    a wrapper of the model (compiled, parallel, Lightning's) put before its names. What is chosen, stripped or left out
+    is logged as a warning. Of a pickle only tensors are built; whatever would run code is refused.
+
+    Raises `InputError`.
+    """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"weights {path}: {'not a file' if path.exists() else 'no such file'}")
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise InputError(f"weights {path}: not a checkpoint of plain tensors; refused") from error
-    except Exception as error:  # a damaged file can make the unpickler raise nearly anything
-        raise InputError(f"weights {path}: no checkpoint that can be read ({type(error).__name__})") from error
-    return _unwrapped(content, path)
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_checkpoint(path)
+    return choose_weights(content, path, names)
+
+
+def load_weights(network: nn.Module, path: str | Path) -> None:
+    """Loads the weights of a file into `network`, as `read_weights` and `fit_weights` do."""
+    fit_weights(network, read_weights(path, list(network.state_dict())), path)
+
+
+def choose_weights(content: object, path: str | Path, names: Collection[str] = ()) -> dict[str, Tensor]:
+    """The weights of what a file holds, as `read_weights` says. Raises `InputError`."""
+    choices = list(_choices(content, frozenset(names)))
+    if not choices:
+        raise InputError(f"weights {path}: holds no state dict (names and tensors); {REMEDY}")
+    most = max(choice.known for choice in choices)
+    fitting = [choice for choice in choices if choice.known == most]
+    first, *others = sorted(fitting, key=_Choice.rank)
+    if others and first.rank() == others[0].rank() and (most or not names):
+        found = " and ".join(repr(choice.label) for choice in (first, others[0]))
+        raise InputError(f"weights {path}: holds more than one model, {found}; save the one that is meant: {REMEDY}")
+    said = list(first.words())
+    if others and most:
+        said.append(f"left out {_first([choice.label for choice in others])}, which would fit too")
+    if said:
+        log.warning("weights %s: %s", path, ", ".join(said))
+    return first.weights()
 
 
 def fit_weights(network: nn.Module, weights: dict[str, Tensor], path: str | Path) -> None:
@@ -69,22 +113,95 @@ def fit_weights(network: nn.Module, weights: dict[str, Tensor], path: str | Path
     network.load_state_dict({k: v.to(own[k].dtype) for k, v in weights.items() if k in own}, strict=False)
 
 
+@dataclass(frozen=True)
+class _Choice:
+    """A state dict of a checkpoint, and a prefix of its names. wrapper: its keys in the checkpoint, with points.
+    known: how many names the model has too, without the prefix."""
+
+    tensors: dict[str, Tensor]
+    wrapper: str
+    prefix: str
+    known: int
+
+    @property
+    def label(self) -> str:
+        return ".".join(filter(None, (self.wrapper, self.prefix.removesuffix("."))))
+
+    def rank(self) -> tuple[bool, int, bool]:
+        """The less, the likelier to be meant: the model itself before an average of it, then by `WRAPPERS`, then
+        names as they are before those with a prefix."""
+        name = (self.wrapper or self.prefix).partition(".")[0]
+        place = -1 if not self.label else WRAPPERS.index(name) if name in WRAPPERS else len(WRAPPERS)
+        return bool(_AVERAGED.search(self.label)), place, bool(self.prefix)
+
+    def words(self) -> Iterator[str]:
+        """What people should know of it."""
+        if self.wrapper:
+            yield f"taken from {self.wrapper!r}"
+        if self.prefix:
+            yield f"prefix {self.prefix!r} stripped from the names"
+        beside = len(self.tensors) - len(self.weights())
+        if beside:
+            yield f"{beside} without it left out"
+
+    def weights(self) -> dict[str, Tensor]:
+        prefix = self.prefix
+        return {key.removeprefix(prefix): value for key, value in self.tensors.items() if key.startswith(prefix)}
+
+
+def _choices(content: object, names: frozenset[str], wrapper: str = "", depth: int = 0) -> Iterator[_Choice]:
+    """Every state dict in a checkpoint, with each prefix that leaves most of the model's names."""
+    if not isinstance(content, dict) or not content or not all(isinstance(key, str) for key in content):
+        return
+    if all(_is_plain(value) for value in content.values()):
+        known = _known(content, names) or Counter({"": 0})
+        most = max(known.values())
+        yield from (_Choice(content, wrapper, prefix, most) for prefix, count in known.items() if count == most)
+    elif depth < MOST_NESTED:
+        for key, value in content.items():
+            yield from _choices(value, names, f"{wrapper}.{key}" if wrapper else key, depth + 1)
+
+
+def _known(tensors: dict[str, Tensor], names: frozenset[str]) -> Counter[str]:
+    """By each prefix, how many of the tensors' names are the model's without it."""
+    found: Counter[str] = Counter()
+    for key in tensors:
+        starts = (0, *(point.end() for point in re.finditer(r"\.", key)))
+        found.update(key[:start] for start in starts if key[start:] in names)
+    return found
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, Tensor) and value.layout == torch.strided and value.device.type == "cpu"
+
+
+class _Blank:
+    """Stands for an object that is not needed: takes whatever that is made of, and does nothing with it."""
+
+    def __init__(self, *parts: Any) -> None: ...
+
+    def __setstate__(self, state: Any) -> None: ...
+
+
+def _read_checkpoint(path: Path) -> object:
+    blanks: Any = [(_Blank, name) for name in _BESIDE]
+    try:
+        with torch.serialization.safe_globals(blanks):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        named = re.search(r"GLOBAL ([\w.]+)", str(error), re.ASCII)
+        what = f"holds more than plain tensors{f', {named[1]}' if named else ''}"
+        raise InputError(f"weights {path}: {what}, which can run code; refused; {REMEDY}") from error
+    except Exception as error:  # a damaged file can make the unpickler raise nearly anything
+        what = f"no checkpoint that can be read ({type(error).__name__})"
+        raise InputError(f"weights {path}: {what}; {REMEDY}") from error
+
+
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
         raise InputError(f"weights {path}: not a safetensors file ({reason(error)})") from error
-
-
-def _unwrapped(content: object, path: Path) -> dict[str, Tensor]:
-    if isinstance(content, dict):
-        for wrapper in WRAPPERS:
-            if isinstance(content.get(wrapper), dict):
-                content = content[wrapper]
-                break
-    if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        raise InputError(f"weights {path}: holds no state dict (names and tensors)")
-    return {str(k).removeprefix("module."): v for k, v in content.items()}
 
 
 def _first(keys: Sequence[str], limit: int = 3) -> str:
