@@ -1,4 +1,7 @@
-"""The columns of a comparison of methods on a classifier."""
+"""The columns of a comparison of methods on a classifier, and what is said of images that are not in it."""
+
+from collections.abc import Mapping
+from typing import Any
 
 from detattack.comparison import Columns
 
@@ -6,6 +9,7 @@ COLUMNS: Columns = (
     ("method", "method", ""),
     ("success_rate", "success", ".1%"),
     ("file_success_rate", "still fools after saving", ".1%"),
+    ("attacked", "attacked", "d"),
     ("mean_k", "K", ".1f"),
     ("mean_l1", "L1", ".2f"),
     ("mean_l2", "L2", ".3f"),
@@ -21,3 +25,15 @@ COLUMNS: Columns = (
     ("seconds_per_image", "s/image", ".3f"),
 )
 """Means over the successes of a method, as the paper has them."""
+
+
+def skipped_line(summary: Mapping[str, Any], targeted: bool) -> str:
+    """How many images no method attacks, and why, in one line; empty where all are attacked."""
+    count = summary["already"]
+    if not count:
+        return ""
+    images, verb = ("image", "is") if count == 1 else ("images", "are")
+    if targeted:
+        return f"{count} {images} skipped: {verb} of the target class, or taken for it untouched"
+    them = "it" if count == 1 else "them"
+    return f"{count} {images} skipped: the model is wrong on {them} untouched (--only-right takes others)"

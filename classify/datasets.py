@@ -55,7 +55,7 @@ _INTEGER = re.compile(r"([+-]?[0-9]{1,18})(?:\.0*)?")
 """An index, also as pandas writes it in a column that has gaps: 3.0."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LabeledDataset:
     """A data set whose samples have the ids 1, 2, ... in order, and their labels.
 
@@ -64,6 +64,10 @@ class LabeledDataset:
 
     dataset: Dataset
     labels: Mapping[int, Label]
+
+    def __repr__(self) -> str:
+        labeled = sum(label is not None for label in self.labels.values())
+        return f"LabeledDataset({len(self.dataset.samples)} images, {labeled} labeled)"
 
     def first(self, count: int | None) -> "LabeledDataset":
         """The first `count` samples; None: all."""

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -27,7 +27,7 @@ TOP = 5
 """How many of the likeliest classes a record keeps."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ClassificationRecord(BaseRecord):
     """What is known of one attacked image in the end; a row of the ledger.
 
@@ -128,6 +128,7 @@ def _prepare(
     record = replace(
         record,
         status="already" if already else "",
+        reason=_skip_reason(goal, clean, classifier.classes) if already else "",
         leaves=leaves,
         wrong=wrong,
         targeted=goal.targeted,
@@ -135,6 +136,15 @@ def _prepare(
         confidence_before=goal.confidence(clean),
     )
     return _Prepared(record, picture, image)
+
+
+def _skip_reason(goal: ClassGoal, clean: Tensor, classes: Sequence[str]) -> str:
+    """Why an image is left as it is: what the classifier takes it for untouched."""
+    predicted = int(clean.argmax())
+    taken = f"taken for {classes[predicted]} {float(clean[predicted]):.2f} untouched"
+    if not goal.targeted:
+        return f"{taken}, not for {classes[goal.label]}"
+    return f"{taken}, the target" if predicted == goal.wrong else f"shows {classes[goal.wrong]}, the target; {taken}"
 
 
 def _likeliest_wrong(probabilities: Tensor, label: int) -> int:

@@ -33,7 +33,7 @@ def fingerprint(classifier: Classifier) -> str:
     return fingerprint_of_tensors(classifier, classifier.classes)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ClassifyRun:
     """What is to be run. Fields as of `detattack.detection.Run`; figures: whether each image gets a figure."""
 
@@ -44,6 +44,9 @@ class ClassifyRun:
     shard: tuple[int, int] | None = None
     lengths: Mapping[int, float] | None = None
     all_measures: bool = False
+
+    def __repr__(self) -> str:
+        return f"ClassifyRun({self.classifier.name!r}, {self.config.attack.name!r}, {self.data!r})"
 
     @property
     def dataset(self) -> Dataset:

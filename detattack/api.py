@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detattack.config import make_config, resolve_attack
+from detattack.config import LARGEST_SEED, make_config, resolve_attack
 from detattack.datasets import Picture
 from detattack.detectors.base import Detector
-from detattack.detectors.registry import load_detector
+from detattack.detectors.registry import lacks, load_detector
 from detattack.engine import PRESETS, Attack
 from detattack.errors import InputError
 from detattack.goals import Goal, check_goal, check_place, parse_goal, to_box
@@ -51,17 +51,22 @@ __all__ = [
 
 def load_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     """The pixels of an image file, uint8 `[H,W,3]` RGB, upright. Raises `InputError` for what is refused."""
-    return read_image(path).pixels
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"image: expected the path of a file, got {type(path).__name__}")
+    return read_image(os.fsdecode(path)).pixels
 
 
 def scene(number: int, seed: int = 0) -> Scene:
-    """Scene `number` >= 1 of the rendered data set `seed`: its `image`, and what is in it."""
-    return render(scene_seed(seed, number))
+    """Scene `number` >= 1 of the rendered data set `seed` >= 0: its `image`, and what is in it. Raises `InputError`."""
+    for what, value, least in (("scene", number, 1), ("seed", seed, 0)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= LARGEST_SEED:
+            raise InputError(f"{what} {value!r}: not a whole number from {least} on")
+    return render(scene_seed(int(seed), int(number)))
 
 
 def attack(
     image: NDArray[np.uint8] | Scene,
-    detector: Detector,
+    detector: Detector | str,
     goal: str | Goal = "suppress:car",
     method: str | Attack = "jnd",
     *,
@@ -72,17 +77,18 @@ def attack(
 ) -> Outcome:
     """Attacks one image and judges the result from the bytes of its PNG.
 
-    image: uint8 `[H,W,3]` RGB, or a rendered scene, of which `inject:car@road` knows the road. keep_others: all
-    other detections have to stay. overrides: fields of `Attack`, e.g. `step_size=0.2`, `levels=None` (floats).
+    image: uint8 `[H,W,3]` RGB, or a rendered scene, of which `inject:car@road` knows the road. detector: or the name of
+    one, as `load_detector` takes it. keep_others: all other detections have to stay. overrides: fields of `Attack`,
+    e.g. `step_size=0.2`, `levels=None` (floats).
 
     The outcome's `record` tells status, K, distances and detections; `pixels` is the adversarial image. Raises
     `InputError` for bad input, and whatever the detector raises.
     """
-    picture = _picture(image, seed)
-    height, width = picture.pixels.shape[:2]
-    wanted = parse_goal(str(goal))
+    detector = _detector(detector)
+    wanted = _goal(goal)
+    if not isinstance(method, str | Attack):
+        raise InputError(f"method: expected a name or an Attack, got {type(method).__name__}")
     check_goal(wanted, detector.categories)
-    check_place(wanted, width, height)
     config = make_config(
         model=detector.name,
         goal=str(wanted),
@@ -92,27 +98,63 @@ def attack(
         seed=seed,
         device=str(detector.device),
     )
+    picture = _picture(image, config.seed)
+    height, width = picture.pixels.shape[:2]
+    check_place(wanted, width, height)
     (outcome,) = run_batch(detector, config, [(Record(1, "image", "image", status=""), picture)])
     return outcome
 
 
 def save_figure(
     outcome: Outcome,
-    detector: Detector,
+    detector: Detector | str,
     path: str | os.PathLike[str],
     score_threshold: float = DEFAULT_SCORE_THRESHOLD,
 ) -> None:
-    """Writes original and adversarial image side by side, with the detector's boxes, and their difference."""
+    """Writes original and adversarial image side by side, with the detector's boxes, and their difference.
+
+    path: of a `.png` or `.pdf`. Raises `InputError`.
+    """
     from detattack.report.attack_figure import write_attack_figure
 
-    write_attack_figure(Path(path), outcome, [category.name for category in detector.categories], score_threshold)
+    if not isinstance(outcome, Outcome):
+        raise InputError(f"outcome: expected what `attack` returned, got {type(outcome).__name__}")
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"path: expected the name of a file, got {type(path).__name__}")
+    names = [category.name for category in _detector(detector).categories]
+    try:
+        write_attack_figure(Path(os.fsdecode(path)), outcome, names, score_threshold)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def _goal(goal: str | Goal) -> Goal:
+    if not isinstance(goal, str | Goal):
+        raise InputError(f"goal: expected a text such as 'suppress:car', got {type(goal).__name__}")
+    try:
+        return parse_goal(str(goal))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"goal: its place is none of center, random, road and x1,y1,x2,y2 ({error})") from error
+
+
+def _detector(detector: Detector | str) -> Detector:
+    if isinstance(detector, str):
+        return load_detector(detector)
+    lacking = lacks(detector)
+    if lacking:
+        raise InputError(
+            f"detector: {type(detector).__name__} is no Detector, it lacks {', '.join(lacking)}; load_detector(NAME, "
+            "weights=FILE) gives one of a known architecture, docs/adapters.md says how to write one"
+        )
+    return detector
 
 
 def _picture(image: NDArray[np.uint8] | Scene, seed: int) -> Picture:
     if isinstance(image, Scene):
         road = free_road_box(image, np.random.default_rng(seed))
         return Picture(image.image, road=None if road is None else to_box(road))
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+    right = isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
+    if not right or not image.size:
         what = f"{image.dtype} {list(image.shape)}" if isinstance(image, np.ndarray) else type(image).__name__
         raise InputError(f"image: expected an array uint8 [H,W,3], got {what}")
     return Picture(image)

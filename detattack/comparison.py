@@ -37,6 +37,7 @@ COLUMNS: Columns = (
     ("success_rate", "success", ".1%"),
     ("success_low", "from", ".1%"),
     ("success_high", "to", ".1%"),
+    ("attacked", "attacked", "d"),
     ("median_k", "K", ".0f"),
     ("median_l2", "L2", ".3f"),
     ("median_linf", "Linf", ".4f"),
@@ -161,8 +162,12 @@ def write_comparison(
     curves: Mapping[str, Curve],
     seed: int = 0,
     columns: Columns = COLUMNS,
+    skipped: str = "",
 ) -> dict[str, Any]:
-    """Writes `comparison.md, .csv, .json, .tex, .png, .pdf` and returns what the JSON holds."""
+    """Writes `comparison.md, .csv, .json, .tex, .png, .pdf` and returns what the JSON holds.
+
+    skipped: a line on the images that no method attacks, and why.
+    """
     rows = [table_row(method, columns) for method in methods]
     paired = differences(methods, seed)
     content = {
@@ -170,12 +175,13 @@ def write_comparison(
         "first": methods[0].name,
         "differences": paired,
         "curves": {name: vars(one) for name, one in curves.items()},
+        **({"skipped": skipped} if skipped else {}),
     }
     with swept(out):
         write_text_atomic(out / COMPARISON, json.dumps(content, indent=1, allow_nan=False) + "\n")
         write_text_atomic(out / "comparison.csv", to_csv(rows, columns))
-        write_text_atomic(out / "comparison.md", to_markdown(rows, paired, methods[0], columns))
-        write_text_atomic(out / "comparison.tex", to_latex(rows, columns))
+        write_text_atomic(out / "comparison.md", to_markdown(rows, paired, methods[0], columns, skipped))
+        write_text_atomic(out / "comparison.tex", to_latex(rows, columns, skipped))
         _write_figure(out, curves)
     return content
 
@@ -194,9 +200,10 @@ def to_markdown(
     paired: Mapping[str, Mapping[str, Any]],
     first: Method,
     columns: Columns = COLUMNS,
+    skipped: str = "",
 ) -> str:
-    """The table, and the paired differences below it."""
-    table = markdown_table(rows, columns)
+    """The table, and below it the images that are not in it and the paired differences."""
+    table = markdown_table(rows, columns) + (f"\n{skipped}\n" if skipped else "")
     if not paired:
         return table
     names = ("success", *MEASURES)
@@ -213,12 +220,13 @@ def markdown_table(rows: Sequence[Mapping[str, Any]], columns: Columns = COLUMNS
     return _markdown([heading for _, heading, _ in columns], [_texts(row, columns) for row in rows])
 
 
-def to_latex(rows: Sequence[Mapping[str, Any]], columns: Columns = COLUMNS) -> str:
-    """The table in LaTeX (booktabs)."""
+def to_latex(rows: Sequence[Mapping[str, Any]], columns: Columns = COLUMNS, skipped: str = "") -> str:
+    """The table in LaTeX (booktabs), and a comment on the images that are not in it."""
     heading = " & ".join(_latex(heading) for _, heading, _ in columns)
     lines = [" & ".join(map(_latex, _texts(row, columns))) + r" \\" for row in rows]
     start = r"\begin{tabular}{l" + "r" * (len(columns) - 1) + "}"
-    return "\n".join([start, r"\toprule", heading + r" \\", r"\midrule", *lines, r"\bottomrule", r"\end{tabular}", ""])
+    table = [start, r"\toprule", heading + r" \\", r"\midrule", *lines, r"\bottomrule", r"\end{tabular}"]
+    return "\n".join([*table, *([f"% {skipped}"] if skipped else []), ""])
 
 
 def _difference(method: Method, first: Method, name: str, ids: Sequence[int], seed: int) -> dict[str, Any]:

@@ -40,6 +40,8 @@ RADIUS_MARK = "@"
 
 
 LARGEST_SEED = 2**63 - 1
+MOST_COUNTED = 2**31
+"""Iterations and the like are fewer."""
 MOST_CONFIG_BYTES = 1_000_000
 Scalar = str | int | float | bool
 TUNED_ON = "tuned_on"
@@ -114,7 +116,8 @@ def resolve_attack(
         raise InputError(f"method {method}: levels must be a number from 2 to 256, not {attack.levels}")
     _check_radius(attack)
     for key in NON_NEGATIVE:
-        if not 0 <= getattr(attack, key) < float("inf"):
+        most = MOST_COUNTED if isinstance(getattr(attack, key), int) else float("inf")
+        if not 0 <= getattr(attack, key) < most:
             raise InputError(f"method {method}: {key} must be a number from 0 on, not {getattr(attack, key)}")
     return attack
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _SCENE_SOURCE = "scene {number} of seed {seed}"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Picture:
     """An image that has been read: pixels uint8 `[H,W,3]` RGB, what was converted, and free road if known."""
 
@@ -37,8 +37,11 @@ class Picture:
     notes: tuple[str, ...] = ()
     road: Box | None = None
 
+    def __repr__(self) -> str:
+        return f"Picture({self.pixels.shape[1]}×{self.pixels.shape[0]})"
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Sample:
     """One image of a data set. stem: of the files written for it. source: where it came from, for people.
     size: (width, height)."""
@@ -48,6 +51,9 @@ class Sample:
     source: str
     size: tuple[int, int]
     load: Callable[[], Picture]
+
+    def __repr__(self) -> str:
+        return f"Sample({self.id}, {self.source!r}, {self.size[0]}×{self.size[1]})"
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,7 @@ class Originals:
         return {**item, **ids}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Samples in order, their COCO annotations if there are any, and a fingerprint of what they are.
 
@@ -78,6 +84,10 @@ class Dataset:
     notes: tuple[str, ...] = ()
     origin: Origin | None = None
     originals: Originals = Originals()
+
+    def __repr__(self) -> str:
+        truth = f", {len(self.annotations)} annotations, {len(self.categories)} categories" if self.categories else ""
+        return f"Dataset({len(self.samples)} images{truth})"
 
     def first(self, count: int | None) -> "Dataset":
         """The first `count` samples and their annotations; None: all."""

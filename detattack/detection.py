@@ -23,7 +23,7 @@ from detattack.scores import average_precision, questions, summarize
 from detattack.types import DEFAULT_MAX_DETECTIONS, DEFAULT_SCORE_THRESHOLD, DetectorCard
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Run:
     """What is to be run: a detector, a config, the data.
 
@@ -39,6 +39,9 @@ class Run:
     shard: tuple[int, int] | None = None
     lengths: Mapping[int, float] | None = None
     all_measures: bool = False
+
+    def __repr__(self) -> str:
+        return f"Run({self.detector.name!r}, {self.config.goal!r}, {self.config.attack.name!r}, {self.dataset!r})"
 
     def batches(self) -> list[Batch]:
         """What is to be done, resumed or not: decided over the whole data set."""

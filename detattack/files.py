@@ -51,9 +51,12 @@ def write_chunks_atomic(path: Path, chunks: Iterable[bytes | memoryview], sync: 
             if sync:
                 os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
+        if isinstance(error, OSError) and str(error.filename) == str(temporary):
+            error.filename = str(path)  # nobody has heard of the other name
+            error.filename2 = None
         raise
     if sync:
         sync_folder(path.parent)

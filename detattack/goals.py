@@ -66,7 +66,7 @@ _GOAL = re.compile(r"(?P<kind>\w+):(?P<category>[^@>]+?)(?:@(?P<place>[^>]+?))?(
 
 def parse_goal(text: str) -> Goal:
     """A goal from its text. Raises `InputError` for anything that is none."""
-    match = _GOAL.fullmatch(text.strip())
+    match = _GOAL.fullmatch(text.strip()) if isinstance(text, str) else None
     if not match:
         raise InputError(f"goal {text!r}: not of the form suppress:CLASS, inject:CLASS@PLACE or mislabel:CLASS->CLASS")
     kind, category, place, new = (part and part.strip() for part in match.group("kind", "category", "place", "new"))

@@ -56,7 +56,7 @@ _UPRIGHT = {
 _ORIENTATION, _BITS_PER_SAMPLE = 0x0112, 258
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LoadedImage:
     """An image as it was read.
 
@@ -67,6 +67,9 @@ class LoadedImage:
     pixels: NDArray[np.uint8]
     path: Path
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"LoadedImage({str(self.path)!r}, {self.width}×{self.height})"
 
     @property
     def height(self) -> int:

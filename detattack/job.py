@@ -35,10 +35,11 @@ from detattack.optimize import FastDetector
 from detattack.precision import fixed_numerics
 from detattack.quality import QUICK, measure
 from detattack.records import BaseRecord, Found, Outcome, image_seeds, with_books
+from detattack.skipped import skip_reason
 from detattack.types import Detections, DetectorCard
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Record(BaseRecord):
     """What is known of one attacked image in the end; a row of the ledger.
 
@@ -151,6 +152,7 @@ def _prepare(detector: Detector, config: RunConfig, record: Record, picture: Pic
     record = replace(
         record,
         status=status,
+        reason=skip_reason(target, clean, detector.categories, config.score_threshold) if status else "",
         box=target.box,
         objects=target.objects,
         kept=target.kept,

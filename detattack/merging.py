@@ -43,10 +43,11 @@ def _complete(folder: RunFolder, sources: Sequence[RunFolder]) -> None:
     annotations = tuple(chain.from_iterable(one.annotations for one in parts))
     images = dict(chain.from_iterable(one.originals.images.items() for one in parts))
     originals = Originals(images, parts[0].originals.categories)
-    complete(folder, _card(folder.manifest), replace(parts[0], annotations=annotations, originals=originals))
+    complete(folder, card_of(folder.manifest), replace(parts[0], annotations=annotations, originals=originals))
 
 
-def _card(manifest: dict[str, Any]) -> DetectorCard:
+def card_of(manifest: dict[str, Any]) -> DetectorCard:
+    """What a run's manifest says of its detector."""
     detector = manifest["detector"]
     categories = tuple(Category(c["name"], c["id"]) for c in manifest["categories"])
     return DetectorCard(detector["name"], categories, detector["eval_threshold"], detector.get("expected_ap"))

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
 
 from detattack.datasets import Picture
 from detattack.engine import AttackResult
+from detattack.errors import InputError
 from detattack.files import is_plain, write_bytes_atomic
 from detattack.images import png_bytes
 
@@ -41,7 +42,7 @@ Found = Annotated[dict[str, list], AfterValidator(_checked)]
 """What a model reports of an image: columns `boxes`, `scores` and `labels`, or some of them."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class BaseRecord:
     """What every task knows of an image.
 
@@ -76,6 +77,12 @@ class BaseRecord:
     floats_digest: str = ""
     trace: dict[str, list[float]] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        measured = [f"{name} {value:.3g}" for name in ("l2", "psnr") if (value := self.quality.get(name)) is not None]
+        parts = [repr(self.stem), repr(self.status), *([repr(self.reason)] if self.reason else [])]
+        parts += [f"k {self.k}"] if self.k >= 0 else []
+        return f"{type(self).__name__}({self.id}, {', '.join(parts + measured)})"
+
     def as_json(self) -> dict[str, Any]:
         """As JSON holds it."""
         return asdict(self)
@@ -109,7 +116,7 @@ def image_seeds(seed: int, image_id: int) -> tuple[int, int]:
 R = TypeVar("R", bound=BaseRecord)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Outcome(Generic[R]):
     """A record and what goes with it: the original pixels, the PNG's bytes and pixels, and the same image as floats.
 
@@ -123,9 +130,34 @@ class Outcome(Generic[R]):
     floats: np.ndarray | None = None
     heatmap: bytes = b""
 
+    def __repr__(self) -> str:
+        size = "" if self.original is None else f", image {self.original.shape[1]}×{self.original.shape[0]}"
+        return f"Outcome({self.record!r}{size})"
+
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the adversarial image as a PNG: the very bytes that were judged."""
-        write_bytes_atomic(Path(path), self.png)
+        """Writes the adversarial image as a PNG: the very bytes that were judged.
+
+        Raises `InputError` for a name that does not end in `.png`, and where the file cannot be written.
+        """
+        path = png_path(path)
+        if not self.png:
+            raise InputError(f"{path}: there is no image to save ({self.record.reason or self.record.status})")
+        try:
+            write_bytes_atomic(path, self.png)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def png_path(path: str | os.PathLike[str]) -> Path:
+    """The path of a PNG file that is to be written. Raises `InputError` for any other name, and for no path."""
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"path: expected the name of a file, got {type(path).__name__}")
+    found = Path(os.fsdecode(path))
+    if found.suffix.lower() != ".png":
+        lossy = found.suffix.lower() in (".jpg", ".jpeg", ".webp")
+        why = f"{found.suffix} is lossy, the attack would not survive it" if lossy else "only PNG files are written"
+        raise InputError(f"{path}: {why}; save it as {found.with_suffix('.png').name or 'a .png'}")
+    return found
 
 
 def untouched(record: R, picture: Picture) -> Outcome[R]:

@@ -57,6 +57,9 @@ class BaseRunFolder(Generic[R]):
         self._ledger = ledger
         self._held = held
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.path)!r})"
+
     @classmethod
     def create(cls, path: Path, manifest: dict[str, Any], resume: bool = False) -> Self:
         """A new run folder, or, with `resume`, the one that is there if it is of the same run.

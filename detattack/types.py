@@ -34,7 +34,7 @@ class DetectorCard:
     expected_ap: float | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Detections:
     """What a detector reports for one image.
 
@@ -48,6 +48,10 @@ class Detections:
 
     def __len__(self) -> int:
         return self.scores.numel()
+
+    def __repr__(self) -> str:
+        scores = f", scores {float(self.scores.min()):.2f} to {float(self.scores.max()):.2f}" if len(self) else ""
+        return f"Detections({len(self)}{scores})"
 
     def above(self, score_threshold: float) -> "Detections":
         """Those with a score strictly above the threshold."""
@@ -66,7 +70,7 @@ class Detections:
         return Detections(self.boxes.cpu(), self.scores.cpu(), self.labels.cpu())
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Candidates:
     """Everything that a detector considers before thresholding and NMS, differentiable to the images.
 
@@ -82,6 +86,9 @@ class Candidates:
     valid: Tensor | None = None
     anchors: Tensor | None = None
     state: Any = None
+
+    def __repr__(self) -> str:
+        return f"Candidates(boxes {list(self.boxes.shape)}, logits {list(self.logits.shape)})"
 
 
 def _always(row: int) -> bool:

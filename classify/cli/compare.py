@@ -66,7 +66,7 @@ def compare(
     quiet: o.Quiet = False,
 ) -> None:
     """Compare methods on a classifier: success, distances and cost, with paired differences."""
-    from classify.comparison import COLUMNS
+    from classify.comparison import COLUMNS, skipped_line
     from detattack.cli.comparing import say
     from detattack.comparison import largest_distance, success_curve, write_comparison
 
@@ -76,7 +76,8 @@ def compare(
         found = _carried_out(methods, given, out)
         top = largest_distance(found)
         curves = {method.name: success_curve(method, top) for method in found}
-        content = write_comparison(out, found, curves, seed, COLUMNS)
+        skipped = skipped_line(found[0].summary, targeted=target is not None)
+        content = write_comparison(out, found, curves, seed, COLUMNS, skipped)
     say(out, content, json, quiet)
     if strict and any(method.summary["error"] for method in found):
         raise typer.Exit(FAILED)

@@ -30,6 +30,9 @@ def print_table(
     kinds = ", ".join(f"{summary[s]} {s}" for s in ("already", "error") if summary[s])
     count = f"{summary['success']} of {summary['attacked']} succeeded"
     console.print(f"{count}{f'; {kinds}' if kinds else ''}", highlight=False)
+    for record in records:
+        if record.status == "already":
+            console.print(f"{record.stem}: {record.reason}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"run folder: {out}", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -97,6 +97,9 @@ class NetworkClassifier:
         self.preprocessing = preprocessing
         self.network = network.eval().requires_grad_(False).to(device)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, {len(self.classes)} classes, {self.device})"
+
     def logits(self, images: Tensor) -> Tensor:
         """As the contract says. In another dtype than float32 the network's weights are cast for the call."""
         inputs = self.preprocessing(images)

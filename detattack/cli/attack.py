@@ -117,7 +117,7 @@ def _goal_text(kind: str, category: str, place: str | None, new_category: str | 
 
 def _run(command: str, goal: str, keep_others: bool, given: dict[str, Any]) -> None:
     from detattack.cli.running import carried_out
-    from detattack.cli.tables import print_json, print_table
+    from detattack.cli.tables import print_json, print_table, skipped_lines
 
     out = given["out"] or Path("runs") / f"{command}-{datetime.now():%Y%m%d-%H%M%S}"
     with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
@@ -127,7 +127,7 @@ def _run(command: str, goal: str, keep_others: bool, given: dict[str, Any]) -> N
     if given["json"]:
         print_json(out, records, summary)
     elif not given["quiet"]:
-        print_table(out, records, summary)
+        print_table(out, records, summary, skipped_lines(records, run.detector, run.config.score_threshold))
     else:
         print(out, file=sys.stderr)
 

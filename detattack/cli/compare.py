@@ -64,15 +64,18 @@ def compare(
 ) -> None:
     """Compare methods: success, distances, AP and cost, with paired differences."""
     from detattack.cli.comparing import method_names, say
-    from detattack.cli.tables import say_ap_notes, warn_of_parity
+    from detattack.cli.tables import say_ap_notes, skipped_line, warn_of_parity
     from detattack.comparison import write_comparison
     from detattack.engine.attacks import PRESETS
+    from detattack.runs import RunFolder
 
     given = locals()
     out = out or Path("runs") / f"compare-{datetime.now():%Y%m%d-%H%M%S}"
     with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
         found, curves = _carried_out(method_names(methods, PRESETS), given, out)
-        content = write_comparison(out, found, curves, seed)
+        with closing(RunFolder.open(out / found[0].name)) as folder:
+            skipped = skipped_line(folder, found[0].summary)
+        content = write_comparison(out, found, curves, seed, skipped=skipped)
     warn_of_parity(found[0].summary)
     say_ap_notes([method.summary for method in found], quiet)
     say(out, content, json, quiet)

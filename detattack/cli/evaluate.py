@@ -93,9 +93,12 @@ def merge(
 
 
 def _result(folder: "RunFolder") -> dict[str, Any]:
-    """The summary, and the records without what is long."""
+    """The summary, the records without what is long, and a line on those with nothing to attack."""
+    from detattack.cli.tables import skipped_line
+
+    summary = folder.read_json("summary.json")
     images = [record.short() for record in folder.iterate()]
-    return {"summary": folder.read_json("summary.json"), "images": images}
+    return {"summary": summary, "images": images, "skipped": skipped_line(folder, summary)}
 
 
 def _say(out: Path, result: dict[str, Any], json: bool, quiet: bool) -> None:
@@ -107,4 +110,4 @@ def _say(out: Path, result: dict[str, Any], json: bool, quiet: bool) -> None:
     elif quiet:
         print(out, file=sys.stderr)
     else:
-        print_summary(out, result["summary"])
+        print_summary(out, result["summary"], result["skipped"])

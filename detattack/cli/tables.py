@@ -1,19 +1,29 @@
 """What a command prints in the end: a table for people, or one JSON object for programs."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
 from detattack.cli.terminal import Terminal, shown
-from detattack.job import Record
+from detattack.detectors.base import Detector
+from detattack.goals import Goal, parse_goal
+from detattack.job import Record, from_lists, target_of
+from detattack.merging import card_of
 from detattack.records import BaseRecord
+from detattack.runs import RunFolder
 from detattack.scores import ap_notes, parity_problem
+from detattack.skipped import MOST_NAMED, faint_score, other_goals, seen_instead, skip_reason, threshold_below
+from detattack.types import DetectorCard
 
 COLORS = {"success": "green", "failure": "red", "error": "red", "nothing": "dim", "already": "dim"}
+SKIPPED = ("nothing", "already")
+"""The statuses of images that are left as they are."""
 
 
 def print_json(out: Path, records: Sequence[BaseRecord], summary: dict[str, Any]) -> None:
@@ -22,8 +32,8 @@ def print_json(out: Path, records: Sequence[BaseRecord], summary: dict[str, Any]
     print(json.dumps({"run": str(out), "summary": summary, "images": images}, allow_nan=False))
 
 
-def print_table(out: Path, records: list[Record], summary: dict[str, Any]) -> None:
-    """The goal of the run, a row an image, and the run in a line."""
+def print_table(out: Path, records: list[Record], summary: dict[str, Any], skipped: Sequence[str] = ()) -> None:
+    """The goal of the run, a row an image, and the run in a line. skipped: a line an image with nothing to attack."""
     console = Terminal()
     goal = next((record.goal for record in records if record.goal), "")
     table = Table(title=Text(shown(goal)), title_justify="left", box=None, header_style="bold", padding=(0, 1, 0, 0))
@@ -37,17 +47,72 @@ def print_table(out: Path, records: list[Record], summary: dict[str, Any]) -> No
     attacked = summary["attacked"]
     kinds = ", ".join(f"{summary[s]} {s}" for s in ("nothing", "already", "error") if summary[s])
     console.print(f"{summary['success']} of {attacked} succeeded{f'; {kinds}' if kinds else ''}", highlight=False)
+    for line in skipped:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(f"run folder: {out}", markup=False, highlight=False, soft_wrap=True)
 
 
-def print_summary(out: Path, summary: dict[str, Any]) -> None:
-    """A run over a data set: what came out, each question by its name."""
+def print_summary(out: Path, summary: dict[str, Any], skipped: str = "") -> None:
+    """A run over a data set: what came out, each question by its name. skipped: a line on images left alone."""
     console = Terminal()
     table = Table(box=None, show_header=False, padding=(0, 1))
     for name, text in _lines(summary):
         table.add_row(name, Text(text))
     console.print(table)
+    if skipped:
+        console.print(skipped, markup=False, highlight=False, soft_wrap=True)
     console.print(f"run folder: {out}", markup=False, highlight=False, soft_wrap=True)
+
+
+def skipped_lines(records: Sequence[Record], detector: Detector | DetectorCard, score_threshold: float) -> list[str]:
+    """For each image with nothing to attack: its name, what it shows, and options of this command that attack it."""
+    lines = []
+    for record in records:
+        if record.status in SKIPPED:
+            target, clean = target_of(record, detector), from_lists(record.clean)
+            seen = seen_instead(target, clean, detector.categories, score_threshold)
+            options = _options(target.goal, list(seen), faint_score(target, clean), _own_option)
+            reason = record.reason or skip_reason(target, clean, detector.categories, score_threshold)
+            lines.append(f"{record.stem}: {reason}{options}")
+    return lines
+
+
+def skipped_line(folder: RunFolder, summary: Mapping[str, Any]) -> str:
+    """The same of a run over a data set in one line, with how many images show what; empty where all were attacked."""
+    images = sum(summary[status] for status in SKIPPED)
+    if not images:
+        return ""
+    detector, score_threshold = card_of(folder.manifest), summary["score_threshold"]
+    goal, seen, faint = parse_goal(folder.manifest["config"]["goal"]), Counter[str](), [0.0]
+    for record in (record for record in folder.iterate() if record.status in SKIPPED):
+        target, clean = target_of(record, detector), from_lists(record.clean)
+        seen.update(seen_instead(target, clean, detector.categories, score_threshold).keys())
+        faint.append(faint_score(target, clean))
+    if goal.kind == "inject":
+        what = f"{goal.category} is at the box already"
+    else:
+        fainter = sum(score > 0 for score in faint)
+        what = "nothing" if goal.category == "all" else f"no {goal.category}"
+        what += f" above {score_threshold:g}" + (f" (fainter in {fainter})" if fainter else "")
+    named = ", ".join(f"{name} in {count}" for name, count in seen.most_common(MOST_NAMED))
+    shown = f"; seen: {named}" if named and goal.kind != "inject" else ""
+    names = [name for name, _ in seen.most_common()]
+    options = _options(goal, names, max(faint), lambda other: f"--goal {quote(str(other))}")
+    return f"{images} {'image' if images == 1 else 'images'} skipped: {what}{shown}{options}"
+
+
+def _options(goal: Goal, seen: Sequence[str], faint: float, spelled: Callable[[Goal], str]) -> str:
+    """What to ask for instead, as the command at hand spells it."""
+    named = [] if goal.kind == "inject" else seen[:MOST_NAMED]
+    threshold = None if goal.kind == "inject" else threshold_below(faint)
+    options = [spelled(other) for other in other_goals(goal, named)]
+    options += [] if threshold is None else [f"--score-threshold {threshold:g}"]
+    return f": {', '.join(options)}" if options else ""
+
+
+def _own_option(goal: Goal) -> str:
+    """As `untargeted` and `targeted` spell what differs."""
+    return f"--box {goal.place}" if goal.kind == "inject" else f"--suppress {quote(goal.category)}"
 
 
 def warn_of_parity(summary: Mapping[str, Any]) -> None:

@@ -65,6 +65,9 @@ class Detectron2Detector(ABC):
         self._short, self._long = config.INPUT.MIN_SIZE_TEST, config.INPUT.MAX_SIZE_TEST
         self._bgr = config.INPUT.FORMAT == "BGR"
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, {len(self.categories)} classes, {self.device})"
+
     @abstractmethod
     def candidates(self, images: Tensor, extra_boxes: Tensor | None = None) -> Candidates: ...
 

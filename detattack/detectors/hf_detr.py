@@ -64,6 +64,9 @@ class HfDetr:
         self.categories = self._columns.categories
         self._geometry = lru_cache(maxsize=64)(self._geometry_of)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, {len(self.categories)} classes, {self.device})"
+
     def candidates(self, images: Tensor, extra_boxes: Tensor | None = None) -> Candidates:
         """Every query with its box and its logits. Set prediction: `extra_boxes` are ignored."""
         height, width = images.shape[-2:]

@@ -3,6 +3,7 @@
 `detattack.detectors`."""
 
 import importlib.util
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -85,7 +86,9 @@ def load_detector(
     weights: a file; `none` for random ones (seeded); None for the model's own. categories: a file that names the
     classes of a model trained on others than its library's, see `read_categories`. Raises `InputError`.
     """
-    place = resolve_device(device)
+    _check_text(model=spec, device=device, weights=weights, categories=categories)
+    spec, weights = str(spec), None if weights is None else str(weights)
+    place = resolve_device(str(device))
     named = None if categories is None else read_categories(categories)
     library, _, name = spec.partition("/")
     if library == "torchvision" and name in ARCHITECTURES:
@@ -125,6 +128,14 @@ def _spellings(spec: str) -> Iterator[str]:
         yield f"detectron2/{spec}"
     elif "/" in spec and not spec.startswith(PREFIX):
         yield f"hf/{spec}"
+
+
+def _check_text(**given: object) -> None:
+    """Raises `InputError` for what is neither a name nor a path, which a notebook may pass."""
+    for what, value in given.items():
+        optional = value is None and what in ("weights", "categories")
+        if not optional and not isinstance(value, str | os.PathLike | torch.device):
+            raise InputError(f"{what}: expected a name or a path, got {type(value).__name__}")
 
 
 def resolve_device(name: str) -> torch.device:
@@ -185,8 +196,13 @@ def _third_party(spec: str, factory: Callable[[str], Detector], device: torch.de
         detector = factory(str(device))
     except Exception as error:
         raise InputError(f"model {spec}: its factory failed ({type(error).__name__}: {reason(error)})") from error
-    lacking = [a for a in ("name", "categories", "device", "eval_threshold") if not hasattr(detector, a)]
-    lacking += [m for m in ("candidates", "select", "detect") if not callable(getattr(detector, m, None))]
+    lacking = lacks(detector)
     if lacking:
         raise InputError(f"model {spec}: not a Detector, it lacks {', '.join(lacking)} (detattack.detectors.base)")
     return detector
+
+
+def lacks(detector: object) -> list[str]:
+    """What an object has not that every detector has."""
+    lacking = [a for a in ("name", "categories", "device", "eval_threshold") if not hasattr(detector, a)]
+    return lacking + [m for m in ("candidates", "select", "detect") if not callable(getattr(detector, m, None))]

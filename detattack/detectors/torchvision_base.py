@@ -40,6 +40,9 @@ class TorchvisionDetector(ABC):
         self._columns = Columns(columns, device, self.BACKGROUND)
         self.categories = self._columns.categories
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, {len(self.categories)} classes, {self.device})"
+
     @abstractmethod
     def candidates(self, images: Tensor, extra_boxes: Tensor | None = None) -> Candidates: ...
 

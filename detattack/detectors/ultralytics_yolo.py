@@ -46,6 +46,9 @@ class UltralyticsYolo:
         self.categories = categories_named(network.names[i] for i in range(len(network.names)))
         self._side = side
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, {len(self.categories)} classes, {self.device})"
+
     def candidates(self, images: Tensor, extra_boxes: Tensor | None = None) -> Candidates:
         """Every cell of every level with its box and its logits. One stage: `extra_boxes` are ignored."""
         height, width = images.shape[-2:]

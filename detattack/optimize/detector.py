@@ -27,6 +27,9 @@ class FastDetector:
         self.logits = getattr(twin, "logits", None)
         self._official, self._twin = official, twin
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, {len(self.categories)} classes, {self.device})"
+
     def candidates(self, images: Tensor, extra_boxes: Tensor | None = None) -> Candidates:
         """The twin's."""
         return self._twin.candidates(images, extra_boxes)

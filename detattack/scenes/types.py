@@ -32,7 +32,7 @@ CATEGORIES: tuple[SceneCategory, ...] = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Scene:
     """One picture and the truth about it; M >= 0 objects, from the nearest to the farthest.
 
@@ -51,3 +51,6 @@ class Scene:
     road: np.ndarray
     camera: Camera
     weather: str
+
+    def __repr__(self) -> str:
+        return f"Scene({self.image.shape[1]}×{self.image.shape[0]}, {len(self.labels)} objects, {self.weather})"
