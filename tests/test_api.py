@@ -1,18 +1,23 @@
 """What a notebook imports."""
 
 import re
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from toy_pictures import squares
 
 from detattack import api
-from detattack.api import PRESETS, InputError, attack, load_detector, load_image, parse_goal, save_figure, scene
+from detattack.api import PRESETS, Goal, InputError, attack, load_detector, load_image, parse_goal, save_figure, scene
 from detattack.cli import status_of
+from detattack.datasets import rendered_scenes
+from detattack.files import write_bytes_atomic
 from detattack.images import to_tensor
+from detattack.runs import RunFolder
 
 
 @pytest.fixture
@@ -137,3 +142,154 @@ def test_what_the_model_raises_is_raised(toy):
     image[0, 0] = 0
     with pytest.raises(RuntimeError, match="out of cheese"):
         attack(image, load_detector(f"{toy}:raising", "cpu"))
+
+
+# What a notebook shows
+
+
+def test_the_last_line_of_a_cell_is_one_short_line(detector, tmp_path):
+    outcome = attack(squares("car@8,8"), detector)
+    demo = load_detector("demo", "cpu")
+    pixels = to_tensor(squares("car@8,8"))[None]
+    shown = [
+        outcome,
+        outcome.record,
+        attack(squares(), detector),
+        scene(8),
+        demo,
+        demo.candidates(pixels),
+        demo.detect(pixels, 0.0)[0],
+        *detector.detect(to_tensor(squares())[None], 0.5),
+        parse_goal("suppress:car"),
+        PRESETS["jnd"],
+        *rendered_scenes(2, 0).samples,
+        rendered_scenes(2, 0),
+        rendered_scenes(1, 0).samples[0].load(),
+    ]
+    for one in shown:
+        assert 0 < len(repr(one)) < 420
+        assert len(repr(one).splitlines()) == 1
+    assert repr(outcome).startswith("Outcome(Record(1, 'image', 'success', k ")
+    assert repr(outcome).endswith("image 64×48)")
+    assert repr(demo) == "TorchvisionRetinaNet('demo', 8 classes, cpu)"
+    assert repr(rendered_scenes(2, 0)).startswith("Dataset(2 images, ")
+
+
+def test_a_run_folder_and_a_run_are_shown_in_a_line(toy, tmp_path):
+    out = tmp_path / "run"
+    Image.fromarray(squares("car@8,8")).save(tmp_path / "a.png")
+    assert status_of(["untargeted", str(tmp_path / "a.png"), "--model", f"{toy}:factory", "--out", str(out)]) == 0
+    with closing(RunFolder.open(out)) as folder:
+        assert repr(folder) == f"RunFolder({str(out)!r})"
+        assert all(len(repr(record)) < 200 for record in folder.iterate())
+
+
+@pytest.mark.parametrize("name", ["x.jpg", "x.JPEG", "x.webp", "x.bmp", "x", "x.png.txt"])
+def test_only_png_is_saved(detector, name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = attack(squares("car@8,8"), detector, max_iterations=1)
+    with pytest.raises(InputError) as error:
+        result.save(name)
+    assert str(error.value).startswith(f"{name}: ")
+    assert "png" in str(error.value).lower()
+    assert ("lossy" in str(error.value)) == (Path(name).suffix.lower() in (".jpg", ".jpeg", ".webp"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_png_in_capitals_is_one(detector, tmp_path):
+    attack(squares("car@8,8"), detector, max_iterations=1).save(tmp_path / "X.PNG")
+    assert (tmp_path / "X.PNG").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("write", ["save", "save_figure"])
+def test_errors_name_the_path_that_was_given(detector, write, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = attack(squares("car@8,8"), detector, max_iterations=1)
+    with pytest.raises(InputError) as error:
+        result.save("no such/a.png") if write == "save" else save_figure(result, detector, "no such/a.png")
+    assert str(error.value) == "no such/a.png: cannot be written (No such file or directory)"
+
+
+def test_a_failed_write_names_the_file_and_not_the_temporary_one(tmp_path):
+    with pytest.raises(FileNotFoundError) as error:
+        write_bytes_atomic(tmp_path / "gone" / "a.png", b"x")
+    assert error.value.filename == str(tmp_path / "gone" / "a.png")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="folder") as error:
+        write_bytes_atomic(tmp_path / "folder", b"x")
+    assert ".tmp-" not in str(error.value)
+
+
+def test_a_detector_by_its_name():
+    record = attack(scene(8), "demo", max_iterations=1).record
+    assert record.backwards == 1
+
+
+NO_PATHS = [None, 7, ["a.png"], {}, torch.nn.Linear(1, 1)]
+
+
+@pytest.mark.parametrize("path", NO_PATHS)
+def test_what_is_no_path_is_bad_input(path, detector):
+    result = attack(squares("car@8,8"), detector, max_iterations=1)
+    calls = [
+        lambda: load_image(path),
+        lambda: load_detector(path),
+        lambda: result.save(path),
+        lambda: save_figure(result, detector, path),
+    ]
+    calls += [] if path is None else [lambda: load_detector("demo", weights=path)]
+    calls += [] if path is None else [lambda: load_detector("demo", categories=path)]
+    for call in calls:
+        with pytest.raises(InputError):
+            call()
+
+
+@pytest.mark.parametrize("number", [0, -1, 1.5, "8", None, True, np.nan, 2**63])
+def test_scenes_that_are_none(number):
+    with pytest.raises(InputError, match="not a whole number"):
+        scene(number)
+    with pytest.raises(InputError, match="not a whole number"):
+        scene(1, -1)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"image": None}, "got NoneType"),
+        ({"image": [squares()]}, "got list"),
+        ({"image": squares()[:0]}, "got uint8 [0, 64, 3]"),
+        ({"image": np.full((48, 64, 3), np.nan)}, "got float64"),
+        ({"image": squares().astype(bool)}, "got bool"),
+        ({"image": torch.from_numpy(squares())}, "got Tensor"),
+        ({"detector": torch.nn.Linear(1, 1)}, "Linear is no Detector, it lacks name, categories"),
+        ({"detector": None}, "NoneType is no Detector"),
+        ({"detector": "dem"}, "did you mean 'demo'"),
+        ({"goal": None}, "goal: expected a text"),
+        ({"goal": ["suppress:car"]}, "goal: expected a text"),
+        ({"goal": Goal("suppress", "car", 5)}, "goal: its place"),
+        ({"goal": Goal("suppress", "car", (np.nan, 1, 2, 3))}, "not four numbers"),
+        ({"method": None}, "method: expected a name"),
+        ({"method": ["jnd"]}, "method: expected a name"),
+        ({"score_threshold": np.nan}, "score_threshold"),
+        ({"score_threshold": None}, "score_threshold"),
+        ({"step_size": np.nan}, "step_size"),
+        ({"max_iterations": np.inf}, "max_iterations"),
+        ({"max_iterations": 10**30}, "max_iterations"),
+        ({"levels": np.nan}, "levels"),
+        ({"seed": None}, "seed"),
+        ({"seed": -1}, "seed"),
+        ({"keep_others": "perhaps"}, "keep_others"),
+    ],
+)
+def test_bad_input_of_a_notebook_is_named_in_a_line(detector, options, words):
+    given = {"image": squares("car@8,8"), "detector": detector, "max_iterations": 1, **options}
+    with pytest.raises(InputError) as error:
+        attack(**given)
+    assert words in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("goal", [None, 5, b"suppress:car"])
+def test_a_goal_that_is_no_text(goal):
+    with pytest.raises(InputError, match="not of the form"):
+        parse_goal(goal)
