@@ -31,7 +31,7 @@ def print_table(
     count = f"{summary['success']} of {summary['attacked']} succeeded"
     console.print(f"{count}{f'; {kinds}' if kinds else ''}", highlight=False)
     for record in records:
-        if record.status == "already":
+        if record.status == "already" and record.reason:
             console.print(f"{record.stem}: {record.reason}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"run folder: {out}", markup=False, highlight=False, soft_wrap=True)
 

@@ -39,7 +39,7 @@
     return !has(image, ORIGINAL) ? null : small ? `thumbs/${image.i}-before.webp` : `thumbs/${image.i}-original.webp`;
   }
   function whyMissing(image, view) {
-    if (image.r) return image.r;
+    if (image.r && statuses[image.s] === "error") return image.r;
     if (!has(image, AFTER)) return "The picture is not in the run folder.";
     if (view === "heat") return has(image, UNTOUCHED) ? "Unchanged: there is no difference." : "The heatmap is not in the run folder.";
     return "The original is not at its source any more, so that only the adversarial image can be shown.";
