@@ -15,10 +15,19 @@ from torch import Tensor, nn
 from detattack.boxes import iou_matrix
 from detattack.detectors.agreement import Agreement, agreement, differences
 from detattack.detectors.base import Detector
+from detattack.detectors.check_candidates import (
+    check_boxes,
+    check_columns,
+    check_shortcut,
+    hidden_column,
+    score_fault,
+)
+from detattack.detectors.check_gradient import check_gradient
 from detattack.detectors.names import COCO_IDS, coco_id
 from detattack.detectors.random_weights import noise
 from detattack.detectors.registry import fingerprint
-from detattack.types import Candidates, Category, Detections
+from detattack.detectors.verdicts import Failed, Finding, NotCompared
+from detattack.types import Category, Detections
 
 SIZES = ((213, 317), (256, 256), (320, 180))
 """Height and width of the pictures."""
@@ -32,41 +41,12 @@ ALONE, ALONE_SHARE = (1.0, 0.01), 0.9
 """The same for an image in a batch against the image alone, and the share of its detections that must agree: there
 sums run in another order, which moves an untrained network's boxes by tenths of a pixel and tips comparisons between
 two that nearly tie; a fault moves them all."""
-SLOPE_ERROR = 0.1
-"""Relative difference between the gradient and a finite difference along it."""
-LEAST_SLOPE = 0.5
-"""The finite difference over the gradient, at least, where the candidates' own places move with the image: models
-with a first stage (Faster R-CNN, RT-DETR) let that pass without a gradient, so the slope may well be steeper."""
-STEPS = (1e-2, 3e-2, 3e-3, 1e-1, 1e-3, 1e-4)
-"""Lengths of the finite differences, in the L2 of the image, tried until one agrees: long ones meet kinks, short
-ones the last bit of a float."""
+FEW = 8
+"""Detections on annotated objects that are enough to tell that their classes are wrong."""
+LEAST_ON_OBJECTS = 0.25
+"""Share of the detections of annotated classes that lie on an object, at least."""
 MATCH_IOU, SURE = 0.5, 0.3
 """A detection lies on an annotated object from this IoU on, and counts above this score."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What is checked, `passed`, `failed` or `not compared`, and the figures behind it."""
-
-    name: str
-    verdict: str
-    detail: str
-
-    @property
-    def passed(self) -> bool:
-        return self.verdict == "passed"
-
-
-class _Failed(Exception):
-    """A property that does not hold."""
-
-    verdict = "failed"
-
-
-class _NotCompared(_Failed):
-    """Too little to judge by."""
-
-    verdict = "not compared"
 
 
 def check_detector(
@@ -74,12 +54,13 @@ def check_detector(
     count: int = 6,
     images: Sequence[Tensor] = (),
     truth: Sequence[Detections] = (),
+    seed: int = 0,
 ) -> Iterator[Finding]:
     """The findings on a detector, one by one. It is left as it was found, or `left untouched` says so.
 
     count: pictures to make and compare on. images: `[3,H,W]` each, to compare `select` and `detect` on instead.
     truth: of each of these, the true boxes and labels, which tell whether categories have their right names; without
-    them that is not checked.
+    them that is not checked. seed: of the steps along which the gradient is followed.
     """
     before = _state(detector)
     subject = _Subject(detector, check_pictures(len(SIZES) if images else count, detector.device))
@@ -88,11 +69,16 @@ def check_detector(
         ("contract", lambda: _contract(subject)),
         ("sizes", lambda: _sizes(subject)),
         ("parity", lambda: _parity(compared)),
-        ("gradient", lambda: _gradient(detector, between_levels(subject.pictures[0]))),
+        ("scores", lambda: _scores(compared)),
+        ("columns", lambda: _columns(compared)),
+        ("boxes", lambda: _boxes(compared, truth)),
+        ("gradient", lambda: check_gradient(detector, *check_pictures(2, detector.device), seed)),
         ("id mapping", lambda: _id_mapping(compared)),
         ("determinism", lambda: _determinism(subject)),
         ("batch", lambda: _batch(subject)),
     ]
+    if callable(getattr(detector, "logits", None)):
+        checks.append(("logits", lambda: check_shortcut(detector, subject.pictures[0])))
     if truth:
         checks.append(("names", lambda: _names(compared, truth)))
     for name, check in checks:
@@ -102,11 +88,14 @@ def check_detector(
 
 @dataclass(frozen=True, eq=False)
 class _Pair:
-    """What `select` and `detect` find in an image above a threshold that lets enough through."""
+    """What `select` and `detect` find in an image above a threshold that lets enough through, and what is wrong with
+    the candidates that they come from, if anything."""
 
     selected: Detections
     detected: Detections
     threshold: float
+    score_fault: str
+    column_fault: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +124,10 @@ def _pair(detector: Detector, image: Tensor) -> _Pair:
         selected = detector.select(candidates, threshold)[0]
         if len(selected) >= ENOUGH:
             break
-    return _Pair(selected, detector.detect(image, threshold)[0], threshold)
+    detected = detector.detect(image, threshold)[0]
+    wrong_score = score_fault(candidates, selected, "select") or score_fault(candidates, detected, "detect")
+    hidden = "" if wrong_score else hidden_column(detector, candidates, selected, (image.shape[-2], image.shape[-1]))
+    return _Pair(selected, detected, threshold, wrong_score, hidden)
 
 
 def check_pictures(count: int, device: torch.device) -> list[Tensor]:
@@ -146,6 +138,12 @@ def check_pictures(count: int, device: torch.device) -> list[Tensor]:
 def between_levels(image: Tensor) -> Tensor:
     """The image with values that no 8-bit file holds: an adapter may resize those in another way."""
     return image * 0.99 + 0.3 / 255
+
+
+def _smooth(device: torch.device) -> Tensor:
+    """A square picture that looks the same at any size."""
+    coarse = torch.rand(1, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+    return (F.interpolate(coarse, (192, 192), mode="bicubic").clamp(0, 1) * 255).round().to(device) / 255
 
 
 def _picture(number: int) -> Tensor:
@@ -162,7 +160,7 @@ def _picture(number: int) -> Tensor:
 def _finding(name: str, check: Callable[[], str]) -> Finding:
     try:
         return Finding(name, "passed", check())
-    except _Failed as failure:
+    except Failed as failure:
         return Finding(name, failure.verdict, str(failure))
     except Exception as error:  # whatever a third party's adapter raises
         return Finding(name, "failed", f"raises {type(error).__name__}: {_first_line(error)}")
@@ -199,13 +197,13 @@ def _check_detections(who: str, found: Detections, classes: int, threshold: floa
     if not m:
         return
     if not bool(((found.scores > threshold) & (found.scores <= 1)).all()):
-        raise _Failed(f"{who}: a score is not in ({threshold}, 1]")
+        raise Failed(f"{who}: a score is not in ({threshold}, 1]")
     if not bool(((found.labels >= 0) & (found.labels < classes)).all()):
-        raise _Failed(f"{who}: a label is not an index into the {classes} categories")
+        raise Failed(f"{who}: a label is not an index into the {classes} categories")
     if not found.boxes.isfinite().all():
-        raise _Failed(f"{who}: a box is not finite")
+        raise Failed(f"{who}: a box is not finite")
     if bool((found.boxes[:, 2:] < found.boxes[:, :2]).any()):
-        raise _Failed(f"{who}: a box is not x1,y1,x2,y2, since x2 < x1 or y2 < y1")
+        raise Failed(f"{who}: a box is not x1,y1,x2,y2, since x2 < x1 or y2 < y1")
 
 
 def _sizes(subject: _Subject) -> str:
@@ -216,7 +214,7 @@ def _sizes(subject: _Subject) -> str:
             subject.pair(number)
         except Exception as error:
             works = ", ".join(done) or "no size before"
-            raise _Failed(f"fails at {width}×{height} ({_first_line(error)}); works at {works}") from error
+            raise Failed(f"fails at {width}×{height} ({_first_line(error)}); works at {works}") from error
         done.append(f"{width}×{height}")
     return ", ".join(done)
 
@@ -228,73 +226,48 @@ def _parity(subject: _Subject) -> str:
     ]
     total = sum(agreements, Agreement())
     if total.agreeing < total.compared:
-        raise _Failed(f"{total.compared - total.agreeing} of {total.compared} detections differ: {total.example}")
+        raise Failed(f"{total.compared - total.agreeing} of {total.compared} detections differ: {total.example}")
     fewest = min(one.compared for one in agreements)
     if fewest < ENOUGH:
-        raise _NotCompared(f"an image has {fewest} detections at any threshold, {ENOUGH} are needed")
+        raise NotCompared(f"an image has {fewest} detections at any threshold, {ENOUGH} are needed")
     images = f"{len(subject.pictures)} images and one that is not 8-bit"
     return f"{total.compared} detections on {images}, at least {fewest} each; {total.differences()}"
 
 
-def _gradient(detector: Detector, image: Tensor) -> str:
-    seen = image.clone().requires_grad_()
-    loss = _soft_best(detector.candidates(seen), seen)
-    if not loss.requires_grad:
-        raise _Failed("none: the candidates do not depend on the image in a way that can be differentiated")
-    (gradient,) = torch.autograd.grad(loss, seen, allow_unused=True)
-    if gradient is None:
-        raise _Failed("none: the candidates do not depend on the image in a way that can be differentiated")
-    norm = float(gradient.norm())
-    if not gradient.isfinite().all():
-        raise _Failed("not finite")
-    if norm == 0:
-        raise _Failed("zero everywhere")
-    errors = []
-    for step in STEPS:
-        slope, moving = _slope(detector, image, gradient / gradient.norm(), step)
-        if moving and slope >= LEAST_SLOPE * norm:
-            return f"norm {norm:.2g}; a finite difference is {slope / norm:.2g} times that, with places that move too"
-        errors.append(abs(slope - norm) / norm)
-        if errors[-1] <= SLOPE_ERROR:
-            return f"norm {norm:.2g}; {errors[-1]:.1%} from a finite difference of length {step:g}"
-    raise _Failed(f"norm {norm:.2g}; off by {min(errors):.0%} from a finite difference along it, at best")
+def _scores(subject: _Subject) -> str:
+    pairs = list(subject.pairs())
+    for pair in pairs:
+        if pair.score_fault:
+            raise Failed(pair.score_fault)
+    compared = sum(len(pair.selected) + len(pair.detected) for pair in pairs)
+    return f"{compared} reported scores are sigmoids of logits"
 
 
-@torch.no_grad()
-def _slope(detector: Detector, image: Tensor, direction: Tensor, step: float) -> tuple[float, bool]:
-    """Finite difference of the loss along a direction, and whether the candidates' places moved."""
-    ahead, behind = (detector.candidates(image + sign * step / 2 * direction) for sign in (1, -1))
-    slope = float(_soft_best(ahead, image) - _soft_best(behind, image)) / step
-    if ahead.anchors is None or behind.anchors is None:
-        return slope, False
-    return slope, not torch.equal(ahead.anchors, behind.anchors)
-
-
-def _soft_best(candidates: Candidates, image: Tensor) -> Tensor:
-    """A smooth stand-in for the best candidate, its score and its box, that does not depend on their order."""
-    logits = candidates.logits.double()
-    boxes = candidates.boxes if candidates.boxes.dim() == 4 else candidates.boxes[:, :, None]
-    if candidates.valid is not None:
-        logits = logits.masked_fill(~candidates.valid[..., None], -torch.inf)
-    logits = logits.flatten(1)
-    places = (boxes.double() / max(image.shape[-2:])).mean(-1).expand(*candidates.logits.shape).flatten(1)
-    return (logits.logsumexp(1) + (logits.softmax(1) * places).sum(1)).sum()
+def _columns(subject: _Subject) -> str:
+    pairs = list(subject.pairs())
+    if any(pair.score_fault for pair in pairs):
+        raise NotCompared("what is reported does not come from the logits")
+    said = check_columns(subject.detector, subject.pictures[0])
+    for pair in pairs:
+        if pair.column_fault:
+            raise Failed(pair.column_fault)
+    return said
 
 
 def _id_mapping(subject: _Subject) -> str:
     detector = subject.detector
     categories = detector.categories
     if not all(isinstance(c, Category) for c in categories):
-        raise _Failed("categories are not all detattack.types.Category")
+        raise Failed("categories are not all detattack.types.Category")
     for values in ([c.name for c in categories], [str(c.coco_id) for c in categories]):
         twice = [value for value in values if values.count(value) > 1]
         if twice:
-            raise _Failed(f"{twice[0]!r} stands for two categories")
+            raise Failed(f"{twice[0]!r} stands for two categories")
     if {coco_id(c.name) for c in categories} == set(COCO_IDS.values()):
         wrong = [c for c in categories if c.coco_id != coco_id(c.name)]
         if wrong:
             right = coco_id(wrong[0].name)
-            raise _Failed(f"{wrong[0].name!r} has id {wrong[0].coco_id}, COCO's is {right}")
+            raise Failed(f"{wrong[0].name!r} has id {wrong[0].coco_id}, COCO's is {right}")
     compared = 0
     for pair in subject.pairs():
         ours, official = pair.selected, pair.detected
@@ -306,7 +279,7 @@ def _id_mapping(subject: _Subject) -> str:
             column = int(astray.nonzero()[0])
             row = int(pairs[:, column].nonzero()[0])
             names = [categories[int(found.labels[i])].name for found, i in ((ours, row), (official, column))]
-            raise _Failed(f"the same detection is {names[0]!r} for select and {names[1]!r} for detect")
+            raise Failed(f"the same detection is {names[0]!r} for select and {names[1]!r} for detect")
     return f"{len(categories)} categories; {compared} detections have one label for select and detect"
 
 
@@ -315,10 +288,10 @@ def _determinism(subject: _Subject) -> str:
     image, pair = subject.pictures[0], subject.pair(0)
     first, second = (subject.detector.candidates(image) for _ in range(2))
     if not (torch.equal(first.logits, second.logits) and torch.equal(first.boxes, second.boxes)):
-        raise _Failed("candidates differ when the same image comes again")
+        raise Failed("candidates differ when the same image comes again")
     again = subject.detector.detect(image, pair.threshold)[0]
     if not (torch.equal(again.scores, pair.detected.scores) and torch.equal(again.boxes, pair.detected.boxes)):
-        raise _Failed("detect differs when the same image comes again")
+        raise Failed("detect differs when the same image comes again")
     return "the same bits twice"
 
 
@@ -339,43 +312,66 @@ def _batch(subject: _Subject) -> str:
     for find, single in ((select, alone.selected), (detect, alone.detected)):
         found, of_copies = find(among_others), find(among_copies)
         if not len(found) == len(of_copies) == len(among_others):
-            raise _Failed(f"{len(found)} results of {find.__name__} for {len(among_others)} images")
+            raise Failed(f"{len(found)} results of {find.__name__} for {len(among_others)} images")
         exact += agreement(found[1], of_copies[1], EXACT, alone.threshold)
         near += agreement(found[1], single, ALONE, alone.threshold)
     if exact.agreeing < exact.compared:
-        raise _Failed(f"an image depends on its neighbors in a batch of 3: {exact.example}")
+        raise Failed(f"an image depends on its neighbors in a batch of 3: {exact.example}")
     if near.agreeing < ALONE_SHARE * near.compared:
-        raise _Failed(f"an image in a batch of 3 is not what it is alone: {near.example}")
+        raise Failed(f"an image in a batch of 3 is not what it is alone: {near.example}")
     if exact.compared < 2 * ENOUGH:
-        raise _NotCompared(f"{exact.compared} detections by select and detect, {2 * ENOUGH} are needed")
+        raise NotCompared(f"{exact.compared} detections by select and detect, {2 * ENOUGH} are needed")
     return f"{exact.compared} detections, {exact.differences()}; from alone {near.differences()}"
+
+
+def _boxes(subject: _Subject, truth: Sequence[Detections]) -> str:
+    """Boxes are in pixels of the given image, and where objects are annotated they are about where these are."""
+    said = check_boxes(subject.detector, _smooth(subject.detector.device))
+    annotated = torch.cat([objects.labels for objects in truth]).unique() if truth else torch.empty(0)
+    there = [
+        iou_matrix(found.boxes, objects.boxes).amax(1)[torch.isin(found.labels, annotated)] >= MATCH_IOU
+        for found, objects in _on_annotated(subject, truth)
+    ]
+    count = sum(map(len, there))
+    if count < ENOUGH:
+        return said
+    share = float(torch.cat(there).double().mean())
+    if share < LEAST_ON_OBJECTS:
+        raise Failed(f"{share:.0%} of {count} detections lie on annotated objects: they are in pixels of another image")
+    return f"{said}; {share:.0%} of {count} detections lie on annotated objects"
 
 
 def _names(subject: _Subject, truth: Sequence[Detections]) -> str:
     """Detections at the place of an annotated object mostly have its class."""
     compared = agreeing = 0
-    for image, objects in zip(subject.pictures, truth, strict=True):
-        found = subject.detector.detect(image, SURE)[0].cpu()
-        if not len(found) or not len(objects):
-            continue
+    for found, objects in _on_annotated(subject, truth):
         best, which = iou_matrix(found.boxes, objects.boxes).max(1)
         there = best >= MATCH_IOU
         compared += int(there.sum())
         agreeing += int((found.labels[there] == objects.labels[which[there]]).sum())
+    said = f"of {compared} detections on annotated objects, {agreeing} have the object's class"
+    if compared >= FEW and agreeing < compared / 2:
+        raise Failed(said)
     if compared < ENOUGH:
-        raise _NotCompared(f"{compared} detections lie on annotated objects, {ENOUGH} are needed")
-    if agreeing < compared / 2:
-        raise _Failed(f"of {compared} detections on annotated objects, {agreeing} have the object's class")
-    return f"of {compared} detections on annotated objects, {agreeing} have the object's class"
+        raise NotCompared(f"{compared} detections lie on annotated objects, {ENOUGH} are needed")
+    return said
+
+
+def _on_annotated(subject: _Subject, truth: Sequence[Detections]) -> Iterator[tuple[Detections, Detections]]:
+    """What is detected in the images that have annotated objects, and these objects."""
+    for image, objects in zip(subject.pictures, truth, strict=False):
+        found = subject.detector.detect(image, SURE)[0].cpu()
+        if len(found) and len(objects):
+            yield found, objects
 
 
 def _untouched(detector: Detector, before: dict[str, Any]) -> str:
     after = _state(detector)
     for what, value in before.items():
         if after[what] != value:
-            raise _Failed(f"{what} changed")
+            raise Failed(f"{what} changed")
     if after["gradients of parameters"]:
-        raise _Failed("parameters have gradients; freeze them with requires_grad_(False)")
+        raise Failed("parameters have gradients; freeze them with requires_grad_(False)")
     return "weights, training flags, no gradients of parameters"
 
 
@@ -383,15 +379,22 @@ def _untouched(detector: Detector, before: dict[str, Any]) -> str:
 
 
 def _state(detector: Detector) -> dict[str, Any]:
-    modules = [v for v in (detector, *vars(detector).values()) if isinstance(v, nn.Module)]
+    modules = [v for v in (detector, *_attributes(detector)) if isinstance(v, nn.Module)]
     flags = [child.training for module in modules for child in module.modules()]
     grown = any(p.grad is not None or p.requires_grad for module in modules for p in module.parameters())
     return {"weights": fingerprint(detector), "training flags": flags, "gradients of parameters": grown}
 
 
+def _attributes(detector: object) -> list[Any]:
+    """What it holds, be it in `__dict__` or in `__slots__`."""
+    state = object.__getstate__(detector)  # type: ignore[attr-defined]
+    parts = state if isinstance(state, tuple) else (state,)
+    return [value for part in parts if part for value in part.values()]
+
+
 def _demand(holds: bool, what: str, expected: str, got: Tensor) -> None:
     if not holds:
-        raise _Failed(f"{what}: expected {expected}, got {got.dtype} {list(got.shape)}")
+        raise Failed(f"{what}: expected {expected}, got {got.dtype} {list(got.shape)}")
 
 
 def _first_line(error: Exception) -> str:

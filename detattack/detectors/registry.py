@@ -2,7 +2,6 @@
 `hf/NAME_OR_FOLDER`, `ultralytics/NAME_OR_FILE`, `path/to/file.py:factory`, or an entry point of the group
 `detattack.detectors`."""
 
-import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from detattack.detectors.adapter_files import factory_of_file
 from detattack.detectors.base import Detector
 from detattack.detectors.category_files import read_categories
 from detattack.detectors.set_prediction import SetPrediction
@@ -166,27 +166,6 @@ def _embedded(name: str, device: torch.device, weights: str | None) -> Detector:
     columns: list[Category | None] = [None] * HEADS[head].first_label
     columns += [Category(c.name, c.coco_id) for c in CATEGORIES]
     return ADAPTERS[head](name, network, columns, device)
-
-
-def factory_of_file(spec: str) -> Callable[[str], Detector]:
-    """The callable of `path/to/file.py:name`. Runs that file's code: only for a model the user names."""
-    path, _, name = spec.rpartition(":")
-    if not Path(path).is_file():
-        raise InputError(f"model {spec}: no such file {path!r}")
-    module_spec = importlib.util.spec_from_file_location(f"detattack_third_party_{Path(path).stem}", path)
-    if module_spec is None or module_spec.loader is None:
-        raise InputError(f"model {spec}: {path} is not a Python file")
-    module = importlib.util.module_from_spec(module_spec)
-    try:
-        module_spec.loader.exec_module(module)
-    except Exception as error:
-        raise InputError(
-            f"model {spec}: {path} cannot be imported ({type(error).__name__}: {reason(error)})"
-        ) from error
-    factory = getattr(module, name, None)
-    if not callable(factory):
-        raise InputError(f"model {spec}: {path} has no function {name!r}")
-    return factory
 
 
 def _third_party(spec: str, factory: Callable[[str], Detector], device: torch.device, weights: str | None) -> Detector:

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from home_made import RIGHT, BackgroundColumn, EightBit, LetterboxKept, Softmax, TwoStages
 
 from detattack.detectors import check
 from detattack.detectors.check import check_detector
+from detattack.detectors.check_gradient import check_gradient
 from detattack.detectors.registry import load_detector
+from detattack.detectors.verdicts import Failed
 from detattack.types import Category, Detections
 
 PAGE = (Path(__file__).parents[2] / "docs" / "adapters.md").read_text()
@@ -52,7 +55,8 @@ def test_the_pages_adapter_is_short_and_passes(spec):
     found = verdicts(spec())
     assert set(found.values()) == {"passed"}
     assert list(found) == [
-        *("contract", "sizes", "parity", "gradient", "id mapping", "determinism", "batch", "left untouched")
+        *("contract", "sizes", "parity", "scores", "columns", "boxes", "gradient"),
+        *("id mapping", "determinism", "batch", "left untouched"),
     ]
 
 
@@ -90,7 +94,7 @@ def test_no_gradient(spec):
 
 def test_a_gradient_that_is_wrong(spec):
     half = "(resized - 0.45 - 0.75 * (resized - resized.detach())) / 0.25)"
-    assert "off by" in failures(spec((NO_GRADIENT, half)))["gradient"]
+    assert "off by a factor" in failures(spec((NO_GRADIENT, half)))["gradient"]
     vanishing = "(resized.detach() + 0 * resized - 0.45) / 0.25)"
     assert failures(spec((NO_GRADIENT, vanishing)))["gradient"] == "zero everywhere"
 
@@ -193,5 +197,167 @@ def test_all_of_cocos_names_need_cocos_ids(spec):
     class Shifted:
         categories = tuple(Category(name, i) for i, name in enumerate(COCO_NAMES, 1))
 
-    with pytest.raises(check._Failed, match="'stop sign' has id 12, COCO's is 13"):
+    with pytest.raises(Failed, match="'stop sign' has id 12, COCO's is 13"):
         check._id_mapping(check._Subject(Shifted(), []))
+
+
+# What third parties write
+
+
+@pytest.mark.parametrize("adapter", RIGHT, ids=lambda adapter: adapter.__name__)
+def test_right_adapters_pass(adapter):
+    found = list(check_detector(adapter("cpu"), COUNT))
+    assert [f"{f.name}: {f.verdict}: {f.detail}" for f in found if not f.passed] == []
+
+
+SCALED = """
+
+class Bent(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, g):
+        g = g.clone()
+        BEND
+        return g
+
+
+class Bending(MyDetector):
+    def candidates(self, images, extra_boxes=None):
+        return super().candidates(Bent.apply(images), extra_boxes)
+
+
+factory = Bending
+"""
+BENDS = {
+    "five times": "g *= 5",
+    "a fifth": "g *= 0.2",
+    "reversed": "g *= -1",
+    "one channel reversed": "g[:, 1] *= -1",
+    "one channel missing": "g[:, 2] = 0",
+    "BGR": "g = g.flip(1)",
+    "half of the image missing": "g[..., : g.shape[-1] // 2] = 0",
+    "a constant besides": "g += g.norm() / g.numel() ** 0.5",
+    "mirrored": "g = g.flip(-1)",
+}
+
+
+@pytest.mark.parametrize("bend", BENDS)
+def test_a_bent_gradient_fails_alone(spec, bend):
+    assert set(failures(spec(("factory = MyDetector", SCALED.replace("BEND", BENDS[bend]))))) == {"gradient"}
+
+
+@pytest.mark.parametrize("adapter", [EightBit, Softmax, TwoStages], ids=lambda adapter: adapter.__name__)
+@pytest.mark.parametrize("factor", [0.2, 5.0])
+def test_a_scaled_gradient_fails_behind_any_network(adapter, factor):
+    class Scaled(adapter):
+        def candidates(self, images, extra_boxes=None):
+            return super().candidates(images.detach() + factor * (images - images.detach()), extra_boxes)
+
+    assert [f.name for f in check_detector(Scaled("cpu"), COUNT) if not f.passed] == ["gradient"]
+
+
+def test_a_verdict_on_the_gradient_does_not_hang_on_the_steps():
+    pictures = check.check_pictures(2, torch.device("cpu"))
+    for seed in range(20):
+        check_gradient(EightBit("cpu"), *pictures, seed)
+
+
+def test_probabilities_are_no_logits(spec):
+    logits, scores = "logits.flatten(2).transpose(1, 2)", "logits.sigmoid().max(-1)"
+    found = {
+        f.name: f
+        for f in check_detector(
+            load_detector(spec((logits, logits + ".sigmoid()"), (scores, "logits.max(-1)")), "cpu"), COUNT
+        )
+    }
+    assert found["scores"].verdict == "failed"
+    assert "the nearest sigmoid of a logit is" in found["scores"].detail
+    assert found["columns"].verdict == "not compared"
+
+
+def test_a_background_is_no_category():
+    found = {f.name: f.detail for f in check_detector(BackgroundColumn("cpu"), COUNT) if not f.passed}
+    assert set(found) == {"columns"}
+    assert "'background'" in found["columns"]
+
+
+LOW_COLUMN = """def low(self, x):
+        logits, sides = self.network(x)
+        return logits - logits.new_tensor([0, 0, 9])[:, None, None], sides
+
+    """
+
+
+def test_a_column_that_is_never_reported_need_not_be_high(spec):
+    names = ('Category("car", 3))', 'Category("car", 3), Category("none", 99))')
+    third = ("nn.Conv2d(32, 2, 3, padding=1)", "nn.Conv2d(32, 3, 3, padding=1)")
+    low = ("logits, sides = self.network(", "logits, sides = self.low(")
+    select = ("logits.sigmoid().max(-1)", "logits[:, :2].sigmoid().max(-1)")
+    found = failures(spec(names, third, low, (FORWARD, LOW_COLUMN + FORWARD), select))
+    assert found == {"columns": "'none' is never reported where its logit is the only one that is high"}
+
+
+def test_labels_that_are_another_column(spec):
+    found = failures(spec(("labels[best]))", "(labels[best] + 1) % 2))")))
+    assert found == {"columns": "'person' is reported as 'car' where its logit is the only one that is high"}
+
+
+SCALE = "boxes * boxes.new_tensor([width, height, width, height]) / SIDE"
+
+
+@pytest.mark.parametrize(
+    ("instead", "words"),
+    [("boxes", "stay where they are"), (SCALE.replace("width, height", "height, width"), "swap x and y")],
+)
+def test_boxes_in_pixels_of_another_image(spec, instead, words):
+    found = failures(spec((SCALE, instead)))
+    assert set(found) == {"boxes"}
+    assert words in found["boxes"]
+
+
+def test_boxes_in_pixels_of_the_letterbox():
+    found = {f.name: f.detail for f in check_detector(LetterboxKept("cpu"), COUNT) if not f.passed}
+    assert set(found) == {"boxes"}
+    assert "margins of a letterbox" in found["boxes"]
+
+
+def test_boxes_that_are_not_where_objects_are(spec):
+    detector = load_detector(spec(), "cpu")
+    image = check.check_pictures(1, detector.device)[0]
+    seen = detector.detect(image, 0.3)[0]
+    for moved, verdict in ((0, "passed"), (200, "failed")):
+        truth = Detections(seen.boxes + moved, seen.scores, seen.labels)
+        found = {f.name: f for f in check_detector(detector, COUNT, [image[0]], [truth])}
+        assert found["boxes"].verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("self.candidates(images).logits", ""),
+        ("self.candidates(images).logits + 0.1", "they differ"),
+        ("2 * self.candidates(images).logits - self.candidates(images).logits.detach()", "their gradients differ"),
+        ("self.candidates(images).logits[:, :5]", "logits() gives"),
+    ],
+)
+def test_logits_alone_are_those_of_the_candidates(spec, code, words):
+    method = f"def logits(self, images):\n        return {code}\n\n    {FORWARD}"
+    found = {f.name: f for f in check_detector(load_detector(spec((FORWARD, method)), "cpu"), COUNT)}
+    assert found["logits"].verdict == ("failed" if words else "passed")
+    assert words in found["logits"].detail
+
+
+def test_what_an_adapter_with_slots_holds():
+    class Slotted:
+        __slots__ = ("network", "unset")
+
+    class More(Slotted):
+        pass
+
+    for kind in (Slotted, More):
+        detector = kind()
+        detector.network = torch.nn.Linear(1, 1)
+        assert check._attributes(detector) == [detector.network]

@@ -1,0 +1,182 @@
+"""Whether the gradient of an adapter's candidates is the one of what they say: a part of `models check`.
+
+A loss is followed along a walk: at each corner its value and its gradient are taken, and between two corners the
+mean of their gradients, times the step, must be what the loss changes by. This trapezoid rule bears steps that are
+long enough for a network behind a resize to 8 bits, whose output is flat within a gray level and jumps between two;
+a finite difference around one point does not. The steps go along the gradient itself, one color channel at a time,
+where the change is largest; pixels without any gradient are changed on their own.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from detattack.boxes import iou
+from detattack.detectors.base import Detector
+from detattack.detectors.verdicts import Failed
+from detattack.types import Candidates
+
+LENGTHS = (0.1, 0.3, 1.0, 3.0)
+"""Of the steps, in the L2 of the image, tried one after the other: long ones leave the range where a network is nearly
+linear, short ones drown in the jumps of the places that a first stage proposes."""
+STEPS = 6
+"""Of each walk."""
+CORNERS = ((0.25, 0.25), (0.75, 0.75), (0.75, 0.25), (0.25, 0.75))
+WINDOW = 0.2
+"""Centers and standard deviation of the windows in which the best candidate is looked for, in shares of the sides."""
+SMOOTH, JUMPING = (1.25, 0.9), (2.0, 0.7)
+"""By what factor the changes may differ from those that the gradient foretells, and their least cosine: where the
+places of the candidates move smoothly, and where they jump. Models with a first stage (Faster R-CNN, RT-DETR) let those
+jump without a gradient."""
+JUMPED = 0.02
+"""Share of the candidates that must lie elsewhere after a step to count as a jump."""
+BLIND_SHARE, BLIND_LEVELS, BLIND_TRIES = 0.02, 8, 6
+"""Share of the values without a gradient from which on these are tried, by noise of so many gray levels, how often."""
+BLIND_INFLUENCE = (0.4, 0.8)
+"""How much they may matter, compared to the others: smooth and jumping as above."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """An image, the loss there, its gradient, and the boxes of the candidates."""
+
+    image: Tensor
+    loss: float
+    gradient: Tensor
+    boxes: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class _Changes:
+    """Of a color channel: changes of the loss along the steps, as the gradient foretells them, and as they are."""
+
+    foretold: Tensor
+    real: Tensor
+
+    def factor(self) -> float:
+        """Of the least-squares fit of the real changes by the foretold ones."""
+        return float(self.foretold @ self.real / self.foretold.square().sum())
+
+    def cosine(self) -> float:
+        return float(self.foretold @ self.real / (self.foretold.norm() * self.real.norm()))
+
+
+def check_gradient(detector: Detector, files: Tensor, floats: Tensor, seed: int = 0) -> str:
+    """Figures of a gradient that is right. Raises `Failed` for any other.
+
+    files, floats: images `[1,3,H,W]`; one is followed through images of 8 bits, as files are, the other between them,
+    as an attack on floats goes. seed: of the choice of steps.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    failure = ""
+    for length in LENGTHS:
+        walks = [_walk(detector, files, length, True, generator), _walk(detector, floats, length, False, generator)]
+        jumps = any(_jumped(a.boxes, b.boxes) for walk in walks for a, b in pairwise(walk))
+        if length == LENGTHS[0]:
+            norm = float(walks[0][0].gradient.norm())
+            _demand_influence(detector, walks[1], jumps, generator)
+        factor, cosine = JUMPING if jumps else SMOOTH
+        channels = [_changes(walks, channel) for channel in range(3)]
+        channels = [one for one in channels if one.foretold.any()]
+        said = f"changes are {_range(channels)} times those that it foretells, in steps of {length:g}"
+        if all(1 / factor <= one.factor() <= factor and one.cosine() >= cosine for one in channels):
+            return f"norm {norm:.2g}; {said}{', with places that jump' if jumps else ''}"
+        failure = failure or f"norm {norm:.2g}; off by a factor: {said}, nor do longer ones agree"
+    raise Failed(failure)
+
+
+def _range(channels: list[_Changes]) -> str:
+    factors = [one.factor() for one in channels]
+    return f"{min(factors):.2f} to {max(factors):.2f}"
+
+
+def _walk(
+    detector: Detector, image: Tensor, length: float, whole_levels: bool, generator: torch.Generator
+) -> list[_Look]:
+    """Steps up and down the gradient, at half of the image's patches each, one channel after the other."""
+    if not whole_levels:
+        image = image + (_uniform(image, generator) - 0.5) / 255
+    looks = [_look(detector, image)]
+    for step in range(STEPS):
+        patches = torch.rand(1, 1, 8, 8, generator=generator).round().to(image.device)
+        along = torch.zeros_like(image)
+        channel = step % 3
+        along[:, channel] = (looks[-1].gradient * F.interpolate(patches, image.shape[-2:]))[:, channel]
+        along *= length * (-1) ** (step // 3) / along.norm().clamp_min(torch.finfo(along.dtype).tiny)
+        if whole_levels:  # at random up or down, so that on average the step is the one wanted
+            along = (along * 255 + _uniform(image, generator)).floor() / 255
+            image = ((image + along).clamp(0, 1) * 255).round() / 255
+        else:
+            image = image + along
+        looks.append(_look(detector, image))
+    return looks
+
+
+def _uniform(like: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.rand(like.shape, generator=generator).to(like.device)
+
+
+def _look(detector: Detector, image: Tensor) -> _Look:
+    seen = image.clone().requires_grad_()
+    candidates = detector.candidates(seen)
+    loss = _soft_best(candidates, seen)
+    gradient = torch.autograd.grad(loss, seen, allow_unused=True)[0] if loss.requires_grad else None
+    if gradient is None:
+        raise Failed("none: the candidates do not depend on the image in a way that can be differentiated")
+    if not (gradient.isfinite().all() and loss.isfinite()):
+        raise Failed("not finite")
+    if not gradient.any():
+        raise Failed("zero everywhere")
+    boxes = candidates.boxes.detach()[0].cpu().double()
+    return _Look(image, float(loss.detach()), gradient, boxes[:, 0] if boxes.dim() == 3 else boxes)
+
+
+def _soft_best(candidates: Candidates, image: Tensor) -> Tensor:
+    """A smooth stand-in for the best candidate in each of four windows that overlap: where it is and what it scores.
+    It does not depend on the order of the candidates."""
+    logits = candidates.logits.cpu().double()  # on the CPU first: MPS has no float64
+    boxes = (candidates.boxes if candidates.boxes.dim() == 4 else candidates.boxes[:, :, None]).cpu().double()
+    if candidates.valid is not None:
+        logits = logits.masked_fill(~candidates.valid.cpu()[..., None], -torch.inf)
+    centers = (boxes[..., :2] + boxes[..., 2:]) / 2 / boxes.new_tensor([image.shape[-1], image.shape[-2]])
+    best = [
+        (logits - (centers - centers.new_tensor(corner)).square().sum(-1) / (2 * WINDOW**2)).logsumexp((1, 2))
+        for corner in CORNERS
+    ]
+    return torch.cat(best).sum()
+
+
+def _changes(walks: list[list[_Look]], channel: int) -> _Changes:
+    steps = [step for walk in walks for step in list(pairwise(walk))[channel::3]]
+    foretold = [((a.gradient + b.gradient) / 2 * (b.image - a.image)).cpu().double().sum() for a, b in steps]
+    return _Changes(torch.stack(foretold), torch.tensor([b.loss - a.loss for a, b in steps]).double())
+
+
+def _jumped(before: Tensor, after: Tensor) -> bool:
+    """Whether some of the candidates' boxes `[A,4]` lie elsewhere after a step."""
+    if before.shape != after.shape:
+        return True
+    return float((iou(before, after) < 0.5).double().mean()) > JUMPED
+
+
+@torch.no_grad()
+def _demand_influence(detector: Detector, walk: list[_Look], jumps: bool, generator: torch.Generator) -> None:
+    """Values of the image that never have a gradient must matter less than those that have."""
+    blind = torch.stack([look.gradient == 0 for look in walk]).all(0)
+    share = float(blind.double().mean())
+    if share < BLIND_SHARE:
+        return
+    start = walk[0]
+    influence = []
+    for where, part in ((blind, share), (~blind, 1 - share)):
+        changes = []
+        for _ in range(BLIND_TRIES):
+            noise = F.interpolate(torch.randn(1, 3, 8, 8, generator=generator), blind.shape[-2:]).to(blind.device)
+            changed = torch.where(where, start.image + noise * BLIND_LEVELS / 255, start.image)
+            changes.append(float(_soft_best(detector.candidates(changed), changed)) - start.loss)
+        influence.append(float(torch.tensor(changes).square().mean().sqrt()) / part**0.5)
+    if influence[0] > BLIND_INFLUENCE[jumps] * influence[1]:
+        raise Failed(f"none at {share:.0%} of the image's values, though the candidates depend on them as on others")
