@@ -9,9 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detattack.engine import PRESETS, run
+from detattack.engine import PRESETS, Attack, run
 from detattack.engine.contrast import contrast_weights
 from detattack.engine.rounding import as_file, rounded_to_length
+from detattack.engine.steps import STEPS
 from detattack.types import Evaluation
 
 SHAPE = 3, 24, 32
@@ -86,6 +87,62 @@ def test_deepfool_is_the_projection_with_its_overshoot(levels):
     result = run(attack, problem.images, problem)
     assert result.first_iteration.tolist() == [1, 1]
     torch.testing.assert_close(lengths(result, problem), 1.02 * problem.distances)
+
+
+@pytest.mark.parametrize("levels", [None, 256])
+@pytest.mark.parametrize("name", ["jnd-min", "ddn", "fmn", "cw", "deepfool"])
+def test_the_scale_of_the_loss_changes_nothing(name, levels):
+    problem = HalfSpace([0.3, 1.0], levels)
+    attacks = [replace(PRESETS[name], levels=levels, loss_weight=weight) for weight in (0.01, 1.0, 100.0)]
+    small, one, large = (run(attack, problem.images, problem) for attack in attacks)
+    assert one.success.all()
+    for other in (small, large):
+        torch.testing.assert_close(lengths(other, problem), lengths(one, problem), rtol=1e-6, atol=0)
+        assert torch.equal(other.first_iteration, one.first_iteration)
+
+
+@pytest.mark.parametrize("weight", [0.01, 1.0, 100.0])
+def test_the_distance_to_the_boundary_is_that_of_the_loss_whatever_the_regularizers(weight, monkeypatch):
+    found = []
+
+    class Probe(STEPS["gd"]):
+        def step(self, now):
+            found.append(now.to_boundary())
+            return now.images
+
+    monkeypatch.setitem(STEPS, "gd", Probe)
+    problem = HalfSpace([0.3, 1.0])
+    plain = Attack("t", "gd", 1.0, loss_weight=weight, max_iterations=1, levels=None)
+    regularized = replace(plain, l2_weight=3.0, range_weight=5.0, tv_weight=700.0)
+    for attack in (plain, regularized, replace(plain, perceptual=True), replace(regularized, perceptual=True)):
+        run(attack, problem.images, problem)
+    torch.testing.assert_close(found[0], problem.distances)
+    torch.testing.assert_close(found[1], problem.distances)
+    torch.testing.assert_close(found[3], found[2])
+
+
+class Saturated(HalfSpace):
+    """Without any gradient until a tenth of the way is done."""
+
+    def __call__(self, images, index):
+        evaluation = super().__call__(images, index)
+        return evaluation._replace(loss=evaluation.loss.minimum(2.7 * self.distances[index]))
+
+
+def test_ddn_leaves_a_place_without_a_gradient_and_each_image_on_its_own():
+    problem = Saturated([1.0, 1.0, 1.0])
+    attack = replace(PRESETS["ddn"], levels=None, max_iterations=200)
+    found = run(attack, problem.images, problem, active=2, seeds=[3, 4, 5])
+    assert found.success.all()
+    assert float(lengths(found, problem).max()) < 1.05
+    short, alone = replace(attack, max_iterations=5), Saturated([1.0])
+    alone.images = problem.images[1:2]
+    astray = run(short, problem.images, problem, active=2, seeds=[3, 4, 5])
+    for seed, same in ((4, True), (5, False)):
+        again = run(short, alone.images, alone, seeds=[seed])
+        assert torch.equal(again.images[0], astray.images[1]) is same
+    zero = run(replace(PRESETS["fmn"], levels=None), problem.images, problem)
+    assert torch.equal(zero.images, problem.images)  # its reference code has no random direction
 
 
 @pytest.mark.parametrize("distance", [0.02, 0.1, 0.4, 2.0])

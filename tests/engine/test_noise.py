@@ -5,7 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detattack.engine import noise_of_length
+from detattack.engine import PRESETS, noise_of_length, run_control
+from detattack.types import Evaluation
 
 
 def photo(shape=(3, 12, 16), seed=0):
@@ -57,3 +58,40 @@ def test_out_of_reach_goes_as_far_as_the_range_lets_it():
     original = torch.full((3, 4, 4), 0.5)
     noisy = noise_of_length(original, 100.0, 1, None)
     assert float((noisy - original).norm()) == pytest.approx(0.5 * 48**0.5, rel=0.05)
+
+
+class Brighter:
+    """The goal holds where an image is brighter than it was by some amount of its own; notes how many it is shown."""
+
+    def __init__(self, amounts=(0.01, 0.02, 0.03, 0.04)):
+        self.images = torch.stack([photo(seed=seed) * 0.5 + 0.2 for seed in range(len(amounts))]).mul(255).round() / 255
+        self.amounts = torch.tensor(amounts)
+        self.most = 0
+
+    def __call__(self, images, index):
+        self.most = max(self.most, len(images))
+        lacks = self.amounts[index] - (images - self.images[index]).flatten(1).mean(1)
+        return Evaluation(lacks, lacks <= 0, torch.sigmoid(-lacks).detach())
+
+    def confirm(self, image, index):
+        return bool(self(image[None], torch.tensor([index])).success)
+
+
+def l2(images, problem):
+    return (images - problem.images).flatten(1).norm(dim=1)
+
+
+def test_each_image_keeps_its_own_length_whatever_is_known_of_its_neighbors():
+    problem = Brighter()
+    seeds, reference = [1, 2, 3, 4], PRESETS["jnd"]
+    mixed = run_control(PRESETS["noise"], problem.images, problem, [5.0, None, 4.0, None], seeds, reference)
+    assert l2(mixed.images, problem)[[0, 2]].tolist() == pytest.approx([5.0, 4.0], rel=0.01)
+    unknown = run_control(PRESETS["noise"], problem.images, problem, [None] * 4, seeds, reference)
+    assert torch.equal(unknown.images[[1, 3]], mixed.images[[1, 3]])
+    assert not torch.equal(unknown.images[0], mixed.images[0])
+
+
+def test_the_reference_is_shown_no_more_images_at_a_time_than_are_allowed():
+    problem = Brighter()
+    run_control(PRESETS["noise"], problem.images, problem, [None] * 4, [0] * 4, PRESETS["jnd"], active=2)
+    assert problem.most == 2

@@ -2,7 +2,9 @@
 
 import gc
 import threading
+import warnings
 import weakref
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import pytest
@@ -62,13 +64,109 @@ def test_a_twin_is_made_once_and_goes_with_its_model():
     assert freed == [True]
 
 
+def data_mul(network):
+    network[0].weight.data.mul_(1.5)  # leaves the version of the weight as it is
+
+
+def data_set(network):
+    network[0].weight.data = network[0].weight.data + 1
+
+
+def load(network):
+    network.load_state_dict({key: value + 1 for key, value in network.state_dict().items()})
+
+
+def norm(network):
+    network[1].running_var.mul_(2)
+
+
+def learn(network):
+    network[1].train()
+
+
+def setting(network):
+    network[1].eps = 1e-2
+
+
+def grow(network):
+    network.append(nn.ReLU())
+
+
+HOLDERS = {
+    "attribute": lambda network: Adapter(network=network),
+    "list": lambda network: Adapter(network=[network, nn.ReLU()]),
+    "dict": lambda network: Adapter(network={"best": network}),
+    "inner": lambda network: Adapter(network=Adapter(network=(network,))),
+}
+
+
+def held(adapter):
+    while not isinstance(adapter, nn.Module):
+        adapter = (
+            adapter.network
+            if isinstance(adapter, Adapter)
+            else next(iter(adapter.values() if isinstance(adapter, dict) else adapter))
+        )
+    return adapter
+
+
+def look_inside(adapter):
+    held(adapter)(torch.zeros(1, 3, 8, 8))
+
+
+@pytest.mark.parametrize("holder", HOLDERS)
+@pytest.mark.parametrize("change", [data_mul, data_set, load, norm, learn, setting, grow])
+@torch.no_grad()
+def test_a_twin_follows_its_model_wherever_that_holds_its_network(holder, change):
+    adapter = HOLDERS[holder](nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval())
+    image, network = torch.rand(2, 3, 8, 8), held(adapter)
+    before = twin_of(adapter, look_inside)
+    assert isinstance(held(before)[1], nn.Identity)
+    assert twin_of(adapter, look_inside) is before
+    change(network)
+    twin = twin_of(adapter, look_inside)
+    assert twin is not before
+    torch.testing.assert_close(held(twin)(image), network(image), rtol=1e-5, atol=1e-5)
+    assert twin_of(adapter, look_inside) is not before
+
+
+@torch.no_grad()
+def test_use_is_no_change(demo, image):
+    twin = FastDetector(demo)._twin
+    demo.detect(image[..., :200, :300], 0.3)
+    demo.candidates(image[..., :200, :300])
+    assert FastDetector(demo)._twin is twin
+
+
 @pytest.mark.parametrize("adapter", [Adapter(more=threading.Lock()), Adapter(network=nn.Conv2d(5, 4, 3)), object()])
 def test_what_cannot_be_copied_or_run_is_its_own_twin(adapter):
     if not isinstance(adapter, Adapter):
         adapter = type("Bare", (), {"name": "bare", "logits": lambda self, images: images})()
-    assert twin_of(adapter, look) is adapter
-    with pytest.raises(InputError, match=f"bf16: the model {adapter.name}"):
+    says = pytest.warns(UserWarning, match="no faster copy") if isinstance(adapter, Adapter) else nullcontext()
+    with says:
+        assert twin_of(adapter, look) is adapter
+    with warnings.catch_warnings(action="error"):  # once is enough
+        assert twin_of(adapter, look) is adapter
+    expected = pytest.raises(InputError, match=f"bf16: the model {adapter.name}")
+    with warnings.catch_warnings(action="ignore"), expected:
         twin_of(adapter, look, "bf16")
+
+
+def test_a_model_that_is_its_own_twin_goes_when_nobody_holds_it():
+    adapter = type("Bare", (), {"name": "bare", "logits": lambda self, images: images})()
+    assert twin_of(adapter, look) is adapter
+    alive = weakref.ref(adapter)
+    del adapter
+    gc.collect()
+    assert alive() is None
+
+
+def test_memory_that_runs_out_is_no_model_that_cannot_be_copied():
+    def greedy(adapter):
+        raise torch.OutOfMemoryError("out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        twin_of(Adapter(), greedy)
 
 
 def test_the_model_is_left_untouched(demo, image):

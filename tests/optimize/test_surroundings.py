@@ -1,0 +1,120 @@
+"""An attack is that of the model as it is now, whatever the caller has switched on: compared byte for byte."""
+
+from contextlib import contextmanager, nullcontext
+
+import pytest
+import torch
+
+from detattack.api import attack, load_detector
+from detattack.precision import fixed_numerics
+from detattack.scenes import render, scene_seed
+
+CROP = slice(64, 256), slice(120, 376)
+
+
+@pytest.fixture(scope="module")
+def scene():
+    return render(scene_seed(0, 8)).image[CROP].copy()
+
+
+def attacked(image, detector):
+    outcome = attack(image, detector, goal="suppress:car", method="jnd", max_iterations=2, refine=0)
+    assert outcome.record.status in ("success", "failure")
+    return outcome.png, outcome.record.trace
+
+
+@pytest.fixture(scope="module")
+def expected(scene):
+    return attacked(scene, load_detector("demo", "cpu"))
+
+
+def test_after_each_step_of_a_training_an_attack_is_that_of_a_fresh_copy(scene):
+    detector = load_detector("demo", "cpu")
+    network = detector.network
+    seen = [attacked(scene, detector)]
+    images = [torch.from_numpy(scene).permute(2, 0, 1).float() / 255]
+    targets = [{"boxes": torch.tensor([[40.0, 60.0, 120.0, 110.0]]), "labels": torch.tensor([0])}]
+    optimizer = torch.optim.SGD(network.parameters(), lr=1e-3)
+    for _ in range(2):
+        network.train().requires_grad_(True)
+        sum(network(images, targets).values()).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        network.eval().requires_grad_(False)
+        fresh = load_detector("demo", "cpu")
+        fresh.network.load_state_dict(network.state_dict())
+        seen.append(attacked(scene, detector))
+        assert seen[-1] == attacked(scene, fresh)
+        assert seen[-1] != seen[-2]
+
+
+@contextmanager
+def set_to(read, write, value):
+    before = read()
+    write(value)
+    try:
+        yield
+    finally:
+        write(before)
+
+
+def precision(switch, value):
+    return set_to(lambda: switch.fp32_precision, lambda one: setattr(switch, "fp32_precision", one), value)
+
+
+SURROUNDINGS = {
+    "no_grad": torch.no_grad,
+    "inference_mode": torch.inference_mode,
+    "set_grad_enabled": lambda: torch.set_grad_enabled(False),
+    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+    "float64": lambda: set_to(torch.get_default_dtype, torch.set_default_dtype, torch.float64),
+    "device": lambda: torch.device("meta"),
+    "deterministic": lambda: set_to(
+        torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms, True
+    ),
+    "matmul": lambda: set_to(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "medium"),
+    "ieee": lambda: precision(torch.backends, "ieee"),
+    "bf16": lambda: precision(torch.backends.mkldnn.conv, "bf16"),
+}
+
+
+def surroundings(name):
+    if name in ("ieee", "bf16") and not hasattr(torch.backends, "fp32_precision"):
+        pytest.skip("this torch has no fp32_precision")
+    return SURROUNDINGS[name]()
+
+
+@pytest.mark.parametrize("name", SURROUNDINGS)
+def test_what_surrounds_a_call_changes_nothing(name, scene, expected):
+    with surroundings(name):
+        assert attacked(scene, load_detector("demo", "cpu")) == expected
+
+
+def state():
+    newer = (
+        [torch.backends.mkldnn.conv, torch.backends.mkldnn.matmul] if hasattr(torch.backends, "fp32_precision") else []
+    )
+    return [
+        torch.is_grad_enabled(),
+        torch.is_inference_mode_enabled(),
+        torch.is_autocast_enabled("cpu"),
+        torch.get_default_dtype(),
+        torch.get_default_device(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.get_float32_matmul_precision(),
+        *(one.fp32_precision for one in newer),
+    ]
+
+
+@pytest.mark.parametrize("name", [None, *SURROUNDINGS])
+def test_all_of_it_is_fixed_inside_and_put_back_afterwards(name):
+    with surroundings(name) if name else nullcontext():
+        before = state()
+        for gradient in (True, False):
+            with fixed_numerics(gradient):
+                inside = state()
+                assert inside[:7] == [gradient, False, False, torch.float32, torch.device("cpu"), False, "highest"]
+                assert {"tf32", "bf16"}.isdisjoint(inside[7:])
+        with pytest.raises(ZeroDivisionError), fixed_numerics():
+            raise ZeroDivisionError
+        assert state() == before
