@@ -11,6 +11,7 @@ from classify.objectives import shares
 from classify.run import ClassifyFolder, fingerprint
 from classify.types import Classifier
 from detattack.errors import InputError
+from detattack.locating import located_config
 from detattack.precision import fixed_numerics
 from detattack.trust import check_trust
 from detattack.verification import Verdict, judged_image, verdicts
@@ -22,7 +23,7 @@ def verify_run(path: Path, device: str = "auto", trust: bool = False) -> list[Ve
     trust: as of `check_trust`. Raises `InputError`.
     """
     with closing(ClassifyFolder.open(path)) as folder:
-        config = read_config(folder.manifest["config"])
+        config = read_config(located_config(path, folder.manifest))
         check_trust(path, config.model, trust)
         classifier = load_classifier(config.model, device, config.weights, config.preprocess, config.categories)
         if fingerprint(classifier) != folder.manifest["model"]:

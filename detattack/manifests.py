@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, FiniteFloat, ValidationError, field_valid
 
 from detattack import __version__
 from detattack.errors import InputError, first_error
+from detattack.locating import FOLDER
 from detattack.trust import check_trust
 
 MANIFEST = "run.json"
@@ -61,6 +62,7 @@ class _Manifest(BaseModel, strict=True):
     lengths: list[_Length] | None = None
     figures: bool = False
     all_measures: bool = False
+    folder: str | None = None
     threads: int = Field(1, ge=1, le=MOST_THREADS)
     detector: _Detector | None = None
     categories: list[_Category] = []
@@ -83,6 +85,7 @@ def make_manifest(config: dict[str, Any], model: str, data: str, **more: Any) ->
         "model": model,
         "data": data,
         **more,
+        FOLDER: str(Path.cwd()),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -20,6 +20,7 @@ from detattack.detection import Run
 from detattack.detectors.registry import fingerprint, load_detector
 from detattack.errors import InputError
 from detattack.goals import parse_goal
+from detattack.locating import located_config
 from detattack.manifests import differences
 from detattack.origins import Origin, read_origin
 from detattack.records import BaseRecord
@@ -50,11 +51,12 @@ class Instead:
     def config(self, path: Path, manifest: dict[str, Any], trust: bool) -> dict[str, Any]:
         """The config of the run in `path`, to be checked as any. Raises `InputError` where its model would run code
         that nobody named or trusts."""
-        config = manifest["config"]
+        named = {name: getattr(self, name) for name in ("model", "weights", "categories", "device", "batch")}
+        instead = {name: value for name, value in named.items() if value is not None}
+        config = located_config(path, {**manifest, "config": {**manifest["config"], **dict.fromkeys(instead)}})
         if self.model is None:
             check_trust(path, str(config.get("model")), trust)
-        named = {name: getattr(self, name) for name in ("model", "weights", "categories", "device", "batch")}
-        return {**config, **{name: value for name, value in named.items() if value is not None}}
+        return {**config, **instead}
 
     def origin(self, path: Path, manifest: dict[str, Any]) -> Origin:
         """Where the images of the run in `path` are."""

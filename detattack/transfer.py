@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from detattack.changes import Change
@@ -14,6 +13,7 @@ from detattack.faults import check_device
 from detattack.goals import achieved, check_goal, parse_goal
 from detattack.images import read_image, to_tensor
 from detattack.job import Record, as_lists, detected, target_of
+from detattack.locating import located
 from detattack.precision import fixed_numerics
 from detattack.results import coco_results, truth_of
 from detattack.runs import RunFolder
@@ -57,7 +57,7 @@ def transfer(
         if record.status not in ("success", "failure"):
             continue
         try:
-            judged.append(_judged(folder.path, detector, config, record, change))
+            judged.append(_judged(folder, detector, config, record, change))
         except InputError:
             unread += 1
         except Exception as error:  # the model is someone else's code
@@ -78,10 +78,11 @@ def transfer(
 
 
 @fixed_numerics(gradient=False)
-def _judged(path: Path, detector: Detector, config: RunConfig, record: Record, change: Change) -> Record:
+def _judged(folder: RunFolder, detector: Detector, config: RunConfig, record: Record, change: Change) -> Record:
     """The record as the detector sees its changed files; `reason` is what it was in the run."""
-    original = read_source(record.source).pixels
-    file = read_image(path / "images" / f"{record.stem}.png").pixels
+    source = located(record.source, folder.path, folder.manifest)
+    original = read_source(str(source or record.source)).pixels
+    file = read_image(folder.path / "images" / f"{record.stem}.png").pixels
     if original.shape != file.shape:
         raise InputError(f"{record.source}: is not the image that was attacked")
     clean, found = (detected(detector, config, to_tensor(change(pixels))) for pixels in (original, file))

@@ -20,6 +20,7 @@ from detattack.goals import achieved
 from detattack.images import read_floats, read_image, to_tensor
 from detattack.interrupts import interrupts
 from detattack.job import Record, detected, target_of
+from detattack.locating import located_config
 from detattack.precision import fixed_numerics
 from detattack.records import BaseRecord, R
 from detattack.runs import RunFolder
@@ -41,7 +42,7 @@ def verify_run(path: Path, device: str = "auto", trust: bool = False) -> list[Ve
     trust: as of `check_trust`. Raises `InputError`.
     """
     with closing(RunFolder.open(path)) as folder:
-        config = make_config(**folder.manifest["config"])
+        config = make_config(**located_config(path, folder.manifest))
         check_trust(path, config.model, trust)
         detector = load_detector(config.model, device, config.weights, config.categories)
         if fingerprint(detector) != folder.manifest["model"]:

@@ -37,6 +37,7 @@ def transfers_of(
     from detattack.config import make_config
     from detattack.detectors.registry import load_detector
     from detattack.files import swept
+    from detattack.locating import located_config
     from detattack.runs import RunFolder
     from detattack.transfer import transfer
     from detattack.trust import check_trust
@@ -44,7 +45,7 @@ def transfers_of(
     changes = [UNCHANGED, *parse_changes(survive or "")]
     shown = Progress(console=Terminal(stderr=True, quiet=quiet))
     with closing(RunFolder.open(run)) as folder, swept(run), shown as bar:
-        config = make_config(**folder.manifest["config"])
+        config = make_config(**located_config(run, folder.manifest))
         if not all(model for model, _, _ in specs):
             check_trust(run, config.model, trust)
         own = (config.model, config.weights, config.categories)

@@ -87,7 +87,7 @@ def write_page(
     run = read(path)
     try:
         with swept(path):
-            page = render_page(run, content(run, make_pictures(path, run.records, told)))
+            page = render_page(run, content(run, make_pictures(path, run.records, told, run.manifest)))
             write_text_atomic(path / PAGE, page)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error})") from error

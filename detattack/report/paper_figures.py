@@ -79,7 +79,7 @@ def _pixels(run: RunData, folder: str, record: Record) -> np.ndarray:
 
 def _original(run: RunData, record: Record) -> np.ndarray:
     after = _pixels(run, "images", record)
-    pixels = original_pixels(run.path, record, after) if record.quality else after
+    pixels = original_pixels(run.path, record, after, run.manifest) if record.quality else after
     if pixels is None:
         raise InputError(f"{run.path}: the original of {record.stem!r} is not at its source any more: {record.source}")
     return pixels

@@ -12,10 +12,12 @@ import io
 import math
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -23,6 +25,7 @@ from PIL import Image
 from detattack.errors import InputError
 from detattack.files import write_bytes_atomic
 from detattack.images import read_floats, read_image
+from detattack.locating import located
 from detattack.quality import l2
 from detattack.records import BaseRecord
 
@@ -47,7 +50,10 @@ class Pictures:
 
 
 def make_pictures(
-    run: Path, records: Sequence[BaseRecord], told: Told = lambda done, total: None
+    run: Path,
+    records: Sequence[BaseRecord],
+    told: Told = lambda done, total: None,
+    manifest: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[int, Pictures]:
     """Makes what is missing or older than its image; what there is to see, by the record's id."""
     folder = run / THUMBS
@@ -55,7 +61,7 @@ def make_pictures(
         folder.mkdir(exist_ok=True)
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             made: dict[int, Pictures] = {}
-            for pictures, record in zip(pool.map(lambda r: _make(run, r), records), records, strict=True):
+            for pictures, record in zip(pool.map(lambda r: _make(run, r, manifest), records), records, strict=True):
                 made[record.id] = pictures
                 told(len(made), len(records))
             return made
@@ -63,7 +69,7 @@ def make_pictures(
         raise InputError(f"{folder}: cannot be written ({error})") from error
 
 
-def _make(run: Path, record: BaseRecord) -> Pictures:
+def _make(run: Path, record: BaseRecord, manifest: Mapping[str, Any]) -> Pictures:
     image = run / "images" / f"{record.stem}.png"
     if not record.digest or not image.is_file():
         return Pictures()
@@ -78,7 +84,7 @@ def _make(run: Path, record: BaseRecord) -> Pictures:
     original = thumb / f"{record.id}-original.webp"
     if _fresh(original, image) and _fresh(thumb / f"{record.id}-before.webp", image):
         return Pictures(True, heat, True)
-    found = original_pixels(run, record, read_image(image).pixels if pixels is None else pixels)
+    found = original_pixels(run, record, read_image(image).pixels if pixels is None else pixels, manifest)
     if found is None:
         return Pictures(True, heat, False)
     _write(original, found, lossless=True)
@@ -106,12 +112,12 @@ def _heat(run: Path, record: BaseRecord) -> bool:
     return True
 
 
-def original_pixels(run: Path, record: BaseRecord, after: np.ndarray) -> np.ndarray | None:
+def original_pixels(run: Path, record: BaseRecord, after: np.ndarray, manifest: Mapping[str, Any]) -> np.ndarray | None:
     """The picture before the attack, from the record's source; None where it is gone or another one.
 
-    after: the pixels of the adversarial file, uint8 `[H,W,3]`.
+    after: the pixels of the adversarial file, uint8 `[H,W,3]`. manifest: of the run, which says where it was started.
     """
-    pixels = _source(record, run, after.shape)
+    pixels = _source(record, run, after.shape, manifest)
     distance = record.quality.get("l2")
     if pixels is None or distance is None or pixels.shape != after.shape:
         return None
@@ -123,8 +129,8 @@ def original_pixels(run: Path, record: BaseRecord, after: np.ndarray) -> np.ndar
         return None
 
 
-def _source(record: BaseRecord, run: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """The picture that a record names, from here or from beside the run folder; None where it is gone.
+def _source(record: BaseRecord, run: Path, shape: tuple[int, ...], manifest: Mapping[str, Any]) -> np.ndarray | None:
+    """The picture that a record names, relative to where the run was started or lies; None where it is gone.
 
     shape: of the adversarial image, which is what a scene is rendered at: the ledger does not size our arrays.
     """
@@ -133,12 +139,11 @@ def _source(record: BaseRecord, run: Path, shape: tuple[int, ...]) -> np.ndarray
         from detattack.scenes import render, scene_seed
 
         return render(scene_seed(int(scene[2]), int(scene[1])), shape[1], shape[0]).image
-    for path in (Path(record.source), run / record.source, run.parent / record.source):
-        try:
-            return read_image(path).pixels
-        except InputError:
-            continue
-    return None
+    path = located(record.source, run, manifest)
+    try:
+        return None if path is None else read_image(path).pixels
+    except InputError:
+        return None
 
 
 def _small(pixels: np.ndarray) -> np.ndarray:

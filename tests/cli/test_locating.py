@@ -1,0 +1,89 @@
+"""A run that was started with relative paths is judged, shown and repeated from any folder."""
+
+import json
+from pathlib import Path
+
+import pytest
+from coco_squares import write_data
+
+from detattack.errors import InputError
+from detattack.locating import located, located_config
+
+
+@pytest.fixture
+def started(cli, toy, tmp_path, monkeypatch) -> Path:
+    """The folder of a run that was started in `tmp_path/start`, everything named relative to that."""
+    start = tmp_path / "start"
+    start.mkdir()
+    monkeypatch.chdir(start)
+    write_data(start, 3)
+    (start / "toy.py").write_text(Path(toy).read_text())
+    data = ("--images", "data", "--annotations", "instances.json")
+    line = ("evaluate", *data, "--model", "toy.py:factory", "--device", "cpu", "--quality", "quick", "--quiet")
+    assert cli(*line, "--out", tmp_path / "out" / "run").status == 0
+    return tmp_path / "out" / "run"
+
+
+def edit(run: Path, **changes: object) -> None:
+    manifest = json.loads((run / "run.json").read_text())
+    kept = {key: value for key, value in (manifest | changes).items() if value is not None}
+    (run / "run.json").write_text(json.dumps(kept))
+
+
+@pytest.mark.parametrize("older", [False, True], ids=["this version", "an older one"])
+def test_from_any_folder(cli, started, tmp_path, monkeypatch, older):
+    if older:
+        edit(started, folder=None)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    said = cli("verify", started, "--trust", "--device", "cpu", "--json")
+    assert (said.status, said.json["summary"]["images"], said.json["summary"]["disagree"]) == (0, 3, 0)
+    said = cli("verify", started, "--survive", "jpeg:90", "--trust", "--device", "cpu", "--json")
+    assert (said.status, [row["unread"] for row in said.json["transfer"]]) == (0, [0, 0])
+    assert cli("report", started, "--quiet").status == 0
+    assert len(list((started / "thumbs").glob("*-original.webp"))) == 2  # of the attacked ones
+    assert cli("rerun", started, "--trust", "--out", "again", "--quiet").status == 0
+
+
+def test_what_is_nowhere_is_said_with_what_to_do(cli, started, tmp_path, monkeypatch):
+    (tmp_path / "start").rename(tmp_path / "moved")
+    monkeypatch.chdir(tmp_path / "out")
+    said = cli("verify", started, "--trust", "--device", "cpu")
+    assert said.status == 2
+    (told,) = said.err.splitlines()
+    assert f"its model toy.py is not in {tmp_path / 'start'}" in told
+    assert "go where it is" in told
+    monkeypatch.chdir(tmp_path / "moved")
+    assert cli("verify", started, "--trust", "--device", "cpu").status == 0
+
+
+def test_code_that_is_found_elsewhere_needs_trust_all_the_same(cli, started, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = cli("verify", started, "--device", "cpu")
+    assert said.status == 2
+    assert "--trust" in said.err
+
+
+def test_files_of_each_kind(tmp_path):
+    start = tmp_path / "start"
+    for name in ("adapter.py", "net.pt", "names.txt", "yolo.pt"):
+        start.mkdir(exist_ok=True)
+        (start / name).touch()
+    manifest = {
+        "folder": str(start),
+        "config": {"model": "adapter.py:f", "weights": "net.pt", "categories": "names.txt"},
+    }
+    wanted = {"model": f"{start}/adapter.py:f", "weights": f"{start}/net.pt", "categories": f"{start}/names.txt"}
+    assert located_config(tmp_path, manifest) == wanted
+    for model in ("demo", "torchvision/fcos_resnet50_fpn", "hf/owner/name", "/no/such.py:f"):
+        config = {"model": model, "weights": "none", "categories": None}
+        assert located_config(tmp_path, {**manifest, "config": config}) == config
+    config = {"model": "ultralytics/yolo.pt"}
+    assert located_config(tmp_path, {**manifest, "config": config}) == {"model": f"ultralytics/{start}/yolo.pt"}
+    with pytest.raises(InputError, match=f"its weights gone.pt is not in {start}; go where it is"):
+        located_config(tmp_path, {**manifest, "config": {"model": "demo", "weights": "gone.pt"}})
+
+
+def test_what_is_no_path_is_nowhere(tmp_path):
+    for path in ("a\0b", "x" * 5000):
+        assert located(path, tmp_path, {}) is None
