@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from classify.methods import METHODS
 from classify.objectives import Loss
-from detattack.config import LARGEST_SEED
+from detattack.config import LARGEST_SEED, CheckedAttack
 from detattack.engine.attacks import Attack
 from detattack.errors import InputError, first_error
 from detattack.precision import Precision
@@ -26,7 +26,7 @@ class ClassifyConfig(BaseModel):
     preprocess: str | None = None
     categories: str | None = None
     target: str | None = None
-    attack: Attack
+    attack: CheckedAttack
     loss: Loss = "wrong"
     classes: int | None = Field(None, ge=2)
     seed: int = Field(0, ge=0, le=LARGEST_SEED)

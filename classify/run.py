@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +63,12 @@ class ClassifyRun:
 
     def job(self) -> Job[ClassificationRecord]:
         """What `attack` does, as another process does it with the same classifier."""
-        labels = resolve_labels(self.data, self.classifier.classes)
-        return partial(_attack, self.config, labels, self.lengths)
+        return partial(_attack, self.config, self._labels, self.lengths)
+
+    @cached_property
+    def _labels(self) -> Mapping[int, int | None]:
+        """Resolved once: for a large data set that takes a second. Raises `InputError`."""
+        return resolve_labels(self.data, self.classifier.classes)
 
     def loader(self) -> Callable[[], Classifier]:
         """What loads the same classifier in another process."""
@@ -87,7 +91,7 @@ class ClassifyRun:
 
     def open_folder(self, out: Path, resume: bool = False) -> ClassifyFolder:
         """The folder of this run, new or to be continued. Raises `InputError`, and writes nothing then."""
-        resolve_labels(self.data, self.classifier.classes)
+        _ = self._labels  # raises for those that are wrong
         target_index(self.config, self.classifier)
         config = self.config.model_dump(mode="json") | {"device": str(self.classifier.device)}
         lengths = None if self.lengths is None else [[i, self.lengths[i]] for i in sorted(self.lengths)]

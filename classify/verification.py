@@ -1,5 +1,6 @@
 """A finished run against a classifier judged again from its files alone."""
 
+from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -17,8 +18,8 @@ from detattack.trust import check_trust
 from detattack.verification import Verdict, judged_image, verdicts
 
 
-def verify_run(path: Path, device: str = "auto", trust: bool = False) -> list[Verdict]:
-    """Judges every attacked image of a run again; untouched ones are checked to be whole.
+def verify_run(path: Path, device: str = "auto", trust: bool = False) -> Iterator[Verdict]:
+    """Judges every attacked image of a run again, one by one; untouched ones are checked to be whole.
 
     trust: as of `check_trust`. Raises `InputError`.
     """
@@ -28,7 +29,7 @@ def verify_run(path: Path, device: str = "auto", trust: bool = False) -> list[Ve
         classifier = load_classifier(config.model, device, config.weights, config.preprocess, config.categories)
         if fingerprint(classifier) != folder.manifest["model"]:
             raise InputError(f"{path}: model {config.model} is not the one that was attacked (other weights)")
-        return verdicts(path, folder.records(), partial(_holds, path, classifier, config))
+        yield from verdicts(path, folder.iterate(), partial(_holds, path, classifier, config))
 
 
 @fixed_numerics(gradient=False)

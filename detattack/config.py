@@ -4,10 +4,11 @@ file over defaults."""
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -39,6 +40,8 @@ RADIUS_MARK = "@"
 """Between a method and its radius in gray levels."""
 
 
+LEVELS = tuple(count for count in range(2, 257) if 255 % (count - 1) == 0)
+"""Numbers of gray levels whose values an 8-bit file holds exactly."""
 LARGEST_SEED = 2**63 - 1
 MOST_COUNTED = 2**31
 """Iterations and the like are fewer."""
@@ -46,6 +49,34 @@ MOST_CONFIG_BYTES = 1_000_000
 Scalar = str | int | float | bool
 TUNED_ON = "tuned_on"
 """The key under which a config that a search has found says on which images: see `tuned_on`."""
+
+
+def check_attack(attack: Attack) -> Attack:
+    """The attack itself, if its values can be: those of options as those of a manifest. Raises `InputError`."""
+    if attack.levels not in (None, *LEVELS):
+        known = ", ".join(map(str, LEVELS))
+        raise InputError(f"method {attack.name}: levels must be one of {known}, which 8 bits hold, not {attack.levels}")
+    _check_radius(attack)
+    for key in NON_NEGATIVE:
+        most = MOST_COUNTED if isinstance(getattr(attack, key), int) else float("inf")
+        if not 0 <= getattr(attack, key) < most:
+            raise InputError(f"method {attack.name}: {key} must be a number from 0 on, not {getattr(attack, key)}")
+    return attack
+
+
+def _check_radius(attack: Attack) -> None:
+    if attack.radius is None:
+        return
+    most = 1 if attack.norm == "linf" else float("inf")
+    if not 0 < attack.radius <= most:
+        top = ", at most 1" if attack.norm == "linf" else ""
+        raise InputError(f"method {attack.name}: radius must be a number above 0{top}, not {attack.radius}")
+    if attack.norm == "linf" and attack.levels is not None and round(attack.radius * (attack.levels - 1), 3) < 1:
+        raise InputError(f"method {attack.name}: a radius below one gray level leaves nothing to change; --float does")
+
+
+CheckedAttack = Annotated[Attack, AfterValidator(check_attack)]
+"""An attack in a config."""
 
 
 class RunConfig(BaseModel):
@@ -58,7 +89,7 @@ class RunConfig(BaseModel):
     categories: str | None = None
     goal: str
     keep_others: bool = False
-    attack: Attack
+    attack: CheckedAttack
     score_threshold: float = Field(DEFAULT_SCORE_THRESHOLD, ge=0, lt=1, allow_inf_nan=False)
     seed: int = Field(0, ge=0, le=LARGEST_SEED)
     device: str = "auto"
@@ -112,14 +143,7 @@ def resolve_attack(
         raise InputError(f"method {method}: {first_error(error)}") from error
     if attack.step != preset.step and attack.step in LOOPS_OF_THEIR_OWN:
         raise InputError(f"method {method}: step {attack.step} is a method of its own")
-    if attack.levels is not None and not 2 <= attack.levels <= 256:
-        raise InputError(f"method {method}: levels must be a number from 2 to 256, not {attack.levels}")
-    _check_radius(attack)
-    for key in NON_NEGATIVE:
-        most = MOST_COUNTED if isinstance(getattr(attack, key), int) else float("inf")
-        if not 0 <= getattr(attack, key) < most:
-            raise InputError(f"method {method}: {key} must be a number from 0 on, not {getattr(attack, key)}")
-    return attack
+    return check_attack(attack)
 
 
 def named_attack(method: str, presets: Mapping[str, Attack] = PRESETS) -> Attack:
@@ -215,12 +239,3 @@ def read_options(path: Path) -> dict[str, Any]:
     return options
 
 
-def _check_radius(attack: Attack) -> None:
-    if attack.radius is None:
-        return
-    most = 1 if attack.norm == "linf" else float("inf")
-    if not 0 < attack.radius <= most:
-        top = ", at most 1" if attack.norm == "linf" else ""
-        raise InputError(f"method {attack.name}: radius must be a number above 0{top}, not {attack.radius}")
-    if attack.norm == "linf" and attack.levels is not None and round(attack.radius * (attack.levels - 1), 3) < 1:
-        raise InputError(f"method {attack.name}: a radius below one gray level leaves nothing to change; --float does")

@@ -9,8 +9,8 @@ import os
 import stat
 import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -205,17 +205,33 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
-_pillow_lock = threading.Lock()
+class _Shared:
+    """A context for several threads at once: entered by the first that comes, left by the last that goes."""
+
+    def __init__(self, make: Callable[[], AbstractContextManager[None]]):
+        self._make = make
+        self._lock = threading.Lock()
+        self._users = 0
+        self._held = ExitStack()
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._lock:
+            if not self._users:
+                self._held.enter_context(self._make())
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if not self._users:
+                    self._held.close()
 
 
 @contextmanager
-def _strict_pillow() -> Iterator[None]:
-    """Pillow without its warnings and its own size limit (ours is checked), never padding truncated files.
-
-    These are process-wide switches of Pillow's that another library may have turned: they are set only while
-    we read, under a lock, and put back.
-    """
-    with _pillow_lock, warnings.catch_warnings():
+def _strict() -> Iterator[None]:
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         limit, truncated = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
         Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = None, False
@@ -223,6 +239,13 @@ def _strict_pillow() -> Iterator[None]:
             yield
         finally:
             Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = limit, truncated
+
+
+_strict_pillow = _Shared(_strict)
+"""Pillow without its warnings and its own size limit (ours is checked), never padding truncated files.
+
+These are process-wide switches of Pillow's that another library may have turned: they are set only while some thread of
+ours reads, and put back."""
 
 
 def _read(file: BinaryIO, path: Path, max_pixels: int) -> LoadedImage:

@@ -51,13 +51,15 @@ def transfer(
     """
     config = make_config(**folder.manifest["config"])
     check_goal(parse_goal(config.goal), detector.categories)
+    scored = bool(folder.manifest.get("annotated"))
     judged: list[Record] = []
     unread = 0
     for record in folder.iterate():
         if record.status not in ("success", "failure"):
             continue
         try:
-            judged.append(_judged(folder, detector, config, record, change))
+            one = _judged(folder, detector, config, record, change)
+            judged.append(replace(one, trace={}) if scored else one.short())  # detections are for AP alone
         except InputError:
             unread += 1
         except Exception as error:  # the model is someone else's code

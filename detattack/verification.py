@@ -1,7 +1,7 @@
 """A finished run judged again from its files alone, by the detector's official inference."""
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -36,8 +36,8 @@ class Verdict:
     problem: str = ""
 
 
-def verify_run(path: Path, device: str = "auto", trust: bool = False) -> list[Verdict]:
-    """Judges every attacked image of a detector's run again; untouched ones are checked to be whole.
+def verify_run(path: Path, device: str = "auto", trust: bool = False) -> Iterator[Verdict]:
+    """Judges every attacked image of a detector's run again, one by one; untouched ones are checked to be whole.
 
     trust: as of `check_trust`. Raises `InputError`.
     """
@@ -47,18 +47,20 @@ def verify_run(path: Path, device: str = "auto", trust: bool = False) -> list[Ve
         detector = load_detector(config.model, device, config.weights, config.categories)
         if fingerprint(detector) != folder.manifest["model"]:
             raise InputError(f"{path}: model {config.model} is not the one that was attacked (other weights)")
-        return verdicts(path, folder.records(), partial(_holds, path, detector, config))
+        yield from verdicts(path, folder.iterate(), partial(_holds, path, detector, config))
 
 
-def verdicts(path: Path, records: Iterable[R], holds: Callable[[R], bool]) -> list[Verdict]:
-    """Of the images of the run in `path` that have a file. holds: whether the goal holds for what a record tells."""
-    found = []
+def verdicts(path: Path, records: Iterable[R], holds: Callable[[R], bool]) -> Iterator[Verdict]:
+    """Yields the verdicts on the images of the run in `path` that have a file.
+
+    holds: whether the goal holds for what a record tells.
+    """
     with interrupts() as check:
         for record in records:
             if record.digest:
-                found.append(_verdict(path, record, holds))
-                check()  # which may be of an interrupt's making
-    return found
+                verdict = _verdict(path, record, holds)
+                check()  # it may be of an interrupt's making
+                yield verdict
 
 
 def _verdict(path: Path, record: R, holds: Callable[[R], bool]) -> Verdict:

@@ -1,10 +1,17 @@
 """A method by its name, with what the user changed."""
 
-import pytest
+from dataclasses import asdict
+from functools import partial
 
-from detattack.config import named_attack, resolve_attack
+import pytest
+import torch
+
+from classify.config import read_config
+from detattack.config import LEVELS, make_config, named_attack, resolve_attack
 from detattack.engine import PRESETS
+from detattack.engine.rounding import as_file
 from detattack.errors import InputError
+from detattack.images import to_pixels, to_tensor
 
 
 @pytest.mark.parametrize(("name", "radius"), [("2", 2), ("4", 4), ("8", 8), ("0.5", 0.5), ("255", 255), ("16.0", 16)])
@@ -48,3 +55,26 @@ def test_bad_names(method, words):
 def test_a_name_that_says_the_radius_is_not_contradicted():
     with pytest.raises(InputError, match="says the radius already"):
         resolve_attack("pgd-linf@4", overrides={"radius": "0.5"})
+
+
+@pytest.mark.parametrize("levels", [1, 3, 100, 255, 257, -1])
+def test_levels_that_no_8_bit_file_holds(levels):
+    with pytest.raises(InputError, match=f"levels must be one of 2, 4, 6, 16, 18, 52, 86, 256, .*not {levels}"):
+        resolve_attack("jnd", overrides={"levels": levels})
+
+
+@pytest.mark.parametrize("levels", LEVELS)
+def test_what_is_judged_at_these_levels_is_what_a_file_holds(levels):
+    seen = as_file(torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(levels)), levels)
+    assert torch.equal(to_tensor(to_pixels(seen)), seen)
+
+
+READERS = [partial(make_config, goal="suppress:all"), lambda attack: read_config({"attack": attack})]
+
+
+@pytest.mark.parametrize("read", READERS, ids=["detect", "classify"])
+@pytest.mark.parametrize("wrong", [{"levels": 1}, {"levels": 100}, {"radius": -1}, {"step_size": -0.1}])
+def test_an_attack_of_a_manifest_is_checked_as_one_of_options(read, wrong):
+    attack = asdict(resolve_attack("pgd-linf")) | wrong
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        read(attack=attack)

@@ -1,8 +1,10 @@
 import os
 import resource
 import struct
+import threading
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -398,3 +400,20 @@ def test_names_as_long_as_the_file_system_allows_and_the_users_umask(tmp_path):
 def test_a_missing_folder_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         write_bytes_atomic(tmp_path / "no" / "a", b"x")
+
+
+def test_threads_read_at_the_same_time_and_switches_are_put_back(tmp_path, pixels, monkeypatch):
+    write_png(tmp_path / "a.png", pixels)
+    before = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES, list(warnings.filters)
+    together, opened = threading.Barrier(4), images._open
+
+    def opened_together(file):
+        together.wait(timeout=30)  # broken where another has to be through with it first
+        assert (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES) == (None, False)
+        return opened(file)
+
+    monkeypatch.setattr(images, "_open", opened_together)
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: read_image(tmp_path / "a.png"), range(4)):
+            assert (found.pixels == pixels).all()
+    assert (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES, list(warnings.filters)) == before

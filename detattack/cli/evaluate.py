@@ -4,15 +4,12 @@ import sys
 from contextlib import closing, redirect_stdout
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from detattack.cli import options as o
 from detattack.cli.status import FAILED
-
-if TYPE_CHECKING:
-    from detattack.runs import RunFolder
 
 
 def evaluate(
@@ -70,11 +67,11 @@ def evaluate(
             workforce_of(wanted, run, quiet) as workforce,
             carried_out(run, out, resume, quiet, workforce=workforce, retry_errors=retry_errors) as folder,
         ):
-            result = _result(folder)
-    _say(out, result, json, quiet)
+            summary = folder.read_json("summary.json")
+    _say(out, summary, json, quiet)
     if transfer_to or survive:
         transfers_of(out, [(None, None, None), *others], survive, device, False, quiet or json, trust=True)
-    if strict and result["summary"]["error"]:
+    if strict and summary["error"]:
         raise typer.Exit(FAILED)
 
 
@@ -88,26 +85,20 @@ def merge(
     from detattack.merging import merge_runs
 
     with closing(merge_runs(out, shards)) as folder:
-        result = _result(folder)
-    _say(out, result, json, quiet)
+        summary = folder.read_json("summary.json")
+    _say(out, summary, json, quiet)
 
 
-def _result(folder: "RunFolder") -> dict[str, Any]:
-    """The summary, the records without what is long, and a line on those with nothing to attack."""
-    from detattack.cli.tables import skipped_line
+def _say(out: Path, summary: dict[str, Any], json: bool, quiet: bool) -> None:
+    from detattack.cli.tables import print_json, print_summary, skipped_line, warn_of_parity
+    from detattack.runs import RunFolder
 
-    summary = folder.read_json("summary.json")
-    images = [record.short() for record in folder.iterate()]
-    return {"summary": summary, "images": images, "skipped": skipped_line(folder, summary)}
-
-
-def _say(out: Path, result: dict[str, Any], json: bool, quiet: bool) -> None:
-    from detattack.cli.tables import print_json, print_summary, warn_of_parity
-
-    warn_of_parity(result["summary"])
+    warn_of_parity(summary)
     if json:
-        print_json(out, result["images"], result["summary"])
+        with closing(RunFolder.open(out)) as folder:
+            print_json(out, folder.iterate(), summary)
     elif quiet:
         print(out, file=sys.stderr)
     else:
-        print_summary(out, result["summary"], result["skipped"])
+        with closing(RunFolder.open(out)) as folder:
+            print_summary(out, summary, skipped_line(folder, summary))

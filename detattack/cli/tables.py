@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -26,10 +26,14 @@ SKIPPED = ("nothing", "already")
 """The statuses of images that are left as they are."""
 
 
-def print_json(out: Path, records: Sequence[BaseRecord], summary: dict[str, Any]) -> None:
-    """`{"run": DIR, "summary": {...}, "images": [...]}` on stdout."""
-    images = [{k: v for k, v in r.as_json().items() if k not in r.long} for r in records]
-    print(json.dumps({"run": str(out), "summary": summary, "images": images}, allow_nan=False))
+def print_json(out: Path, records: Iterable[BaseRecord], summary: dict[str, Any]) -> None:
+    """`{"run": DIR, "summary": {...}, "images": [...]}` on stdout, image by image."""
+    start = json.dumps({"run": str(out), "summary": summary, "images": []}, allow_nan=False)
+    print(start.removesuffix("]}"), end="")
+    for number, record in enumerate(records):
+        image = {key: value for key, value in record.as_json().items() if key not in record.long}
+        print(", " if number else "", json.dumps(image, allow_nan=False), sep="", end="")
+    print("]}")
 
 
 def print_table(out: Path, records: list[Record], summary: dict[str, Any], skipped: Sequence[str] = ()) -> None:

@@ -57,14 +57,17 @@ def _verify(run: Path, device: str, trust: bool, json: bool) -> None:
     from detattack.manifests import task_in
     from detattack.verification import verify_run
 
-    verdicts = (verify_classified if task_in(run) == "classify" else verify_run)(run, device, trust)
-    wrong = [v for v in verdicts if v.problem]
-    for verdict in wrong:
-        say(f"{verdict.file}: {verdict.problem}", file=sys.stderr)
-    successes = sum(v.success for v in verdicts)
+    images = successes = 0
+    wrong = []
+    for verdict in (verify_classified if task_in(run) == "classify" else verify_run)(run, device, trust):
+        images += 1
+        successes += verdict.success
+        if verdict.problem:
+            wrong.append(verdict.file)
+            say(f"{verdict.file}: {verdict.problem}", file=sys.stderr)
     if json:
-        summary = {"images": len(verdicts), "success": successes, "disagree": len(wrong)}
-        print(json_module.dumps({"run": str(run), "summary": summary, "problems": [v.file for v in wrong]}))
+        summary = {"images": images, "success": successes, "disagree": len(wrong)}
+        print(json_module.dumps({"run": str(run), "summary": summary, "problems": wrong}))
     else:
-        print(f"{len(verdicts)} images judged again: {successes} successes, {len(wrong)} disagree with the ledger")
+        print(f"{images} images judged again: {successes} successes, {len(wrong)} disagree with the ledger")
     raise typer.Exit(1 if wrong else 0)

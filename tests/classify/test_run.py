@@ -9,12 +9,37 @@ import pytest
 import torch
 from PIL import Image
 
+from classify import run
 from classify.job import ClassificationRecord
 from classify.run import ClassifyFolder
 from detattack.cli import status_of
 from detattack.images import read_image, to_tensor
 from tests.toy_classifier import NAMES, nearest_boundary
 
+CUT = """
+from tests.toy_classifier import Channels
+
+class Cut(Channels):
+    def logits(self, images):
+        return super().logits(images.detach())
+
+factory = Cut
+"""
+BREAKING = """
+from pathlib import Path
+from tests.toy_classifier import Channels
+
+class Breaking(Channels):
+    calls = 0
+
+    def logits(self, images):
+        self.calls += 1
+        if self.calls > 40 and not Path(__file__).with_name("well").exists():
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        return super().logits(images)
+
+factory = Breaking
+"""
 TOY = "tests/toy_classifier.py:Channels"
 SIDE = 12
 
@@ -246,3 +271,34 @@ def test_a_detectors_command_refuses_a_classifiers_run(colors, tmp_path, capsys)
     assert compare(capsys, "--images", colors, "--methods", "fgsm", "--limit", "1", "--out", out)[0] == 0
     assert status_of(["merge", str(tmp_path / "merged"), str(out / "fgsm")]) == 2
     assert "of another task (classify)" in capsys.readouterr().err
+
+
+def test_labels_are_resolved_once_a_run(colors, tmp_path, capsys, monkeypatch):
+    calls = []
+    resolve = run.resolve_labels
+    monkeypatch.setattr(run, "resolve_labels", lambda *given: calls.append(given) or resolve(*given))
+    status, printed = compare(capsys, "--images", colors, "--methods", "fgsm", "--out", tmp_path / "out", "--batch", 3)
+    assert status == 0, printed.err
+    assert len(records(tmp_path / "out" / "fgsm")) == 13  # in more than four batches
+    assert len(calls) == 1
+
+
+def test_a_model_without_a_gradient_is_refused(colors, tmp_path, capsys):
+    (tmp_path / "cut.py").write_text(CUT)
+    line = ["--model", f"{tmp_path / 'cut.py'}:factory", "--images", colors, "--methods", "fgsm"]
+    status = status_of(["classify", "compare", *map(str, line), "--out", str(tmp_path / "out"), "--quiet"])
+    assert status == 2
+    assert "lets no gradient through to the image" in capsys.readouterr().err
+    assert records(tmp_path / "out" / "fgsm") == []
+
+
+def test_a_device_that_breaks_ends_the_run(colors, tmp_path, capsys):
+    (tmp_path / "breaking.py").write_text(BREAKING)
+    line = ["--model", f"{tmp_path / 'breaking.py'}:factory", "--images", colors, "--methods", "fgsm", "--batch", "3"]
+    line = ["classify", "compare", *map(str, line), "--out", str(tmp_path / "out"), "--quiet"]
+    assert status_of(line) == 1
+    assert "the device failed" in capsys.readouterr().err
+    assert 0 < len(records(tmp_path / "out" / "fgsm")) < 13
+    (tmp_path / "well").touch()
+    assert status_of([*line, "--resume"]) == 0
+    assert {r.status for r in records(tmp_path / "out" / "fgsm")} <= {"success", "already"}
