@@ -231,29 +231,23 @@ def photos(side: int) -> LabeledDataset:
 def resolve_labels(data: LabeledDataset, classes: Sequence[str]) -> dict[int, int | None]:
     """The labels as indices of a model's classes, by sample id; None where a label is unknown.
 
-    A name matches as it is written, else whatever its letter case, blanks, `_`, `-` and commas, else by one of its
-    synonyms (parted by commas, as in ImageNet's lists); one that is no class, but an integer, is an index. Raises
-    `InputError` for a name that is no class, with the nearest, for one of several classes, and for an index out of
-    range, naming the image.
+    Names match as in `ClassNames`; one that is no class, but an integer, is an index. Raises `InputError` for a name that
+    is no class or several, and for an index out of range, naming the image.
     """
-    indices = [_index(classes, spelled) for spelled in _SPELLINGS]
+    names = ClassNames(classes)
 
     def resolve(label: Label, source: str) -> int | None:
         if isinstance(label, int) and not 0 <= label < len(classes):
             raise InputError(f"label {label} of {source}: the model has the classes 0 to {len(classes) - 1}")
         if not isinstance(label, str):
             return label
-        for spelled, index in zip(_SPELLINGS, indices, strict=True):
-            found = {i for name in spelled(label) for i in index.get(name, ())}
-            if len(found) == 1:
-                return found.pop()
-            if found:
-                several = " and ".join(map(str, sorted(found)))
-                raise InputError(f"class {label!r} of {source}: is the name of classes {several}; give the index")
+        found = names.find(label, f" of {source}")
         integer = _INTEGER.fullmatch(label)
-        if integer:
+        if found is None and integer:
             return resolve(int(integer[1]), source)
-        raise unknown(f"class of {source}", label, classes)
+        if found is None:
+            raise unknown(f"class of {source}", label, classes)
+        return found
 
     return {sample.id: resolve(data.labels[sample.id], sample.source) for sample in data.dataset.samples}
 
@@ -378,6 +372,26 @@ _SPELLINGS: tuple[Callable[[str], list[str]], ...] = (
     _synonyms,
     lambda name: [_plain(part) for part in _synonyms(name)],
 )
+
+
+class ClassNames:
+    """The names of a classifier's classes, as people write them: a name matches as it is written, else whatever its
+    letter case, blanks, `_`, `-` and commas, else by one of its synonyms (parted by commas, as in ImageNet's lists)."""
+
+    def __init__(self, classes: Sequence[str]):
+        self._indices = [_index(classes, spelled) for spelled in _SPELLINGS]
+
+    def find(self, name: str, where: str = "") -> int | None:
+        """The index of a class; None where no class is called so. Raises `InputError` for a name of several classes,
+        saying `where`."""
+        for spelled, index in zip(_SPELLINGS, self._indices, strict=True):
+            found = {i for spelling in spelled(name) for i in index.get(spelling, ())}
+            if len(found) == 1:
+                return found.pop()
+            if found:
+                several = " and ".join(map(str, sorted(found)))
+                raise InputError(f"class {name!r}{where}: is the name of classes {several}; give the index")
+        return None
 
 
 def _index(classes: Sequence[str], spelled: Callable[[str], list[str]]) -> dict[str, set[int]]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from classify.config import ClassifyConfig
+from classify.datasets import ClassNames
 from classify.methods import PRESETS
 from classify.models.fast import fast_classifier
 from classify.objectives import ClassificationObjective, shares
@@ -89,13 +90,13 @@ def run_batch(
 
 
 def target_index(config: ClassifyConfig, classifier: Classifier) -> int | None:
-    """The class that images should be taken for, as an index; None: any. Raises `InputError`."""
+    """The class that images should be taken for, by its name or its number; None: any. Raises `InputError`."""
     if config.target is None:
         return None
-    names = [name.lower() for name in classifier.classes]
-    if config.target.lower() in names:
-        return names.index(config.target.lower())
-    if config.target.isdecimal() and int(config.target) < len(names):
+    named = ClassNames(classifier.classes).find(config.target)
+    if named is not None:
+        return named
+    if config.target.isdecimal() and int(config.target) < len(classifier.classes):
         return int(config.target)
     raise unknown("class", config.target, classifier.classes)
 

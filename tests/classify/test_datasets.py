@@ -5,6 +5,7 @@ import os
 import pickle
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from classify.datasets import (
     photos,
     resolve_labels,
 )
+from classify.job import target_index
 from detattack.errors import InputError
 from detattack.image_names import LINKS
 
@@ -344,6 +346,16 @@ def test_an_index_out_of_range(tmp_path, index):
 def test_a_name_of_two_classes(tmp_path):
     with pytest.raises(InputError, match="'crane' of .* is the name of classes 1 and 2; give the index"):
         resolve_labels(labeled(tmp_path, "crane"), ["cock", "crane", "crane"])
+
+
+@pytest.mark.parametrize(
+    ("target", "index"), [("Cardigan", 0), ("cardigan", 1), ("tiger_cat", 2), ("3", 3), ("tabby", 4), (None, None)]
+)
+def test_a_target_is_named_as_a_label_is(target, index):
+    classifier = SimpleNamespace(classes=("Cardigan", "cardigan", "tiger cat", "crane", "tabby, tabby cat", "crane"))
+    assert target_index(SimpleNamespace(target=target), classifier) == index
+    with pytest.raises(InputError, match="class 'crane': is the name of classes 3 and 5; give the index"):
+        target_index(SimpleNamespace(target="crane"), classifier)
 
 
 # CIFAR-10
