@@ -133,10 +133,16 @@ def test_a_malformed_box_is_one_line_of_bad_input(text):
         parse_box(text)
 
 
-@pytest.mark.parametrize(("wrong", "near"), [("suppress:cat", "car"), ("inject:Dog@center", "dog")])
+@pytest.mark.parametrize(("wrong", "near"), [("suppress:cat", "car"), ("inject:Dogg@center", "dog")])
 def test_nearest_class_names_are_suggested(wrong, near):
     with pytest.raises(InputError, match=f"unknown class .*did you mean '{near}'"):
         check_goal(parse_goal(wrong), CATEGORIES)
+
+
+def test_letter_case_does_not_tell_classes_apart():
+    check_goal(parse_goal("inject:Dog@center"), CATEGORIES)
+    with pytest.raises(InputError, match="both classes are the same"):
+        check_goal(parse_goal("mislabel:DOG->dog"), CATEGORIES)
 
 
 def test_nearest_kinds_are_suggested():
