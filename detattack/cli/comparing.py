@@ -58,7 +58,9 @@ def _check_meaning(key: str, names: Sequence[str], presets: "Mapping[str, Attack
     meanings = {name: getattr(named_attack(name, presets), unit) for name in names} if unit else {}
     if len(set(meanings.values())) > 1:
         differ = ", ".join(f"{name} {meaning}" for name, meaning in meanings.items())
-        raise InputError(f"--set {key}: means what {unit} says, and {differ}; name the method: {names[0]}.{key}=...")
+        raise InputError(
+            f"--set {key}: its meaning depends on {unit} ({differ}); name the method: {names[0]}.{key}=..."
+        )
 
 
 def check_folder(out: Path, resume: bool, retry_errors: bool = False) -> None:
