@@ -213,8 +213,7 @@ def test_help_in_any_encoding(program, tmp_path, encoding, path):
     assert ("?: a detection counts" in text) == (encoding == "cp1252" and path in (("evaluate",), ("tune",)))
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
-def test_runs_in_any_encoding(program, toy, picture, tmp_path, encoding):
+def test_runs_in_another_encoding(program, toy, picture, tmp_path):
     """A table, a bar, a markdown table, JSON, a note and an error, over a file whose name the encoding lacks."""
     path = picture("車 ü", "car@8,8")
     other = picture("b", "car@8,16")
@@ -231,7 +230,7 @@ def test_runs_in_any_encoding(program, toy, picture, tmp_path, encoding):
     }
     (tmp_path / "in").mkdir()
     shutil.copy(path, tmp_path / "in")
-    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    environment = os.environ | {"PYTHONIOENCODING": "cp1252"}
     for line, status in lines.items():
         done = subprocess.run(
             [*program, *map(str, line)], cwd=tmp_path, env=environment, capture_output=True, check=False
