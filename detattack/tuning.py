@@ -196,9 +196,11 @@ def parse_also(text: str, attacks: Iterable[Attack]) -> tuple[str, ...]:
 
 def scores_of(records: Iterable[BaseRecord]) -> Scores:
     """The scores of one trial. Raises `InputError` where there was nothing to attack."""
+    records = [record.short() for record in records]
     attacked = [record for record in records if record.status in ATTACKED]
     if not attacked:
-        raise InputError("none of the images can be attacked: nothing to tune on")
+        reason = next((f"; {record.stem}: {record.reason}" for record in records if record.reason), "")
+        raise InputError(f"none of the images can be attacked: nothing to tune on{reason}")
     successes = [record for record in attacked if record.status == "success"]
     lengths = [record.quality["l2"] or 0.0 for record in successes]
     return Scores(

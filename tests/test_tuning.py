@@ -89,6 +89,12 @@ def test_nothing_to_attack_is_bad_input():
         scores_of([record("already"), record("nothing")])
 
 
+def test_what_is_there_instead_is_named():
+    skipped = replace(record("nothing"), reason="no car above 0.5; seen: train 0.56")
+    with pytest.raises(InputError, match="nothing to tune on; a: no car above 0.5; seen: train 0.56$"):
+        scores_of([record("already"), skipped])
+
+
 # What is searched
 
 

@@ -28,7 +28,7 @@ Preprocess = Annotated[
     typer.Option(help="Instead of the model's own: resize=256,crop=224,mean=124:116:104,std=58:57:57 (on 0-255)."),
 ]
 Categories = Annotated[
-    str | None, typer.Option(help="A file that names the classes of --weights: names a line, YOLO's data.yaml, JSON.")
+    str | None, typer.Option(help="A file that names the classes of --weights: one a line, a YOLO data.yaml, or JSON.")
 ]
 Target = Annotated[str | None, typer.Option(help="The class that images should be taken for. None: any other.")]
 Method = Annotated[

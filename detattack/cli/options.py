@@ -82,7 +82,7 @@ Weights = Annotated[
     str | None, typer.Option(help="A file of weights, or `none` for random ones.", autocompletion=n.one_of(["none"]))
 ]
 Categories = Annotated[
-    str | None, typer.Option(help="A file that names the classes of --weights: names a line, YOLO's data.yaml, JSON.")
+    str | None, typer.Option(help="A file that names the classes of --weights: one a line, a YOLO data.yaml, or JSON.")
 ]
 ImagesDir = Annotated[
     Path | None, typer.Option("--images", help="A folder of images. None: rendered scenes.", show_default=False)
