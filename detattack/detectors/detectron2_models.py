@@ -27,7 +27,7 @@ from detattack.detectors.random_weights import calibrate, noise
 from detattack.detectors.regions import ProposalRule, Regions, candidates_of, proposed_only, with_nearest
 from detattack.detectors.settings import with_setting
 from detattack.detectors.torchvision_base import scale_of
-from detattack.detectors.weights import NO_WEIGHTS, choose_weights, fit_weights, read_weights, reason, seeded
+from detattack.detectors.weights import NO_WEIGHTS, choose_weights, fit_weights, names_of, read_weights, reason, seeded
 from detattack.errors import InputError
 from detattack.types import Candidates, Category, Detections
 
@@ -302,7 +302,7 @@ def _load(what: str, network: Any, config: Any, zoo_name: str | None, weights: s
         return None
     if weights is not None or Path(config.MODEL.WEIGHTS).is_file():
         path = weights if weights is not None else config.MODEL.WEIGHTS
-        own, is_pickle = list(network.state_dict()), Path(path).suffix == ".pkl" and Path(path).is_file()
+        own, is_pickle = names_of(network), Path(path).suffix == ".pkl" and Path(path).is_file()
         tensors = choose_weights(_arrays(path), path, own) if is_pickle else read_weights(path, own)
         # Older checkpoints also hold what the config says.
         derived = ("pixel_mean", "pixel_std")

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.error import URLError
@@ -25,6 +26,8 @@ NO_WEIGHTS = "none"
 REMEDY = "save `model.state_dict()`: torch.save(model.state_dict(), 'own_weights.pth')"
 MOST_NESTED = 3
 """So many dictionaries deep the weights of a checkpoint are looked for."""
+MOST_PREFIXES = 8
+"""So many parts a prefix may have."""
 _BESIDE = (
     *("argparse.Namespace", "types.SimpleNamespace", "numpy.dtype", "numpy.ndarray"),
     *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
@@ -74,12 +77,17 @@ def read_weights(path: str | Path, names: Collection[str] = ()) -> dict[str, Ten
 
 def load_weights(network: nn.Module, path: str | Path) -> None:
     """Loads the weights of a file into `network`, as `read_weights` and `fit_weights` do."""
-    fit_weights(network, read_weights(path, list(network.state_dict())), path)
+    fit_weights(network, read_weights(path, names_of(network)), path)
+
+
+def names_of(network: nn.Module) -> list[str]:
+    """The names that a file of the network's weights has to have."""
+    return [name for name in network.state_dict() if not name.endswith(COUNTER)]
 
 
 def choose_weights(content: object, path: str | Path, names: Collection[str] = ()) -> dict[str, Tensor]:
     """The weights of what a file holds, as `read_weights` says. Raises `InputError`."""
-    choices = list(_choices(content, frozenset(names)))
+    choices = list(_choices(content, frozenset(names), set()))
     if not choices:
         raise InputError(f"weights {path}: holds no state dict (names and tensors); {REMEDY}")
     most = max(choice.known for choice in choices)
@@ -149,9 +157,17 @@ class _Choice:
         return {key.removeprefix(prefix): value for key, value in self.tensors.items() if key.startswith(prefix)}
 
 
-def _choices(content: object, names: frozenset[str], wrapper: str = "", depth: int = 0) -> Iterator[_Choice]:
-    """Every state dict in a checkpoint, with each prefix that leaves most of the model's names."""
-    if not isinstance(content, dict) or not content or not all(isinstance(key, str) for key in content):
+def _choices(
+    content: object, names: frozenset[str], seen: set[int], wrapper: str = "", depth: int = 0
+) -> Iterator[_Choice]:
+    """Every state dict in a checkpoint, once, with each prefix that leaves most of the model's names.
+
+    seen: the dictionaries that were looked at, by their `id`; a checkpoint may hold itself.
+    """
+    if not isinstance(content, dict) or not content or id(content) in seen:
+        return
+    seen.add(id(content))
+    if not all(isinstance(key, str) for key in content):
         return
     if all(_is_plain(value) for value in content.values()):
         known = _known(content, names) or Counter({"": 0})
@@ -159,14 +175,14 @@ def _choices(content: object, names: frozenset[str], wrapper: str = "", depth: i
         yield from (_Choice(content, wrapper, prefix, most) for prefix, count in known.items() if count == most)
     elif depth < MOST_NESTED:
         for key, value in content.items():
-            yield from _choices(value, names, f"{wrapper}.{key}" if wrapper else key, depth + 1)
+            yield from _choices(value, names, seen, f"{wrapper}.{key}" if wrapper else key, depth + 1)
 
 
 def _known(tensors: dict[str, Tensor], names: frozenset[str]) -> Counter[str]:
     """By each prefix, how many of the tensors' names are the model's without it."""
     found: Counter[str] = Counter()
     for key in tensors:
-        starts = (0, *(point.end() for point in re.finditer(r"\.", key)))
+        starts = (0, *(point.end() for point in islice(re.finditer(r"\.", key), MOST_PREFIXES)))
         found.update(key[:start] for start in starts if key[start:] in names)
     return found
 

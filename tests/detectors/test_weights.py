@@ -147,6 +147,27 @@ def test_a_whole_module_is_refused_by_its_class_with_the_remedy(tmp_path):
     assert text.endswith(REMEDY)
 
 
+def test_one_state_dict_under_two_names_is_no_choice(tmp_path, caplog):
+    assert loaded({"last": STATE, "best": STATE}, tmp_path, caplog) == ["taken from 'last'"]
+
+
+def test_an_average_that_keeps_counters_which_the_model_lacks_is_not_preferred(tmp_path, caplog):
+    bare = {key: value for key, value in STATE.items() if not key.endswith("num_batches_tracked")}
+    torch.save({"model": bare, "ema": OTHER}, tmp_path / "w.pth")
+    model = network()
+    load_weights(model, tmp_path / "w.pth")
+    assert torch.equal(model.state_dict()["0.weight"], STATE["0.weight"])
+    assert "left out 'ema'" in caplog.text
+
+
+def test_a_wide_checkpoint_that_holds_itself_and_an_endless_name(tmp_path):
+    content = {str(number): {} for number in range(300)}
+    for value in content.values():
+        value.update(content)
+    assert "no state dict" in refused(content, tmp_path)
+    assert "do not fit" in refused({"a." * 200_000: torch.ones(1)}, tmp_path)
+
+
 def test_a_checkpoint_that_holds_itself(tmp_path):
     content = {"a": {}}
     content["a"]["a"] = content["a"]
