@@ -218,6 +218,7 @@ def test_a_curve_holds_what_a_budget_reaches(compare, data):
 
 def test_latex_escapes():
     row = dict.fromkeys(("success_low", "success_high", "median_k", "median_l2", "median_linf", "median_psnr"))
-    row |= dict.fromkeys(("median_ssim", "ap_clean", "ap_adversarial", "median_forwards", "median_backwards"))
+    row |= dict.fromkeys(("attacked", "median_ssim", "ap_clean", "ap_adversarial"))
+    row |= dict.fromkeys(("median_forwards", "median_backwards"))
     text = to_latex([{"method": "a_b", "success_rate": 0.5, "seconds_per_image": None, **row}])
     assert r"a\_b & 50.0\% & - &" in text
