@@ -335,12 +335,8 @@ def _writable(item: Record, kind: str, place: object, repairs: Repairs) -> Recor
     """The item without what could be read, but not be written again with the adversarial images."""
     bad = [key for key, value in item.items() if key not in _CHECKED and not _is_writable(value)]
     for key in bad:
-        repairs.add(
-            kind,
-            f"with {key[:40]!r} that holds a number that is not finite, or is nested too deeply",
-            place,
-            "left out",
-        )
+        what = f"with a {key[:40]!r} that is not finite, or nested too deeply"
+        repairs.add(kind, what, place, "the key is left out")
     return {key: value for key, value in item.items() if key not in bad} if bad else item
 
 

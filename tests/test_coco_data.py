@@ -326,7 +326,7 @@ def test_what_cannot_be_written_again_is_left_out(data, kind, key, value):
     assert key not in getattr(found, kind)[0]
     assert len(found.annotations) == 2
     (note,) = found.notes
-    assert f"with {key!r} that holds a number that is not finite" in note
+    assert f"with a {key!r} that is not finite, or nested too deeply (the first: " in note
 
 
 def test_a_box_inside_of_the_file_is_kept_where_the_size_in_the_data_is_wrong(data):
