@@ -19,7 +19,7 @@ from detattack.detectors.names import match
 from detattack.errors import InputError
 from detattack.files import is_plain
 from detattack.goals import Box, Goal, to_box
-from detattack.image_names import image_paths
+from detattack.image_names import image_paths, is_named
 from detattack.images import image_size, read_image
 from detattack.origins import Origin, absolute
 
@@ -231,7 +231,7 @@ def missing_images(
 
 def renamed_images(names: Sequence[str], paths: Sequence[Path | None], folder: Path) -> list[str]:
     """What is to be said of images that are in the folder by another name than the description has."""
-    other = [(name, path) for name, path in zip(names, paths, strict=True) if path and folder / name != path]
+    other = [(name, path) for name, path in zip(names, paths, strict=True) if path and not is_named(path, folder, name)]
     if not other:
         return []
     name, path = other[0]

@@ -85,11 +85,10 @@ def find_files(folder: Path, names: Sequence[str], where: Callable[[int], str]) 
     a file of the folder.
     """
     start = len(str(folder))
-    here = [path for path, leaves in _walk(folder, folder) if not leaves and os.path.isfile(path)]
-    exact = {path[start:].replace(os.sep, "/").lstrip("/"): Path(path) for path in here}
-    found = [exact.get(name) for name in names]
+    here = {p[start:].replace(os.sep, "/").lstrip("/"): p for p, leaves in _walk(folder, folder) if not leaves}
+    found = [Path(here[name]) if name in here and os.path.isfile(here[name]) else None for name in names]
     if None in found:
-        others = _Spellings(exact)
+        others = _Spellings({name: path for name, path in here.items() if os.path.isfile(path)})
         found = [
             path or _to_the_letter(folder, name, where(number)) or others.find(name)
             for number, (name, path) in enumerate(zip(names, found, strict=True))
@@ -99,9 +98,14 @@ def find_files(folder: Path, names: Sequence[str], where: Callable[[int], str]) 
             path_inside(folder, names[outside[0]], where(outside[0]))
     meanings = Counter(path for _, path in set(zip(names, found, strict=True)))
     return [
-        path if path and (meanings[path] == 1 or folder / name == path) else None
+        path if path and (meanings[path] == 1 or is_named(path, folder, name)) else None
         for name, path in zip(names, found, strict=True)
     ]
+
+
+def is_named(path: Path, folder: Path, name: str) -> bool:
+    """Whether a file of a folder has a name to the letter."""
+    return str(path) == f"{folder}{os.sep}{name}" or path == folder / name
 
 
 def _to_the_letter(folder: Path, name: str, where: str) -> Path | None:
@@ -118,11 +122,12 @@ def _is_outside(name: str) -> bool:
 class _Spellings:
     """Files by the last part of their names, however that is written."""
 
-    def __init__(self, files: Mapping[str, Path]):
-        self._files: dict[str, list[tuple[tuple[str, ...], Path]]] = {}
+    def __init__(self, files: Mapping[str, str]):
+        self._files: dict[str, list[tuple[tuple[str, ...], str]]] = {}
         for name, path in files.items():
             parts = _parts(name)
-            self._files.setdefault(parts[-1], []).append((parts, path))
+            if parts:
+                self._files.setdefault(parts[-1], []).append((parts, path))
 
     def find(self, name: str) -> Path | None:
         """The file that shares most folders with a name, all those of the shorter of the two; None: no or several."""
@@ -134,7 +139,7 @@ class _Spellings:
         ]
         most = max((shared for shared, _ in fitting), default=0)
         best = [path for shared, path in fitting if shared == most]
-        return best[0] if len(best) == 1 else None
+        return Path(best[0]) if len(best) == 1 else None
 
 
 def _parts(name: str) -> tuple[str, ...]:

@@ -81,7 +81,7 @@ def test_a_name_means_the_file_that_fits(folder, there, name):
         (["a.jpg"], ["a.jpg/b.jpg"]),
         ([".hidden.jpg"], [".HIDDEN.jpg"]),
         (["a.jpg"], ["http://[/a.png"]),
-        (["a.jpg"], ["\\", "%"]),
+        (["a.jpg", "\\.jpg"], ["\\", "%", "x/\\"]),
     ],
 )
 def test_a_name_that_fits_none_or_several_means_none(folder, there, names):

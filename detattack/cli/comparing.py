@@ -96,7 +96,7 @@ def run_methods(
     for name in sorted(names, key=lambda name: name == CONTROL):
         run = run_of(name, lengths if name == CONTROL else None)
         again = again or f"--out {out} --resume goes on"
-        with carried_out(run, out / name, True, quiet, name, again, workforce, retry_errors) as folder:
+        with carried_out(run, out / name, True, quiet, name, again, workforce, retry_errors, not found) as folder:
             found[name] = read_method(name, folder)
         if name == REFERENCE:
             lengths = {i: v["l2"] for i, v in found[name].values.items() if "l2" in v}

@@ -98,11 +98,13 @@ def carried_out(
     again: str = "",
     workforce: "Workforce | None" = None,
     retry_errors: bool = False,
+    notes: bool = True,
 ) -> Iterator[Any]:
     """Runs or resumes; the complete folder, open. Ctrl-C leaves with status 130 and says how to go on.
 
     title: what the progress bar calls it. again: how to go on, where it is not by --out and --resume. workforce: who
-    attacks; None: this process. retry_errors: as of `execute`. Raises `InputError` where it comes without `resume`.
+    attacks; None: this process. retry_errors: as of `execute`. notes: whether to say what people should know of the data
+    and the model. Raises `InputError` where `retry_errors` comes without `resume`.
     """
     from detattack.cli.progress import Progress
     from detattack.runner import execute
@@ -112,7 +114,7 @@ def carried_out(
     with closing(run.open_folder(out, resume)) as folder:
         try:
             with Progress(not quiet, title) as progress:
-                for note in (*run.dataset.notes, *_random_weights(run.config)):
+                for note in (*run.dataset.notes, *_random_weights(run.config)) if notes else ():
                     progress.say(note)
                 execute(run, folder, progress.report, progress.measuring, workforce, retry_errors)
         except KeyboardInterrupt:
