@@ -74,6 +74,17 @@ def records(path) -> list[ClassificationRecord]:
         folder.close()
 
 
+def test_missing_images_are_in_no_rate(colors, tmp_path, capsys):
+    rows = {f"red/image{i:02d}.png": "red" for i in range(0, 15, 3)}  # the last is not there
+    (tmp_path / "labels.json").write_text(json.dumps(rows))
+    given = ("--images", colors, "--labels", tmp_path / "labels.json", "--methods", "fgsm", "--strict")
+    status, said = compare(capsys, *given, "--missing", "error", "--out", tmp_path / "cmp")
+    assert (status, (tmp_path / "cmp").exists()) == (2, False)
+    assert f"1 of the 5 labeled images are not in {colors} (the first: 'red/image12.png')" in said.err
+    assert compare(capsys, *given, "--out", tmp_path / "cmp")[0] == 0
+    assert len(records(tmp_path / "cmp" / "fgsm")) == 4
+
+
 def test_every_method_but_the_control_succeeds_and_is_near_the_optimum(colors, tmp_path, capsys):
     methods = "jnd,deepfool,ddn,fgsm,fgv,baseline,noise"
     out = tmp_path / "out"

@@ -148,6 +148,17 @@ def test_without_annotations_there_is_no_ap(compare, data):
     assert "| - | - |" in Path("cmp/comparison.md").read_text()
 
 
+def test_missing_images_are_said_once_for_all_methods(compare, data, tmp_path):
+    (tmp_path / "data/0/i0.png").unlink()
+    said = compare(*data, "--missing", "error", methods="jnd,fgsm")
+    assert (said.status, said.out) == (2, "")
+    assert "1 of the 4 annotated images are not in" in said.err
+    said = compare(*data, methods="jnd,fgsm")
+    assert said.status == 0
+    assert " ".join(said.err.split()).count("1 of the 4 annotated images are not in") == 1
+    assert [row["images"] for row in said.json["summary"]["methods"]] == [3, 3]
+
+
 def test_strict(compare, tmp_path):
     data = write_data(tmp_path, 3, mark=0)
     assert compare(*data, methods="fgsm", factory="raising").status == 0
