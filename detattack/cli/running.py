@@ -103,8 +103,8 @@ def carried_out(
     """Runs or resumes; the complete folder, open. Ctrl-C leaves with status 130 and says how to go on.
 
     title: what the progress bar calls it. again: how to go on, where it is not by --out and --resume. workforce: who
-    attacks; None: this process. retry_errors: as of `execute`. notes: whether to say what people should know of the data
-    and the model. Raises `InputError` where `retry_errors` comes without `resume`.
+    attacks; None: this process. retry_errors: as of `execute`. notes: whether to say what people should know of the
+    data and the model. Raises `InputError` where `retry_errors` comes without `resume`.
     """
     from detattack.cli.progress import Progress
     from detattack.runner import execute
