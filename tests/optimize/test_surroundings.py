@@ -1,11 +1,18 @@
 """An attack is that of the model as it is now, whatever the caller has switched on: compared byte for byte."""
 
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
+from classify.config import make_config
+from classify.job import ClassificationRecord, run_batch
+from classify.methods import METHODS
+from classify.models.network import NetworkClassifier, Preprocessing
 from detattack.api import attack, load_detector
+from detattack.datasets import Picture
 from detattack.precision import fixed_numerics
 from detattack.scenes import render, scene_seed
 
@@ -88,6 +95,38 @@ def surroundings(name):
 def test_what_surrounds_a_call_changes_nothing(name, scene, expected):
     with surroundings(name):
         assert attacked(scene, load_detector("demo", "cpu")) == expected
+
+
+def classified(image, classifier):
+    config = make_config(replace(METHODS["jnd-min"].attack, max_iterations=4), device="cpu", seed=1)
+    record = ClassificationRecord(1, "image", "image", status="")
+    (outcome,) = run_batch(classifier, config, [(record, Picture(image))], {})
+    assert outcome.record.status in ("success", "failure")
+    return outcome.png, outcome.record.trace
+
+
+def small_classifier():
+    torch.manual_seed(3)
+    features = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten()
+    network = nn.Sequential(*features, nn.Linear(128, 3))
+    place, prepared = torch.device("cpu"), Preprocessing(mean=(0.5, 0.4, 0.3))
+    return NetworkClassifier("small", network, ("a", "b", "c"), place, prepared, smallest=8)
+
+
+@pytest.mark.parametrize("name", SURROUNDINGS)
+def test_nor_does_it_for_a_classifier(name, scene):
+    image, classifier = scene[:40, :48].copy(), small_classifier()
+    expected = classified(image, small_classifier())
+    with surroundings(name):
+        assert classified(image, classifier) == expected
+
+
+def test_a_classifier_is_attacked_as_it_is_now(scene):
+    image, classifier, other = scene[:40, :48].copy(), small_classifier(), small_classifier()
+    before = classified(image, classifier)
+    for one in (classifier, other):
+        one.network[5].weight.data.mul_(-3)
+    assert classified(image, classifier) == classified(image, other) != before
 
 
 def state():
