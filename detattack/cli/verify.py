@@ -35,9 +35,13 @@ def verify(
     """
     from detattack.manifests import check_own_model, task_in
 
+    if model is None and (weights or categories):
+        raise InputError("--weights and --categories go with --model")
+    if survive is not None:
+        from detattack.changes import parse_changes
+
+        parse_changes(survive)
     if model is None:
-        if weights or categories:
-            raise InputError("--weights and --categories go with --model")
         check_own_model(run, trust)  # before torch is imported, which takes seconds
     if model is None and survive is None:
         _verify(run, device, trust, json)
