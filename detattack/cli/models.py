@@ -70,7 +70,7 @@ def check_model(
     device: o.Device = "auto",
     json: o.Json = False,
 ) -> None:
-    """Check an adapter: parity with the official inference, gradient, ids, determinism, left untouched.
+    """Check an adapter: parity with the official inference, scores, columns, boxes, gradient, ids, left untouched.
 
     Status 1 where a property does not hold or could not be compared.
     """

@@ -65,6 +65,7 @@ def check_detector(
     before = _state(detector)
     subject = _Subject(detector, check_pictures(len(SIZES) if images else count, detector.device))
     compared = _Subject(detector, [image[None].to(detector.device) for image in images]) if images else subject
+    files, floats = check_pictures(2, detector.device)
     checks: list[tuple[str, Callable[[], str]]] = [
         ("contract", lambda: _contract(subject)),
         ("sizes", lambda: _sizes(subject)),
@@ -72,7 +73,7 @@ def check_detector(
         ("scores", lambda: _scores(compared)),
         ("columns", lambda: _columns(compared)),
         ("boxes", lambda: _boxes(compared, truth)),
-        ("gradient", lambda: check_gradient(detector, *check_pictures(2, detector.device), seed)),
+        ("gradient", lambda: check_gradient(detector, files, floats, seed)),
         ("id mapping", lambda: _id_mapping(compared)),
         ("determinism", lambda: _determinism(subject)),
         ("batch", lambda: _batch(subject)),
@@ -387,7 +388,7 @@ def _state(detector: Detector) -> dict[str, Any]:
 
 def _attributes(detector: object) -> list[Any]:
     """What it holds, be it in `__dict__` or in `__slots__`."""
-    state = object.__getstate__(detector)  # type: ignore[attr-defined]
+    state = object.__getstate__(detector)
     parts = state if isinstance(state, tuple) else (state,)
     return [value for part in parts if part for value in part.values()]
 
