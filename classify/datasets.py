@@ -231,8 +231,8 @@ def photos(side: int) -> LabeledDataset:
 def resolve_labels(data: LabeledDataset, classes: Sequence[str]) -> dict[int, int | None]:
     """The labels as indices of a model's classes, by sample id; None where a label is unknown.
 
-    Names match as in `ClassNames`; one that is no class, but an integer, is an index. Raises `InputError` for a name that
-    is no class or several, and for an index out of range, naming the image.
+    Names match as in `ClassNames`; one that is no class, but an integer, is an index. Raises `InputError` for a name
+    that is no class or several, and for an index out of range, naming the image.
     """
     names = ClassNames(classes)
 
