@@ -237,5 +237,3 @@ def read_options(path: Path) -> dict[str, Any]:
         if not all(isinstance(one, Scalar | None) for one in inner):
             raise InputError(f"config {path}: {name[:80]!r} is neither a scalar nor a flat list or mapping")
     return options
-
-

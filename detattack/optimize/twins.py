@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from detattack.detectors.weights import reason
 from detattack.errors import InputError
+from detattack.faults import out_of_memory
 from detattack.fingerprints import reachable
 from detattack.optimize.bfloat16 import run_in_bfloat16
 from detattack.optimize.calls import outermost
@@ -111,8 +112,6 @@ def _rearranged(model: Model, look: Callable[[Model], Any]) -> Model:
         networks = networks_of(twin)
         pairs = foldable(networks, lambda: look(twin))
     except Exception as error:  # the model is someone else's code; what is wrong with it shows on the first image
-        from detattack.batching import out_of_memory
-
         if out_of_memory(error):
             raise
         name, said = getattr(model, "name", type(model).__name__), f"{type(error).__name__}: {reason(error)}"
