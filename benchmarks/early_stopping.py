@@ -19,17 +19,19 @@ from pathlib import Path
 
 import torch
 
-from detattack.config import make_config, resolve_attack
-from detattack.datasets import folder_dataset, rendered_scenes
-from detattack.detection import Run
+from detattack.datasets.base import folder_dataset
+from detattack.datasets.image_io import to_tensor
+from detattack.datasets.rendered import rendered_scenes
+from detattack.detectors.fast import FastDetector
 from detattack.detectors.registry import load_detector
 from detattack.engine import run as attack_images
-from detattack.goals import parse_goal
-from detattack.images import to_tensor
-from detattack.job import Record, target_of
-from detattack.objectives import DetectionObjective
-from detattack.optimize import FastDetector
-from detattack.runner import execute
+from detattack.engine.config import resolve_attack
+from detattack.runs.runner import execute
+from detattack.tasks.detection.config import make_config
+from detattack.tasks.detection.goals import parse_goal
+from detattack.tasks.detection.objective import DetectionObjective
+from detattack.tasks.detection.record import Record, target_of
+from detattack.tasks.detection.task import Run
 
 FEW, MORE = 3, 13
 

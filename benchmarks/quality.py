@@ -36,18 +36,19 @@ from torch import Tensor, nn
 from classify.datasets import open_dataset, resolve_labels
 from classify.methods import METHODS
 from classify.models.registry import load_classifier
-from classify.objectives import ClassificationObjective
+from classify.objective import ClassificationObjective
 from classify.types import ClassGoal, Classifier
-from detattack.datasets import Picture, folder_dataset, rendered_scenes
+from detattack.datasets.base import Picture, folder_dataset
+from detattack.datasets.image_io import decode_png, png_bytes, to_pixels, to_tensor
+from detattack.datasets.rendered import rendered_scenes
+from detattack.detectors.fast import FastDetector
 from detattack.detectors.registry import load_detector
 from detattack.engine import PRESETS, Attack, run, run_deepfool
-from detattack.engine.judging import Objective, State
-from detattack.engine.shrinking import finish
-from detattack.goals import Scene, Target, initial_status, parse_goal, resolve
-from detattack.images import decode_png, png_bytes, to_pixels, to_tensor
-from detattack.objectives import DetectionObjective
-from detattack.optimize import FastDetector
-from detattack.quality import QUICK, measure
+from detattack.engine.refine import finish
+from detattack.engine.state import Objective, State
+from detattack.metrics.image_quality import QUICK, measure
+from detattack.tasks.detection.goals import Scene, Target, initial_status, parse_goal, resolve
+from detattack.tasks.detection.objective import DetectionObjective
 
 PACKAGES = ("torch", "torchvision", "foolbox", "torchattacks", "adversarial-robustness-toolbox", "numpy")
 STEPS = 200

@@ -20,14 +20,14 @@ from typing import Any
 
 import numpy as np
 
-from detattack.batching import Batch, plan
-from detattack.datasets import Dataset, Picture, Sample, folder_dataset, rendered_scenes
-from detattack.job import Record
-from detattack.manifests import make_manifest
-from detattack.ray_pool import RayPool, Workers
-from detattack.records import Outcome, packed, untouched
-from detattack.runner import Here, Workforce, execute
-from detattack.runs import RunFolder
+from detattack.datasets.base import Dataset, Picture, Sample, folder_dataset
+from detattack.datasets.rendered import rendered_scenes
+from detattack.runs.batching import Batch, plan
+from detattack.runs.manifest import make_manifest
+from detattack.runs.ray_workers import RayPool, Workers
+from detattack.runs.record import Outcome, packed, untouched
+from detattack.runs.runner import Here, Workforce, execute
+from detattack.tasks.detection.record import Record, RunFolder
 
 
 @dataclass(frozen=True)

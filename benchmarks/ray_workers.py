@@ -17,14 +17,15 @@ from typing import Any
 
 import torch
 
-from detattack.config import make_config, resolve_attack
-from detattack.datasets import rendered_scenes
-from detattack.detection import Run
+from detattack.datasets.rendered import rendered_scenes
 from detattack.detectors.registry import load_detector
-from detattack.goals import parse_goal
-from detattack.job import Record
-from detattack.ray_pool import RayPool, Workers
-from detattack.runner import Here, execute
+from detattack.engine.config import resolve_attack
+from detattack.runs.ray_workers import RayPool, Workers
+from detattack.runs.runner import Here, execute
+from detattack.tasks.detection.config import make_config
+from detattack.tasks.detection.goals import parse_goal
+from detattack.tasks.detection.record import Record
+from detattack.tasks.detection.task import Run
 
 GOAL = "suppress:car"
 

@@ -33,16 +33,16 @@ from classify.methods import PRESETS as CLASSIFIER_PRESETS
 from classify.models.fast import fast_classifier
 from classify.models.network import NetworkClassifier
 from classify.models.registry import load_classifier
-from classify.objectives import ClassificationObjective
+from classify.objective import ClassificationObjective
 from classify.types import ClassGoal
+from detattack.core.precision import Precision
+from detattack.detectors.fast import FastDetector
 from detattack.detectors.registry import load_detector
-from detattack.detectors.torchvision_base import maps_of
+from detattack.detectors.torchvision.base import maps_of
 from detattack.engine import PRESETS, run
-from detattack.goals import Goal, Target
-from detattack.objectives import DetectionObjective
-from detattack.optimize import FastDetector
-from detattack.precision import Precision
-from detattack.speed import scenes
+from detattack.tasks.detection.benchmark import scenes
+from detattack.tasks.detection.goals import Goal, Target
+from detattack.tasks.detection.objective import DetectionObjective
 
 PACKAGES = ("torch", "torchvision", "adversarial-robustness-toolbox", "foolbox", "torchattacks", "numpy")
 RADIUS, STEP = 8 / 255, 2 / 255

@@ -19,7 +19,7 @@ from torch.profiler import profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from detattack.detectors.registry import load_detector
-from detattack.speed import bare_pass, measure_speed, scenes
+from detattack.tasks.detection.benchmark import bare_pass, measure_speed, scenes
 
 SIDE = {"cuda": 8192, "cpu": 2048}
 """Of the matrices."""

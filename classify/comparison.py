@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from detattack.comparison import Columns
+from detattack.workflows.compare import Columns
 
 COLUMNS: Columns = (
     ("method", "method", ""),

@@ -5,11 +5,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from classify.methods import METHODS
-from classify.objectives import Loss
-from detattack.config import LARGEST_SEED, CheckedAttack
-from detattack.engine.attacks import Attack
-from detattack.errors import InputError, first_error
-from detattack.precision import Precision
+from classify.objective import Loss
+from detattack.core.errors import InputError, first_error
+from detattack.core.precision import Precision
+from detattack.engine.config import LARGEST_SEED, CheckedAttack
+from detattack.engine.presets import Attack
 
 
 class ClassifyConfig(BaseModel):

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from detattack.datasets import (
+from detattack.core.errors import InputError, unknown
+from detattack.datasets.base import (
     Dataset,
     Picture,
     Sample,
@@ -33,10 +34,9 @@ from detattack.datasets import (
     renamed_images,
     unique_stems,
 )
-from detattack.errors import InputError, unknown
-from detattack.image_names import IMAGE_SUFFIXES, find_files, image_paths, images_inside
-from detattack.images import read_image
-from detattack.origins import Origin, absolute
+from detattack.datasets.image_io import read_image
+from detattack.datasets.image_names import IMAGE_SUFFIXES, find_files, image_paths, images_inside
+from detattack.datasets.source import Origin, absolute
 
 Label = str | int | None
 

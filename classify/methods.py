@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from classify.objectives import Loss
+from classify.objective import Loss
 from detattack.engine import Attack
 
 

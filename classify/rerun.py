@@ -6,11 +6,11 @@ from typing import Any
 from classify.config import read_config
 from classify.datasets import LabeledDataset, named_images, open_dataset
 from classify.models.registry import load_classifier
-from classify.run import ClassifyRun, fingerprint
 from classify.selection import after, only_right
+from classify.task import ClassifyRun, fingerprint
 from classify.types import Classifier
-from detattack.origins import Origin
-from detattack.rerun import Instead, check_same, flags
+from detattack.datasets.source import Origin
+from detattack.workflows.rerun import Instead, check_same, flags
 
 
 def repeated(path: Path, manifest: dict[str, Any], instead: Instead, trust: bool) -> ClassifyRun:

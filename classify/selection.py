@@ -3,10 +3,10 @@
 from itertools import islice
 
 from classify.datasets import LabeledDataset, resolve_labels
-from classify.objectives import shares
+from classify.objective import shares
 from classify.types import Classifier
-from detattack.errors import InputError
-from detattack.images import to_tensor
+from detattack.core.errors import InputError
+from detattack.datasets.image_io import to_tensor
 
 
 def after(data: LabeledDataset, skip: int) -> LabeledDataset:

@@ -18,9 +18,9 @@ from torch.nn import functional as F
 from classify.datasets import LabeledDataset, resolve_labels
 from classify.models.vgg16 import CLASSES, MEAN, SIDE, STD, VGG16
 from classify.types import Classifier
-from detattack.errors import InputError
-from detattack.files import write_bytes_atomic
-from detattack.precision import has_fast_bf16
+from detattack.core.errors import InputError
+from detattack.core.files import write_bytes_atomic
+from detattack.core.precision import has_fast_bf16
 
 __all__ = ["Progress", "TrainConfig", "accuracy", "as_tensors", "train"]
 

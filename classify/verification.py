@@ -5,17 +5,17 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
+from classify.attack_batch import ClassificationRecord, wanted
 from classify.config import ClassifyConfig, read_config
-from classify.job import ClassificationRecord, wanted
 from classify.models.registry import load_classifier
-from classify.objectives import shares
-from classify.run import ClassifyFolder, fingerprint
+from classify.objective import shares
+from classify.task import ClassifyFolder, fingerprint
 from classify.types import Classifier
-from detattack.errors import InputError
-from detattack.locating import located_config
-from detattack.precision import fixed_numerics
-from detattack.trust import check_trust
-from detattack.verification import Verdict, judged_image, verdicts
+from detattack.core.errors import InputError
+from detattack.core.locating import located_config
+from detattack.core.precision import fixed_numerics
+from detattack.core.trust import check_trust
+from detattack.workflows.verify import Verdict, judged_image, verdicts
 
 
 def verify_run(path: Path, device: str = "auto", trust: bool = False) -> Iterator[Verdict]:

@@ -15,18 +15,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detattack.config import LARGEST_SEED, make_config, resolve_attack
-from detattack.datasets import Picture
+from detattack.core.boxes import to_box
+from detattack.core.errors import InputError
+from detattack.core.types import DEFAULT_SCORE_THRESHOLD, Candidates, Category, Detections
+from detattack.datasets.base import Picture
+from detattack.datasets.image_io import read_image
+from detattack.datasets.scenes import Scene, free_road_box, render, scene_seed
 from detattack.detectors.base import Detector
 from detattack.detectors.registry import lacks, load_detector
 from detattack.engine import PRESETS, Attack
-from detattack.errors import InputError
-from detattack.goals import Goal, check_goal, check_place, parse_goal, to_box
-from detattack.images import read_image
-from detattack.job import Record, run_batch
-from detattack.records import Outcome
-from detattack.scenes import Scene, free_road_box, render, scene_seed
-from detattack.types import DEFAULT_SCORE_THRESHOLD, Candidates, Category, Detections
+from detattack.engine.config import LARGEST_SEED, resolve_attack
+from detattack.runs.record import Outcome
+from detattack.tasks.detection.attack_batch import run_batch
+from detattack.tasks.detection.config import make_config
+from detattack.tasks.detection.goals import Goal, check_goal, check_place, parse_goal
+from detattack.tasks.detection.record import Record
 
 __all__ = [
     "PRESETS",
@@ -115,7 +118,7 @@ def save_figure(
 
     path: of a `.png` or `.pdf`. Raises `InputError`.
     """
-    from detattack.report.attack_figure import write_attack_figure
+    from detattack.tasks.detection.figure import write_attack_figure
 
     if not isinstance(outcome, Outcome):
         raise InputError(f"outcome: expected what `attack` returned, got {type(outcome).__name__}")

@@ -14,10 +14,10 @@ from toy_pictures import squares
 from detattack import api
 from detattack.api import PRESETS, Goal, InputError, attack, load_detector, load_image, parse_goal, save_figure, scene
 from detattack.cli import status_of
-from detattack.datasets import rendered_scenes
-from detattack.files import write_bytes_atomic
-from detattack.images import to_tensor
-from detattack.runs import RunFolder
+from detattack.core.files import write_bytes_atomic
+from detattack.datasets.image_io import to_tensor
+from detattack.datasets.rendered import rendered_scenes
+from detattack.tasks.detection.record import RunFolder
 
 
 @pytest.fixture

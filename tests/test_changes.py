@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detattack.changes import Change, parse_changes
-from detattack.errors import InputError
+from detattack.core.errors import InputError
+from detattack.datasets.corruptions import Change, parse_changes
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 from pycocotools import mask
 
-from detattack.coco_data import category_ids, classes_not_counted, coco_dataset
-from detattack.datasets import folder_dataset, unique_stems
-from detattack.errors import InputError
-from detattack.image_names import LINKS
-from detattack.types import Category
+from detattack.core.errors import InputError
+from detattack.core.types import Category
+from detattack.datasets.base import folder_dataset, unique_stems
+from detattack.datasets.coco import category_ids, classes_not_counted, coco_dataset
+from detattack.datasets.image_names import LINKS
 
 RLE = {"size": [4, 6], "counts": [3, 2, 19]}
 POLYGON = [[0.0, 0.0, 3.0, 0.0, 3.0, 3.0]]

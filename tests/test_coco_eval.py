@@ -8,7 +8,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from detattack.coco_eval import Precision, Truth, evaluate, mean_ap
+from detattack.metrics.coco import Precision, Truth, evaluate, mean_ap
 
 CATEGORIES = [{"id": 1, "name": "person"}, {"id": 3, "name": "car"}, {"id": 90, "name": "toothbrush"}]
 IMAGES = list(range(1, 13))

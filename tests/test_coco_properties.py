@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from detattack.coco_eval import Precision, Truth, evaluate, mean_ap
+from detattack.metrics.coco import Precision, Truth, evaluate, mean_ap
 
 IMAGES = (0, 7, 139, 2**40)
 """Sparse ids, also 0."""

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from classify.config import read_config
-from detattack.config import LEVELS, make_config, named_attack, resolve_attack
+from detattack.core.errors import InputError
+from detattack.datasets.image_io import to_pixels, to_tensor
 from detattack.engine import PRESETS
-from detattack.engine.rounding import as_file
-from detattack.errors import InputError
-from detattack.images import to_pixels, to_tensor
+from detattack.engine.config import LEVELS, named_attack, resolve_attack
+from detattack.engine.quantize import as_file
+from detattack.tasks.detection.config import make_config
 
 
 @pytest.mark.parametrize(("name", "radius"), [("2", 2), ("4", 4), ("8", 8), ("0.5", 0.5), ("255", 255), ("16.0", 16)])

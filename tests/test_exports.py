@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detattack.coco_data import coco_dataset
+from detattack.datasets.coco import coco_dataset
 
 COCO_URL = "http://images.cocodataset.org/train2017"
 BOX = [2.0, 1.0, 3.0, 2.0]

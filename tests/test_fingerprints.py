@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from detattack.core.fingerprint import fingerprint_of_tensors, reachable
 from detattack.detectors.registry import fingerprint, load_detector
-from detattack.fingerprints import fingerprint_of_tensors, reachable
 
 
 class Holder:

@@ -8,9 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detattack.boxes import iou_matrix
-from detattack.errors import InputError
-from detattack.goals import (
+from detattack.core.boxes import iou_matrix
+from detattack.core.errors import InputError
+from detattack.core.types import Category, Detections
+from detattack.tasks.detection.goals import (
     Goal,
     Scene,
     achieved,
@@ -23,7 +24,6 @@ from detattack.goals import (
     parse_goal,
     resolve,
 )
-from detattack.types import Category, Detections
 
 CATEGORIES = (Category("car", 3), Category("truck", 8), Category("dog", 18), Category("traffic light", 10))
 CAR, TRUCK, DOG = 0, 1, 2

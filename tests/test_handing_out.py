@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detattack.batching import Batch
-from detattack.datasets import Picture, Sample
-from detattack.handing_out import MOST_DEATHS, HandingOut, Part
-from detattack.job import Record
-from detattack.records import Outcome
+from detattack.datasets.base import Picture, Sample
+from detattack.runs.batching import Batch
+from detattack.runs.record import Outcome
+from detattack.runs.scheduler import MOST_DEATHS, HandingOut, Part
+from detattack.tasks.detection.record import Record
 
 AHEAD = 3
 LOAD = partial(Picture, np.zeros((1, 1, 3), np.uint8))

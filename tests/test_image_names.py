@@ -4,9 +4,9 @@ import unicodedata
 
 import pytest
 
-from detattack.datasets import folder_dataset
-from detattack.errors import InputError
-from detattack.image_names import IMAGE_SUFFIXES, LINKS, find_files, follows_links, image_paths, images_inside
+from detattack.core.errors import InputError
+from detattack.datasets.base import folder_dataset
+from detattack.datasets.image_names import IMAGE_SUFFIXES, LINKS, find_files, follows_links, image_paths, images_inside
 
 COMPOSED = unicodedata.normalize("NFC", "café.jpg")
 

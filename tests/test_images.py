@@ -12,10 +12,11 @@ import pytest
 import torch
 from PIL import Image, ImageFile
 
-from detattack import files, images
-from detattack.errors import InputError
-from detattack.files import TEMPORARY_PREFIX, write_bytes_atomic, write_text_atomic
-from detattack.images import read_image, to_pixels, to_tensor, write_png
+from detattack.core import files
+from detattack.core.errors import InputError
+from detattack.core.files import TEMPORARY_PREFIX, write_bytes_atomic, write_text_atomic
+from detattack.datasets import image_io as images
+from detattack.datasets.image_io import read_image, to_pixels, to_tensor, write_png
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torchvision.ops import batched_nms, clip_boxes_to_image
 
-from detattack.goals import MATCH_IOU, Scene, achieved, parse_goal, resolve
-from detattack.objectives import DetectionObjective
-from detattack.types import Candidates, Category, Detections
+from detattack.core.types import Candidates, Category, Detections
+from detattack.tasks.detection.goals import MATCH_IOU, Scene, achieved, parse_goal, resolve
+from detattack.tasks.detection.objective import DetectionObjective
 
 CATEGORIES = (Category("car", 3), Category("truck", 8), Category("dog", 18))
 CAR, TRUCK, DOG = 0, 1, 2

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from detattack import processes
+from detattack.core import processes
 
 
 def killed_at_three(item: int) -> int:

@@ -12,9 +12,9 @@ from skimage import metrics
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from classify.datasets import photos
-from detattack import quality
-from detattack.errors import InputError
-from detattack.quality import MEASURES, QUICK, Quality, measure
+from detattack.core.errors import InputError
+from detattack.metrics import image_quality as quality
+from detattack.metrics.image_quality import MEASURES, QUICK, Quality, measure
 
 SYMMETRIC = ("l1", "l2", "linf", "psnr", "ssim", "uqi", "scc", "ciede2000_share")
 SIMILARITIES = ("ssim", "uqi", "scc", "vifp")

@@ -4,9 +4,10 @@ import math
 
 import pytest
 
-from detattack.job import Record
-from detattack.scores import aimed_at, emptying_threshold, match, mean_interval, summarize, wilson_interval
-from detattack.types import Category, DetectorCard
+from detattack.core.types import Category, DetectorCard
+from detattack.metrics.rates import mean_interval, wilson_interval
+from detattack.tasks.detection.record import Record
+from detattack.tasks.detection.summary import aimed_at, emptying_threshold, match, summarize
 
 CAR, DOG, PERSON = range(3)
 CARD = DetectorCard("toy", (Category("car", 3), Category("dog", 18), Category("person", 1)), 0.05)
@@ -165,7 +166,7 @@ def test_images_that_were_not_attacked_have_no_collateral():
 
 
 def test_matches_are_one_to_one_and_the_nearest_first():
-    from detattack.job import from_lists
+    from detattack.tasks.detection.record import from_lists
 
     clean = from_lists(found((HERE, 0.9, CAR), (MOVED, 0.8, CAR)))
     assert match(clean, from_lists(found((MOVED, 0.9, CAR)))) == [-1, 0]
@@ -175,7 +176,7 @@ def test_matches_are_one_to_one_and_the_nearest_first():
 
 
 def test_a_goal_at_a_box_is_about_what_is_there():
-    from detattack.job import from_lists, target_of
+    from detattack.tasks.detection.record import from_lists, target_of
 
     clean = from_lists(found((HERE, 0.9, CAR), (THERE, 0.9, CAR), (HERE, 0.8, DOG)))
     target = target_of(record(goal="suppress:car@0,0,10,10", box=HERE), CARD)

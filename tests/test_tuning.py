@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from classify.methods import PRESETS as CLASSIFY_PRESETS
-from detattack.engine.attacks import PRESETS
-from detattack.errors import InputError
-from detattack.records import BaseRecord
-from detattack.tuning import (
+from detattack.core.errors import InputError
+from detattack.engine.presets import PRESETS
+from detattack.runs.record import BaseRecord
+from detattack.workflows.tune import (
     ASKED,
     OBJECTIVES,
     Range,

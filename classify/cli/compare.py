@@ -15,9 +15,9 @@ from detattack.cli.status import FAILED
 
 if TYPE_CHECKING:
     from classify.datasets import LabeledDataset
-    from classify.run import ClassifyRun
+    from classify.task import ClassifyRun
     from classify.types import Classifier
-    from detattack.comparison import Method
+    from detattack.workflows.compare import Method
 
 Methods = Annotated[
     str,
@@ -68,7 +68,7 @@ def compare(
     """Compare methods on a classifier: success, distances and cost, with paired differences."""
     from classify.comparison import COLUMNS, skipped_line
     from detattack.cli.comparing import say
-    from detattack.comparison import largest_distance, success_curve, write_comparison
+    from detattack.workflows.compare import largest_distance, success_curve, write_comparison
 
     given = locals()
     out = out or Path("runs") / f"classify-compare-{datetime.now():%Y%m%d-%H%M%S}"

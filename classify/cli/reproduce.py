@@ -63,9 +63,9 @@ def reproduce(
 def _reproduced(names: list[str], given: dict[str, Any], out: Path) -> dict[str, Any]:
     from dataclasses import fields
 
-    from classify.experiments.config import ALL, NAMES, load
-    from classify.experiments.reproducing import reproduce as run
-    from classify.experiments.sources import Given, Sources
+    from classify.paper.config import ALL, NAMES, load
+    from classify.paper.reproducing import reproduce as run
+    from classify.paper.sources import Given, Sources
 
     wanted = list(NAMES) if ALL in names else list(dict.fromkeys(names))
     for name in wanted:

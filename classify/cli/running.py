@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from classify.datasets import LabeledDataset
-    from classify.run import ClassifyRun
+    from classify.task import ClassifyRun
     from classify.types import Classifier
     from detattack.engine import Attack
 
@@ -23,7 +23,7 @@ def load(given: Mapping[str, Any]) -> "Classifier":
 def attack_of(given: Mapping[str, Any], method: str, overrides: Mapping[str, Any]) -> "Attack":
     """The attack of a method with what the options change."""
     from classify.methods import PRESETS
-    from detattack.config import resolve_attack
+    from detattack.engine.config import resolve_attack
 
     stop = given["stop_confidence"]
     overrides = {"perceptual": given.get("perceptual", False), **overrides}  # `tune` has no such option
@@ -40,12 +40,12 @@ def make_run(
     **more: Any,
 ) -> "ClassifyRun":
     """The checked run of a command's options. Nothing is written. Raises `InputError`."""
+    from classify.attack_batch import target_index
     from classify.config import make_config
-    from classify.job import target_index
     from classify.methods import PRESETS
-    from classify.run import ClassifyRun
+    from classify.task import ClassifyRun
     from detattack.cli.comparing import overrides_of
-    from detattack.config import named_attack
+    from detattack.engine.config import named_attack
 
     if attack is None:
         method = named_attack(given["method"], PRESETS).name

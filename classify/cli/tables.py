@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from classify.job import ClassificationRecord
+from classify.attack_batch import ClassificationRecord
 from detattack.cli.tables import COLORS, number
 from detattack.cli.terminal import Terminal, shown
 

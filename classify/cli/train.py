@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from detattack.errors import InputError
+from detattack.core.errors import InputError
 
 
 def train(

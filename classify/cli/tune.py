@@ -13,7 +13,7 @@ from detattack.cli import tuning as t
 if TYPE_CHECKING:
     from detattack.cli.tuning import Subject
     from detattack.engine import Attack
-    from detattack.tuning_results import Found
+    from detattack.workflows.tune_output import Found
 
 ORIGIN = ("model", "weights", "preprocess", "target", "images", "labels", "split", "only_right", "skip", "limit")
 
@@ -71,10 +71,10 @@ def _carried_out(given: dict[str, Any], out: Path) -> "list[Found]":
 
 
 def _subject(given: dict[str, Any]) -> "Subject":
+    from classify.attack_batch import ClassificationRecord
     from classify.cli.compare import data_set
     from classify.cli.running import load, make_run
-    from classify.job import ClassificationRecord
-    from detattack.fingerprints import fingerprint_of_tensors
+    from detattack.core.fingerprint import fingerprint_of_tensors
 
     classifier = load(given)
     data = data_set(given, classifier)

@@ -3,8 +3,8 @@
 import torch
 
 from classify.types import Classifier
-from detattack.optimize import twin_of
-from detattack.precision import Precision
+from detattack.core.precision import Precision
+from detattack.detectors.fast import twin_of
 
 
 def fast_classifier(classifier: Classifier, precision: Precision = "fp32") -> Classifier:

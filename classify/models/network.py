@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as TF
 
-from detattack.errors import InputError, unknown
+from detattack.core.errors import InputError, unknown
 
 SIZES = ("resize", "crop")
 COLORS = ("mean", "std")

@@ -13,7 +13,9 @@ from torchvision import models as torchvision_models
 from classify.models import vgg16
 from classify.models.network import NetworkClassifier, Preprocessing
 from classify.types import Classifier
-from detattack.detectors import category_files
+from detattack.core.errors import InputError, unknown
+from detattack.core.precision import fixed_numerics
+from detattack.detectors import category_file as category_files
 from detattack.detectors.registry import factory_of_file, resolve_device
 from detattack.detectors.weights import (
     NO_WEIGHTS,
@@ -24,8 +26,6 @@ from detattack.detectors.weights import (
     reason,
     seeded,
 )
-from detattack.errors import InputError, unknown
-from detattack.precision import fixed_numerics
 
 EMBEDDED = "vgg16_cifar10"
 TORCHVISION, TIMM = "torchvision/", "timm/"

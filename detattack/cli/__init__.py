@@ -15,7 +15,7 @@ from detattack import __version__
 from detattack.cli import attack, bench, compare, evaluate, models, quality, report, rerun, scenes, tune, verify
 from detattack.cli.command import Command, Group
 from detattack.cli.status import BAD_INPUT, FAILED, INTERRUPTED
-from detattack.errors import InputError
+from detattack.core.errors import InputError
 
 app = typer.Typer(
     name="detattack",

@@ -10,12 +10,12 @@ import typer
 
 from detattack.cli import names as n
 from detattack.cli import options as o
-from detattack.errors import InputError
+from detattack.core.errors import InputError
 
 if TYPE_CHECKING:
-    from detattack.datasets import Sample
-    from detattack.detection import Run
-    from detattack.goals import Goal
+    from detattack.datasets.base import Sample
+    from detattack.tasks.detection.goals import Goal
+    from detattack.tasks.detection.task import Run
 
 Suppress = Annotated[
     str,
@@ -135,10 +135,11 @@ def _run(command: str, goal: str, keep_others: bool, given: dict[str, Any]) -> N
 def _make_run(goal: str, keep_others: bool, given: dict[str, Any]) -> "Run":
     """Everything is resolved and checked before the first file is written."""
     from detattack.cli.running import config_of, say_if_tuned_on
-    from detattack.datasets import image_files, rendered_scenes
-    from detattack.detection import Run
+    from detattack.datasets.base import image_files
+    from detattack.datasets.rendered import rendered_scenes
     from detattack.detectors.registry import load_detector
-    from detattack.goals import check_goal, parse_goal
+    from detattack.tasks.detection.goals import check_goal, parse_goal
+    from detattack.tasks.detection.task import Run
 
     parsed = parse_goal(goal)
     config = config_of(given, parsed, keep_others)
@@ -155,7 +156,7 @@ def _make_run(goal: str, keep_others: bool, given: dict[str, Any]) -> "Run":
 
 
 def _check_place(goal: "Goal", sample: "Sample") -> None:
-    from detattack.goals import check_place
+    from detattack.tasks.detection.goals import check_place
 
     try:
         check_place(goal, *sample.size)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from detattack.cli import options as o
-from detattack.errors import InputError
+from detattack.core.errors import InputError
 
 if TYPE_CHECKING:
-    from detattack.speed import Speed
+    from detattack.tasks.detection.benchmark import Speed
 
 SMALLEST = 128
 """Pixels of the shorter side of a rendered scene."""
@@ -36,7 +36,7 @@ def bench(
     import torch
 
     from detattack.detectors.registry import load_detector
-    from detattack.speed import measure_speed, scenes
+    from detattack.tasks.detection.benchmark import measure_speed, scenes
 
     width, height = _parse_size(size)
     with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints

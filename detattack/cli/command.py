@@ -5,7 +5,7 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
-from detattack.errors import InputError, unknown
+from detattack.core.errors import InputError, unknown
 
 RAY, HERE = "--ray", "here"
 """An option that may stand without a value, as none of Typer's can, and its value then."""

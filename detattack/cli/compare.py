@@ -15,8 +15,8 @@ from detattack.cli import options as o
 from detattack.cli.status import FAILED
 
 if TYPE_CHECKING:
-    from detattack.comparison import Curve, Method
-    from detattack.detection import Run
+    from detattack.tasks.detection.task import Run
+    from detattack.workflows.compare import Curve, Method
 
 Methods = Annotated[
     str,
@@ -65,9 +65,9 @@ def compare(
     """Compare methods: success, distances, AP and cost, with paired differences."""
     from detattack.cli.comparing import method_names, say
     from detattack.cli.tables import say_ap_notes, skipped_line, warn_of_parity
-    from detattack.comparison import write_comparison
-    from detattack.engine.attacks import PRESETS
-    from detattack.runs import RunFolder
+    from detattack.engine.presets import PRESETS
+    from detattack.tasks.detection.record import RunFolder
+    from detattack.workflows.compare import write_comparison
 
     given = locals()
     out = out or Path("runs") / f"compare-{datetime.now():%Y%m%d-%H%M%S}"
@@ -87,9 +87,9 @@ def _carried_out(names: list[str], given: dict[str, Any], out: Path) -> "tuple[l
     from detattack.cli.comparing import check_folder, run_methods
     from detattack.cli.running import make_run, say_if_tuned_on
     from detattack.cli.scaling import workers_of, workforce_of
-    from detattack.comparison import curve, largest_distance
-    from detattack.runs import RunFolder
-    from detattack.types import DetectorCard
+    from detattack.core.types import DetectorCard
+    from detattack.tasks.detection.record import RunFolder
+    from detattack.workflows.compare import curve, largest_distance
 
     attacks, wanted = _attacks(names, given), workers_of(given)
     first = make_run({**given, "method": names[0], "set": None, "shard": None, "out": out / names[0]})
@@ -109,8 +109,8 @@ def _carried_out(names: list[str], given: dict[str, Any], out: Path) -> "tuple[l
 
 def _attacks(names: list[str], given: dict[str, Any]) -> dict[str, Any]:
     from detattack.cli.comparing import overrides_of
-    from detattack.config import resolve_attack
-    from detattack.engine.attacks import PRESETS
+    from detattack.engine.config import resolve_attack
+    from detattack.engine.presets import PRESETS
 
     common = {"perceptual": given["perceptual"]}
     return {

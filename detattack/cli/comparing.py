@@ -7,19 +7,19 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detattack.errors import InputError
+from detattack.core.errors import InputError
 
 if TYPE_CHECKING:
-    from detattack.comparison import Method
-    from detattack.engine.attacks import Attack
-    from detattack.runner import Workforce
+    from detattack.engine.presets import Attack
+    from detattack.runs.runner import Workforce
+    from detattack.workflows.compare import Method
 
 REFERENCE, CONTROL = "jnd", "noise"
 
 
 def method_names(text: str, presets: Mapping[str, Any]) -> list[str]:
     """The names of `--methods`, each a method of the task. Raises `InputError`."""
-    from detattack.config import named_attack
+    from detattack.engine.config import named_attack
 
     names = [named_attack(name, presets).name for name in text.split(",")]
     doubled = [name for name in names if names.count(name) > 1]
@@ -35,7 +35,7 @@ def overrides_of(
 
     Raises `InputError`, also for a `key=value` that means another thing for one method than for another.
     """
-    from detattack.config import parse_assignments
+    from detattack.engine.config import parse_assignments
 
     common: dict[str, str] = {}
     own: dict[str, dict[str, str]] = {name: {} for name in names}
@@ -51,8 +51,8 @@ def overrides_of(
 
 def _check_meaning(key: str, names: Sequence[str], presets: "Mapping[str, Attack]") -> None:
     """Raises `InputError` for a setting of several methods that is not the same for all of them."""
-    from detattack.config import named_attack
-    from detattack.engine.attacks import UNIT, Attack
+    from detattack.engine.config import named_attack
+    from detattack.engine.presets import UNIT, Attack
 
     unit = next((field.metadata.get(UNIT) for field in fields(Attack) if field.name == key), None)
     meanings = {name: getattr(named_attack(name, presets), unit) for name in names} if unit else {}
@@ -89,7 +89,7 @@ def run_methods(
     last, whatever the order of the table. The rest is as of `carried_out`.
     """
     from detattack.cli.running import carried_out
-    from detattack.comparison import read_method
+    from detattack.workflows.compare import read_method
 
     found: dict[str, Method] = {}
     lengths: dict[int, float] | None = None

@@ -82,7 +82,7 @@ def merge(
     quiet: o.Quiet = False,
 ) -> None:
     """Join the shards of one run: the same bytes as a run without shards."""
-    from detattack.merging import merge_runs
+    from detattack.workflows.merge import merge_runs
 
     with closing(merge_runs(out, shards)) as folder:
         summary = folder.read_json("summary.json")
@@ -91,7 +91,7 @@ def merge(
 
 def _say(out: Path, summary: dict[str, Any], json: bool, quiet: bool) -> None:
     from detattack.cli.tables import print_json, print_summary, skipped_line, warn_of_parity
-    from detattack.runs import RunFolder
+    from detattack.tasks.detection.record import RunFolder
 
     warn_of_parity(summary)
     if json:

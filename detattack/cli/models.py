@@ -11,13 +11,13 @@ from detattack.cli import names as n
 from detattack.cli import options as o
 from detattack.cli.command import Group
 from detattack.cli.status import FAILED
-from detattack.errors import InputError
+from detattack.core.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from detattack.core.types import Detections
     from detattack.detectors.base import Detector
-    from detattack.types import Detections
 
 app = typer.Typer(cls=Group, help="The detectors that can be attacked.")
 
@@ -106,10 +106,10 @@ def _photos(
     """The first images of a folder, and what annotations say is on each, as far as the detector has the class."""
     import torch
 
-    from detattack.coco_data import category_ids, coco_dataset
-    from detattack.datasets import folder_dataset
-    from detattack.images import to_tensor
-    from detattack.types import Detections
+    from detattack.core.types import Detections
+    from detattack.datasets.base import folder_dataset
+    from detattack.datasets.coco import category_ids, coco_dataset
+    from detattack.datasets.image_io import to_tensor
 
     dataset = (coco_dataset(images, annotations) if annotations else folder_dataset(images)).first(count)
     photos = [to_tensor(sample.load().pixels) for sample in dataset.samples]

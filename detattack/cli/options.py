@@ -9,7 +9,7 @@ from typer.exceptions import TyperException
 
 from detattack.cli import names as n
 from detattack.cli.command import CONFIG_SET, HERE
-from detattack.errors import InputError, unknown
+from detattack.core.errors import InputError, unknown
 
 
 def _use_config_file(context: typer.Context, path: Path | None) -> Path | None:
@@ -17,7 +17,7 @@ def _use_config_file(context: typer.Context, path: Path | None) -> Path | None:
     see `Command`."""
     if path is None or context.resilient_parsing:  # which is how a shell completes
         return path
-    from detattack.config import TUNED_ON, read_options
+    from detattack.engine.config import TUNED_ON, read_options
 
     known = {_spelled(p.opts): p for p in context.command.params if p.name != "config"}
     values: dict[str, Any] = {key: value for key, value in read_options(path).items() if key != TUNED_ON}

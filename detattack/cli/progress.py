@@ -6,7 +6,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as RichProgress
 
 from detattack.cli.terminal import Terminal
-from detattack.records import Outcome
+from detattack.runs.record import Outcome
 
 
 class Progress:

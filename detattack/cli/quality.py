@@ -12,10 +12,10 @@ import typer
 
 from detattack.cli import names as n
 from detattack.cli import options as o
-from detattack.errors import InputError, unknown
+from detattack.core.errors import InputError, unknown
 
 if TYPE_CHECKING:
-    from detattack.pairs import Match, MeasuredPair
+    from detattack.metrics.image_pairs import Match, MeasuredPair
 
 NAMED_AT_MOST = 5
 """Images without a partner that are named on stderr; `--json` has them all."""
@@ -43,8 +43,8 @@ def quality(
 ) -> None:
     """Measure how far images are from their originals: distances, similarities, colors."""
     from detattack.cli.progress import Progress
-    from detattack.files import write_text_atomic
-    from detattack.pairs import match, measure_pair, measure_pairs
+    from detattack.core.files import write_text_atomic
+    from detattack.metrics.image_pairs import match, measure_pair, measure_pairs
 
     names = _names(only)
     if csv and not csv.absolute().parent.is_dir():
@@ -72,7 +72,7 @@ def quality(
 
 
 def _names(only: str | None) -> list[str]:
-    from detattack.quality import MEASURES
+    from detattack.metrics.image_quality import MEASURES
 
     names = list(MEASURES) if only is None else [name.strip() for name in only.split(",")]
     for name in names:
@@ -101,7 +101,7 @@ def _print_json(found: "Match", measured: "Sequence[MeasuredPair]") -> None:
     """A measure without a number (PSNR of identical images, what is not defined) is null."""
     import json
 
-    from detattack.pairs import average
+    from detattack.metrics.image_pairs import average
 
     summary = {
         "images": len(measured),
@@ -138,7 +138,7 @@ def _print_table(names: list[str], measured: "Sequence[MeasuredPair]") -> None:
     from rich.text import Text
 
     from detattack.cli.terminal import Terminal, shown
-    from detattack.pairs import average
+    from detattack.metrics.image_pairs import average
 
     table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
     table.add_column("image", overflow="fold", min_width=10)

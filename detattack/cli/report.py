@@ -18,10 +18,10 @@ def report(
 
     from rich.progress import Progress
 
-    from classify.page import write_report as write_classified
+    from classify.report_page import write_report as write_classified
     from detattack.cli.terminal import Terminal, shown
-    from detattack.manifests import task_in
-    from detattack.report.detection_page import write_report
+    from detattack.runs.manifest import task_in
+    from detattack.tasks.detection.report_page import write_report
 
     write = write_classified if task_in(run) == "classify" else write_report
     with Progress(console=Terminal(stderr=True, quiet=quiet), transient=True) as bar:

@@ -11,10 +11,10 @@ import typer
 from detattack.cli import names as n
 from detattack.cli import options as o
 from detattack.cli.status import FAILED
-from detattack.errors import InputError
+from detattack.core.errors import InputError
 
 if TYPE_CHECKING:
-    from detattack.rerun import Agreement, Instead
+    from detattack.workflows.rerun import Agreement, Instead
 
 SHOWN_AT_MOST = 5
 
@@ -57,11 +57,11 @@ def rerun(
     Status 1 where they differ. Where versions, device, batch or threads differ too: where fewer than 99% of the images
     end as they did, or the median L2 changes by more than 1%.
     """
-    from detattack.manifests import check_own_model
+    from detattack.runs.manifest import check_own_model
 
     if model is None:
         check_own_model(run, trust)  # before torch is imported, which takes seconds
-    from detattack.rerun import Instead
+    from detattack.workflows.rerun import Instead
 
     out = out or Path("runs") / f"rerun-{datetime.now():%Y%m%d-%H%M%S}"
     instead = Instead(images, annotations, labels, model, weights, categories, device, batch)
@@ -84,11 +84,11 @@ def _carried_out(
     import torch
 
     from classify.rerun import repeated as repeated_classification
-    from classify.run import ClassifyFolder
+    from classify.task import ClassifyFolder
     from detattack.cli.running import carried_out
-    from detattack.manifests import task_in
-    from detattack.rerun import agreement, repeated
-    from detattack.runs import RunFolder
+    from detattack.runs.manifest import task_in
+    from detattack.tasks.detection.record import RunFolder
+    from detattack.workflows.rerun import agreement, repeated
 
     classification = task_in(path) == "classify"
     folder_type: Any = ClassifyFolder if classification else RunFolder

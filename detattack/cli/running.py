@@ -10,25 +10,25 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from detattack.cli.status import INTERRUPTED
-from detattack.errors import InputError
+from detattack.core.errors import InputError
 
 if TYPE_CHECKING:
-    from detattack.config import RunConfig
-    from detattack.datasets import Dataset
-    from detattack.detection import Run
+    from detattack.datasets.base import Dataset
     from detattack.detectors.base import Detector
-    from detattack.goals import Goal
-    from detattack.runner import Workforce
+    from detattack.runs.runner import Workforce
+    from detattack.tasks.detection.config import RunConfig
+    from detattack.tasks.detection.goals import Goal
+    from detattack.tasks.detection.task import Run
 
 AUTO = "auto"
 
 
 def make_run(given: dict[str, Any], **changes: Any) -> "Run":
     """The checked run of a data-set command's options. Nothing is written. Raises `InputError`."""
-    from detattack.batching import parse_shard
-    from detattack.detection import Run
-    from detattack.goals import check_goal, parse_goal
-    from detattack.types import DEFAULT_MAX_DETECTIONS
+    from detattack.core.types import DEFAULT_MAX_DETECTIONS
+    from detattack.runs.batching import parse_shard
+    from detattack.tasks.detection.goals import check_goal, parse_goal
+    from detattack.tasks.detection.task import Run
 
     goal = parse_goal(given["goal"])
     batch = _batch_size(given["batch"])
@@ -50,8 +50,9 @@ def make_run(given: dict[str, Any], **changes: Any) -> "Run":
 def config_of(given: dict[str, Any], goal: "Goal", keep_others: bool, **changes: Any) -> "RunConfig":
     """The config of a command's options."""
     from detattack.cli.comparing import overrides_of
-    from detattack.config import make_config, named_attack, resolve_attack
-    from detattack.engine.attacks import PRESETS
+    from detattack.engine.config import named_attack, resolve_attack
+    from detattack.engine.presets import PRESETS
+    from detattack.tasks.detection.config import make_config
 
     method = named_attack(given["method"]).name
     overrides = {"perceptual": given.get("perceptual", False)} | overrides_of([method], given["set"], PRESETS)[method]
@@ -63,8 +64,9 @@ def config_of(given: dict[str, Any], goal: "Goal", keep_others: bool, **changes:
 
 def data_set(given: dict[str, Any], goal: "Goal") -> "Dataset":
     """The images that the options name, those to be skipped included. Raises `InputError`."""
-    from detattack.coco_data import coco_dataset
-    from detattack.datasets import folder_dataset, rendered_scenes
+    from detattack.datasets.base import folder_dataset
+    from detattack.datasets.coco import coco_dataset
+    from detattack.datasets.rendered import rendered_scenes
 
     images, annotations = given["images"], given["annotations"]
     if images is None:
@@ -81,7 +83,7 @@ def data_set(given: dict[str, Any], goal: "Goal") -> "Dataset":
 def say_if_tuned_on(config: Path | None, dataset: "Dataset") -> None:
     """Says on stderr where the images are some that the config file was tuned on."""
     from detattack.cli.terminal import say
-    from detattack.tuned_on import overlap_note
+    from detattack.workflows.tuned_on import overlap_note
 
     note = config and overlap_note(config, dataset)
     if note:
@@ -107,7 +109,7 @@ def carried_out(
     data and the model. Raises `InputError` where `retry_errors` comes without `resume`.
     """
     from detattack.cli.progress import Progress
-    from detattack.runner import execute
+    from detattack.runs.runner import execute
 
     check_retry(resume, retry_errors)
     again = again or f"--out {out} --resume goes on"
@@ -157,8 +159,8 @@ def _batch_size(text: str) -> int | None:
 
 def _automatic(detector: "Detector", config: "RunConfig", dataset: "Dataset", given: dict[str, Any]) -> int:
     """The batch size of the run that is resumed, or the one that fits."""
-    from detattack.batching import fitting_batch
-    from detattack.manifests import batch_of
+    from detattack.runs.manifest import batch_of
+    from detattack.tasks.detection.auto_batch import fitting_batch
 
     before = batch_of(given["out"]) if given["out"] and given["resume"] else None
     return before or fitting_batch(detector, config, dataset.samples)
@@ -166,8 +168,8 @@ def _automatic(detector: "Detector", config: "RunConfig", dataset: "Dataset", gi
 
 def _with_shared_classes(detector: "Detector", dataset: "Dataset") -> "Dataset":
     """The data set, with a note on annotated classes that AP does not count. Raises `InputError` where that is all."""
-    from detattack.coco_data import category_ids, classes_not_counted
-    from detattack.scores import not_counted_line
+    from detattack.datasets.coco import category_ids, classes_not_counted
+    from detattack.tasks.detection.summary import not_counted_line
 
     if dataset.categories and not category_ids(detector.categories, dataset.categories):
         names = ", ".join(repr(c["name"]) for c in dataset.categories[:5])

@@ -8,10 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from detattack.cli.command import HERE, RAY
-from detattack.errors import InputError
+from detattack.core.errors import InputError
 
 if TYPE_CHECKING:
-    from detattack.ray_pool import RayPool, Workers
+    from detattack.runs.ray_workers import RayPool, Workers
 
 
 def workers_of(given: Mapping[str, Any]) -> "Workers | None":
@@ -24,7 +24,7 @@ def workers_of(given: Mapping[str, Any]) -> "Workers | None":
     import torch
 
     from detattack.detectors.registry import resolve_device
-    from detattack.ray_pool import Workers, check_installed
+    from detattack.runs.ray_workers import Workers, check_installed
 
     check_installed()
     device, gpus = resolve_device(given["device"]), given["gpus_per_worker"]
@@ -46,7 +46,7 @@ def workforce_of(wanted: "Workers | None", run: Any, quiet: bool) -> "Iterator[R
         return
     import torch
 
-    from detattack.ray_pool import RayPool
+    from detattack.runs.ray_workers import RayPool
 
     torch.set_num_threads(wanted.cpus)  # as many as theirs: what `run.json` says has to be true of them
     say = partial(print, file=sys.stderr) if not quiet else lambda text: None

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from detattack.cli.command import Group
-from detattack.errors import InputError
+from detattack.core.errors import InputError
 
 app = typer.Typer(cls=Group, help="Rendered street scenes, and the embedded detector's training.")
 
@@ -23,7 +23,7 @@ def render(
     from rich.progress import Progress
 
     from detattack.cli.terminal import Terminal
-    from detattack.scenes import write_coco
+    from detattack.datasets.scenes import write_coco
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"output folder {out}: exists and is not empty")
@@ -57,10 +57,10 @@ def train(
     import json
     from dataclasses import asdict
 
-    from detattack.scenes.evaluate import evaluate_network
-    from detattack.scenes.network import HEADS, load_network
-    from detattack.scenes.train import TrainConfig
-    from detattack.scenes.train import train as run_training
+    from detattack.detectors.demo.evaluate import evaluate_network
+    from detattack.detectors.demo.network import HEADS, load_network
+    from detattack.detectors.demo.train import TrainConfig
+    from detattack.detectors.demo.train import train as run_training
 
     try:
         path = run_training(TrainConfig(out, head, start, seed, steps, batch, lr=lr, precision=precision))

@@ -11,15 +11,21 @@ from rich.table import Table
 from rich.text import Text
 
 from detattack.cli.terminal import Terminal, shown
+from detattack.core.types import DetectorCard
 from detattack.detectors.base import Detector
-from detattack.goals import Goal, parse_goal
-from detattack.job import Record, from_lists, target_of
-from detattack.merging import card_of
-from detattack.records import BaseRecord
-from detattack.runs import RunFolder
-from detattack.scores import ap_notes, parity_problem
-from detattack.skipped import MOST_NAMED, faint_score, other_goals, seen_instead, skip_reason, threshold_below
-from detattack.types import DetectorCard
+from detattack.runs.record import BaseRecord
+from detattack.tasks.detection.goals import Goal, parse_goal
+from detattack.tasks.detection.record import Record, RunFolder, from_lists, target_of
+from detattack.tasks.detection.skipped import (
+    MOST_NAMED,
+    faint_score,
+    other_goals,
+    seen_instead,
+    skip_reason,
+    threshold_below,
+)
+from detattack.tasks.detection.summary import ap_notes, parity_problem
+from detattack.workflows.merge import card_of
 
 COLORS = {"success": "green", "failure": "red", "error": "red", "nothing": "dim", "already": "dim"}
 SKIPPED = ("nothing", "already")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from detattack.transfer import Transfer
+    from detattack.tasks.detection.transfer import Transfer
 
 Spec = tuple[str | None, str | None, str | None]
 """Model, weights and categories of a detector; no model: the run's own."""
@@ -16,7 +16,7 @@ Spec = tuple[str | None, str | None, str | None]
 
 def check_transfers(models: str | None, survive: str | None, device: str) -> list[Spec]:
     """The detectors of `--transfer-to`. Raises `InputError` for what would only be known when the run is done."""
-    from detattack.changes import parse_changes
+    from detattack.datasets.corruptions import parse_changes
     from detattack.detectors.registry import load_detector
 
     parse_changes(survive or "")
@@ -32,15 +32,15 @@ def transfers_of(
     """Scores the files of a run, writes `transfer.json` into it and prints the matrix. trust: the run's own model."""
     from rich.progress import Progress
 
-    from detattack.changes import UNCHANGED, parse_changes
     from detattack.cli.terminal import Terminal
-    from detattack.config import make_config
+    from detattack.core.files import swept
+    from detattack.core.locating import located_config
+    from detattack.core.trust import check_trust
+    from detattack.datasets.corruptions import UNCHANGED, parse_changes
     from detattack.detectors.registry import load_detector
-    from detattack.files import swept
-    from detattack.locating import located_config
-    from detattack.runs import RunFolder
-    from detattack.transfer import transfer
-    from detattack.trust import check_trust
+    from detattack.tasks.detection.config import make_config
+    from detattack.tasks.detection.record import RunFolder
+    from detattack.tasks.detection.transfer import transfer
 
     changes = [UNCHANGED, *parse_changes(survive or "")]
     shown = Progress(console=Terminal(stderr=True, quiet=quiet))
@@ -96,7 +96,7 @@ def _print(found: "Sequence[Transfer]") -> None:
 
 def _counted(found: "Sequence[Transfer]") -> Iterator[str]:
     """Which images the columns count, and what AP does not."""
-    from detattack.scores import ap_notes
+    from detattack.tasks.detection.summary import ap_notes
 
     yield "success: of the run's successes, without those for which the goal holds already with the original"
     scored = [one for one in found if one.ap]

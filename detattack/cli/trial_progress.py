@@ -6,8 +6,8 @@ from types import TracebackType
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from detattack.cli.terminal import Terminal
-from detattack.records import BaseRecord, Outcome
-from detattack.tuning import Plan, Trial
+from detattack.runs.record import BaseRecord, Outcome
+from detattack.workflows.tune import Plan, Trial
 
 SPEED_PERIOD_S = 600
 """What is left is estimated from the speed of so many last seconds: trials differ a lot."""

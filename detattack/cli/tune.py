@@ -12,8 +12,8 @@ from detattack.cli import tuning as t
 
 if TYPE_CHECKING:
     from detattack.cli.tuning import Subject
-    from detattack.engine.attacks import Attack
-    from detattack.tuning_results import Found
+    from detattack.engine.presets import Attack
+    from detattack.workflows.tune_output import Found
 
 ORIGIN = ("model", "weights", "categories", "goal", "score_threshold", "images", "annotations", "skip", "limit")
 SEED = 1000
@@ -63,8 +63,8 @@ def tune(
 
 
 def _carried_out(given: dict[str, Any]) -> "list[Found]":
-    from detattack.config import resolve_attack
-    from detattack.engine.attacks import PRESETS
+    from detattack.engine.config import resolve_attack
+    from detattack.engine.presets import PRESETS
 
     def attack_of(name: str, overrides: Any) -> "Attack":
         return resolve_attack(name, given["floats"], given["max_iterations"], overrides)
@@ -77,7 +77,7 @@ def _carried_out(given: dict[str, Any]) -> "list[Found]":
 def _subject(given: dict[str, Any], method: str) -> "Subject":
     from detattack.cli.running import make_run
     from detattack.detectors.registry import fingerprint
-    from detattack.job import Record
+    from detattack.tasks.detection.record import Record
 
     run = make_run({**given, "method": method, "set": None, "shard": None, "quality": "quick"})
 

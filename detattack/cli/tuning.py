@@ -14,11 +14,11 @@ from detattack.cli.status import INTERRUPTED
 
 if TYPE_CHECKING:
     from detattack.cli.trial_progress import TrialProgress
-    from detattack.datasets import Dataset
-    from detattack.engine.attacks import Attack
-    from detattack.records import BaseRecord
-    from detattack.tuning import Plan, Scores, Space
-    from detattack.tuning_results import Found
+    from detattack.datasets.base import Dataset
+    from detattack.engine.presets import Attack
+    from detattack.runs.record import BaseRecord
+    from detattack.workflows.tune import Plan, Scores, Space
+    from detattack.workflows.tune_output import Found
 
 Methods = Annotated[
     str,
@@ -86,7 +86,7 @@ def make_request(
     Raises `InputError`.
     """
     from detattack.cli.comparing import method_names, overrides_of
-    from detattack.tuning import make_plan, make_space, parse_also
+    from detattack.workflows.tune import make_plan, make_space, parse_also
 
     plan = make_plan(given["objective"], given["sampler"], given["trials"], given["seed"])
     names = method_names(given["methods"], presets)
@@ -100,9 +100,9 @@ def tune_all(request: Request, subject: Subject, out: Path, resume: bool, quiet:
     """Searches all methods, or what is left of them, into a folder. Ctrl-C leaves with status 130 and says how to go
     on. Raises `InputError`."""
     from detattack.cli.trial_progress import TrialProgress
-    from detattack.runner import read_all
-    from detattack.runs import claimed
-    from detattack.tuning_results import write_all
+    from detattack.runs.folder import claimed
+    from detattack.runs.runner import read_all
+    from detattack.workflows.tune_output import write_all
 
     run = subject.run_of(request.spaces[0].attack)
     groups = read_all(run.batches(), subject.record_type)
@@ -123,10 +123,10 @@ def tune_all(request: Request, subject: Subject, out: Path, resume: bool, quiet:
 def _tune_one(
     space: "Space", request: Request, subject: Subject, groups: list[Any], out: Path, progress: "TrialProgress"
 ) -> "Found":
-    from detattack.runner import attack_all
-    from detattack.tuned_on import tuned_on
-    from detattack.tuning import scores_of, search
-    from detattack.tuning_results import make_found, write_best
+    from detattack.runs.runner import attack_all
+    from detattack.workflows.tune import scores_of, search
+    from detattack.workflows.tune_output import make_found, write_best
+    from detattack.workflows.tuned_on import tuned_on
 
     def evaluate(attack: "Attack") -> "Scores":
         return scores_of(progress.counted(attack_all(subject.run_of(attack), groups)))
@@ -139,7 +139,7 @@ def _tune_one(
 
 
 def _manifest(request: Request, subject: Subject, run: Any) -> dict[str, Any]:
-    from detattack.manifests import make_manifest
+    from detattack.runs.manifest import make_manifest
 
     plan = request.plan
     config = run.config.model_dump(mode="json", exclude={"attack", "loss"}) | {"device": subject.device}

@@ -8,7 +8,7 @@ import typer
 
 from detattack.cli import names as n
 from detattack.cli import options as o
-from detattack.errors import InputError
+from detattack.core.errors import InputError
 
 Other = Annotated[
     str | None,
@@ -33,12 +33,12 @@ def verify(
 
     With another model, or --survive, the same files are scored and compared with nothing.
     """
-    from detattack.manifests import check_own_model, task_in
+    from detattack.runs.manifest import check_own_model, task_in
 
     if model is None and (weights or categories):
         raise InputError("--weights and --categories go with --model")
     if survive is not None:
-        from detattack.changes import parse_changes
+        from detattack.datasets.corruptions import parse_changes
 
         parse_changes(survive)
     if model is None:
@@ -58,8 +58,8 @@ def _verify(run: Path, device: str, trust: bool, json: bool) -> None:
 
     from classify.verification import verify_run as verify_classified
     from detattack.cli.terminal import say
-    from detattack.manifests import task_in
-    from detattack.verification import verify_run
+    from detattack.runs.manifest import task_in
+    from detattack.workflows.verify import verify_run
 
     images = successes = 0
     wrong = []

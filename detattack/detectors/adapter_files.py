@@ -15,8 +15,8 @@ from pathlib import Path
 from types import FrameType, ModuleType, SimpleNamespace
 from typing import Any
 
+from detattack.core.errors import InputError
 from detattack.detectors.weights import reason
-from detattack.errors import InputError
 
 
 def factory_of_file(spec: str) -> Callable[[str], Any]:

@@ -6,7 +6,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from detattack.types import Detections
+from detattack.core.types import Detections
 
 Tolerance = tuple[float, float]
 """Pixels and score by which a detection may differ."""

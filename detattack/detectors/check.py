@@ -12,7 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from detattack.boxes import iou_matrix
+from detattack.core.boxes import iou_matrix
+from detattack.core.categories import COCO_IDS, coco_id
+from detattack.core.types import Category, Detections
 from detattack.detectors.agreement import Agreement, agreement, differences
 from detattack.detectors.base import Detector
 from detattack.detectors.check_candidates import (
@@ -23,11 +25,9 @@ from detattack.detectors.check_candidates import (
     score_fault,
 )
 from detattack.detectors.check_gradient import check_gradient
-from detattack.detectors.names import COCO_IDS, coco_id
-from detattack.detectors.random_weights import noise
+from detattack.detectors.parts.random_weights import noise
 from detattack.detectors.registry import fingerprint
 from detattack.detectors.verdicts import Failed, Finding, NotCompared
-from detattack.types import Category, Detections
 
 SIZES = ((213, 317), (256, 256), (320, 180))
 """Height and width of the pictures."""
@@ -148,7 +148,7 @@ def _smooth(device: torch.device) -> Tensor:
 
 
 def _picture(number: int) -> Tensor:
-    from detattack.scenes import render, scene_seed
+    from detattack.datasets.scenes import render, scene_seed
 
     height, width = SIZES[number % len(SIZES)]
     if number % 2 == 0:
@@ -259,7 +259,7 @@ def _id_mapping(subject: _Subject) -> str:
     detector = subject.detector
     categories = detector.categories
     if not all(isinstance(c, Category) for c in categories):
-        raise Failed("categories are not all detattack.types.Category")
+        raise Failed("categories are not all detattack.core.types.Category")
     for values in ([c.name for c in categories], [str(c.coco_id) for c in categories]):
         twice = [value for value in values if values.count(value) > 1]
         if twice:

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from detattack.boxes import iou
+from detattack.core.boxes import iou
+from detattack.core.types import Candidates, Detections
 from detattack.detectors.base import Detector
 from detattack.detectors.verdicts import Failed, NotCompared
-from detattack.types import Candidates, Detections
 
 SCORE = 1e-5
 """By which a reported score may differ from the sigmoid of its logit."""

@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from detattack.boxes import iou
+from detattack.core.boxes import iou
+from detattack.core.types import Candidates
 from detattack.detectors.base import Detector
 from detattack.detectors.verdicts import Failed
-from detattack.types import Candidates
 
 LENGTHS = (0.1, 0.3, 1.0, 3.0)
 """Of the steps, in the L2 of the image, tried one after the other: long ones leave the range where a network is nearly

@@ -10,19 +10,19 @@ from pathlib import Path
 
 import torch
 
+from detattack.core.errors import InputError, unknown
+from detattack.core.fingerprint import fingerprint_of_tensors
+from detattack.core.precision import fixed_numerics
+from detattack.core.types import Category
 from detattack.detectors.adapter_files import factory_of_file
 from detattack.detectors.base import Detector
-from detattack.detectors.category_files import read_categories
-from detattack.detectors.set_prediction import SetPrediction
-from detattack.detectors.torchvision_base import TorchvisionDetector
-from detattack.detectors.torchvision_dense import TorchvisionFCOS, TorchvisionRetinaNet, TorchvisionSSD
-from detattack.detectors.torchvision_models import ARCHITECTURES, PREFIX, expected_ap, load_torchvision
-from detattack.detectors.torchvision_two_stage import TorchvisionFasterRCNN
+from detattack.detectors.category_file import read_categories
+from detattack.detectors.demo.adapter import SetPrediction
+from detattack.detectors.torchvision.base import TorchvisionDetector
+from detattack.detectors.torchvision.models import ARCHITECTURES, PREFIX, expected_ap, load_torchvision
+from detattack.detectors.torchvision.one_stage import TorchvisionFCOS, TorchvisionRetinaNet, TorchvisionSSD
+from detattack.detectors.torchvision.two_stage import TorchvisionFasterRCNN
 from detattack.detectors.weights import NO_WEIGHTS, load_weights, reason, seeded
-from detattack.errors import InputError, unknown
-from detattack.fingerprints import fingerprint_of_tensors
-from detattack.precision import fixed_numerics
-from detattack.types import Category
 
 ENTRY_POINT_GROUP = "detattack.detectors"
 EMBEDDED = {
@@ -94,17 +94,17 @@ def load_detector(
     if library == "torchvision" and name in ARCHITECTURES:
         return load_torchvision(name, place, weights, named)
     if library == "detectron2" and name:
-        from detattack.detectors.detectron2_models import load_detectron2
+        from detattack.detectors.detectron2 import load_detectron2
 
         return load_detectron2(name, place, weights, named)
     if named is not None:
         raise InputError(f"model {spec}: names its own classes; --categories does not apply")
     if library == "hf" and name:
-        from detattack.detectors.hf_detr import load_hf
+        from detattack.detectors.huggingface import load_hf
 
         return load_hf(name, place, weights)
     if library == "ultralytics" and name:
-        from detattack.detectors.ultralytics_yolo import load_ultralytics
+        from detattack.detectors.ultralytics import load_ultralytics
 
         return load_ultralytics(name, place, weights)
     if spec in EMBEDDED:
@@ -156,8 +156,8 @@ def fingerprint(detector: Detector) -> str:
 
 
 def _embedded(name: str, device: torch.device, weights: str | None) -> Detector:
-    from detattack.scenes import CATEGORIES
-    from detattack.scenes.network import HEADS, build_network, weights_file
+    from detattack.datasets.scenes import CATEGORIES
+    from detattack.detectors.demo.network import HEADS, build_network, weights_file
 
     head = EMBEDDED[name]
     network = seeded(lambda: build_network(head))

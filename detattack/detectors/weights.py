@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from detattack.errors import InputError
+from detattack.core.errors import InputError
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "net", "network", "weights")
 """What training programs call the model's own weights in a checkpoint, the likeliest first."""

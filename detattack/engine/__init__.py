@@ -3,11 +3,11 @@
 It knows images and objectives, nothing of detectors or classifiers, and imports torch and itself only.
 """
 
-from detattack.engine.attacks import PRESETS, Attack
 from detattack.engine.deepfool import run_deepfool
-from detattack.engine.judging import AttackResult, Objective, Trace
 from detattack.engine.loop import run
-from detattack.engine.noise import noise_of_length, run_control
+from detattack.engine.presets import PRESETS, Attack
+from detattack.engine.random_noise import noise_of_length, run_control
+from detattack.engine.state import AttackResult, Objective, Trace
 
 __all__ = [
     "PRESETS",

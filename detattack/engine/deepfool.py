@@ -8,10 +8,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from detattack.engine.attacks import Attack
-from detattack.engine.judging import AttackResult, Objective, State, judge
-from detattack.engine.rounding import as_file
-from detattack.engine.shrinking import finish
+from detattack.engine.presets import Attack
+from detattack.engine.quantize import as_file
+from detattack.engine.refine import finish
+from detattack.engine.state import AttackResult, Objective, State, judge
 
 CHUNK = 64
 """Classes whose gradients are taken in one pass backward."""

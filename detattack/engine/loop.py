@@ -6,13 +6,13 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from detattack.engine.attacks import Attack
 from detattack.engine.cost import bounded_range, squared_l2, total_variation
-from detattack.engine.judging import AttackResult, Objective, State, judge
-from detattack.engine.rounding import as_file, within_ball, within_radius
-from detattack.engine.shrinking import finish
-from detattack.engine.stepping import Iterate, Step
-from detattack.engine.steps import STEPS
+from detattack.engine.presets import Attack
+from detattack.engine.quantize import as_file, within_ball, within_radius
+from detattack.engine.refine import finish
+from detattack.engine.state import AttackResult, Objective, State, judge
+from detattack.engine.steps.base import Iterate, Step
+from detattack.engine.steps.descent import STEPS
 
 
 def run(

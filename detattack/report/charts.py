@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from detattack.coco_eval import Precision, curve, mean_ap
-from detattack.detectors.names import pairs
-from detattack.records import BaseRecord
+from detattack.core.categories import pairs
+from detattack.metrics.coco import Precision, curve, mean_ap
 from detattack.report.measures import ClassRow, reached_at, reached_within
 from detattack.report.plots import Axis, Plot, Series, bars, histogram, line_chart, traces
 from detattack.report.reading import RunData
-from detattack.scores import ATTACKED
+from detattack.runs.record import BaseRecord
+from detattack.tasks.detection.summary import ATTACKED
 
 MOST_TRACES, MOST_BARS, MOST_BUDGETS, MOST_JUDGED = 60, 8, 12, 1000
 LEGEND = [("clean", "clean"), ("adversarial", "adversarial")]

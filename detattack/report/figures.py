@@ -28,40 +28,17 @@ from matplotlib.patches import FancyBboxPatch, Rectangle
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from detattack.errors import InputError
-from detattack.files import write_bytes_atomic
-from detattack.images import write_png
-from detattack.types import DEFAULT_SCORE_THRESHOLD, Detections
+from detattack.core.errors import InputError
+from detattack.core.files import write_bytes_atomic
+from detattack.core.types import DEFAULT_SCORE_THRESHOLD, Detections
+from detattack.datasets.image_io import write_png
+from detattack.metrics.difference import COLOR_MAP, DIFFERENCE_LABEL, Pixels, difference_map, heatmap
 
-COLOR_MAP = "inferno"
-"""The color map of every difference map: perceptually uniform, and still ordered when printed in gray."""
-
-DIFFERENCE_GAIN = 10.0
-DIFFERENCE_LABEL = "L2 over channels × 10, range 0–1"
-
-Pixels = NDArray[np.uint8]
 Box = tuple[float, float, float, float]
 Color = tuple[float, float, float]
 
 
 # Difference maps
-
-
-def difference_map(original: NDArray, adversarial: NDArray) -> NDArray[np.float32]:
-    """L2 norm over channels of the difference of two images `[H,W,3]`, × 10: float32 `[H,W]`, not clipped.
-
-    uint8 pixels are taken as value/255, floats as they are in [0,1]. Raises ValueError for different shapes.
-    """
-    if original.shape != adversarial.shape or original.ndim != 3:
-        raise ValueError(f"cannot compare images {list(original.shape)} and {list(adversarial.shape)}")
-    difference = _unit(original) - _unit(adversarial)
-    return DIFFERENCE_GAIN * np.sqrt(np.einsum("hwc,hwc->hw", difference, difference))
-
-
-def heatmap(difference: NDArray) -> Pixels:
-    """A difference map `[H,W]` in the color map, range 0-1 (more is shown as 1): uint8 `[H,W,3]`."""
-    levels = np.rint(np.nan_to_num(difference).clip(0, 1) * 255).astype(np.uint8)
-    return _color_table()[levels]
 
 
 def save_heatmap(path: str | os.PathLike[str], original: NDArray, adversarial: NDArray) -> None:
@@ -197,20 +174,6 @@ def _on(color: Color) -> Color:
     """White or near-black, whichever reads better on a color."""
     luminance = 0.2126 * color[0] ** 2.2 + 0.7152 * color[1] ** 2.2 + 0.0722 * color[2] ** 2.2
     return (0.08, 0.08, 0.08) if luminance > 0.36 else (1.0, 1.0, 1.0)
-
-
-@lru_cache(maxsize=1)
-def _color_table() -> Pixels:
-    colors = matplotlib.colormaps[COLOR_MAP](np.linspace(0, 1, 256))[:, :3]
-    table = np.rint(colors * 255).astype(np.uint8)
-    table.flags.writeable = False
-    return table
-
-
-def _unit(image: NDArray) -> NDArray[np.float32]:
-    if image.dtype == np.uint8:
-        return image.astype(np.float32) / np.float32(255)
-    return image.astype(np.float32)
 
 
 # Which boxes are drawn, and where their labels go

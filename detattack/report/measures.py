@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from detattack.boxes import iou_matrix
-from detattack.goals import MATCH_IOU, achieved
-from detattack.job import from_lists
-from detattack.records import BaseRecord
+from detattack.core.boxes import iou_matrix
+from detattack.core.types import Detections
 from detattack.report.reading import RunData
-from detattack.scores import ATTACKED
-from detattack.types import Detections
+from detattack.runs.record import BaseRecord
+from detattack.tasks.detection.goals import MATCH_IOU, achieved
+from detattack.tasks.detection.record import from_lists
+from detattack.tasks.detection.summary import ATTACKED
 
 
 @dataclass(frozen=True)

@@ -21,14 +21,15 @@ from typing import Any, TypeVar
 from jinja2 import BaseLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
-from detattack.errors import InputError
-from detattack.files import swept, write_text_atomic
-from detattack.records import STATUSES, BaseRecord
+from detattack.core.errors import InputError
+from detattack.core.files import swept, write_text_atomic
+from detattack.metrics.rates import wilson_interval
 from detattack.report.measures import Spread, spread
 from detattack.report.pictures import Pictures, Told, make_pictures
 from detattack.report.plots import Plot
 from detattack.report.reading import BaseRunData
-from detattack.scores import ATTACKED, wilson_interval
+from detattack.runs.record import STATUSES, BaseRecord
+from detattack.tasks.detection.summary import ATTACKED
 
 PAGE = "report.html"
 TRACE_POINTS = 64

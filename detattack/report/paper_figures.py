@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from detattack.config import RADIUS_MARK
-from detattack.errors import InputError
-from detattack.images import read_image
-from detattack.job import Record, from_lists
+from detattack.core.errors import InputError
+from detattack.datasets.image_io import read_image
+from detattack.engine.config import RADIUS_MARK
 from detattack.report.figures import Sheet, count_text
 from detattack.report.pictures import original_pixels
 from detattack.report.reading import RunData, read_run
+from detattack.tasks.detection.record import Record, from_lists
 
 TITLES = {"jnd": "JND", "jnd-paper": "JND (paper)", "fgsm": "FGSM", "fgv": "FGV", "pgd-linf": "PGD L∞"}
 """How a figure spells the methods whose names are abbreviations."""

@@ -22,12 +22,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from detattack.errors import InputError
-from detattack.files import write_bytes_atomic
-from detattack.images import read_floats, read_image
-from detattack.locating import located
-from detattack.quality import l2
-from detattack.records import BaseRecord
+from detattack.core.errors import InputError
+from detattack.core.files import write_bytes_atomic
+from detattack.core.locating import located
+from detattack.datasets.image_io import read_floats, read_image
+from detattack.metrics.image_quality import l2
+from detattack.runs.record import BaseRecord
 
 THUMBS = "thumbs"
 THUMB_SIDE = 360
@@ -136,7 +136,7 @@ def _source(record: BaseRecord, run: Path, shape: tuple[int, ...], manifest: Map
     """
     scene = _SCENE.fullmatch(record.source)
     if scene:
-        from detattack.scenes import render, scene_seed
+        from detattack.datasets.scenes import render, scene_seed
 
         return render(scene_seed(int(scene[2]), int(scene[1])), shape[1], shape[0]).image
     path = located(record.source, run, manifest)

@@ -7,14 +7,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic
 
-from detattack.errors import InputError
-from detattack.goals import Target
-from detattack.job import Record, target_of
-from detattack.manifests import MANIFEST
-from detattack.records import R
-from detattack.results import by_record
-from detattack.runs import BaseRunFolder, RunFolder
-from detattack.types import Category, DetectorCard
+from detattack.core.errors import InputError
+from detattack.core.types import Category, DetectorCard
+from detattack.runs.folder import BaseRunFolder
+from detattack.runs.manifest import MANIFEST
+from detattack.runs.record import R
+from detattack.tasks.detection.coco_export import by_record
+from detattack.tasks.detection.goals import Target
+from detattack.tasks.detection.record import Record, RunFolder, target_of
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from classify.datasets import photos
-from detattack.images import to_tensor
+from detattack.datasets.image_io import to_tensor
 
 
 @cache

@@ -10,7 +10,7 @@ from torchvision import models
 from classify.models import vgg16
 from classify.models.network import NetworkClassifier, Preprocessing
 from classify.models.registry import load_classifier, model_names
-from detattack.errors import InputError
+from detattack.core.errors import InputError
 
 CPU = torch.device("cpu")
 

@@ -7,14 +7,14 @@ import pytest
 import torch
 from PIL import Image
 
+from classify.attack_batch import ClassificationRecord, run_batch
 from classify.config import make_config
-from classify.figures import fitted, panel_size, write_attack_figure
-from classify.job import ClassificationRecord, run_batch
+from classify.figure import fitted, panel_size, write_attack_figure
 from classify.methods import PRESETS
-from detattack.config import resolve_attack
-from detattack.datasets import Picture
-from detattack.errors import InputError
-from detattack.records import Outcome
+from detattack.core.errors import InputError
+from detattack.datasets.base import Picture
+from detattack.engine.config import resolve_attack
+from detattack.runs.record import Outcome
 from tests.toy_classifier import NAMES, Channels
 
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from detattack.cli import status_of
-from detattack.images import read_image, to_tensor
+from detattack.datasets.image_io import read_image, to_tensor
 from tests.linear_classifier import distance
 
 pytest.importorskip("optuna")

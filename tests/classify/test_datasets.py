@@ -13,6 +13,7 @@ from PIL import Image
 from torchvision.datasets import CIFAR10
 from torchvision.models import Inception_V3_Weights
 
+from classify.attack_batch import target_index
 from classify.datasets import (
     LabeledDataset,
     cifar10,
@@ -22,9 +23,8 @@ from classify.datasets import (
     photos,
     resolve_labels,
 )
-from classify.job import target_index
-from detattack.errors import InputError
-from detattack.image_names import LINKS
+from detattack.core.errors import InputError
+from detattack.datasets.image_names import LINKS
 
 SHARED = Path(os.environ.get("DETATTACK_SHARED", Path(__file__).parents[3] / "shared"))
 IMAGENET = Inception_V3_Weights.DEFAULT.meta["categories"]

@@ -14,15 +14,15 @@ import pytest
 import yaml
 from PIL import Image
 
-from classify.experiments import config as configs
-from classify.experiments import densities, running
-from classify.experiments.config import NAMES, Runs, Variant, load
-from classify.experiments.names import METRICS
-from classify.experiments.order import agreement, order
-from classify.job import ClassificationRecord
-from classify.run import ClassifyFolder
+from classify.attack_batch import ClassificationRecord
+from classify.paper import config as configs
+from classify.paper import densities, running
+from classify.paper.config import NAMES, Runs, Variant, load
+from classify.paper.names import METRICS
+from classify.paper.order import agreement, order
+from classify.task import ClassifyFolder
 from detattack.cli import status_of
-from detattack.errors import InputError
+from detattack.core.errors import InputError
 from tests.toy_classifier import NAMES as COLORS
 
 ROOT = Path(__file__).parents[2]
@@ -266,8 +266,8 @@ def test_a_second_call_runs_nothing_and_writes_the_same_bytes(toy, tmp_path, mon
     def never(*arguments: object) -> None:
         raise AssertionError("ran again")
 
-    monkeypatch.setattr("classify.run.run_batch", never)
-    monkeypatch.setattr("detattack.measuring.measure", never)
+    monkeypatch.setattr("classify.task.run_batch", never)
+    monkeypatch.setattr("detattack.runs.measure.measure", never)
     assert toy(*figures, "--out", "paper", "--quiet")[0] == 0
     assert {path: path.read_bytes() for path in before} == before
     assert {path.suffix for path in before if path.name != ".lock"} == {".csv", ".md", ".tex", ".json", ".png", ".pdf"}
@@ -278,7 +278,7 @@ def test_interrupted_it_says_how_to_go_on_and_goes_on(toy, tmp_path, monkeypatch
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("classify.run.run_batch", interrupt)
+        patched.setattr("classify.task.run_batch", interrupt)
         status, _, err = toy("fig3", "--out", "paper")
     assert status == 130
     assert "the same command goes on" in err

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from classify.models.network import NetworkClassifier, Preprocessing
-from classify.objectives import ClassificationObjective
+from classify.objective import ClassificationObjective
 from classify.types import ClassGoal
 
 INDEX = torch.tensor([1, 0])

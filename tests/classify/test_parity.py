@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from classify.methods import METHODS, PRESETS
 from classify.models.registry import load_classifier
-from classify.objectives import ClassificationObjective
+from classify.objective import ClassificationObjective
 from classify.types import ClassGoal
 from detattack.engine import Attack, run, run_deepfool
 from tests.classify.photos import cuttings

@@ -9,11 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from classify import run
-from classify.job import ClassificationRecord
-from classify.run import ClassifyFolder
+from classify import task as run
+from classify.attack_batch import ClassificationRecord
+from classify.task import ClassifyFolder
 from detattack.cli import status_of
-from detattack.images import read_image, to_tensor
+from detattack.datasets.image_io import read_image, to_tensor
 from tests.toy_classifier import NAMES, nearest_boundary
 
 CUT = """

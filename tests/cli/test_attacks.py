@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 from pycocotools.coco import COCO
 
+from detattack.datasets.image_io import read_image, to_tensor
 from detattack.detectors.registry import load_detector
 from detattack.engine import PRESETS
-from detattack.images import read_image, to_tensor
 
 LEDGER_ONLY = {"clean", "adversarial", "trace"}
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from detattack import speed
 from detattack.detectors.registry import load_detector
+from detattack.tasks.detection import benchmark as speed
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 from coco_squares import made, write_data
 from PIL import Image
 
-from detattack.comparison import Curve, Method, differences, paired_difference, to_latex
-from detattack.runs import RunFolder
+from detattack.tasks.detection.record import RunFolder
+from detattack.workflows.compare import Curve, Method, differences, paired_difference, to_latex
 
 # The command
 

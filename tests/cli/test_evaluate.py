@@ -9,11 +9,11 @@ from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from detattack.batching import plan, read_ahead
-from detattack.datasets import Sample
-from detattack.errors import InputError
+from detattack.core.errors import InputError
+from detattack.datasets.base import Sample
 from detattack.report.reading import read_run
-from detattack.runs import RunFolder
+from detattack.runs.batching import plan, read_ahead
+from detattack.tasks.detection.record import RunFolder
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_all_measures_are_taken_once_and_survive_a_resume(evaluate, data):
 
 @pytest.mark.slow
 def test_measures_are_the_same_from_several_processes(evaluate, data, monkeypatch):
-    from detattack import processes
+    from detattack.core import processes
 
     evaluate(*data, out="one", quality="all")
     monkeypatch.setattr(processes, "WORTH_A_PROCESS_S", 0)
@@ -127,8 +127,8 @@ def test_a_table_for_people(cli, toy, data):
 @pytest.fixture
 def val2017(monkeypatch):
     """The little data set is taken for the whole of COCO val2017."""
-    monkeypatch.setattr("detattack.scores.VAL2017_IMAGES", 6)
-    monkeypatch.setattr("detattack.scores.VAL2017_ANNOTATIONS", 10)
+    monkeypatch.setattr("detattack.tasks.detection.summary.VAL2017_IMAGES", 6)
+    monkeypatch.setattr("detattack.tasks.detection.summary.VAL2017_ANNOTATIONS", 10)
 
 
 def test_a_clean_ap_that_is_not_the_model_s_is_said_aloud(evaluate, cli, data, toy, val2017):
@@ -161,7 +161,7 @@ def test_a_merged_run_knows_what_the_card_states(evaluate, cli, data, val2017):
 def test_a_clean_ap_that_is_the_model_s_is_no_matter(evaluate, cli, data, toy, val2017, monkeypatch):
     measured = evaluate(*data).json["summary"]["ap"]
     assert measured["expected_clean"] is None  # this one has no card
-    monkeypatch.setattr("detattack.scores.PARITY", abs(measured["clean"]["ap"] - 0.5))
+    monkeypatch.setattr("detattack.tasks.detection.summary.PARITY", abs(measured["clean"]["ap"] - 0.5))
     said = evaluate(*data, factory="stated", out="stated")
     assert said.json["summary"]["ap"]["expected_clean"] == 0.5
     assert "WARNING" not in said.err
@@ -297,7 +297,7 @@ def test_an_image_that_the_model_fails_on_leaves_its_batch_alone(evaluate, tmp_p
 
 
 def test_memory_that_runs_out_makes_batches_smaller(evaluate, data, monkeypatch):
-    from detattack import detection
+    from detattack.tasks.detection import task as detection
 
     sizes = []
     run_batch = detection.run_batch
@@ -452,7 +452,7 @@ def test_no_record_is_held(evaluate, data, monkeypatch):
 
 
 def test_a_full_disk_stops_the_run_whole(evaluate, data, monkeypatch):
-    from detattack import runs
+    from detattack.runs import folder as runs
 
     write, calls = runs.write_bytes_atomic, []
 

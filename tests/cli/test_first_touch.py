@@ -10,7 +10,7 @@ from typer.main import get_command
 
 import detattack
 from detattack.cli import app, names, status_of
-from detattack.errors import unknown
+from detattack.core.errors import unknown
 
 
 def commands(command=None, path=()):
@@ -122,14 +122,14 @@ def test_completion_imports_no_torch(program, tmp_path):
 
 
 def test_the_names_that_are_completed_are_those_that_there_are():
-    from classify.experiments.config import ALL as ALL_EXPERIMENTS
-    from classify.experiments.config import NAMES
     from classify.methods import PRESETS as CLASSIFIER_PRESETS
-    from detattack.changes import LIMITS
+    from classify.paper.config import ALL as ALL_EXPERIMENTS
+    from classify.paper.config import NAMES
+    from detattack.datasets.corruptions import LIMITS
+    from detattack.datasets.scenes import CATEGORIES
     from detattack.detectors import registry
     from detattack.engine import PRESETS
-    from detattack.quality import MEASURES
-    from detattack.scenes import CATEGORIES
+    from detattack.metrics.image_quality import MEASURES
 
     assert {name.partition("@")[0] for name in names.METHODS} == {*PRESETS}
     assert {name.partition("@")[0] for name in names.CLASSIFIER_METHODS} == {*CLASSIFIER_PRESETS}

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from coco_squares import write_data
 
-from detattack.errors import InputError
-from detattack.locating import located, located_config
+from detattack.core.errors import InputError
+from detattack.core.locating import located, located_config
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detattack.pairs import match
-from detattack.quality import MEASURES, measure
+from detattack.metrics.image_pairs import match
+from detattack.metrics.image_quality import MEASURES, measure
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ def test_names_are_matched_from_exact_to_loose(write, tmp_path):
 
 @pytest.mark.slow
 def test_the_same_from_several_processes(cli, folders, monkeypatch):
-    from detattack import processes
+    from detattack.core import processes
 
     one = cli("quality", *folders, "--json")
     monkeypatch.setattr(processes, "WORTH_A_PROCESS_S", 0)

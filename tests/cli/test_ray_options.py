@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 from detattack.cli.command import Command
-from detattack.ray_pool import Workers, check_installed
+from detattack.runs.ray_workers import Workers, check_installed
 
 PACKAGES = [Path(__file__).parents[2] / name for name in ("detattack", "classify")]
 SCENES = ("evaluate", "--scenes", 1)

@@ -235,7 +235,7 @@ def test_a_worker_whose_device_breaks_is_replaced_and_errors_are_tried_again(cli
 def test_a_model_that_workers_cannot_load_ends_the_run(
     cli, cluster, toy, tmp_path, monkeypatch, failing, status, words
 ):
-    monkeypatch.setattr("detattack.ray_pool.MOST_IN_A_ROW", 1)
+    monkeypatch.setattr("detattack.runs.ray_workers.MOST_IN_A_ROW", 1)
     once = tmp_path / "once.py"
     once.write_text(ONCE.format(failing=failing, toy=toy))
     given = (*write_data(tmp_path), *SUPPRESS, "--model", "once.py:factory", "--out", "run", "--ray", cluster.address)

@@ -12,8 +12,8 @@ from coco_squares import write_data
 from PIL import Image
 from toy_pictures import squares
 
-from detattack.files import LOCK
-from detattack.rerun import Agreement
+from detattack.core.files import LOCK
+from detattack.workflows.rerun import Agreement
 
 CLASSIFIER = f"{Path(__file__).parents[1] / 'toy_classifier.py'}:Channels"
 

@@ -16,11 +16,10 @@ from pycocotools.coco import COCO
 from toy_pictures import marked, squares
 
 from detattack.cli import status_of
+from detattack.datasets.image_io import read_image, to_tensor
 from detattack.detectors.registry import load_detector
-from detattack.goals import achieved
-from detattack.images import read_image, to_tensor
-from detattack.job import target_of
-from detattack.runs import RunFolder
+from detattack.tasks.detection.goals import achieved
+from detattack.tasks.detection.record import RunFolder, target_of
 
 PLACES = {"a": ["car@8,8", "dog@40,16"], "b": ["dog@8,24"], "c": ["car@40,8"], "d": ["car@8,8", "car@40,24"]}
 MADE_FROM_THE_LEDGER = ("clean.json", "adversarial.json", "annotations.json")
@@ -246,7 +245,7 @@ def test_a_full_disk_is_one_line_and_resumable(cli, command, tmp_path, monkeypat
         raise OSError(28, "No space left on device", str(path))
 
     with monkeypatch.context() as patch:
-        patch.setattr("detattack.runs.write_bytes_atomic", full)
+        patch.setattr("detattack.runs.folder.write_bytes_atomic", full)
         said = cli(*command, "--out", "run")
     assert said.status == 1
     assert len(said.err.splitlines()) == 1

@@ -204,8 +204,8 @@ def test_scenes_to_tune_on_are_no_others(cli, monkeypatch):
     from typer.main import get_command
 
     from detattack.cli import app
-    from detattack.datasets import rendered_scenes
-    from detattack.tuned_on import tuned_on
+    from detattack.datasets.rendered import rendered_scenes
+    from detattack.workflows.tuned_on import tuned_on
 
     commands = {n: c for n, c in get_command(app).commands.items() if any(p.name == "scenes" for p in c.params)}
     seeds = {name: next(p.default for p in one.params if p.name == "seed") for name, one in commands.items()}
@@ -233,7 +233,7 @@ def test_all_images_skipped_is_refused(refused, toy, data):
 
 def test_scenes_that_are_skipped_are_replaced_by_later_ones(cli):
     from detattack.cli.running import data_set
-    from detattack.goals import parse_goal
+    from detattack.tasks.detection.goals import parse_goal
 
     given = {"images": None, "annotations": None, "scenes": 2, "seed": 0, "skip": 1}
     dataset = data_set(given, parse_goal("suppress:all")).after(1)

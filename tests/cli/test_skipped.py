@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 
 from classify.comparison import skipped_line as classified_line
-from detattack.goals import Scene, parse_goal, resolve
-from detattack.skipped import other_goals, skip_reason, threshold_below
-from detattack.types import Category, Detections
+from detattack.core.types import Category, Detections
+from detattack.tasks.detection.goals import Scene, parse_goal, resolve
+from detattack.tasks.detection.skipped import other_goals, skip_reason, threshold_below
 from tests.toy_classifier import NAMES
 
 CATEGORIES = (Category("car", 3), Category("train", 7), Category("traffic light", 10))

@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from detattack.types import Detections
+from detattack.core.types import Detections
 
 
 def pictures(count, height, width, seed=0, dtype=torch.float32):

@@ -4,7 +4,7 @@ processor of each, for `detattack models check hf/FOLDER/FAMILY --weights none`.
 import sys
 from pathlib import Path
 
-from detattack.detectors.names import COCO_IDS
+from detattack.core.categories import COCO_IDS
 
 VOC = {"airplane": "aeroplane", "tv": "tvmonitor"}
 NAMES = dict.fromkeys(range(91), "N/A") | {i: VOC.get(name, name) for name, i in COCO_IDS.items()}

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from detattack.core.errors import InputError
 from detattack.detectors.adapter_files import factory_of_file
-from detattack.errors import InputError
 
 POSTPONED = """from __future__ import annotations
 from dataclasses import dataclass, fields

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from detattack.core.types import Detections
 from detattack.detectors.agreement import agreement
-from detattack.types import Detections
 
 TOLERANCE = (0.01, 1e-5)
 

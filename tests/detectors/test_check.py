@@ -7,12 +7,12 @@ import pytest
 import torch
 from home_made import RIGHT, BackgroundColumn, EightBit, LetterboxKept, Softmax, TwoStages
 
+from detattack.core.types import Category, Detections
 from detattack.detectors import check
 from detattack.detectors.check import check_detector
 from detattack.detectors.check_gradient import check_gradient
 from detattack.detectors.registry import load_detector
 from detattack.detectors.verdicts import Failed
-from detattack.types import Category, Detections
 
 PAGE = (Path(__file__).parents[2] / "docs" / "adapters.md").read_text()
 (CODE,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -192,7 +192,7 @@ def test_classes_called_by_wrong_names_need_annotated_images(spec):
 
 
 def test_all_of_cocos_names_need_cocos_ids(spec):
-    from detattack.detectors.names import COCO_NAMES
+    from detattack.core.categories import COCO_NAMES
 
     class Shifted:
         categories = tuple(Category(name, i) for i, name in enumerate(COCO_NAMES, 1))

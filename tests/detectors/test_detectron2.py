@@ -13,12 +13,12 @@ from random_networks import assert_same, enough, pictures, resizing, share_alike
 from safetensors.torch import save_file
 from torchvision.ops import clip_boxes_to_image
 
-from detattack.boxes import iou_matrix
+from detattack.core.boxes import iou_matrix
+from detattack.core.categories import COCO_IDS
+from detattack.core.errors import InputError
 from detattack.detectors.check import check_detector
-from detattack.detectors.names import COCO_IDS
+from detattack.detectors.parts.settings import with_setting
 from detattack.detectors.registry import fingerprint, load_detector
-from detattack.detectors.settings import with_setting
-from detattack.errors import InputError
 
 detectron2 = pytest.importorskip("detectron2", reason="needs detectron2, built from source (docs/detectors.md)")
 

@@ -5,9 +5,9 @@ import torch
 from torchvision.ops import box_iou
 
 from detattack.api import attack, load_detector, scene
+from detattack.datasets.image_io import to_tensor
 from detattack.detectors.check import check_detector
 from detattack.detectors.registry import EMBEDDED
-from detattack.images import to_tensor
 
 CARS, ROAD = 8, 1
 """A scene with cars, and one with a free road."""

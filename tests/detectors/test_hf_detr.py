@@ -8,10 +8,10 @@ from random_networks import assert_alike, enough, pictures
 from safetensors.torch import save_file
 from small_transformers import FAMILIES, NAMES, VOC, write
 
+from detattack.core.categories import COCO_IDS
+from detattack.core.errors import InputError
 from detattack.detectors.check import check_detector
-from detattack.detectors.names import COCO_IDS
 from detattack.detectors.registry import fingerprint, load_detector
-from detattack.errors import InputError
 
 transformers = pytest.importorskip("transformers", reason="needs transformers (pip install 'detattack[hf]')")
 

@@ -3,12 +3,12 @@
 import pytest
 from torchvision.models.detection import RetinaNet_ResNet50_FPN_Weights
 
-from detattack.coco_data import category_ids
-from detattack.detectors.columns import UNNAMED
-from detattack.detectors.names import ALIASES, COCO_IDS, canonical, categories_named, match, pairs
-from detattack.errors import InputError
-from detattack.goals import check_goal, label_of, parse_goal
-from detattack.types import Category
+from detattack.core.categories import ALIASES, COCO_IDS, canonical, categories_named, match, pairs
+from detattack.core.errors import InputError
+from detattack.core.types import Category
+from detattack.datasets.coco import category_ids
+from detattack.detectors.parts.head_columns import UNNAMED
+from detattack.tasks.detection.goals import check_goal, label_of, parse_goal
 
 VOC = [
     "aeroplane",

@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
+from detattack.core.errors import InputError
 from detattack.detectors.base import Detector
+from detattack.detectors.demo.network import build_network
 from detattack.detectors.registry import fingerprint, load_detector, model_names, resolve_device
 from detattack.detectors.weights import read_weights
-from detattack.errors import InputError
-from detattack.scenes.network import build_network
 
 FACTORY = """
 import torch

@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
+from detattack.datasets.image_io import to_tensor
+from detattack.datasets.scenes import render, scene_seed
+from detattack.detectors.parts.settings import with_setting
 from detattack.detectors.registry import load_detector
-from detattack.detectors.settings import with_setting
-from detattack.images import to_tensor
-from detattack.scenes import render, scene_seed
 
 LOW, HIGH = 0.05, 0.6
 

@@ -7,17 +7,17 @@ import torch
 from random_networks import assert_same, pictures, resizing
 from torchvision.models.detection import RetinaNet
 
-from detattack.boxes import iou_matrix
+from detattack.core.boxes import iou_matrix
+from detattack.core.types import Detections
+from detattack.datasets.scenes import CATEGORIES
 from detattack.detectors.base import Detector
-from detattack.detectors.random_weights import noise
+from detattack.detectors.demo.network import build_network
+from detattack.detectors.parts.random_weights import noise
 from detattack.detectors.registry import fingerprint, load_detector
-from detattack.detectors.torchvision_dense import TorchvisionRetinaNet
+from detattack.detectors.torchvision.one_stage import TorchvisionRetinaNet
 from detattack.engine import PRESETS, run
-from detattack.goals import Scene, parse_goal, resolve
-from detattack.objectives import DetectionObjective
-from detattack.scenes import CATEGORIES
-from detattack.scenes.network import build_network
-from detattack.types import Detections
+from detattack.tasks.detection.goals import Scene, parse_goal, resolve
+from detattack.tasks.detection.objective import DetectionObjective
 
 CPU = torch.device("cpu")
 FLOOR = 0.05

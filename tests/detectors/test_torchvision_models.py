@@ -7,19 +7,19 @@ import torch
 from random_networks import assert_alike, enough, pictures, resizing
 from torchvision.models import detection
 
-from detattack.boxes import iou_matrix
-from detattack.detectors import log_odds
+from detattack.core.boxes import iou_matrix
+from detattack.core.categories import COCO_IDS
+from detattack.core.errors import InputError
+from detattack.core.types import Category, Detections
 from detattack.detectors.base import Detector
 from detattack.detectors.check import check_detector
-from detattack.detectors.names import COCO_IDS
+from detattack.detectors.parts import log_odds
+from detattack.detectors.parts.settings import with_setting
 from detattack.detectors.registry import fingerprint, load_detector
-from detattack.detectors.settings import with_setting
-from detattack.detectors.torchvision_models import ARCHITECTURES, expected_ap
+from detattack.detectors.torchvision.models import ARCHITECTURES, expected_ap
 from detattack.engine import PRESETS, run
-from detattack.errors import InputError
-from detattack.goals import Scene, achieved, parse_goal, resolve
-from detattack.objectives import DetectionObjective
-from detattack.types import Category, Detections
+from detattack.tasks.detection.goals import Scene, achieved, parse_goal, resolve
+from detattack.tasks.detection.objective import DetectionObjective
 
 QUICK = ("fasterrcnn_mobilenet_v3_large_320_fpn", "fcos_resnet50_fpn", "ssd300_vgg16", "ssdlite320_mobilenet_v3_large")
 SLOW = tuple(name for name in ARCHITECTURES if name not in QUICK)

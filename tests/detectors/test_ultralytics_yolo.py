@@ -5,11 +5,11 @@ import torch
 from random_networks import assert_same, enough, pictures, share_alike
 from safetensors.torch import save_file
 
+from detattack.core.categories import COCO_NAMES
+from detattack.core.errors import InputError
+from detattack.core.types import Detections
 from detattack.detectors.check import check_detector
-from detattack.detectors.names import COCO_NAMES
 from detattack.detectors.registry import load_detector
-from detattack.errors import InputError
-from detattack.types import Detections
 
 ultralytics = pytest.importorskip("ultralytics", reason="needs ultralytics (pip install 'detattack[ultralytics]')")
 

@@ -15,10 +15,10 @@ from torch import nn
 
 from classify.models import vgg16
 from classify.models.registry import load_classifier
-from detattack.detectors.category_files import read_categories
+from detattack.core.errors import InputError
+from detattack.detectors.category_file import read_categories
 from detattack.detectors.registry import load_detector
 from detattack.detectors.weights import REMEDY, fit_weights, load_weights, read_weights
-from detattack.errors import InputError
 
 
 def network() -> nn.Module:

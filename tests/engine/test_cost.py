@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from detattack.engine.attacks import Attack
+from detattack.core.types import Evaluation
 from detattack.engine.cost import bounded_range, squared_l2, total_variation
 from detattack.engine.loop import run
-from detattack.types import Evaluation
+from detattack.engine.presets import Attack
 
 SHAPES = [(1, 3, 4, 4), (3, 3, 2, 5), (2, 3, 1, 6), (2, 3, 6, 1)]
 

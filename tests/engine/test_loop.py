@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from detattack.core.types import Evaluation
 from detattack.engine import PRESETS, Attack, run
 from detattack.engine.cost import bounded_range, total_variation
-from detattack.types import Evaluation
 
 CLASSES = 4
 SHAPES = [(3, 8, 8), (3, 16, 24), (3, 32, 32)]

@@ -9,11 +9,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from detattack.core.types import Evaluation
 from detattack.engine import PRESETS, Attack, run
-from detattack.engine.contrast import contrast_weights
-from detattack.engine.rounding import as_file, rounded_to_length
-from detattack.engine.steps import STEPS
-from detattack.types import Evaluation
+from detattack.engine.perceptual import contrast_weights
+from detattack.engine.quantize import as_file, rounded_to_length
+from detattack.engine.steps.descent import STEPS
 
 SHAPE = 3, 24, 32
 SMOOTH = {"jnd-min": 1.01, "ddn": 1.03, "fmn": 1.02}

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from detattack.core.types import Evaluation
 from detattack.engine import PRESETS, noise_of_length, run_control
-from detattack.types import Evaluation
 
 
 def photo(shape=(3, 12, 16), seed=0):

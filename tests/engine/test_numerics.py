@@ -8,12 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from detattack.core.types import Evaluation
 from detattack.engine import Attack, run
 from detattack.engine import loop as engine_loop
 from detattack.engine.cost import bounded_range, squared_l2, total_variation
-from detattack.engine.rounding import as_file
-from detattack.engine.steps import STEPS
-from detattack.types import Evaluation
+from detattack.engine.quantize import as_file
+from detattack.engine.steps.descent import STEPS
 
 SHAPE = (3, 4, 5)
 NUMBERS = st.sampled_from((0.0, 0.01, 0.3, 1.0, 7.0))

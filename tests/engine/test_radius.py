@@ -7,9 +7,9 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from detattack.core.types import Evaluation
 from detattack.engine import PRESETS, run
-from detattack.engine.rounding import as_file, within_radius
-from detattack.types import Evaluation
+from detattack.engine.quantize import as_file, within_radius
 
 PGD = PRESETS["pgd-linf"]
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from detattack.core.types import Evaluation
 from detattack.engine import PRESETS, Attack, run
-from detattack.types import Evaluation
 
 JND = replace(PRESETS["jnd"], levels=None, max_iterations=40)
 COUNT = 9

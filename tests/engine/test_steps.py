@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from detattack.engine.attacks import PRESETS, Attack
-from detattack.engine.steps import STEPS, Iterate
+from detattack.engine.presets import PRESETS, Attack
+from detattack.engine.steps.descent import STEPS, Iterate
 
 ROWS = torch.arange(4)
 

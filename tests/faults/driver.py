@@ -32,8 +32,10 @@ import tempfile
 import time
 from fnmatch import fnmatch
 
-from detattack import files, ledger, runs
 from detattack.cli import status_of
+from detattack.core import files
+from detattack.runs import folder as runs
+from detattack.runs import ledger
 
 
 def die() -> None:

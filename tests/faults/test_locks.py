@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from faulty import left
 
-from detattack.errors import InputError
-from detattack.files import LOCK, locked
+from detattack.core.errors import InputError
+from detattack.core.files import LOCK, locked
 
 ROOT = Path(__file__).parents[2]
 

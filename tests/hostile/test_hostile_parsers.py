@@ -28,25 +28,26 @@ from toy_pictures import squares
 from classify.datasets import labels_file
 from classify.models.network import Preprocessing
 from classify.models.registry import read_categories as read_class_names
-from detattack.batching import parse_shard
-from detattack.changes import parse_changes
 from detattack.cli import status_of
-from detattack.coco_data import category_ids, coco_dataset
-from detattack.config import make_config, parse_assignments, read_options, resolve_attack
-from detattack.datasets import read_source
-from detattack.detectors.category_files import read_categories
+from detattack.core.errors import InputError
+from detattack.core.types import Category
+from detattack.datasets.coco import category_ids, coco_dataset
+from detattack.datasets.corruptions import parse_changes
+from detattack.datasets.image_io import image_size, read_floats, read_image
+from detattack.datasets.image_names import path_inside
+from detattack.datasets.rendered import read_source
+from detattack.detectors.category_file import read_categories
 from detattack.detectors.registry import load_detector
 from detattack.detectors.weights import read_weights
-from detattack.engine.attacks import PRESETS
-from detattack.errors import InputError
-from detattack.goals import check_goal, check_place, parse_box, parse_goal, parse_place
-from detattack.image_names import path_inside
-from detattack.images import image_size, read_floats, read_image
-from detattack.manifests import batch_of, task_in
-from detattack.report.detection_page import write_report
-from detattack.runs import RunFolder
-from detattack.types import Category
-from detattack.verification import verify_run
+from detattack.engine.config import parse_assignments, read_options, resolve_attack
+from detattack.engine.presets import PRESETS
+from detattack.runs.batching import parse_shard
+from detattack.runs.manifest import batch_of, task_in
+from detattack.tasks.detection.config import make_config
+from detattack.tasks.detection.goals import check_goal, check_place, parse_box, parse_goal, parse_place
+from detattack.tasks.detection.record import RunFolder
+from detattack.tasks.detection.report_page import write_report
+from detattack.workflows.verify import verify_run
 
 INPUTS = int(os.environ.get("DETATTACK_BAD_INPUTS", "500"))
 SMALL = 10**6

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.ops import FrozenBatchNorm2d
 
-from detattack.optimize.folding import fold, foldable
+from detattack.detectors.fast.fold_batchnorm import fold, foldable
 
 
 def fold_norms(networks, look):

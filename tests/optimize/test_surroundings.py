@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import nn
 
+from classify.attack_batch import ClassificationRecord, run_batch
 from classify.config import make_config
-from classify.job import ClassificationRecord, run_batch
 from classify.methods import METHODS
 from classify.models.network import NetworkClassifier, Preprocessing
 from detattack.api import attack, load_detector
-from detattack.datasets import Picture
-from detattack.precision import fixed_numerics
-from detattack.scenes import render, scene_seed
+from detattack.core.precision import fixed_numerics
+from detattack.datasets.base import Picture
+from detattack.datasets.scenes import render, scene_seed
 
 CROP = slice(64, 256), slice(120, 376)
 

@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from detattack.core.errors import InputError
+from detattack.datasets.image_io import to_tensor
+from detattack.datasets.scenes import render, scene_seed
+from detattack.detectors.fast import FastDetector, twin_of
 from detattack.detectors.registry import fingerprint, load_detector
-from detattack.errors import InputError
-from detattack.images import to_tensor
-from detattack.optimize import FastDetector, twin_of
-from detattack.scenes import render, scene_seed
 
 
 @dataclass

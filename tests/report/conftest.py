@@ -7,20 +7,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from classify.attack_batch import ClassificationRecord
 from classify.config import make_config
-from classify.job import ClassificationRecord
 from classify.methods import PRESETS
-from classify.run import ClassifyFolder
-from classify.scores import summarize
-from detattack.datasets import Dataset
-from detattack.detection import complete
+from classify.summary import summarize
+from classify.task import ClassifyFolder
+from detattack.core.types import Category, DetectorCard
+from detattack.datasets.base import Dataset
+from detattack.datasets.image_io import png_bytes
 from detattack.engine import Attack
-from detattack.images import png_bytes
-from detattack.job import Record
-from detattack.quality import QUICK, measure
-from detattack.records import Outcome
-from detattack.runs import RunFolder
-from detattack.types import Category, DetectorCard
+from detattack.metrics.image_quality import QUICK, measure
+from detattack.runs.record import Outcome
+from detattack.tasks.detection.record import Record, RunFolder
+from detattack.tasks.detection.task import complete
 
 NAMES = ("car", "dog", "traffic light")
 STATUSES = ("success", "failure", "nothing", "already", "error")

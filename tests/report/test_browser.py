@@ -11,9 +11,9 @@ import pytest
 from conftest import classified, found, outcome, write_classified, write_run
 from PIL import Image
 
-from classify.page import write_report as write_classified_report
-from detattack.records import Outcome
-from detattack.report.detection_page import write_report
+from classify.report_page import write_report as write_classified_report
+from detattack.runs.record import Outcome
+from detattack.tasks.detection.report_page import write_report
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 from selenium.webdriver.common.by import By  # noqa: E402

@@ -10,10 +10,10 @@ import pytest
 from conftest import NAMES, classified, write_classified
 
 from classify.methods import PRESETS
-from classify.page import write_report
+from classify.report_page import write_report
 from detattack.cli import status_of
-from detattack.errors import InputError
-from detattack.report import detection_page
+from detattack.core.errors import InputError
+from detattack.tasks.detection import report_page as detection_page
 
 HOSTILE = ("<script>window.pwned=1</script>", '"onerror="window.pwned=2"', "</script><b>'`${x}{{7*7}}")
 

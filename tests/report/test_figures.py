@@ -9,19 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from detattack.errors import InputError
+from detattack.core.errors import InputError
+from detattack.core.types import Detections
+from detattack.metrics.difference import difference_map, heatmap
 from detattack.report import figures
 from detattack.report.figures import (
     caption_of,
     class_color,
-    difference_map,
     draw_detections,
-    heatmap,
     heatmap_figure,
     save_heatmap,
     side_by_side,
 )
-from detattack.types import Detections
 
 NAMES = ["person", "car", "wine glass"]
 

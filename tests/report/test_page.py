@@ -14,13 +14,13 @@ from conftest import NAMES, outcome, write_run
 from PIL import Image
 
 from detattack.cli import status_of
-from detattack.coco_eval import Precision, Truth, mean_ap
-from detattack.errors import InputError
-from detattack.report.detection_page import page_data, shown_floor, write_report
+from detattack.core.errors import InputError
+from detattack.metrics.coco import Precision, Truth, mean_ap
 from detattack.report.paper_figures import method_figure, method_title
 from detattack.report.pictures import make_pictures
 from detattack.report.plots import Axis, Series, histogram, line_chart, ticks
 from detattack.report.reading import read_run
+from detattack.tasks.detection.report_page import page_data, shown_floor, write_report
 
 HOSTILE = ["<script>window.pwned=1</script>", '"onerror="window.pwned=2"', "</script><b>'`${x}{{7*7}}", "\u202egnp.exe"]
 
@@ -227,7 +227,7 @@ def test_scores_keep_their_side_of_the_threshold(tmp_path):
 
 def test_a_run_of_many_boxes_is_shown_from_a_higher_score_on(run, monkeypatch):
     assert shown_floor(read_run(run)) == pytest.approx(0.2)
-    monkeypatch.setattr("detattack.report.detection_page.MOST_BOXES", 27)
+    monkeypatch.setattr("detattack.tasks.detection.report_page.MOST_BOXES", 27)
     assert shown_floor(read_run(run)) == 0.4
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from detattack.scenes import Scene, render, scene_seed
+from detattack.datasets.scenes import Scene, render, scene_seed
 
 
 @pytest.fixture(scope="session")

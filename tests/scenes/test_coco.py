@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from detattack.scenes import CATEGORIES, render, scene_seed, write_coco
+from detattack.datasets.scenes import CATEGORIES, render, scene_seed, write_coco
 
 
 @pytest.fixture(scope="module")

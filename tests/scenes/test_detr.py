@@ -4,8 +4,8 @@ import pytest
 import torch
 from torchvision.ops import box_convert
 
-from detattack.scenes.detr import _DeformableAttention, _first_boxes, _losses, _match
-from detattack.scenes.network import build_network
+from detattack.detectors.demo.detr import _DeformableAttention, _first_boxes, _losses, _match
+from detattack.detectors.demo.network import build_network
 
 WIDTH, HEIGHT = 200, 100
 

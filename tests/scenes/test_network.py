@@ -6,9 +6,9 @@ from safetensors.torch import load_file
 from torch import nn
 from torchvision.models.detection import RetinaNet
 
-from detattack.scenes import CATEGORIES, render, scene_seed
-from detattack.scenes.evaluate import evaluate_network
-from detattack.scenes.network import HEADS, build_network, load_network, weights_file
+from detattack.datasets.scenes import CATEGORIES, render, scene_seed
+from detattack.detectors.demo.evaluate import evaluate_network
+from detattack.detectors.demo.network import HEADS, build_network, load_network, weights_file
 
 
 def picture(seed: int, width: int = 480, height: int = 320) -> torch.Tensor:

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from detattack.scenes import CATEGORIES, Scene, free_road_box, render, scene_seed
-from detattack.scenes.scene import MIN_HEIGHT, MIN_VISIBILITY
-from detattack.scenes.seeds import training_seed
+from detattack.datasets.scenes import CATEGORIES, Scene, free_road_box, render, scene_seed
+from detattack.datasets.scenes.scene import MIN_HEIGHT, MIN_VISIBILITY
+from detattack.datasets.scenes.seeds import training_seed
 
 NAMES = [category.name for category in CATEGORIES]
 
@@ -42,7 +42,7 @@ def test_a_scene_is_the_same_each_time_whatever_the_global_state():
 
 def test_another_process_draws_the_same_and_needs_no_torch():
     code = (
-        "import sys, hashlib; from detattack.scenes import render; s = render(42, 200, 150);"
+        "import sys, hashlib; from detattack.datasets.scenes import render; s = render(42, 200, 150);"
         "assert 'torch' not in sys.modules; print(hashlib.sha256(s.image.tobytes()).hexdigest())"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONHASHSEED": "5"}

@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from detattack.scenes.network import HEADS, build_network
-from detattack.scenes.train import Progress, TrainConfig, _batches, _start, _step, train
+from detattack.detectors.demo.network import HEADS, build_network
+from detattack.detectors.demo.train import Progress, TrainConfig, _batches, _start, _step, train
 
 TINY = TrainConfig(
     out=Path(),

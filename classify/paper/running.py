@@ -1,0 +1,100 @@
+"""The attacks of an experiment: a run folder for each row in each variant, resumed where it is there."""
+
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from classify.attack_batch import ClassificationRecord
+from classify.config import make_config
+from classify.methods import PRESETS
+from classify.paper.config import Experiment, Row, Runs, Variant, load
+from classify.paper.sources import Sources
+from classify.task import ClassifyFolder, ClassifyRun
+from detattack.cli.comparing import run_methods
+from detattack.core.errors import unknown
+from detattack.engine import Attack
+from detattack.engine.config import resolve_attack
+from detattack.workflows.compare import Method
+
+RUNS = "runs"
+GOES_ON = "the same command goes on"
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A row in a variant, attacked: where its run folder is, and its numbers. judged: the variant's title."""
+
+    row: str
+    variant: str
+    judged: str
+    folder: Path
+    method: Method
+
+    def records(self) -> list[ClassificationRecord]:
+        """All images of the run."""
+        with closing(ClassifyFolder.open(self.folder)) as folder:
+            return folder.records()
+
+    def manifest(self) -> Mapping[str, Any]:
+        """What stands in `run.json`."""
+        with closing(ClassifyFolder.open(self.folder)) as folder:
+            return folder.manifest
+
+
+def runs_of(name: str, experiment: Experiment) -> tuple[str, Runs]:
+    """The experiment that has the attacks of another, or its own, and the attacks."""
+    owner = name if isinstance(experiment.runs, Runs) else str(experiment.runs)
+    runs = experiment.runs if isinstance(experiment.runs, Runs) else load(owner).runs
+    if not isinstance(runs, Runs):
+        raise ValueError(f"config {name}: {owner} has no runs of its own")
+    return owner, runs
+
+
+def carry_out(name: str, experiment: Experiment, sources: Sources, out: Path, quiet: bool = True) -> list[Result]:
+    """Runs or resumes what the experiment shows, variant by variant. Raises `InputError`."""
+    owner, runs = runs_of(name, experiment)
+    chosen = _chosen("row", experiment.rows, runs.rows)
+    results = []
+    for variant in _chosen("variant", experiment.variants, runs.variants):
+        rows = [name for name in chosen if variant in (runs.rows[name].variants or runs.variants)]
+        folder = out / owner / RUNS / variant
+        run_of = partial(_run, sources, runs, runs.variants[variant])
+        methods = run_methods(rows, run_of, folder, quiet, again=GOES_ON)
+        judged = runs.variants[variant].title
+        results += [Result(row, variant, judged, folder / row, one) for row, one in zip(rows, methods, strict=True)]
+    return results
+
+
+def attack_of(name: str, row: Row, variant: Variant) -> Attack:
+    """The attack of a row in a variant."""
+    overrides: dict[str, Any] = dict(row.set)
+    if variant.stop_confidence is not None:
+        overrides |= {"stop": "confidence", "stop_confidence": variant.stop_confidence}
+    return resolve_attack(row.method or name, variant.floats, None, overrides, PRESETS)
+
+
+def _run(sources: Sources, runs: Runs, variant: Variant, name: str, lengths: Mapping[int, float] | None) -> ClassifyRun:
+    row = runs.rows[name]
+    model, images = sources.model(runs), sources.images(runs)
+    config = make_config(
+        attack_of(name, row, variant),
+        model=model.spec,
+        weights=model.weights,
+        preprocess=model.preprocess,
+        classes=row.classes,
+        device=sources.given.device,
+        batch=row.batch or runs.batch,
+    )
+    if row.images is not None:
+        images = images.first(max(1, row.images * sources.count(runs.images) // runs.images))
+    return ClassifyRun(sources.classifier(runs), config, images, lengths=lengths, all_measures=True)
+
+
+def _chosen(what: str, wanted: tuple[str, ...] | None, known: Mapping[str, Any]) -> list[str]:
+    for name in wanted or ():
+        if name not in known:
+            raise unknown(what, name, known)
+    return list(wanted or known)

@@ -1,0 +1,1 @@
+"""The nouns and tools that every room shares: types, boxes, categories, errors, files, processes, precision."""

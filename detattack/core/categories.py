@@ -1,0 +1,106 @@
+"""Names of categories: COCO's 80 with their ids, and other data sets' words for the same things.
+
+Categories are matched by name everywhere, by `pairs` and `match`, and this is the one table: letter case, `_`, `-` and
+blanks do not tell names apart, nor do aliases. Where several names of one side are then the same, only the one that is
+written to the letter as on the other side is taken: nothing is guessed, and nothing is counted twice.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from detattack.core.types import Category
+
+COCO_GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
+_IN_ORDER = (
+    "person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant, stop sign, "
+    "parking meter, bench, bird, cat, dog, horse, sheep, cow, elephant, bear, zebra, giraffe, backpack, umbrella, "
+    "handbag, tie, suitcase, frisbee, skis, snowboard, sports ball, kite, baseball bat, baseball glove, skateboard, "
+    "surfboard, tennis racket, bottle, wine glass, cup, fork, knife, spoon, bowl, banana, apple, sandwich, orange, "
+    "broccoli, carrot, hot dog, pizza, donut, cake, chair, couch, potted plant, bed, dining table, toilet, tv, "
+    "laptop, mouse, remote, keyboard, cell phone, microwave, oven, toaster, sink, refrigerator, book, clock, vase, "
+    "scissors, teddy bear, hair drier, toothbrush"
+)
+COCO_NAMES = tuple(_IN_ORDER.split(", "))
+COCO_IDS = dict(zip(COCO_NAMES, (i for i in range(1, 91) if i not in COCO_GAPS), strict=True))
+"""COCO's ids by name: 1 to 90 with gaps."""
+
+ALIASES = {
+    # Pascal VOC
+    "aeroplane": "airplane",
+    "diningtable": "dining table",
+    "motorbike": "motorcycle",
+    "pottedplant": "potted plant",
+    "sofa": "couch",
+    "tvmonitor": "tv",
+    # Open Images, Objects365, LVIS and others
+    "bus (vehicle)": "bus",
+    "car (automobile)": "car",
+    "cellphone": "cell phone",
+    "cellular telephone": "cell phone",
+    "computer keyboard": "keyboard",
+    "computer mouse": "mouse",
+    "doughnut": "donut",
+    "fireplug": "fire hydrant",
+    "flying disc": "frisbee",
+    "hair dryer": "hair drier",
+    "handbag/satchel": "handbag",
+    "microwave oven": "microwave",
+    "mobile phone": "cell phone",
+    "monitor/tv": "tv",
+    "mouse (computer equipment)": "mouse",
+    "remote control": "remote",
+    "ski": "skis",
+    "television": "tv",
+    "television set": "tv",
+    "train (railroad vehicle)": "train",
+    "tv monitor": "tv",
+    "wineglass": "wine glass",
+}
+"""Another data set's word for what COCO calls by its own; in small letters, with single blanks."""
+
+
+def canonical(name: str) -> str:
+    """The name without letter case, with single blanks for `_`, `-` and blanks, in COCO's word where an alias is
+    known."""
+    plain = " ".join(re.split(r"[\s_-]+", name.casefold())).strip()
+    return ALIASES.get(plain, plain)
+
+
+def coco_id(name: str) -> int | None:
+    """COCO's id of a category that is called as COCO, or an alias, calls it; letter case and outer blanks aside.
+
+    Narrower than `canonical`: ids are part of a model's fingerprint, by which runs are resumed and verified.
+    """
+    plain = name.strip().casefold()
+    return COCO_IDS.get(ALIASES.get(plain, plain))
+
+
+def pairs(names: Sequence[str], others: Sequence[str]) -> dict[int, int]:
+    """From indices of `names` to indices of `others` that name the same: to the letter, else by `canonical` where
+    that name is the only one of its kind on either side."""
+    exact = {name: i for i, name in reversed(list(enumerate(others)))}
+    ours, theirs = (Counter(map(canonical, side)) for side in (names, others))
+    alike = {canonical(name): i for i, name in enumerate(others)}
+    found = {}
+    for i, name in enumerate(names):
+        key = canonical(name)
+        if name in exact:
+            found[i] = exact[name]
+        elif ours[key] == theirs[key] == 1:
+            found[i] = alike[key]
+    return found
+
+
+def match(name: str, names: Sequence[str]) -> int | None:
+    """The index of a name among `names`, as of `pairs`; None where there is none, or more than one that is like it."""
+    return pairs([name], names).get(0)
+
+
+def categories_named(names: Iterable[str]) -> tuple[Category, ...]:
+    """Categories of these names, with COCO's ids where COCO knows all of them, else numbered from 1 on."""
+    names = tuple(names)
+    known = [coco_id(name) for name in names]
+    unique = None not in known and len(set(known)) == len(known)
+    ids = known if unique else range(1, len(names) + 1)
+    return tuple(Category(name, int(i or 0)) for name, i in zip(names, ids, strict=True))

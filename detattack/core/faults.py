@@ -1,0 +1,63 @@
+"""Whose fault an error of a model is: the image's, the memory's, or a device's that computes no more."""
+
+import torch
+from torch import Tensor
+
+from detattack.core.errors import InputError
+
+_NO_MEMORY = ("out of memory", "outofmemory", "can't allocate memory", "not enough memory", "insufficient memory")
+_BROKEN = (
+    *("device-side assert", "illegal memory access", "illegal address", "misaligned address", "illegal instruction"),
+    *("unspecified launch failure", "launch timed out", "invalid program counter", "hardware stack error"),
+    *("uncorrectable ecc error", "cuda error: unknown error", "hip error: unknown error", "hsa_status_error"),
+    *("cudnn_status_execution_failed", "cudnn_status_internal_error", "cudnn_status_mapping_error"),
+    *("cublas_status_execution_failed", "cublas_status_internal_error", "cublas_status_mapping_error"),
+    *("miopenstatusinternalerror", "miopenstatusunknownerror", "rocblas_status_internal_error"),
+    *("hiperrorlaunchfailure", "hiperrorillegaladdress", "command buffer exited with error"),
+)
+"""What CUDA, ROCm, MPS and their libraries say where all later work of the process fails, too."""
+_LOST = {214, 700, 702, 710, 714, 715, 716, 717, 718, 719}
+"""Numbers of CUDA's and HIP's errors after which the context is lost."""
+
+
+class NoGradient(InputError):
+    """A model lets no gradient through from an image to its scores: that image's error, unless it is so with all."""
+
+
+class DeviceBroken(OSError):
+    """A device computes no more in this process: whatever is asked of it fails. Nobody's input is at fault."""
+
+
+def check_gradient(name: str, images: Tensor, scores: Tensor) -> None:
+    """Raises `NoGradient` where the scores that model `name` gives for images in need of a gradient have none."""
+    if images.requires_grad and not scores.requires_grad:
+        raise NoGradient(f"model {name}: lets no gradient through to the image, so cannot be attacked")
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on any device."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and any(text in str(error).lower() for text in _NO_MEMORY)
+    )
+
+
+def check_device(error: BaseException, what: str) -> None:
+    """Raises `DeviceBroken` where an error, or what caused it, tells that the device is lost to this process.
+
+    what: at work on which the error came.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if _breaks_device(cause):
+            said = " ".join(str(cause).split("\n")[0].split())[:200]
+            raise DeviceBroken(f"{what}: the device failed, and computes no more in this process ({said})") from error
+        cause = cause.__cause__ or cause.__context__
+
+
+def _breaks_device(error: BaseException) -> bool:
+    if isinstance(error, DeviceBroken):
+        return True
+    if not isinstance(error, RuntimeError) or out_of_memory(error):
+        return False
+    number = getattr(error, "error_code", None)  # of `torch.AcceleratorError`, from PyTorch 2.8 on
+    return number in _LOST or any(text in str(error).lower() for text in _BROKEN)

@@ -1,0 +1,113 @@
+"""COCO data sets, `instances_*.json` and a folder of images, as they are published and as others write them.
+
+The whole annotation file is checked before anything runs (`coco_file`), and which of its images are there. Images are
+not read here: one that is damaged is recorded when its turn comes.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from detattack.core.categories import canonical, pairs
+from detattack.core.errors import InputError
+from detattack.core.types import Category
+from detattack.datasets.base import (
+    Dataset,
+    Sample,
+    file_fingerprint,
+    file_sample,
+    missing_images,
+    read_description,
+    renamed_images,
+    unique_stems,
+)
+from detattack.datasets.coco_file import Record, Repairs, parse_coco
+from detattack.datasets.image_io import image_size
+from detattack.datasets.image_names import find_files
+from detattack.datasets.source import Origin, absolute
+
+UNKNOWN, AMBIGUOUS = "no such class in the model", "not the only class of that name"
+"""Why an annotated category is not counted."""
+Size = tuple[int, int]
+
+
+def coco_dataset(images_dir: Path, annotations_file: Path, missing: str = "skip") -> Dataset:
+    """The images of a COCO file that are in a folder, in its order, with its annotations and categories.
+
+    Crowds and masks (polygons, run lengths) are kept as they are; a missing `iscrowd` is 0, a missing `area` that
+    of the box. What is mended and left out is in the notes. missing: "skip" for images that are not in the folder, or
+    "error". Raises `InputError` for what cannot be mended, naming what and where, and where no image is there.
+    """
+    images_dir, annotations_file = Path(images_dir), Path(annotations_file)
+    if not images_dir.is_dir():
+        raise InputError(f"images {images_dir}: {'not a folder' if images_dir.exists() else 'no such folder'}")
+    where = f"annotations {annotations_file}"
+    data = read_description(annotations_file, where)
+    file = parse_coco(data, where)
+    if not file.images:
+        raise InputError(f"{where}: has no image")
+    names = [image["file_name"] for image in file.images]
+    paths = find_files(images_dir, names, lambda number: f"{where}: image {file.images[number]['id']}: file_name")
+    notes = missing_images(names, paths, images_dir, "annotated", missing) + renamed_images(names, paths, images_dir)
+    samples = _samples(file.images, paths)
+    repairs = Repairs()
+    annotations = tuple(_of_samples(file.annotations, samples, repairs))
+    return Dataset(
+        samples,
+        file_fingerprint(data, names, paths),
+        tuple(file.categories),
+        annotations,
+        (*notes, *file.notes, *repairs.notes()),
+        Origin(images=absolute(images_dir), annotations=absolute(annotations_file)),
+        file.originals,
+    )
+
+
+def category_ids(categories: Sequence[Category], of_data: Sequence[Mapping[str, Any]]) -> dict[int, int]:
+    """From a detector's labels to the category ids of the annotations, matched by name as `detectors.names.pairs` does.
+
+    A class that the data set does not have is left out. No categories in the data: the detector's COCO ids.
+    """
+    if not of_data:
+        return {label: c.coco_id for label, c in enumerate(categories)}
+    found = pairs([c.name for c in categories], [c["name"] for c in of_data])
+    return {label: of_data[i]["id"] for label, i in found.items()}
+
+
+def classes_not_counted(
+    categories: Sequence[Category], of_data: Sequence[Mapping[str, Any]], annotations: Iterable[Mapping[str, Any]]
+) -> dict[str, str]:
+    """Names of annotated categories that no class of the detector is matched with, and why each is not."""
+    annotated = {a["category_id"] for a in annotations} - set(category_ids(categories, of_data).values())
+    known = {canonical(c.name) for c in categories}
+    names = [c["name"] for c in of_data if c["id"] in annotated]
+    return {name: AMBIGUOUS if canonical(name) in known else UNKNOWN for name in names}
+
+
+def _samples(images: list[Record], paths: Sequence[Path | None]) -> tuple[Sample, ...]:
+    there = [(image, path) for image, path in zip(images, paths, strict=True) if path]
+    ids, files = [image["id"] for image, _ in there], [path for _, path in there]
+    stems = unique_stems([path.stem for path in files], ids)
+    sizes = [(i["width"], i["height"]) if "width" in i and "height" in i else None for i, _ in there]
+    return tuple(map(file_sample, ids, stems, files, sizes))
+
+
+def _of_samples(annotations: Iterable[Record], samples: Sequence[Sample], repairs: Repairs) -> Iterable[Record]:
+    """The annotations of these images, but for those that lie outside of theirs."""
+    of_id = {sample.id: sample for sample in samples}
+    for annotation in annotations:
+        sample = of_id.get(annotation["image_id"])
+        if sample is None:
+            continue
+        # A size that is wrong in the file, as of a photo that lies on its side, is no reason to lose a box.
+        if _is_outside(annotation["bbox"], sample.size) and _is_outside(annotation["bbox"], image_size(sample.source)):
+            repairs.add("annotation", "outside of its image", annotation["id"], "left out")
+        else:
+            yield annotation
+
+
+def _is_outside(box: Sequence[float], size: Size | None) -> bool:
+    if size is None or 0 in size:
+        return False
+    x, y, w, h = box
+    return x >= size[0] or y >= size[1] or x + w <= 0 or y + h <= 0

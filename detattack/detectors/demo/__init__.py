@@ -1,0 +1,1 @@
+"""The embedded detectors: networks, adapters, training, evaluation, weights."""

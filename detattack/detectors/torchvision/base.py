@@ -1,0 +1,69 @@
+"""What the adapters of torchvision's detectors have in common."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from detattack.core.types import Candidates, Category, Detections
+from detattack.detectors.parts.head_columns import Columns
+from detattack.detectors.parts.settings import with_setting
+
+
+class TorchvisionDetector(ABC):
+    """An adapter of one of torchvision's detectors, frozen.
+
+    columns: by head column, None for one that names nothing. expected_ap: COCO AP that the weights' card states.
+    """
+
+    BACKGROUND: int | None = None
+    """The head's column that is never a detection."""
+    THRESHOLD = "score_thresh"
+    """Where the network holds its threshold."""
+
+    def __init__(
+        self,
+        name: str,
+        network: Any,
+        columns: Sequence[Category | None],
+        device: torch.device,
+        expected_ap: float | None = None,
+    ):
+        self.name = name
+        self.network = network.eval().requires_grad_(False).to(device)
+        self.device = device
+        self.eval_threshold = float(attrgetter(self.THRESHOLD)(self.network))
+        self.expected_ap = expected_ap
+        self._columns = Columns(columns, device, self.BACKGROUND)
+        self.categories = self._columns.categories
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, {len(self.categories)} classes, {self.device})"
+
+    @abstractmethod
+    def candidates(self, images: Tensor, extra_boxes: Tensor | None = None) -> Candidates: ...
+
+    @abstractmethod
+    def select(self, candidates: Candidates, score_threshold: float) -> list[Detections]: ...
+
+    @torch.no_grad()
+    def detect(self, images: Tensor, score_threshold: float) -> list[Detections]:
+        """The model's own forward."""
+        network = with_setting(self.network, self.THRESHOLD, score_threshold)
+        found = network(list(images.to(self.device, torch.float32)))
+        return [self._columns.detections(one["boxes"], one["scores"], one["labels"]) for one in found]
+
+
+def maps_of(backbone: nn.Module, batch: Tensor) -> dict[str, Tensor]:
+    """The backbone's feature maps by name; one that returns a single map is allowed."""
+    features = backbone(batch)
+    return {"0": features} if isinstance(features, Tensor) else features
+
+
+def scale_of(to_size: tuple[int, int], from_size: tuple[int, int], like: Tensor) -> Tensor:
+    """Factors `[4]` that take xyxy boxes from an image of `from_size` `(H,W)` to one of `to_size`."""
+    y, x = (new / old for new, old in zip(to_size, from_size, strict=True))
+    return like.new_tensor([x, y, x, y])

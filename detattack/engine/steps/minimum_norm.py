@@ -1,0 +1,189 @@
+"""Step rules of minimum-norm attacks: they look for the nearest image that meets the goal, and go on after the first.
+
+`walk` is ours (`jnd-min`); the others are references. All of them take the gradient of the whole cost (Eq. 2), and
+none depends on the scale of the loss, λ1.
+"""
+
+import math
+
+import torch
+from detattack.engine.presets import Attack
+from detattack.engine.quantize import rounded_to_length
+from detattack.engine.steps.base import TINY, Iterate, lengths, spread, unit
+from torch import Tensor
+
+
+class _Annealed:
+    """A rule whose parameters fall along half a cosine over the `max_iterations` + 1 iterates that are judged."""
+
+    def __init__(self, attack: Attack, images: Tensor) -> None:
+        self.iterates = attack.max_iterations + 1
+        self.largest = lengths(torch.maximum(images, 1 - images))
+
+    def falling(self, first: float, last: float, now: Iterate) -> Tensor:
+        """`[n,1,1,1]`, `first` at k = 0, `last` where the iterations end."""
+        cosine = torch.cos(math.pi * now.number / self.iterates)
+        return (last + (first - last) * (1 + cosine) / 2).to(now.images)
+
+
+class BoundaryWalk(_Annealed):
+    """`jnd-min`: a walk along the boundary with rounding inside, on integer gray levels from the first step on.
+
+    The direction v is a running average of −∂Cost/∂x scaled to length 1: where the boundary has corners, the nearest
+    point to x(0) lies along an average of the gradients around it, not along one of them. The next image is the
+    rounding of x(0) + t·v whose L2 from x(0) is the radius, t by bisection: of all changes by whole gray levels of
+    that length it has the largest scalar product with v. The radius grows by the distance to the boundary to first
+    order, |loss| / ‖∂loss/∂x‖, but by no more than the step, until the goal holds for the first time; then it shrinks
+    by γ while the goal holds and grows by γ while it does not. The step, α at first, and γ fall along half a cosine.
+    """
+
+    last_share = 0.01
+    gammas = 0.1, 0.01
+
+    def __init__(self, attack: Attack, images: Tensor) -> None:
+        super().__init__(attack, images)
+        self.levels = attack.levels
+        self.direction = torch.zeros_like(images)
+        self.radius = images.new_zeros(len(images))
+        self.found = torch.zeros_like(self.radius, dtype=torch.bool)
+
+    def step(self, now: Iterate) -> Tensor:
+        rows = now.rows
+        size = self.falling(1.0, self.last_share, now) * now.size
+        direction = unit(spread(self.radius[rows]) * self.direction[rows] - size * unit(now.gradient))
+        self.found[rows] = found = self.found[rows] | now.success
+        gamma = self.falling(*self.gammas, now).flatten()
+        first_order = (1 + gamma) * now.to_boundary().minimum(size.flatten())
+        # A soft loss may cross 0 before the goal holds. There rounding must not hold the image where it is.
+        first_order = torch.where(now.loss > 0, first_order, first_order.maximum(self._one_level(self.radius[rows])))
+        outside = self.radius[rows] + torch.where(found, gamma * self.radius[rows], first_order)
+        radius = torch.where(now.success, self.radius[rows] * (1 - gamma), outside).minimum(self.largest[rows])
+        self.direction[rows], self.radius[rows] = direction, radius
+        return rounded_to_length(now.originals, direction, radius, self.levels)
+
+    def _one_level(self, radius: Tensor) -> Tensor:
+        """By how much `[n]` grows where one value more changes by one level; nothing where there are none."""
+        return (radius**2 + (self.levels - 1) ** -2).sqrt() - radius if self.levels else torch.zeros_like(radius)
+
+
+class DDN(_Annealed):
+    """Decoupled direction and norm (Rony et al., 2019): a step along the gradient, then a rescaling to a norm that
+    shrinks by γ while the goal holds and grows by γ while it does not. The step length falls from α to a hundredth of
+    it. Where the gradient is exactly zero the direction is random, normally distributed, as in the authors' code.
+    """
+
+    first_norm = 1.0
+    shift = 997
+    gamma = 0.05
+    last_share = 0.01
+
+    def __init__(self, attack: Attack, images: Tensor) -> None:
+        super().__init__(attack, images)
+        self.norm = images.new_full((len(images),), self.first_norm)
+        self.noise = torch.zeros_like(images)
+
+    def step(self, now: Iterate) -> Tensor:
+        size = self.falling(1.0, self.last_share, now) * now.size
+        moved = now.images - now.originals - size * self._direction(now)
+        factor = torch.where(now.success, 1 - self.gamma, 1 + self.gamma)
+        norm = torch.minimum(self.norm[now.rows] * factor, self.largest[now.rows])
+        self.norm[now.rows] = norm
+        return now.originals + spread(norm) * unit(moved)
+
+    def _direction(self, now: Iterate) -> Tensor:
+        """That of the gradient, or a random one. An image's noise is drawn once and moved on by some pixels at each
+        iteration, since the host, which draws it, does not know which gradients are zero."""
+        numbers = now.number.flatten().long().tolist()
+        for i in (i for i, number in enumerate(numbers) if number == 0):
+            noise = torch.randn(now.images[i].shape, generator=torch.Generator().manual_seed(now.seeds[i]))
+            self.noise[now.rows[i : i + 1]] = noise[None].to(self.noise)
+        noise = torch.stack([one.roll(self.shift * k) for one, k in zip(self.noise[now.rows], numbers, strict=True)])
+        return torch.where(spread(lengths(now.gradient) == 0), noise, unit(now.gradient))
+
+
+class FMN(_Annealed):
+    """Fast minimum-norm attack (Pintor et al., 2021) in L2: a step along the gradient inside of a ball whose radius
+    ε is the distance to the boundary to first order, |loss| / ‖∂loss/∂x‖, until the goal holds for the first time,
+    then shrinks and grows by γ.
+    """
+
+    last_share = 0.01
+    gammas = 0.05, 0.001
+
+    def __init__(self, attack: Attack, images: Tensor) -> None:
+        super().__init__(attack, images)
+        self.epsilon, self.best = self.largest.clone(), self.largest.clone()
+        self.found = torch.zeros_like(self.epsilon, dtype=torch.bool)
+
+    def step(self, now: Iterate) -> Tensor:
+        rows, change = now.rows, now.images - now.originals
+        length, gamma = lengths(change), self.falling(*self.gammas, now).flatten()
+        self.found[rows] |= now.success
+        self.best[rows] = best = torch.where(now.success, torch.minimum(length, self.best[rows]), self.best[rows])
+        outside = torch.where(self.found[rows], self.epsilon[rows] * (1 + gamma), length + now.to_boundary())
+        inside = torch.minimum(self.epsilon[rows] * (1 - gamma), best)
+        epsilon = torch.minimum(torch.where(now.success, inside, outside), self.largest[rows])
+        self.epsilon[rows] = epsilon
+        moved = change - self.falling(1.0, self.last_share, now) * now.size * unit(now.gradient)
+        return now.originals + moved * spread((epsilon / lengths(moved).clamp_min(TINY)).clamp_max(1))
+
+
+class CarliniWagner:
+    """Carlini and Wagner (2017) in L2: Adam on ‖x − x(0)‖² + c·Cost/λ1, the cost resting while the goal holds.
+
+    c is searched: after each of `searches` equal shares of the iterations it is halved towards the largest that
+    failed where one image met the goal, and else raised tenfold or halfway to the smallest that did; each share
+    starts at x(0). The bounds are held by clamping instead of the change of variables.
+    """
+
+    searches = 5
+    betas = (0.9, 0.999)
+    epsilon = 1e-8
+
+    def __init__(self, attack: Attack, images: Tensor) -> None:
+        self.scale = attack.loss_weight or 1.0
+        self.round = max(1, (attack.max_iterations + 1) // self.searches)
+        self.mean, self.square = torch.zeros_like(images), torch.zeros_like(images)
+        self.weight, self.low = images.new_ones(len(images)), images.new_zeros(len(images))
+        self.high = torch.full_like(self.low, torch.inf)
+        self.found = torch.zeros_like(self.low, dtype=torch.bool)
+
+    def step(self, now: Iterate) -> Tensor:
+        rows, number = now.rows, now.number % self.round + 1
+        self.found[rows] |= now.success
+        pull = (spread(self.weight[rows]) * now.gradient / self.scale).where(~spread(now.success), 0.0)
+        gradient = 2 * (now.images - now.originals) + pull
+        first, second = self.betas
+        first_share, second_share = ((1 - beta**number).to(now.images) for beta in self.betas)
+        self.mean[rows] = mean = first * self.mean[rows] + (1 - first) * gradient
+        self.square[rows] = square = second * self.square[rows] + (1 - second) * gradient.square()
+        moved = now.images - now.size * mean / first_share / ((square / second_share).sqrt() + self.epsilon)
+        over = (number == self.round).to(rows.device)
+        self._search(rows, over.flatten())
+        return torch.where(over, now.originals, moved)
+
+    def _search(self, rows: Tensor, over: Tensor) -> None:
+        """The next c of those images whose share of the iterations is over."""
+        weight, found = self.weight[rows], self.found[rows]
+        low = torch.where(over & ~found, weight, self.low[rows])
+        high = torch.where(over & found, weight, self.high[rows])
+        following = torch.where(high.isfinite(), (low + high) / 2, 10 * weight)
+        self.low[rows], self.high[rows] = low, high
+        self.weight[rows] = torch.where(over, following, weight)
+        self.found[rows] = found & ~over
+        for moment in (self.mean, self.square):
+            moment[rows] = moment[rows].where(~spread(over), 0.0)
+
+
+class DeepFool:
+    """A DeepFool step for an objective with one loss, that of a detector: to the boundary of the loss made linear,
+    |loss| / ‖∂loss/∂x‖ along −∂Cost/∂x. α is the overshoot. Classifiers, where each class has a boundary of its own,
+    have `run_deepfool`.
+    """
+
+    def __init__(self, attack: Attack, images: Tensor) -> None:
+        self.total = torch.zeros_like(images)
+
+    def step(self, now: Iterate) -> Tensor:
+        self.total[now.rows] -= spread(now.to_boundary()) * unit(now.gradient)
+        return now.originals + (1 + now.size) * self.total[now.rows]

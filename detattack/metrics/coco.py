@@ -1,0 +1,227 @@
+"""COCO's average precision by pycocotools: the one evaluation of summaries, pages, comparisons and of the training.
+
+pycocotools' `loadRes([])` raises, its unscored figures are −1, and `summarize` knows no other number of detections
+than 100; here a detector that sees nothing scores 0 wherever there was something to see, what cannot be scored is
+None, never NaN or −1, and the figures are read from pycocotools' own tables of precision and recall.
+"""
+
+import contextlib
+import io
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from detattack.core.types import DEFAULT_MAX_DETECTIONS
+
+Items = Iterable[Mapping[str, Any]]
+ANY_AREA = (0.0, 1e10)
+"""In square pixels: pycocotools' own range of all areas."""
+
+
+@dataclass(frozen=True)
+class CategoryScores:
+    """AP and AP50 of one category; None where the data has no object of it."""
+
+    ap: float | None
+    ap50: float | None
+
+
+@dataclass(frozen=True)
+class CocoScores:
+    """The twelve figures of COCO's table, in its order, and each category by name; None: nothing to score.
+
+    ar100 and the figures by size: at the number of detections that count. cut_images: how many images have more
+    detections of one category than count.
+    """
+
+    ap: float | None
+    ap50: float | None
+    ap75: float | None
+    ap_small: float | None
+    ap_medium: float | None
+    ap_large: float | None
+    ar1: float | None
+    ar10: float | None
+    ar100: float | None
+    ar_small: float | None
+    ar_medium: float | None
+    ar_large: float | None
+    per_category: dict[str, CategoryScores]
+    cut_images: int = 0
+
+    def figures(self) -> dict[str, float | None]:
+        """The twelve figures by name."""
+        return {name: getattr(self, name) for name in FIGURES}
+
+
+FIGURES = tuple(f.name for f in fields(CocoScores))[:12]
+
+
+class Truth:
+    """What detections are scored against.
+
+    - annotations, categories: as in a COCO file; a missing `iscrowd` is 0, a missing `area` that of the box.
+    - image_ids: the images that count.
+    - category_ids: the categories that count, those that detector and data share; None: all.
+    - max_detections: only the best so many of an image and category count.
+    """
+
+    def __init__(
+        self,
+        annotations: Items,
+        categories: Iterable[Mapping[str, Any]],
+        image_ids: Collection[int],
+        category_ids: Collection[int] | None = None,
+        max_detections: int = DEFAULT_MAX_DETECTIONS,
+    ):
+        counted = {c["id"]: c for c in categories if category_ids is None or c["id"] in category_ids}
+        self.categories = [counted[i] for i in sorted(counted)]
+        self.names = [str(c["name"]) for c in self.categories]
+        self.max_detections = max_detections
+        self._images, self._classes = sorted(set(image_ids)), sorted(counted)
+        self._annotations = self._index(map(_truth, self.of(annotations)))
+
+    def of(self, items: Items) -> Iterator[Mapping[str, Any]]:
+        """The annotations or results of the images and categories that count."""
+        images, classes = set(self._images), set(self._classes)
+        return (i for i in items if i["image_id"] in images and i["category_id"] in classes)
+
+    def matched(self, results: Items, areas: Mapping[str, tuple[float, float]] | None = None) -> COCOeval:
+        """pycocotools' evaluation of results, with annotations and detections matched. areas: ranges; None: COCO's."""
+        with _silent():
+            evaluation = COCOeval(self._annotations, self._index(map(_found, self.of(results))), "bbox")
+            params = evaluation.params
+            params.imgIds, params.catIds = self._images, self._classes
+            params.maxDets = [min(most, self.max_detections) for most in (1, 10)] + [self.max_detections]
+            if areas is not None:
+                params.areaRng, params.areaRngLbl = [list(area) for area in areas.values()], list(areas)
+            evaluation.evaluate()
+        return evaluation
+
+    def precision(self, results: Items, area: tuple[float, float] = ANY_AREA) -> NDArray[np.float64]:
+        """Precision `[10 IoUs, 101 recalls, categories]` (−1: no annotation) over objects of a range of areas."""
+        return _accumulated(self.matched(results, {"all": area}))["precision"][..., 0, -1]
+
+    def _index(self, items: Iterable[dict[str, Any]]) -> COCO:
+        """Items numbered from 1: pycocotools takes a match with the annotation 0 for no match."""
+        coco = COCO()
+        coco.dataset = {
+            "images": [{"id": i} for i in self._images],
+            "categories": self.categories,
+            "annotations": [{**item, "id": number} for number, item in enumerate(items, 1)],
+        }
+        with _silent():
+            coco.createIndex()
+        return coco
+
+
+def evaluate(
+    annotations: Items,
+    categories: Iterable[Mapping[str, Any]],
+    results: Items,
+    image_ids: Collection[int],
+    category_ids: Collection[int] | None = None,
+    max_detections: int = DEFAULT_MAX_DETECTIONS,
+) -> CocoScores:
+    """Scores detections in COCO's results format (`image_id, category_id, bbox [x,y,w,h], score`), as many as there
+    are, against annotations. The other arguments are those of `Truth`."""
+    truth = Truth(annotations, categories, image_ids, category_ids, max_detections)
+    found = list(truth.of(results))
+    scored = _accumulated(truth.matched(found))
+    precision, recall = scored["precision"], scored["recall"]
+    whole = precision[..., 0, -1]  # [IoU, recall, category]: all areas, all detections that count
+    by_size = [table[..., area, -1] for table in (precision, recall) for area in (1, 2, 3)]
+    by_count = [recall[..., 0, most] for most in (0, 1, 2)]
+    tables = (whole, whole[0], whole[5], *by_size[:3], *by_count, *by_size[3:])
+    per_category = {
+        name: CategoryScores(mean_ap(whole[..., k]), mean_ap(whole[0, :, k])) for k, name in enumerate(truth.names)
+    }
+    counts = Counter((row["image_id"], row["category_id"]) for row in found)
+    cut = {image for (image, _), count in counts.items() if count > max_detections}
+    figures = dict(zip(FIGURES, map(mean_ap, tables), strict=True))
+    return CocoScores(**figures, per_category=per_category, cut_images=len(cut))
+
+
+class Precision:
+    """Precision of any mixture of clean and attacked images, and from any score on.
+
+    pycocotools matches detections with annotations once for the clean and once for the adversarial images. A match
+    does not depend on lower scores or on other images, so that every point of a curve is only added up again, by
+    pycocotools' own `accumulate`.
+    """
+
+    def __init__(self, truth: Truth, clean: Items, adversarial: Items):
+        self.names = truth.names
+        self._evaluation = truth.matched(clean, {"all": ANY_AREA})
+        self._clean = self._evaluation.evalImgs
+        self._adversarial = truth.matched(adversarial, {"all": ANY_AREA}).evalImgs
+
+    def of(self, attacked: Collection[int] | bool, above: float = 0.0) -> NDArray[np.float64]:
+        """Precision `[10 IoUs, 101 recalls, categories]` (−1: no annotation), detections with a score above `above`.
+
+        attacked: ids of the images that count as attacked, the others being clean; True: all, False: none.
+        """
+        clean, adversarial = self._clean, self._adversarial
+        if isinstance(attacked, bool):
+            chosen = adversarial if attacked else clean
+        else:
+            # pycocotools' order: class by class, and in each the images by id; None has no id to ask for.
+            which = [i in attacked for i in self._evaluation.params.imgIds] * len(self._evaluation.params.catIds)
+            chosen = [a if hit else c for hit, c, a in zip(which, clean, adversarial, strict=True)]
+        self._evaluation.evalImgs = [_above(one, above) for one in chosen] if above > 0 else chosen
+        return _accumulated(self._evaluation)["precision"][..., 0, -1]
+
+
+def mean_ap(precision: NDArray[np.float64]) -> float | None:
+    """COCO's AP, the mean over IoU 0.5 to 0.95, recalls and classes; None where nothing is annotated."""
+    known = precision[precision > -1]
+    return float(known.mean()) if known.size else None
+
+
+def curve(precision: NDArray[np.float64]) -> tuple[list[float], list[float]]:
+    """Recall and precision at IoU 0.5, the mean over the classes that have annotations."""
+    known = precision[0][:, (precision[0] > -1).all(axis=0)]
+    return np.linspace(0, 1, 101).tolist(), known.mean(axis=1).tolist() if known.size else [0.0] * 101
+
+
+def _accumulated(evaluation: COCOeval) -> dict[str, Any]:
+    """pycocotools' tables, of which the last two axes are areas and numbers of detections."""
+    with _silent():
+        evaluation.accumulate()
+    return evaluation.eval
+
+
+def _silent() -> contextlib.redirect_stdout[io.StringIO]:
+    """pycocotools prints."""
+    return contextlib.redirect_stdout(io.StringIO())
+
+
+def _truth(annotation: Mapping[str, Any]) -> dict[str, Any]:
+    x, y, w, h = annotation["bbox"]
+    kept = {key: annotation[key] for key in ("image_id", "category_id", "area", "iscrowd") if key in annotation}
+    return {"area": w * h, "iscrowd": 0, "bbox": [x, y, w, h], **kept}
+
+
+def _found(result: Mapping[str, Any]) -> dict[str, Any]:
+    x, y, w, h = result["bbox"]
+    kept = {key: result[key] for key in ("image_id", "category_id", "score")}
+    return {"area": w * h, "iscrowd": 0, "bbox": [x, y, w, h], **kept}
+
+
+def _above(one: dict[str, Any] | None, score: float) -> dict[str, Any] | None:
+    """An image's matches of one class, without the detections up to a score; they are sorted by it."""
+    if one is None:
+        return None
+    count = sum(s > score for s in one["dtScores"])
+    return {
+        **one,
+        "dtScores": one["dtScores"][:count],
+        "dtMatches": one["dtMatches"][:, :count],
+        "dtIgnore": one["dtIgnore"][:, :count],
+    }

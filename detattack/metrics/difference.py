@@ -1,0 +1,50 @@
+"""Difference maps: the L2 over channels of what an attack changed, and its heatmap."""
+
+from functools import lru_cache
+
+import matplotlib
+import numpy as np
+from numpy.typing import NDArray
+
+COLOR_MAP = "inferno"
+"""The color map of every difference map: perceptually uniform, and still ordered when printed in gray."""
+
+
+DIFFERENCE_GAIN = 10.0
+
+
+DIFFERENCE_LABEL = "L2 over channels × 10, range 0–1"
+
+
+Pixels = NDArray[np.uint8]
+
+
+def difference_map(original: NDArray, adversarial: NDArray) -> NDArray[np.float32]:
+    """L2 norm over channels of the difference of two images `[H,W,3]`, × 10: float32 `[H,W]`, not clipped.
+
+    uint8 pixels are taken as value/255, floats as they are in [0,1]. Raises ValueError for different shapes.
+    """
+    if original.shape != adversarial.shape or original.ndim != 3:
+        raise ValueError(f"cannot compare images {list(original.shape)} and {list(adversarial.shape)}")
+    difference = _unit(original) - _unit(adversarial)
+    return DIFFERENCE_GAIN * np.sqrt(np.einsum("hwc,hwc->hw", difference, difference))
+
+
+def heatmap(difference: NDArray) -> Pixels:
+    """A difference map `[H,W]` in the color map, range 0-1 (more is shown as 1): uint8 `[H,W,3]`."""
+    levels = np.rint(np.nan_to_num(difference).clip(0, 1) * 255).astype(np.uint8)
+    return _color_table()[levels]
+
+
+@lru_cache(maxsize=1)
+def _color_table() -> Pixels:
+    colors = matplotlib.colormaps[COLOR_MAP](np.linspace(0, 1, 256))[:, :3]
+    table = np.rint(colors * 255).astype(np.uint8)
+    table.flags.writeable = False
+    return table
+
+
+def _unit(image: NDArray) -> NDArray[np.float32]:
+    if image.dtype == np.uint8:
+        return image.astype(np.float32) / np.float32(255)
+    return image.astype(np.float32)

@@ -1,7 +1,0 @@
-"""Models made ready for attack: a copy that gives the same gradient in less time. The model itself is never touched,
-and what decides is its own inference."""
-
-from detattack.optimize.detector import FastDetector
-from detattack.optimize.twins import twin_of
-
-__all__ = ["FastDetector", "twin_of"]

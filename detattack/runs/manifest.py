@@ -1,0 +1,158 @@
+"""run.json: all that a run was asked to do and was made with, so that it can be continued, judged again and repeated.
+
+A run folder may come from anybody: its manifest is checked as it is read, and trusted with nothing.
+"""
+
+import json
+import os
+import platform
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, FiniteFloat, ValidationError, field_validator
+
+from detattack import __version__
+from detattack.core.errors import InputError, first_error
+from detattack.core.locating import FOLDER
+from detattack.core.trust import check_trust
+
+MANIFEST = "run.json"
+COMPARISON = "comparison.json"
+"""What a folder holds that has a run for each of several methods."""
+MOST_NAMED = 20
+"""Runs in a folder that a message names."""
+DETECT = "detect"
+"""The task of a manifest that does not say any."""
+PACKAGES = (
+    *("torch", "torchvision", "numpy", "opencv-python-headless", "pillow", "pycocotools"),
+    *("scikit-image", "sewar", "matplotlib", "timm", "transformers", "ultralytics", "detectron2"),
+)
+MOST_THREADS = 1024
+DECIDING = ("task", "config", "model", "data", "shard", "lengths")
+"""The keys that a resumed run must share with the one it continues."""
+
+
+class _Detector(BaseModel, strict=True):
+    name: str
+    eval_threshold: float
+    expected_ap: float | None = None
+
+
+class _Category(BaseModel, strict=True):
+    id: int
+    name: str
+
+
+_Pair = Annotated[list[int], Field(min_length=2, max_length=2)]
+_Length = Annotated[tuple[int, FiniteFloat], Field(strict=False)]
+
+
+class _Manifest(BaseModel, strict=True):
+    """What the keys that are read again have to hold."""
+
+    config: dict[str, Any]
+    model: str
+    data: str
+    task: str = DETECT
+    images: int = 0
+    annotated: bool = False
+    shard: _Pair | None = None
+    lengths: list[_Length] | None = None
+    figures: bool = False
+    all_measures: bool = False
+    folder: str | None = None
+    threads: int = Field(1, ge=1, le=MOST_THREADS)
+    detector: _Detector | None = None
+    categories: list[_Category] = []
+
+    @field_validator("shard")
+    @classmethod
+    def _is_a_part(cls, shard: list[int] | None) -> list[int] | None:
+        if shard and not 0 <= shard[0] < shard[1]:
+            raise ValueError("not the i-th of n parts")
+        return shard
+
+
+def make_manifest(config: dict[str, Any], model: str, data: str, **more: Any) -> dict[str, Any]:
+    """What `run.json` holds. model, data: fingerprints. more: what else is to stand there."""
+    import torch
+
+    return {
+        "detattack": __version__,
+        "config": config,
+        "model": model,
+        "data": data,
+        **more,
+        FOLDER: str(Path.cwd()),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": {name: _version(name) for name in PACKAGES},
+        "environment": {k: os.environ[k] for k in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY") if k in os.environ},
+    }
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a run folder. Raises `InputError` where there is none, or what is there cannot be one."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise InputError(_no_run(folder))
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_bytes())
+        _Manifest.model_validate(manifest)
+    except ValidationError as error:
+        raise InputError(f"{path}: damaged, or not the manifest of a run ({first_error(error)})") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from error
+    return manifest
+
+
+def check_own_model(folder: Path, trust: bool) -> None:
+    """Raises `InputError` where there is no run in a folder, or its model may not be run: see `check_trust`."""
+    check_trust(folder, str(read_manifest(folder)["config"].get("model")), trust)
+
+
+def _no_run(folder: Path) -> str:
+    """What a folder without a manifest is: a comparison, or anything else."""
+    runs = sorted(str(path.parent) for path in folder.glob(f"*/{MANIFEST}"))
+    what = "is a comparison" if (folder / COMPARISON).is_file() else f"not a run folder (no {MANIFEST})"
+    if not runs:
+        return f"{folder}: {what}"
+    more = f", ... ({len(runs)} in all)" if len(runs) > MOST_NAMED else ""
+    return f"{folder}: {what}; its runs are {', '.join(runs[:MOST_NAMED])}{more}"
+
+
+def task_of(manifest: dict[str, Any]) -> str:
+    """Of a run: `detect` or `classify`."""
+    return str(manifest.get("task", DETECT))
+
+
+def task_in(folder: Path) -> str:
+    """Of the run in a folder. Raises `InputError` where there is none."""
+    return task_of(read_manifest(folder))
+
+
+def batch_of(folder: Path) -> int | None:
+    """The batch size of the run in a folder; None where there is none."""
+    if not (folder / MANIFEST).is_file():
+        return None
+    size = read_manifest(folder)["config"].get("batch")
+    return size if isinstance(size, int) else None
+
+
+def differences(key: str, before: Any, now: Any) -> Iterator[str]:
+    """Where two JSON values differ, as text."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for inner in sorted({*before, *now}):
+            yield from differences(f"{key}.{inner}", before.get(inner), now.get(inner))
+    elif before != now:
+        yield f"{key} was {before!r}, now {now!r}"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,1 @@
+"""Object detection: goals, objectives, records, scores and COCO files."""

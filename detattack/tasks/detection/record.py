@@ -1,0 +1,63 @@
+"""What is known of one attacked image: a row of the ledger of a detector's run."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+
+from detattack.core.boxes import Box
+from detattack.core.types import Detections, DetectorCard
+from detattack.detectors.base import Detector
+from detattack.runs.folder import BaseRunFolder
+from detattack.runs.record import BaseRecord, Found
+from detattack.tasks.detection.goals import Target, check_goal, label_of, parse_goal
+
+
+@dataclass(frozen=True, repr=False)
+class Record(BaseRecord):
+    """What is known of one attacked image in the end; a row of the ledger.
+
+    goal: resolved, so that it can be judged again; box, objects, kept: what it is about. asked_iou: of an injected
+    object with the asked box. clean, adversarial: detections down to the detector's own threshold, as dictionaries
+    of lists.
+    """
+
+    task: ClassVar[str] = "detect"
+    long: ClassVar[tuple[str, ...]] = ("clean", "adversarial", "trace")
+
+    goal: str = ""
+    box: Box | None = None
+    objects: tuple[Box, ...] = ()
+    kept: tuple[tuple[int, Box], ...] = ()
+    asked_iou: float | None = None
+    clean: Found = field(default_factory=dict)
+    adversarial: Found = field(default_factory=dict)
+
+
+def target_of(record: Record, detector: Detector | DetectorCard) -> Target:
+    """The target of a record, as it was resolved: what `verify` judges by."""
+    goal = parse_goal(record.goal)
+    check_goal(goal, detector.categories)
+    label = None if goal.category == "all" else label_of(goal.category, detector.categories)
+    new_label = label_of(goal.new_category, detector.categories) if goal.new_category else None
+    return Target(goal, goal.kind, label, new_label, record.box, record.objects, record.kept)
+
+
+def as_lists(found: Detections) -> dict[str, list]:
+    """Detections as plain lists."""
+    return {"boxes": found.boxes.tolist(), "scores": found.scores.tolist(), "labels": found.labels.tolist()}
+
+
+def from_lists(lists: dict[str, list]) -> Detections:
+    """Detections from `as_lists`; none from nothing, which is what an image holds that the model failed on."""
+    return Detections(
+        torch.tensor(lists.get("boxes", []), dtype=torch.float32).reshape(-1, 4),
+        torch.tensor(lists.get("scores", []), dtype=torch.float32),
+        torch.tensor(lists.get("labels", []), dtype=torch.long),
+    )
+
+
+class RunFolder(BaseRunFolder[Record]):
+    """The folder of a detector's run."""
+
+    record_type = Record

@@ -1,0 +1,223 @@
+"""What the page of a detector's run tells: goals, boxes, mAP, collateral damage."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from detattack.core.errors import InputError
+from detattack.core.types import DEFAULT_MAX_DETECTIONS
+from detattack.metrics.coco import Precision, Truth, mean_ap
+from detattack.report.charts import charts, class_precision
+from detattack.report.figures import class_color
+from detattack.report.measures import ClassRow, by_class
+from detattack.report.page import (
+    Card,
+    Content,
+    Table,
+    distance_cards,
+    image_row,
+    judged_on,
+    rate_cells,
+    success_card,
+    write_page,
+)
+from detattack.report.pictures import Pictures, Told
+from detattack.report.reading import RunData, read_run
+from detattack.tasks.detection.record import Record
+from detattack.tasks.detection.summary import ap_notes, emptying_threshold, parity_problem
+
+MOST_BOXES = 150_000
+"""Boxes in the page at most; a run with more is shown from a higher score on, and the page says so."""
+FLOORS = (0.1, 0.2, 0.3, 0.4, 0.5)
+
+
+def write_report(path: Path, told: Told = lambda done, total: None) -> Path:
+    """Writes `report.html` and `thumbs/` of a detector's run folder; the page's path. Raises `InputError`."""
+    return write_page(path, read_run, page_content, told)
+
+
+def page_content(run: RunData, pictures: dict[int, Pictures]) -> Content:
+    """What the page tells of a detector's run. pictures: what there is to see, by image id."""
+    precision = _precision(run)
+    rows = by_class(run)
+    return Content(
+        title=str(run.config.get("goal") or run.path.name),
+        facts=[f"τ = {run.tau:g}", judged_on(run)],
+        questions=_questions(run, precision),
+        cards=_cards(run, precision),
+        plots=charts(run, rows, precision),
+        tables=[*_classes(run, rows, precision), *_figures(run), *_collateral(run)],
+        data=page_data(run, pictures),
+        boxes=True,
+        warning=parity_problem(run.summary.get("ap")) or "",
+    )
+
+
+def page_data(run: RunData, pictures: dict[int, Pictures]) -> dict[str, Any]:
+    """What the page's script knows: compact, a row an image."""
+    floor = shown_floor(run)
+    return {
+        "tau": run.tau,
+        "floor": floor,
+        "classes": run.names,
+        "colors": [_hex(class_color(name)) for name in run.names],
+        "goal": run.config.get("goal", ""),
+        "images": [_image(record, pictures.get(record.id, Pictures()), floor, run) for record in run.records],
+    }
+
+
+def shown_floor(run: RunData) -> float:
+    """The score from which on boxes are in the page: the lowest on record, or higher where they are too many."""
+    scores = [s for r in run.records for found in (r.clean, r.adversarial) for s in found.get("scores", ())]
+    fitting = (f for f in (run.floor, *FLOORS) if sum(s > f for s in scores) <= MOST_BOXES)
+    return min(next(fitting, 0.5), run.tau)
+
+
+def _image(record: Record, pictures: Pictures, floor: float, run: RunData) -> dict[str, Any]:
+    iou = record.asked_iou
+    row = image_row(
+        record,
+        pictures,
+        g=record.goal if record.goal != run.config.get("goal") else "",
+        x=[round(v, 1) for v in record.box] if record.box else None,
+        e=[] if iou is None else [["IoU with asked box", f"{iou:.3g}"]],
+    )
+    row["b"] = _boxes(record.clean, floor, record, run.tau)
+    if record.quality:
+        row["a"] = _boxes(record.adversarial, floor, record, run.tau)
+    return row
+
+
+def _boxes(found: dict[str, list], floor: float, record: Record, tau: float) -> list[float]:
+    """label, score, x1, y1, x2, y2, label, ...: the strongest first."""
+    digits = 0 if max(record.width, record.height) >= 400 else 1
+    rows = zip(*(found.get(key, ()) for key in ("labels", "scores", "boxes")), strict=True)
+    kept = sorted((row for row in rows if row[1] > floor), key=lambda row: -row[1])
+    flat: list[float] = []
+    for label, score, box in kept:
+        flat += [label, score if (round(score, 4) > tau) != (score > tau) else round(score, 4)]
+        flat += [round(v, digits) if digits else round(v) for v in box]
+    return flat
+
+
+def _hex(color: tuple[float, float, float]) -> str:
+    return "#" + "".join(f"{round(255 * part):02x}" for part in color)
+
+
+def _precision(run: RunData) -> Precision | None:
+    """Precision over the images and classes that the summary scored; None where it scored none."""
+    ap = run.summary.get("ap")
+    if not ap:
+        return None
+    try:
+        images = {r.id for r in run.records if "boxes" in r.clean and "boxes" in r.adversarial}
+        counted = {c["id"] for c in run.truth["categories"] if c["name"] in ap["per_category"]}
+        most = ap.get("max_detections") or DEFAULT_MAX_DETECTIONS
+        truth = Truth(run.truth["annotations"], run.truth["categories"], images, counted, most)
+        return Precision(truth, run.clean, run.adversarial)
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+        raise InputError(f"{run.path}: annotations.json and the results do not fit together ({error!r})") from error
+
+
+def _questions(run: RunData, precision: Precision | None) -> list[tuple[str, str]]:
+    asked = f"asks whether the goal holds among the detections above τ = {run.tau:g}, which is where the attack stops."
+    if precision is None:
+        return [("Success", asked)]
+    low = run.eval_threshold
+    counted = f"counts every detection down to {low:g}, so that it can stay high where nothing is left above τ."
+    if str(run.config.get("goal", "")).startswith("suppress:"):
+        said = emptying_threshold(run.tau, low)
+        counted += f" {said[0].upper()}{said[1:]}."
+    notes = (note.partition(": ") for note in ap_notes(run.summary["ap"]))
+    return [("Success", asked), ("mAP", counted), *((what.capitalize(), f"{which}.") for what, _, which in notes)]
+
+
+def _cards(run: RunData, precision: Precision | None) -> list[Card]:
+    cards = [success_card(run.records)]
+    if precision:
+        before, after = mean_ap(precision.of(False)), mean_ap(precision.of(True))
+        if before is not None and after is not None:
+            note = f"clean → adversarial, scores above {run.eval_threshold:g}"
+            expected = (run.summary.get("ap") or {}).get("expected_clean")
+            note += "" if expected is None else f"; clean by the model's card: {expected:.3f}"
+            cards.append(Card("mAP", f"{before:.3f} → {after:.3f}", note))
+    cards += distance_cards(run.records)
+    kept = (run.summary.get("collateral") or {}).get("kept_share")
+    if kept is not None:
+        cards.append(Card("Others kept", f"{100 * kept:.1f}%", "detections that the goal is not about"))
+    return cards
+
+
+def _classes(run: RunData, rows: list[ClassRow], precision: Precision | None) -> list[Table]:
+    by_name = class_precision(precision, run.names) if precision else {}
+    seen = {row.name for row in rows}
+    rows = rows + [ClassRow(name) for name in by_name if name not in seen]
+    if not rows:
+        return []
+    annotated = ("AP clean", "AP adversarial") if precision else ()
+    head = ("class", "images", "success", "interval", "detections before", "after", "kept", *annotated)
+    about = (
+        f"On the attacked images, above τ = {run.tau:g}. Kept: clean detections that one of the same class still "
+        "matches (IoU ≥ 0.5). Success: of the images with the class, with its 95% interval."
+    )
+    cells = []
+    for row in rows:
+        kept = f"{100 * row.kept / row.before:.0f}%" if row.before else "–"
+        ap = [f"{v:.3f}" for v in by_name.get(row.name, ())] or ["–", "–"]
+        rate = rate_cells(row.successes, row.images)
+        cells.append(
+            [row.name, str(row.images), *rate, str(row.before), str(row.after), kept, *(ap if precision else [])]
+        )
+    return [Table("By class", head, cells, about, shape="tall")]
+
+
+def _figures(run: RunData) -> list[Table]:
+    """COCO's twelve figures, clean and adversarial, as the run scored them."""
+    ap = run.summary.get("ap")
+    if not isinstance(ap, dict):
+        return []
+    clean, adversarial = (ap.get(which) or {} for which in ("clean", "adversarial"))
+    most = {"ar100": f"ar{ap.get('max_detections') or DEFAULT_MAX_DETECTIONS}"}
+    rows = [
+        [_heading(most.get(name, name)), _score(value), _score(adversarial.get(name))] for name, value in clean.items()
+    ]
+    return [Table("COCO's figures", ("figure", "clean", "adversarial"), rows, shape="narrow")] if rows else []
+
+
+def _heading(figure: str) -> str:
+    return figure[:2].upper() + figure[2:].replace("_", " ")
+
+
+def _score(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
+
+
+def _collateral(run: RunData) -> list[Table]:
+    """What the attack did to detections that the goal is not about, as the run scored it: count, mean an image and
+    its 95% interval."""
+    found = run.summary.get("collateral") or {}
+    if not found.get("images"):
+        return []
+    kept, change = found["kept_share_per_image"], found["difference_per_image"]
+    moved = found["kept"] + found["new"] - found["others"]
+    rows = [
+        ["others, clean", str(found["others"]), f"{found['others'] / found['images']:.3g}", "–"],
+        ["of these kept", str(found["kept"]), _percent(kept["mean"]), _span(kept["interval"], _percent)],
+        ["new detections", str(found["new"]), f"{found['new_per_image']:.3g}", "–"],
+        ["change, paired", f"{moved:+d}", _signed(change["mean"]), _span(change["interval"], _signed)],
+    ]
+    head = ("detections", "in all", "an image", "95% interval")
+    about = f"Detections above τ = {run.tau:g} that the goal is not about, on the attacked images."
+    return [Table("Collateral damage", head, rows, about, shape="medium")]
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f}%"
+
+
+def _signed(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.3g}"
+
+
+def _span(interval: list[float] | None, form: Callable[[float], str]) -> str:
+    return f"{form(interval[0])} to {form(interval[1])}" if interval else "–"

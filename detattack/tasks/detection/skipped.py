@@ -1,0 +1,71 @@
+"""Images with nothing to attack: what the detector sees there instead, and which goals would have work to do."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from detattack.core.boxes import iou_matrix
+from detattack.core.types import Category, Detections
+from detattack.tasks.detection.goals import MATCH_IOU, SUPPRESS_IOU, Goal, Target, confidence
+
+MOST_NAMED = 3
+"""So many classes are named where more are seen."""
+
+
+def skip_reason(target: Target, clean: Detections, categories: Sequence[Category], score_threshold: float) -> str:
+    """What an image shows where `initial_status` leaves nothing to do, e.g. "no car above 0.5; seen: train 0.56".
+
+    clean: all detections of the untouched image, down to the detector's own threshold.
+    """
+    if target.kind == "inject":
+        return f"{target.goal.category} {confidence(target, clean):.2f} is at the box already"
+    what = "nothing" if target.label is None else f"no {target.goal.category}"
+    faint = faint_score(target, clean)
+    where = "" if target.box is None else " at the box"
+    least = f" ({faint:.2f} at most)" if faint else ""
+    seen = seen_instead(target, clean, categories, score_threshold)
+    named = [f"{name} {score:.2f}" for name, score in seen.items()]
+    if len(named) > MOST_NAMED:
+        named[MOST_NAMED:] = ["..."]
+    other = f"; seen: {', '.join(named)}" if named else "" if target.label is None else "; nothing else either"
+    return f"{what} above {score_threshold:g}{where}{least}{other}"
+
+
+def seen_instead(
+    target: Target, clean: Detections, categories: Sequence[Category], score_threshold: float
+) -> dict[str, float]:
+    """The best score by name of each class above the threshold where the goal looks, the surest first."""
+    found = _where_it_looks(target, clean.above(score_threshold))
+    best: dict[str, float] = {}
+    for score, label in sorted(zip(found.scores.tolist(), found.labels.tolist(), strict=True), reverse=True):
+        best.setdefault(categories[label].name, score)
+    return best
+
+
+def faint_score(target: Target, clean: Detections) -> float:
+    """The highest score of what the goal is to attack, which is below the threshold; 0 where there is none."""
+    scores = _where_it_looks(target, clean).of(target.label).scores
+    return float(scores.max()) if len(scores) else 0.0
+
+
+def threshold_below(score: float) -> float | None:
+    """A round threshold that a score is above; None for a score so low that it would be noise."""
+    threshold = (math.ceil(score * 20) - 1) / 20 if score > 0.1 else (math.ceil(score * 100) - 1) / 100
+    return threshold if threshold > 0 else None
+
+
+def other_goals(goal: Goal, seen: Sequence[str]) -> Iterator[Goal]:
+    """Goals of the same kind that have something to attack. seen: names of classes that are."""
+    if goal.kind == "inject":
+        yield replace(goal, place="random")
+    yield from (replace(goal, category=name) for name in seen if name != goal.new_category)
+    if goal.kind == "suppress" and seen:
+        yield replace(goal, category="all")
+
+
+def _where_it_looks(target: Target, found: Detections) -> Detections:
+    if target.box is None:
+        return found
+    overlap = iou_matrix(found.boxes, found.boxes.new_tensor([target.box]))[:, 0]
+    keep = overlap >= (MATCH_IOU if target.kind == "mislabel" else SUPPRESS_IOU)
+    return Detections(found.boxes[keep], found.scores[keep], found.labels[keep])

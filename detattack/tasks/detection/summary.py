@@ -1,0 +1,362 @@
+"""What a run amounts to: success with its interval, collateral damage, distances, cost, AP clean and attacked.
+
+Everything is computed from the ledger's records in one pass that holds no record, so that it can be made again
+at any time and for any number of images.
+"""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from detattack.core.boxes import iou_matrix
+from detattack.core.types import DEFAULT_MAX_DETECTIONS, DEFAULT_SCORE_THRESHOLD, Detections, DetectorCard
+from detattack.datasets.base import Dataset
+from detattack.datasets.coco import category_ids, classes_not_counted
+from detattack.detectors.base import Detector
+from detattack.metrics.coco import CocoScores, evaluate
+from detattack.metrics.image_quality import MEASURES
+from detattack.metrics.rates import mean_interval, rate, wilson_interval
+from detattack.runs.record import STATUSES
+from detattack.tasks.detection.goals import MATCH_IOU, SUPPRESS_IOU, Target
+from detattack.tasks.detection.record import Record, from_lists, target_of
+
+ATTACKED = ("success", "failure", "error")
+"""The statuses that a success rate is over."""
+COSTS = ("forwards", "backwards")
+VAL2017_IMAGES, VAL2017_ANNOTATIONS = 5000, 36781
+"""What the whole of COCO val2017 is known by; annotations with crowds."""
+PARITY = 0.003
+"""By how much a measured clean AP may differ from the stated one."""
+
+
+@dataclass
+class _Goal:
+    """Of one goal: images attacked, and those that succeeded, by the status and by the file."""
+
+    trials: int = 0
+    successes: int = 0
+    on_file: int = 0
+
+
+@dataclass
+class _Class:
+    """Of the clean detections of one class that the goal is about."""
+
+    objects: int = 0
+    vanished: int = 0
+    relabeled: int = 0
+
+
+@dataclass
+class _Collateral:
+    """Of the attacked images: clean detections that the goal is not about, and detections that are new."""
+
+    images: int = 0
+    others: int = 0
+    kept: int = 0
+    new: int = 0
+    kept_shares: list[float] = field(default_factory=list)
+    differences: list[float] = field(default_factory=list)
+
+
+class Summary:
+    """Takes the records of a run one by one and keeps numbers only."""
+
+    def __init__(
+        self, detector: Detector | DetectorCard | None = None, score_threshold: float = DEFAULT_SCORE_THRESHOLD
+    ) -> None:
+        self._detector, self._threshold = detector, score_threshold
+        self._counts = dict.fromkeys(STATUSES, 0)
+        self._goals: dict[str, _Goal] = defaultdict(_Goal)
+        self._classes: dict[str, _Class] = defaultdict(_Class)
+        self._collateral = _Collateral()
+        self._wins: dict[str, list[float]] = defaultdict(list)
+        self._seconds: list[float] = []
+
+    def add(self, record: Record) -> None:
+        """Counts one image."""
+        self._counts[record.status] += 1
+        self._seconds.append(record.seconds)
+        if record.status in ATTACKED:
+            goal = self._goals[record.goal]
+            goal.trials += 1
+            goal.successes += record.status == "success"
+            goal.on_file += record.file_success
+        if record.status == "success":
+            values = {"k": record.k, "asked_iou": record.asked_iou, **record.quality}
+            values |= {name: getattr(record, name) for name in COSTS}
+            for name, value in values.items():
+                if value is not None:
+                    self._wins[name].append(value)
+        if self._detector is not None and record.status in ("success", "failure"):
+            self._compare(record, target_of(record, self._detector))
+
+    def as_json(self) -> dict[str, Any]:
+        """The whole summary, without AP. Medians and means are over the successes."""
+        successes = self._counts["success"]
+        attacked = sum(self._counts[status] for status in ATTACKED)
+        on_file = sum(goal.on_file for goal in self._goals.values())
+        return {
+            "images": sum(self._counts.values()),
+            **self._counts,
+            "attacked": attacked,
+            "score_threshold": self._threshold,
+            "success_rate": successes / attacked if attacked else None,
+            "success_interval": wilson_interval(successes, attacked),
+            "file_success_rate": on_file / attacked if attacked else None,
+            "file_success_interval": wilson_interval(on_file, attacked),
+            **self._averages("median", statistics.median),
+            **self._averages("mean", statistics.fmean),
+            "per_goal": {name: self._goal_json(goal) for name, goal in sorted(self._goals.items())},
+            "per_class": {name: _class_json(one) for name, one in sorted(self._classes.items())},
+            "collateral": self._collateral_json(),
+            "timing": _timing(self._seconds),
+        }
+
+    def _averages(self, kind: str, average: Callable[[Sequence[float]], float]) -> dict[str, float | None]:
+        names = ("k", *MEASURES, "asked_iou", *COSTS)
+        return {f"{kind}_{name}": average(self._wins[name]) if self._wins.get(name) else None for name in names}
+
+    @staticmethod
+    def _goal_json(goal: _Goal) -> dict[str, Any]:
+        return {**rate(goal.successes, goal.trials), "file_rate": goal.on_file / goal.trials}
+
+    def _compare(self, record: Record, target: Target) -> None:
+        """Clean detections above τ against those of the file."""
+        assert self._detector is not None
+        clean = from_lists(record.clean).above(self._threshold)
+        found = from_lists(record.adversarial).above(self._threshold)
+        partner = match(clean, found)
+        aimed = aimed_at(target, clean)
+        self._count_classes(target, clean, found, partner, aimed)
+        others = [row for row in range(len(clean)) if not aimed[row]]
+        kept = sum(partner[row] >= 0 for row in others)
+        new = _new(target, found, partner)
+        one = self._collateral
+        one.images += 1
+        one.others += len(others)
+        one.kept += kept
+        one.new += new
+        one.differences.append(kept + new - len(others))
+        if others:
+            one.kept_shares.append(kept / len(others))
+
+    def _count_classes(
+        self, target: Target, clean: Detections, found: Detections, partner: list[int], aimed: list[bool]
+    ) -> None:
+        assert self._detector is not None
+        overlap = iou_matrix(clean.boxes, found.boxes)
+        for row in range(len(clean)):
+            if not aimed[row]:
+                continue
+            one = self._classes[self._detector.categories[int(clean.labels[row])].name]
+            one.objects += 1
+            if partner[row] < 0:
+                one.vanished += 1
+                one.relabeled += bool((overlap[row] >= MATCH_IOU).any())
+
+    def _collateral_json(self) -> dict[str, Any]:
+        one = self._collateral
+        return {
+            "images": one.images,
+            "others": one.others,
+            "kept": one.kept,
+            "kept_share": one.kept / one.others if one.others else None,
+            "kept_share_per_image": mean_interval(one.kept_shares),
+            "new": one.new,
+            "new_per_image": one.new / one.images if one.images else None,
+            "difference_per_image": mean_interval(one.differences),
+        }
+
+
+def summarize(
+    records: Iterable[Record],
+    detector: Detector | DetectorCard | None = None,
+    score_threshold: float = DEFAULT_SCORE_THRESHOLD,
+) -> dict[str, Any]:
+    """Counts, success with intervals, distances and cost over the successes; with a detector also the classes
+    that vanished and the collateral damage. What there is none of is None."""
+    summary = Summary(detector, score_threshold)
+    for record in records:
+        summary.add(record)
+    return summary.as_json()
+
+
+def match(clean: Detections, found: Detections) -> list[int]:
+    """For each clean detection the row of the one of the same class and place (IoU ≥ 0.5), or −1.
+
+    One to one: pairs are made from the largest overlap on.
+    """
+    partner = [-1] * len(clean)
+    overlap = iou_matrix(clean.boxes, found.boxes)
+    overlap = overlap.masked_fill(clean.labels[:, None] != found.labels[None], 0.0)
+    pairs = (overlap >= MATCH_IOU).nonzero().tolist()
+    taken: set[int] = set()
+    for row, column in sorted(pairs, key=lambda pair: -float(overlap[pair[0], pair[1]])):
+        if partner[row] < 0 and column not in taken:
+            partner[row] = column
+            taken.add(column)
+    return partner
+
+
+def aimed_at(target: Target, clean: Detections) -> list[bool]:
+    """Which clean detections the goal is about; all others ought to stay. An injection is about none."""
+    if target.kind == "inject":
+        return [False] * len(clean)
+    keep = torch.ones(len(clean), dtype=torch.bool) if target.label is None else clean.labels == target.label
+    if target.kind == "mislabel":
+        places = torch.tensor(target.objects, dtype=torch.float32).reshape(-1, 4)
+        keep = keep & (iou_matrix(clean.boxes, places) >= MATCH_IOU).any(1)
+    elif target.box is not None:
+        keep = keep & (iou_matrix(clean.boxes, torch.tensor([target.box]))[:, 0] >= SUPPRESS_IOU)
+    return keep.tolist()
+
+
+def average_precision(
+    dataset: Dataset,
+    detector: Detector | DetectorCard,
+    image_ids: Sequence[int],
+    clean: Callable[[], Iterable[dict[str, Any]]],
+    adversarial: Callable[[], Iterable[dict[str, Any]]],
+    max_detections: int = DEFAULT_MAX_DETECTIONS,
+) -> dict[str, Any] | None:
+    """COCO's figures clean and under attack, of detections in COCO's results format; None without annotations.
+
+    Over the given images, and the classes that detector and data share by name. max_detections: as of `evaluate`.
+    What there is a word to say of has a key of its own: `not_counted`, annotated classes and why they are not counted;
+    `max_detections`, where it is not COCO's; `cut_images`, how many images have more detections of one class.
+    """
+    if not dataset.categories:
+        return None
+    shared = set(category_ids(detector.categories, dataset.categories).values())
+    scored = [
+        evaluate(dataset.annotations, dataset.categories, results(), image_ids, shared, max_detections)
+        for results in (clean, adversarial)
+    ]
+    images = set(image_ids)
+    annotations = (a for a in dataset.annotations if a["image_id"] in images)
+    said: dict[str, Any] = {
+        "not_counted": classes_not_counted(detector.categories, dataset.categories, annotations),
+        "max_detections": max_detections if max_detections != DEFAULT_MAX_DETECTIONS else None,
+        "cut_images": {"clean": scored[0].cut_images, "adversarial": scored[1].cut_images},
+    }
+    if not any(said["cut_images"].values()):
+        del said["cut_images"]
+    return {
+        "images": len(image_ids),
+        "categories": len(shared),
+        "eval_threshold": detector.eval_threshold,
+        "expected_clean": _expected_ap(dataset, detector, image_ids),
+        "clean": scored[0].figures(),
+        "adversarial": scored[1].figures(),
+        "per_category": _per_category(*scored),
+        **{key: value for key, value in said.items() if value},
+    }
+
+
+def _expected_ap(dataset: Dataset, detector: Detector | DetectorCard, image_ids: Sequence[int]) -> float | None:
+    """The clean AP that the model's card states, where it speaks of these data: the whole of COCO val2017."""
+    whole = (len(image_ids), len(dataset.annotations)) == (VAL2017_IMAGES, VAL2017_ANNOTATIONS)
+    return getattr(detector, "expected_ap", None) if whole else None
+
+
+def parity_problem(ap: Mapping[str, Any] | None) -> str | None:
+    """What is wrong with the clean AP of a summary's `ap`, if it is not what the model's card states."""
+    if not ap or ap.get("expected_clean") is None:
+        return None
+    measured, expected = ap["clean"]["ap"], ap["expected_clean"]
+    if measured is not None and round(abs(measured - expected), 6) <= PARITY:
+        return None
+    shown = "nothing" if measured is None else f"{measured:.3f}"
+    return (
+        f"the clean AP on COCO val2017 is {shown}, the model's card states {expected:.3f}: other weights, another "
+        "preprocessing or other images than the card's; no figure of this run speaks of that model"
+    )
+
+
+def not_counted_line(not_counted: Mapping[str, str]) -> str | None:
+    """Which annotated classes AP does not count, and why, in a line; None where it counts all."""
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for name, reason in not_counted.items():
+        by_reason[reason].append(name)
+    said = "; ".join(f"{', '.join(names)} ({reason})" for reason, names in by_reason.items())
+    return f"classes not counted: {said}" if said else None
+
+
+def ap_notes(ap: Mapping[str, Any] | None) -> list[str]:
+    """What is to be said of the AP of a summary's `ap`, a line each: classes and detections that it does not count."""
+    notes = [not_counted_line((ap or {}).get("not_counted") or {})]
+    cut = (ap or {}).get("cut_images")
+    if ap and cut:
+        most = ap.get("max_detections") or DEFAULT_MAX_DETECTIONS
+        notes.append(
+            f"detections not counted: more than {most} of one class are on {cut['clean']} images clean and "
+            f"{cut['adversarial']} attacked; AP counts the best {most} (--max-detections)"
+        )
+    return [note for note in notes if note]
+
+
+def questions(
+    score_threshold: float, eval_threshold: float, max_detections: int = DEFAULT_MAX_DETECTIONS
+) -> dict[str, str]:
+    """What the two thresholds ask, in words, and which τ would make them one question."""
+    return {
+        "success": f"does the goal hold for what is shown, the detections above τ = {score_threshold:g}?",
+        "ap": f"how good are all detections, ranked, down to {eval_threshold:g}, at most {max_detections} of a class "
+        "in an image?",
+        "empty_ap": emptying_threshold(score_threshold, eval_threshold),
+    }
+
+
+def emptying_threshold(score_threshold: float, eval_threshold: float) -> str:
+    """At which τ an attack that is to leave nothing for AP to count runs, in words."""
+    if eval_threshold <= 0:
+        return "this detector's inference keeps detections of any score: no τ empties AP"
+    if score_threshold <= eval_threshold:
+        return f"at τ = {score_threshold:g} nothing that AP counts is left where everything vanished"
+    return f"an attack that is to empty AP runs at τ = {eval_threshold:g}, the lowest score that this detector reports"
+
+
+def _per_category(clean: CocoScores, adversarial: CocoScores) -> dict[str, Any]:
+    return {
+        name: {
+            "clean_ap": one.ap,
+            "clean_ap50": one.ap50,
+            "adversarial_ap": adversarial.per_category[name].ap,
+            "adversarial_ap50": adversarial.per_category[name].ap50,
+        }
+        for name, one in clean.per_category.items()
+    }
+
+
+def _class_json(one: _Class) -> dict[str, Any]:
+    return {
+        "objects": one.objects,
+        "vanished": one.vanished,
+        "relabeled": one.relabeled,
+        "rate": one.vanished / one.objects,
+        "interval": wilson_interval(one.vanished, one.objects),
+    }
+
+
+def _new(target: Target, found: Detections, partner: list[int]) -> int:
+    """Detections that match no clean one; those that the goal asks for are not counted."""
+    places = {"inject": (target.label, (target.box,)), "mislabel": (target.new_label, target.objects)}
+    label, boxes = places.get(target.kind, (None, ()))
+    asked = torch.zeros(len(found), dtype=torch.bool)
+    if boxes:
+        wanted = torch.tensor(boxes, dtype=torch.float32)
+        asked = (iou_matrix(found.boxes, wanted) >= MATCH_IOU).any(1) & (found.labels == label)
+    return sum(not asked[row] for row in range(len(found)) if row not in partner)
+
+
+def _timing(seconds: list[float]) -> dict[str, float | None]:
+    return {
+        "seconds": sum(seconds),
+        "seconds_per_image": statistics.fmean(seconds) if seconds else None,
+        "median_seconds": statistics.median(seconds) if seconds else None,
+    }

@@ -1,0 +1,94 @@
+"""The shards of a run made one run folder: the same bytes as a run without shards."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from detattack.core.errors import InputError
+from detattack.core.files import write_bytes_atomic
+from detattack.core.types import Category, DetectorCard
+from detattack.datasets.base import Originals
+from detattack.runs.folder import PER_IMAGE
+from detattack.runs.manifest import DECIDING, MANIFEST, differences
+from detattack.tasks.detection.coco_export import truth_of
+from detattack.tasks.detection.record import RunFolder
+from detattack.tasks.detection.task import complete
+
+
+def merge_runs(out: Path, shards: Sequence[Path]) -> RunFolder:
+    """Joins finished shards into the folder `out`, new or of the same merge interrupted, which is returned open.
+
+    Raises `InputError` for shards of different runs, and where one is missing, doubled or unfinished.
+    """
+    with ExitStack() as stack:
+        folders = [stack.enter_context(closing(RunFolder.open(path))) for path in shards]
+        _check(folders)
+        unfinished = not (out / "summary.json").is_file()
+        merged = RunFolder.create(out, {**folders[0].manifest, "shard": None}, resume=unfinished)
+        with ExitStack() as failing:
+            failing.callback(merged.close)
+            for folder in folders:
+                _copy_files(folder.path, out)
+                merged.take_over(folder)
+            _complete(merged, folders)
+            failing.pop_all()
+        return merged
+
+
+def _complete(folder: RunFolder, sources: Sequence[RunFolder]) -> None:
+    """Writes what is made from the ledger, with the truth that the `annotations.json` of `sources` hold."""
+    parts = [truth_of(source) for source in sources]
+    annotations = tuple(chain.from_iterable(one.annotations for one in parts))
+    images = dict(chain.from_iterable(one.originals.images.items() for one in parts))
+    originals = Originals(images, parts[0].originals.categories)
+    complete(folder, card_of(folder.manifest), replace(parts[0], annotations=annotations, originals=originals))
+
+
+def card_of(manifest: dict[str, Any]) -> DetectorCard:
+    """What a run's manifest says of its detector."""
+    detector = manifest["detector"]
+    categories = tuple(Category(c["name"], c["id"]) for c in manifest["categories"])
+    return DetectorCard(detector["name"], categories, detector["eval_threshold"], detector.get("expected_ap"))
+
+
+def _check(folders: list[RunFolder]) -> None:
+    first = folders[0]
+    seen: dict[int, Path] = {}
+    for folder in folders:
+        shard = folder.manifest.get("shard")
+        if not shard:
+            raise InputError(f"{folder.path}: is no shard of a run")
+        for key in (key for key in ("images", "detector", "categories") if not folder.manifest.get(key)):
+            raise InputError(f"{folder.path / MANIFEST}: has no {key}")
+        for key in (*(k for k in DECIDING if k != "shard"), "images"):
+            for found in differences(key, first.manifest.get(key), folder.manifest.get(key)):
+                raise InputError(f"{folder.path}: is of another run than {first.path}: {found}")
+        if shard[1] != first.manifest["shard"][1]:
+            raise InputError(
+                f"{folder.path}: is one of {shard[1]} shards, {first.path} of {first.manifest['shard'][1]}"
+            )
+        if shard[0] in seen:
+            raise InputError(f"{folder.path}: is shard {shard[0]}/{shard[1]}, and so is {seen[shard[0]]}")
+        seen[shard[0]] = folder.path
+    count = first.manifest["shard"][1]
+    missing = count - len(seen)
+    if missing:
+        first_missing = next(i for i in range(count) if i not in seen)
+        raise InputError(f"shard {first_missing}/{count} is missing ({missing} of {count})")
+    for folder in folders:
+        if not (folder.path / "summary.json").is_file():
+            raise InputError(f"{folder.path}: is not finished; --resume goes on")
+    done = sum(len(folder.done()) for folder in folders)
+    if done != first.manifest["images"]:
+        raise InputError(f"the shards hold {done} images, the run has {first.manifest['images']}")
+
+
+def _copy_files(source: Path, out: Path) -> None:
+    for name in PER_IMAGE:
+        if (source / name).is_dir():
+            (out / name).mkdir(exist_ok=True)
+            for file in sorted((source / name).iterdir()):
+                write_bytes_atomic(out / name / file.name, file.read_bytes())

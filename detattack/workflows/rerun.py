@@ -1,0 +1,184 @@
+"""A finished run repeated from its manifest, and held against what it left.
+
+The same device, threads, precision, batch plan and versions give the same bytes. Where one of these differs, sums of
+floating-point numbers may differ in the last bit: there the promise is the same success on 99% of the images and a
+median L2 within 1%.
+"""
+
+import json
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from detattack.core.errors import InputError
+from detattack.core.locating import located_config
+from detattack.core.trust import check_trust
+from detattack.datasets.base import Dataset, folder_dataset, image_files
+from detattack.datasets.coco import coco_dataset
+from detattack.datasets.rendered import rendered_scenes
+from detattack.datasets.source import Origin, read_origin
+from detattack.detectors.registry import fingerprint, load_detector
+from detattack.runs.folder import PER_IMAGE, BaseRunFolder
+from detattack.runs.manifest import differences
+from detattack.runs.record import BaseRecord
+from detattack.tasks.detection.config import RunConfig, make_config
+from detattack.tasks.detection.goals import parse_goal
+from detattack.tasks.detection.task import Run
+
+CONDITIONS = ("detattack", "threads", "python", "platform", "versions")
+CONFIG_CONDITIONS = ("device", "batch")
+"""Keys of the manifest, and of its config, that a repeated run may have otherwise, and that bytes may depend on."""
+LEAST_SHARE, MOST_CHANGE = 0.99, 0.01
+ELSEWHERE = ("seconds", "source")
+"""Fields of a record that speak of the clock and of the place."""
+
+
+@dataclass(frozen=True)
+class Instead:
+    """What is used instead of what the manifest says; None: as it says."""
+
+    images: Path | None = None
+    annotations: Path | None = None
+    labels: Path | None = None
+    model: str | None = None
+    weights: str | None = None
+    categories: str | None = None
+    device: str | None = None
+    batch: int | None = None
+
+    def config(self, path: Path, manifest: dict[str, Any], trust: bool) -> dict[str, Any]:
+        """The config of the run in `path`, to be checked as any. Raises `InputError` where its model would run code
+        that nobody named or trusts."""
+        named = {name: getattr(self, name) for name in ("model", "weights", "categories", "device", "batch")}
+        instead = {name: value for name, value in named.items() if value is not None}
+        config = located_config(path, {**manifest, "config": {**manifest["config"], **dict.fromkeys(instead)}})
+        if self.model is None:
+            check_trust(path, str(config.get("model")), trust)
+        return {**config, **instead}
+
+    def origin(self, path: Path, manifest: dict[str, Any]) -> Origin:
+        """Where the images of the run in `path` are."""
+        return read_origin(manifest.get("origin"), str(path)).moved(self.images, self.annotations, self.labels)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How a repeated run agrees with the first.
+
+    differing: files and rows with other bytes. conditions: what was not the same, as text. same_success: share of the
+    images with the same status. l2_ratio: of the median L2 over the successes, the second to the first.
+    """
+
+    images: int
+    differing: tuple[str, ...]
+    conditions: tuple[str, ...]
+    same_success: float
+    l2_ratio: float | None
+
+    @property
+    def kept(self) -> bool:
+        """Whether this is what was promised."""
+        close = self.l2_ratio is None or abs(self.l2_ratio - 1) <= MOST_CHANGE
+        return not self.differing or bool(self.conditions) and self.same_success >= LEAST_SHARE and close
+
+
+def repeated(path: Path, manifest: dict[str, Any], instead: Instead, trust: bool) -> Run:
+    """The run against a detector that the manifest in `path` tells of. Raises `InputError` where the model or the data
+    is not what it was."""
+    config = make_config(**instead.config(path, manifest, trust))
+    dataset = _data_set(instead.origin(path, manifest), config)
+    detector = load_detector(config.model, config.device, config.weights, config.categories)
+    check_same(path, manifest, fingerprint(detector), dataset)
+    return Run(detector, config, dataset, **flags(manifest))
+
+
+def flags(manifest: dict[str, Any]) -> dict[str, Any]:
+    """What a manifest tells of a run beside its config."""
+    lengths, shard = manifest.get("lengths"), manifest.get("shard")
+    return {
+        "figures": manifest.get("figures", False),
+        "all_measures": manifest.get("all_measures", False),
+        "shard": None if shard is None else tuple(shard),
+        "lengths": None if lengths is None else dict(lengths),
+    }
+
+
+def check_same(path: Path, manifest: dict[str, Any], model: str, dataset: Dataset) -> None:
+    """Raises `InputError` where model or data is not what the run had, by their fingerprints."""
+    if model != manifest["model"]:
+        raise InputError(f"{path}: model {manifest['config'].get('model')} is not the one that was attacked")
+    if dataset.fingerprint != manifest["data"]:
+        raise InputError(f"{path}: the images are not those that were attacked (fingerprint {dataset.fingerprint})")
+
+
+def _data_set(origin: Origin, config: RunConfig) -> Dataset:
+    if origin.scenes is not None:
+        dataset = rendered_scenes(origin.scenes, origin.seed, parse_goal(config.goal))
+    elif origin.files:
+        dataset = image_files([Path(file) for file in origin.files])
+    elif origin.images is None:
+        raise InputError("run.json names no images")
+    elif origin.annotations is None:
+        dataset = folder_dataset(Path(origin.images))
+    else:
+        dataset = coco_dataset(Path(origin.images), Path(origin.annotations))
+    return dataset.after(origin.skip).first(origin.limit)
+
+
+def agreement(first: BaseRunFolder[Any], second: BaseRunFolder[Any]) -> Agreement:
+    """Holds a repeated run against the first. Raises `InputError` where one cannot be read."""
+    ours, theirs = ({record.id: record for record in folder.iterate()} for folder in (first, second))
+    ids = sorted(ours.keys() | theirs.keys())
+    files = sorted(_files(first.path) | _files(second.path))
+    differing = [name for name in files if _bytes(first.path / name) != _bytes(second.path / name)]
+    differing += [f"row of image {i}" for i in ids if _row(ours.get(i)) != _row(theirs.get(i))]
+    same = sum(i in ours and i in theirs and ours[i].status == theirs[i].status for i in ids)
+    lengths = [_median_l2(records.values()) for records in (ours, theirs)]
+    return Agreement(
+        images=len(ours),
+        differing=tuple(differing),
+        conditions=_conditions(first.manifest, second.manifest),
+        same_success=same / max(len(ids), 1),
+        l2_ratio=lengths[1] / lengths[0] if lengths[0] and lengths[1] else None,
+    )
+
+
+def _conditions(first: dict[str, Any], second: dict[str, Any]) -> tuple[str, ...]:
+    pairs = [(key, first.get(key), second.get(key)) for key in CONDITIONS]
+    pairs += [(key, first["config"].get(key), second["config"].get(key)) for key in CONFIG_CONDITIONS]
+    return tuple(chain.from_iterable(differences(*pair) for pair in pairs))
+
+
+def _files(run: Path) -> set[str]:
+    """What a run promises the bytes of."""
+    names = {
+        f"{folder}/{file.name}" for folder in PER_IMAGE if (run / folder).is_dir() for file in (run / folder).iterdir()
+    }
+    made = ("clean.json", "adversarial.json", "annotations.json", "summary.json")
+    return names | {name for name in made if (run / name).is_file()}
+
+
+def _bytes(file: Path) -> bytes:
+    """Of a file, what does not depend on the clock; nothing where there is none."""
+    if not file.is_file():
+        return b""
+    if file.name != "summary.json" or file.parent.name in PER_IMAGE:
+        return file.read_bytes()
+    try:
+        summary = json.loads(file.read_bytes())
+        return json.dumps({key: value for key, value in summary.items() if key != "timing"}).encode()
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise InputError(f"{file}: cannot be read ({error})") from error
+
+
+def _row(record: BaseRecord | None) -> dict[str, Any]:
+    """Of a record, what does not depend on the clock and the place; nothing where there is none."""
+    return {key: value for key, value in record.as_json().items() if key not in ELSEWHERE} if record else {}
+
+
+def _median_l2(records: Iterable[Any]) -> float | None:
+    lengths = [length for r in records if r.status == "success" and (length := r.quality.get("l2")) is not None]
+    return statistics.median(lengths) if lengths else None
