@@ -48,7 +48,7 @@ def main() -> None:
     detector = load_detector(given.model, "auto")
     attack = resolve_attack(given.method)
     config = make_config(goal=given.goal, attack=attack, model=given.model, seed=1, device="auto", batch=given.batch)
-    dataset = rendered_scenes(given.scenes, 1, parse_goal(given.goal))
+    dataset = rendered_scenes(given.scenes, 1, parse_goal(given.goal).suits)
     if given.images:
         dataset = folder_dataset(given.images)
     run = Run(detector, config, dataset)

@@ -46,8 +46,8 @@ from detattack.detectors.registry import load_detector
 from detattack.engine import PRESETS, Attack, run, run_deepfool
 from detattack.engine.refine import finish
 from detattack.engine.state import Objective, State
-from detattack.metrics.image_quality import QUICK, measure
-from detattack.tasks.detection.goals import Scene, Target, initial_status, parse_goal, resolve
+from detattack.metrics.image_quality import measure, quick_measures
+from detattack.tasks.detection.goals import CleanImage, Target, parse_goal
 from detattack.tasks.detection.objective import DetectionObjective
 
 PACKAGES = ("torch", "torchvision", "foolbox", "torchattacks", "adversarial-robustness-toolbox", "numpy")
@@ -140,7 +140,7 @@ def judged(rows_of: str, method: str, problem: Problem, i: int, found: Found) ->
     """What a file of the `i`th image found is worth."""
     original, image = problem.originals[i], saved(found[0][i])
     success = problem.judge.confirm(image, i)
-    quality = measure(to_pixels(original), to_pixels(image), QUICK).as_json()
+    quality = measure(to_pixels(original), to_pixels(image), quick_measures()).as_json()
     values: dict[str, Any] = {
         k: float("inf") if quality[k] is None else float(quality[k]) for k in ("l2", "linf", "psnr")
     }
@@ -184,15 +184,15 @@ def detector_problems(given: argparse.Namespace) -> Iterator[Problem]:
     """Images on which there is something to do."""
     detector, goal = load_detector(given.model, "cpu", given.weights), parse_goal(given.goal)
     fast = FastDetector(detector)
-    data = folder_dataset(given.images) if given.images else rendered_scenes(5 * given.limit, 2, goal)
+    data = folder_dataset(given.images) if given.images else rendered_scenes(5 * given.limit, 2, goal.suits)
 
     def attackable() -> Iterator[tuple[str, Tensor, Target]]:
         for stem, picture in pictures(data.samples):
             image = to_tensor(picture.pixels)
             height, width = image.shape[-2:]
             clean = detector.detect(image[None], min(detector.eval_threshold, 0.5))[0].above(0.5)
-            target = resolve(goal, detector.categories, Scene(width, height, clean, (0,), picture.road), False)
-            if initial_status(target, clean) is None:
+            target = goal.resolve(detector.categories, CleanImage(width, height, clean, (0,), picture.road))
+            if goal.initial_status(target, clean) is None:
                 yield stem, image, target
 
     for images, originals, targets in batches(itertools.islice(attackable(), given.limit), given.batch):

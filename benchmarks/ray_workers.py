@@ -40,7 +40,7 @@ def main() -> None:
     torch.set_num_threads(1)
     attack = resolve_attack("jnd", max_iterations=given.max_iterations)
     config = make_config(goal=GOAL, attack=attack, seed=1, device="cpu", batch=1)
-    run = Run(load_detector("demo", "cpu"), config, rendered_scenes(given.scenes, 1, parse_goal(GOAL)))
+    run = Run(load_detector("demo", "cpu"), config, rendered_scenes(given.scenes, 1, parse_goal(GOAL).suits))
     found: dict[str, Any] = {"scenes": given.scenes}
     with tempfile.TemporaryDirectory(dir=".") as parent:
         made = []

@@ -41,7 +41,7 @@ from detattack.detectors.registry import load_detector
 from detattack.detectors.torchvision.base import maps_of
 from detattack.engine import PRESETS, run
 from detattack.tasks.detection.benchmark import scenes
-from detattack.tasks.detection.goals import Goal, Target
+from detattack.tasks.detection.goals import Inject, Target, parse_goal
 from detattack.tasks.detection.objective import DetectionObjective
 
 PACKAGES = ("torch", "torchvision", "adversarial-robustness-toolbox", "foolbox", "torchattacks", "numpy")
@@ -103,9 +103,9 @@ def retinanet() -> tuple[dict[str, Way], int, int]:
     """torchvision's RetinaNet-R50-FPN with random weights on one picture of 640×640 pixels."""
     detector = load_detector("torchvision/retinanet_resnet50_fpn", "cpu", "none")
     images = scenes(1, 640, 640, detector.device)
-    everything = Target(Goal("suppress", "all"), "suppress", None)
+    everything = Target(parse_goal("suppress:all"))
     place = (160.0, 160.0, 480.0, 480.0)
-    car = Target(Goal("inject", "car", place), "inject", 2, box=place)
+    car = Target(Inject("car", place), (2,), place)
 
     def ours(target: Target, precision: Precision = "fp32") -> Way:
         objective = DetectionObjective(FastDetector(detector, precision), [target], 0.05)

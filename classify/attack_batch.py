@@ -21,7 +21,7 @@ from detattack.core.precision import fixed_numerics
 from detattack.datasets.base import Picture
 from detattack.datasets.image_io import decode_png, png_bytes, to_pixels, to_tensor
 from detattack.engine import AttackResult, run, run_control, run_deepfool
-from detattack.metrics.image_quality import QUICK, measure
+from detattack.metrics.image_quality import measure, quick_measures
 from detattack.runs.record import BaseRecord, Found, Outcome
 from detattack.tasks.base import image_seeds, with_books
 
@@ -213,6 +213,6 @@ def _with_verdict(
         status="success" if record.goal.reached(judged, wanted(config)) else "failure",
         file_success=record.goal.reached(on_file, wanted(config)),
         confidence_after=record.goal.confidence(judged),
-        quality=measure(original, seen, QUICK).as_json(),
-        file_quality={} if floats is None else measure(original, pixels, QUICK).as_json(),
+        quality=measure(original, seen, quick_measures()).as_json(),
+        file_quality={} if floats is None else measure(original, pixels, quick_measures()).as_json(),
     )

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from detattack.workflows.compare import Columns
+from detattack.metrics.image_quality import MEASURES
+from detattack.workflows.compare import Columns, measure_columns
 
 COLUMNS: Columns = (
     ("method", "method", ""),
@@ -11,15 +12,9 @@ COLUMNS: Columns = (
     ("file_success_rate", "still fools after saving", ".1%"),
     ("attacked", "attacked", "d"),
     ("mean_k", "K", ".1f"),
-    ("mean_l1", "L1", ".2f"),
-    ("mean_l2", "L2", ".3f"),
-    ("median_l2", "median L2", ".3f"),
-    ("mean_linf", "Linf", ".4f"),
-    ("mean_psnr", "PSNR", ".1f"),
-    ("mean_ssim", "SSIM", ".4f"),
-    ("mean_uqi", "UQI", ".4f"),
-    ("mean_scc", "SCC", ".4f"),
-    ("mean_vifp", "VIFP", ".4f"),
+    *measure_columns("mean", "l1", "l2"),
+    ("median_l2", f"median {MEASURES['l2'].label}", MEASURES["l2"].format),
+    *measure_columns("mean", "linf", "psnr", "ssim", "uqi", "scc", "vifp"),
     ("mean_forwards", "forwards", ".1f"),
     ("mean_backwards", "backwards", ".1f"),
     ("seconds_per_image", "s/image", ".3f"),

@@ -4,8 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from classify.methods import METHODS
-from classify.objective import Loss
+from classify.methods import METHODS, Loss
 from detattack.core.errors import InputError, first_error
 from detattack.core.precision import Precision
 from detattack.engine.config import LARGEST_SEED, CheckedAttack

@@ -1,21 +1,16 @@
 """From a wrong class to a loss and a predicate."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from classify.methods import Loss
 from classify.types import ClassGoal, Classifier
 from detattack.core.faults import check_gradient
 from detattack.core.precision import fixed_numerics
 from detattack.core.types import Evaluation
-
-Loss = Literal["wrong", "true", "margin"]
-"""`wrong`: down the cross-entropy of the wrong class (the paper's JND); `true`: up that of the label (Eq. 7, 8);
-`margin`: down the logit of the label minus a soft maximum (log Σ exp) of all others, or, to a target, that of the
-others minus the logit of the target. The margin is about 0 at the boundary and does not saturate far from it."""
 
 
 class ClassificationObjective:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from classify.attack_batch import ClassificationRecord
-from detattack.metrics.image_quality import MEASURES
+from detattack.metrics.image_quality import MEASURES, quick_measures
 from detattack.metrics.rates import rate
 from detattack.tasks.detection.summary import ATTACKED, STATUSES
 
@@ -40,7 +40,7 @@ def summarize(records: Iterable[ClassificationRecord], classes: Sequence[str]) -
                 wins[name].append(value)
     attacked = sum(counts[status] for status in ATTACKED)
     success, file_success = rate(counts["success"], attacked), rate(on_file, attacked)
-    names = (*COSTS, "confidence", *MEASURES, *(f"file_{name}" for name in ("l1", "l2", "linf", "psnr", "ssim")))
+    names = (*COSTS, "confidence", *MEASURES, *(f"file_{name}" for name in quick_measures()))
     return {
         "images": sum(counts.values()),
         **counts,

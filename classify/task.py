@@ -35,7 +35,7 @@ def fingerprint(classifier: Classifier) -> str:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ClassifyRun:
-    """What is to be run. Fields as of `detattack.tasks.detection.task.Run`; figures: whether each image gets a figure."""
+    """What is to be run. Fields as of the detector's `Run`; figures: whether each image gets a figure."""
 
     classifier: Classifier
     config: ClassifyConfig

@@ -28,7 +28,7 @@ from detattack.engine.config import LARGEST_SEED, resolve_attack
 from detattack.runs.record import Outcome
 from detattack.tasks.detection.attack_batch import run_batch
 from detattack.tasks.detection.config import make_config
-from detattack.tasks.detection.goals import Goal, check_goal, check_place, parse_goal
+from detattack.tasks.detection.goals import Goal, parse_goal
 from detattack.tasks.detection.record import Record
 
 __all__ = [
@@ -91,7 +91,7 @@ def attack(
     wanted = _goal(goal)
     if not isinstance(method, str | Attack):
         raise InputError(f"method: expected a name or an Attack, got {type(method).__name__}")
-    check_goal(wanted, detector.categories)
+    wanted.check(detector.categories)
     config = make_config(
         model=detector.name,
         goal=str(wanted),
@@ -103,7 +103,7 @@ def attack(
     )
     picture = _picture(image, config.seed)
     height, width = picture.pixels.shape[:2]
-    check_place(wanted, width, height)
+    wanted.check_size(width, height)
     (outcome,) = run_batch(detector, config, [(Record(1, "image", "image", status=""), picture)])
     return outcome
 

@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 from PIL import Image
-from toy_pictures import marked, squares
+
+from tests.toy_pictures import marked, squares
 
 SIZES = ((64, 48), (96, 64))
 CATEGORIES = [

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from toy_pictures import marked, squares
+
+from tests.toy_pictures import marked, squares
 
 TOY = Path(__file__).parent / "toy_detector.py"
 

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from toy_pictures import squares
 
 from detattack import api
-from detattack.api import PRESETS, Goal, InputError, attack, load_detector, load_image, parse_goal, save_figure, scene
+from detattack.api import PRESETS, InputError, attack, load_detector, load_image, parse_goal, save_figure, scene
 from detattack.cli import status_of
 from detattack.core.files import write_bytes_atomic
 from detattack.datasets.image_io import to_tensor
 from detattack.datasets.rendered import rendered_scenes
+from detattack.tasks.detection.goals import Suppress
 from detattack.tasks.detection.record import RunFolder
+from tests.toy_pictures import squares
 
 
 @pytest.fixture
@@ -266,8 +267,8 @@ def test_scenes_that_are_none(number):
         ({"detector": "dem"}, "did you mean 'demo'"),
         ({"goal": None}, "goal: expected a text"),
         ({"goal": ["suppress:car"]}, "goal: expected a text"),
-        ({"goal": Goal("suppress", "car", 5)}, "goal: its place"),
-        ({"goal": Goal("suppress", "car", (np.nan, 1, 2, 3))}, "not four numbers"),
+        ({"goal": Suppress("car", 5)}, "goal: its place"),
+        ({"goal": Suppress("car", (np.nan, 1, 2, 3))}, "not four numbers"),
         ({"method": None}, "method: expected a name"),
         ({"method": ["jnd"]}, "method: expected a name"),
         ({"score_threshold": np.nan}, "score_threshold"),

@@ -9,7 +9,8 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from file_server import served
+
+from tests.file_server import served
 
 PATH = Path(__file__).parent.parent / "data" / "cifar10" / "prepare.py"
 SHARED = Path(os.environ.get("DETATTACK_SHARED", Path(__file__).parents[2] / "shared"))

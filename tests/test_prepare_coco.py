@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from file_server import served
+
+from tests.file_server import served
 
 PATH = Path(__file__).parent.parent / "data" / "coco" / "prepare.py"
 

@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from coco_squares import write_data
-from toy_pictures import write_left
+
+from tests.coco_squares import write_data
+from tests.toy_pictures import write_left
 
 ROOT = Path(__file__).parents[1]
 TOY, LINEAR = (ROOT / "tests" / name for name in ("toy_detector.py", "linear_classifier.py"))

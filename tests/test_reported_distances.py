@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from coco_squares import write_data
 from PIL import Image
 
 from detattack.cli import status_of
+from tests.coco_squares import write_data
 
 
 @pytest.mark.parametrize("floats", [(), ("--float",)], ids=["8 bits", "floats"])

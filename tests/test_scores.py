@@ -7,7 +7,7 @@ import pytest
 from detattack.core.types import Category, DetectorCard
 from detattack.metrics.rates import mean_interval, wilson_interval
 from detattack.tasks.detection.record import Record
-from detattack.tasks.detection.summary import aimed_at, emptying_threshold, match, summarize
+from detattack.tasks.detection.summary import emptying_threshold, match, summarize
 
 CAR, DOG, PERSON = range(3)
 CARD = DetectorCard("toy", (Category("car", 3), Category("dog", 18), Category("person", 1)), 0.05)
@@ -180,4 +180,4 @@ def test_a_goal_at_a_box_is_about_what_is_there():
 
     clean = from_lists(found((HERE, 0.9, CAR), (THERE, 0.9, CAR), (HERE, 0.8, DOG)))
     target = target_of(record(goal="suppress:car@0,0,10,10", box=HERE), CARD)
-    assert aimed_at(target, clean) == [True, False, False]
+    assert target.goal.aimed_at(target, clean).tolist() == [True, False, False]

@@ -31,16 +31,17 @@ Categories = Annotated[
     str | None, typer.Option(help="A file that names the classes of --weights: one a line, a YOLO data.yaml, or JSON.")
 ]
 Target = Annotated[str | None, typer.Option(help="The class that images should be taken for. None: any other.")]
-Method = Annotated[
-    str,
-    typer.Option(
-        help="jnd, jnd-paper, jnd-min, baseline, baseline-no-l2, fgsm, fgv, pgd-linf, pgd-l2, ddn, fmn, cw, deepfool, "
-        "noise.",
-        autocompletion=n.one_of(n.CLASSIFIER_METHODS),
-    ),
-]
+_METHOD = typer.Option(autocompletion=n.one_of(n.CLASSIFIER_METHODS))
+Method = Annotated[str, _METHOD]
 StopConfidence = Annotated[
     float | None, typer.Option(min=0, max=1, help="Go on until the wrong class is first with this probability.")
 ]
 Classes = Annotated[int | None, typer.Option(min=2, help="How many classes DeepFool considers. None: all.")]
 Only = Annotated[bool, typer.Option("--only-right", help="Leave out images that the model gets wrong already.")]
+
+
+def list_methods() -> None:
+    """Writes what is registered into the help of `--method`; to be called after plugins are loaded."""
+    from classify.methods import PRESETS
+
+    _METHOD.help = f"{', '.join(PRESETS)}."

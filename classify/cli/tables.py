@@ -8,8 +8,11 @@ from rich.table import Table
 from rich.text import Text
 
 from classify.attack_batch import ClassificationRecord
-from detattack.cli.tables import COLORS, number
+from detattack.cli.tables import COLORS
 from detattack.cli.terminal import Terminal, shown
+from detattack.metrics.image_quality import MEASURES
+
+SHOWN = ("l2", "linf", "psnr")
 
 
 def print_table(
@@ -20,7 +23,7 @@ def print_table(
     table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
     for name in ("image", "status", "was", "became"):
         table.add_column(name, overflow="fold")
-    for name in ("K", "L2", "L∞", "PSNR", "fwd", "bwd", "s"):
+    for name in ("K", *(MEASURES[name].label for name in SHOWN), "fwd", "bwd", "s"):
         table.add_column(name, justify="right", no_wrap=True)
     for record in records:
         cells = (_likeliest(found, classes) for found in (record.clean, record.adversarial))
@@ -45,6 +48,6 @@ def _likeliest(found: dict[str, list], classes: Sequence[str]) -> Text:
 def _figures(record: ClassificationRecord) -> list[str]:
     if not record.quality:
         return []
-    measured = (number(record.quality.get(k), form) for k, form in (("l2", ".3f"), ("linf", ".4f"), ("psnr", ".1f")))
+    measured = (MEASURES[name].text(record.quality.get(name)) for name in SHOWN)
     k = str(record.k) if record.k >= 0 else "-"
     return [k, *measured, str(record.forwards), str(record.backwards), f"{record.seconds:.1f}"]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from detattack.metrics.image_quality import MEASURES
 from detattack.report.paper_figures import TITLES as METHOD_TITLES
 
 
@@ -17,15 +18,19 @@ class Metric:
     similarity: bool = False
 
 
+def _metric(name: str, **more: bool) -> Metric:
+    return Metric(MEASURES[name].heading, MEASURES[name].format, **more)
+
+
 METRICS = {
-    "psnr": Metric("PSNR (dB)", ".2f", higher=True),
-    "ssim": Metric("SSIM", ".4f", higher=True, similarity=True),
-    "uqi": Metric("UQI", ".4f", higher=True, similarity=True),
-    "scc": Metric("SCC", ".4f", higher=True, similarity=True),
-    "vifp": Metric("VIFP", ".4f", higher=True, similarity=True),
-    "l1": Metric("L1", ".2f", logarithmic=True),
-    "l2": Metric("L2", ".4f", logarithmic=True),
-    "linf": Metric("Linf", ".4f", logarithmic=True),
+    "psnr": _metric("psnr", higher=True),
+    "ssim": _metric("ssim", higher=True, similarity=True),
+    "uqi": _metric("uqi", higher=True, similarity=True),
+    "scc": _metric("scc", higher=True, similarity=True),
+    "vifp": _metric("vifp", higher=True, similarity=True),
+    "l1": _metric("l1", logarithmic=True),
+    "l2": _metric("l2", logarithmic=True),
+    "linf": _metric("linf", logarithmic=True),
     "k": Metric("iterations", ".1f", logarithmic=True),
     "kl_histogram": Metric("KL divergence of the color histograms, nats", ".4f", logarithmic=True),
     "squared_l2": Metric("squared L2", ".4f", logarithmic=True),

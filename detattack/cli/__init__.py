@@ -10,12 +10,27 @@ from typer.exceptions import TyperException
 from typer.main import get_command
 
 from classify.cli import app as classify_app
+from classify.cli import options as classify_options
 from classify.cli import reproduce
 from detattack import __version__
-from detattack.cli import attack, bench, compare, evaluate, models, quality, report, rerun, scenes, tune, verify
+from detattack.cli import (
+    attack,
+    bench,
+    compare,
+    evaluate,
+    models,
+    options,
+    quality,
+    report,
+    rerun,
+    scenes,
+    tune,
+    verify,
+)
 from detattack.cli.command import Command, Group
 from detattack.cli.status import BAD_INPUT, FAILED, INTERRUPTED
 from detattack.core.errors import InputError
+from detattack.core.plugins import load_plugins
 
 app = typer.Typer(
     name="detattack",
@@ -75,6 +90,9 @@ def status_of(arguments: list[str] | None = None) -> int:
     """The exit status of a command line, without leaving Python. An empty one is answered with help."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
+        load_plugins()
+        options.list_methods()
+        classify_options.list_methods()
         return get_command(app)(arguments or ["--help"], prog_name="detattack", standalone_mode=False) or 0
     except InputError as error:
         return _say(str(error), BAD_INPUT)

@@ -138,7 +138,7 @@ def _make_run(goal: str, keep_others: bool, given: dict[str, Any]) -> "Run":
     from detattack.datasets.base import image_files
     from detattack.datasets.rendered import rendered_scenes
     from detattack.detectors.registry import load_detector
-    from detattack.tasks.detection.goals import check_goal, parse_goal
+    from detattack.tasks.detection.goals import parse_goal
     from detattack.tasks.detection.task import Run
 
     parsed = parse_goal(goal)
@@ -146,9 +146,9 @@ def _make_run(goal: str, keep_others: bool, given: dict[str, Any]) -> "Run":
     if given["images"]:
         dataset = image_files(given["images"])
     else:
-        dataset = rendered_scenes(given["scenes"], given["seed"], parsed)
+        dataset = rendered_scenes(given["scenes"], given["seed"], parsed.suits)
     detector = load_detector(config.model, config.device, config.weights, config.categories)
-    check_goal(parsed, detector.categories)
+    parsed.check(detector.categories)
     for sample in dataset.samples:
         _check_place(parsed, sample)
     say_if_tuned_on(given["config"], dataset)
@@ -156,9 +156,7 @@ def _make_run(goal: str, keep_others: bool, given: dict[str, Any]) -> "Run":
 
 
 def _check_place(goal: "Goal", sample: "Sample") -> None:
-    from detattack.tasks.detection.goals import check_place
-
     try:
-        check_place(goal, *sample.size)
+        goal.check_size(*sample.size)
     except InputError as error:
         raise InputError(f"{sample.source}: {error}") from error

@@ -61,6 +61,13 @@ def _spelled(spellings: Sequence[str]) -> str:
     return spellings[-1].lstrip("-").replace("-", "_")
 
 
+def list_methods() -> None:
+    """Writes what is registered into the help of `--method`; to be called after plugins are loaded."""
+    from detattack.engine.presets import PRESETS
+
+    _METHOD.help = f"{', '.join(PRESETS)}. A radius of N gray levels: pgd-linf@N."
+
+
 def check_exclusive(**given: bool) -> None:
     """Raises `InputError` where more than one of the named options is given."""
     names = [name for name, is_given in given.items() if is_given]
@@ -114,14 +121,8 @@ Strict = Annotated[bool, typer.Option("--strict", help="Status 1 where an image 
 Measures = Annotated[
     Literal["all", "quick"], typer.Option("--quality", help="all: UQI, SCC, VIFP, CIEDE2000 too; quick: the others.")
 ]
-Method = Annotated[
-    str,
-    typer.Option(
-        help="jnd, jnd-paper, jnd-min, baseline, fgsm, fgv, pgd-linf, pgd-linf@4 (radius 4/255), pgd-l2, ddn, fmn, cw, "
-        "deepfool, noise.",
-        autocompletion=n.one_of(n.METHODS),
-    ),
-]
+_METHOD = typer.Option(autocompletion=n.one_of(n.METHODS))
+Method = Annotated[str, _METHOD]
 ScoreThreshold = Annotated[float, typer.Option(help="τ: a detection counts as seen above this score.")]
 MaxDetections = Annotated[
     int, typer.Option(min=1, help="Detections of one class that count for AP, an image; COCO's own number is 100.")

@@ -12,16 +12,13 @@ import typer
 
 from detattack.cli import names as n
 from detattack.cli import options as o
-from detattack.core.errors import InputError, unknown
+from detattack.core.errors import InputError
 
 if TYPE_CHECKING:
     from detattack.metrics.image_pairs import Match, MeasuredPair
 
 NAMED_AT_MOST = 5
 """Images without a partner that are named on stderr; `--json` has them all."""
-
-TITLES = {"l1": "L1", "l2": "L2", "linf": "L∞", "kl_histogram": "KL", "ciede2000_share": "ΔE>1"}
-FORMS = {"l1": ".2f", "l2": ".4f", "linf": ".4f", "psnr": ".2f", "kl_histogram": ".2e", "ciede2000_share": ".1%"}
 
 PIPED_WIDTH = 120
 
@@ -75,10 +72,7 @@ def _names(only: str | None) -> list[str]:
     from detattack.metrics.image_quality import MEASURES
 
     names = list(MEASURES) if only is None else [name.strip() for name in only.split(",")]
-    for name in names:
-        if name not in MEASURES:
-            raise unknown("quality measure", name, MEASURES)
-    return list(dict.fromkeys(names))
+    return list(dict.fromkeys(MEASURES.find(name).name for name in names))
 
 
 def _warn(a: Path, b: Path, found: "Match", measured: "Sequence[MeasuredPair]") -> None:
@@ -124,11 +118,14 @@ def _csv(names: list[str], measured: "Sequence[MeasuredPair]") -> str:
     """A column a measure, empty where it is not defined, and one for what went wrong."""
     import csv
 
+    from detattack.metrics.image_quality import Quality
+
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["image", *names, "error"])
     for one in measured:
-        values = [getattr(one.quality, name, math.nan) for name in names]
+        found = one.quality or Quality()
+        values = [found.get(name, math.nan) for name in names]
         writer.writerow([one.pair.name, *("" if math.isnan(value) else value for value in values), one.reason])
     return text.getvalue()
 
@@ -139,24 +136,19 @@ def _print_table(names: list[str], measured: "Sequence[MeasuredPair]") -> None:
 
     from detattack.cli.terminal import Terminal, shown
     from detattack.metrics.image_pairs import average
+    from detattack.metrics.image_quality import MEASURES
 
     table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
     table.add_column("image", overflow="fold", min_width=10)
     for name in names:
-        table.add_column(TITLES.get(name, name.upper()), justify="right", no_wrap=True)
+        table.add_column(MEASURES[name].label, justify="right", no_wrap=True)
     done = [one for one in measured if one.quality]
-    rows = [(one.pair.name, one.quality) for one in done]
+    rows = [(one.pair.name, one.quality) for one in measured if one.quality]
     if len(rows) > 1:
         rows += [("mean", average(done, fmean)), ("median", average(done, median))]
     for name, quality in rows:
-        table.add_row(Text(shown(name)), *(_number(name, getattr(quality, name)) for name in names))
+        table.add_row(Text(shown(name)), *(MEASURES[name].text(quality[name]) for name in names))
     # a table that is piped has no width to keep to
     Terminal(width=None if sys.stdout.isatty() else PIPED_WIDTH).print(table)
     errors = len(measured) - len(done)
     print(f"{len(done)} measured" + (f", {errors} not" if errors else ""))
-
-
-def _number(name: str, value: float) -> str:
-    if math.isnan(value):
-        return "-"
-    return "∞" if math.isinf(value) else format(value, FORMS.get(name, ".4f"))

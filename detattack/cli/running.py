@@ -27,7 +27,7 @@ def make_run(given: dict[str, Any], **changes: Any) -> "Run":
     """The checked run of a data-set command's options. Nothing is written. Raises `InputError`."""
     from detattack.core.types import DEFAULT_MAX_DETECTIONS
     from detattack.runs.batching import parse_shard
-    from detattack.tasks.detection.goals import check_goal, parse_goal
+    from detattack.tasks.detection.goals import parse_goal
     from detattack.tasks.detection.task import Run
 
     goal = parse_goal(given["goal"])
@@ -37,7 +37,7 @@ def make_run(given: dict[str, Any], **changes: Any) -> "Run":
     config = config_of(given, goal, given["keep_others"], batch=batch or 1, max_detections=most)
     dataset = data_set(given, goal).after(given["skip"]).first(given["limit"])
     detector = _loaded(config)
-    check_goal(goal, detector.categories)
+    goal.check(detector.categories)
     dataset = _with_shared_classes(detector, dataset)
     if batch is None:
         config = config.model_copy(update={"batch": _automatic(detector, config, dataset, given)})
@@ -72,8 +72,8 @@ def data_set(given: dict[str, Any], goal: "Goal") -> "Dataset":
     if images is None:
         if annotations is not None:
             raise InputError("--annotations needs --images, the folder of the images that it speaks of")
-        return rendered_scenes(given["skip"] + given["scenes"], given["seed"], goal)
-    if goal.place == "road":
+        return rendered_scenes(given["skip"] + given["scenes"], given["seed"], goal.suits)
+    if goal.rendered_only:
         raise InputError(f"goal '{goal}': where the road is free is known of rendered scenes only, not of image files")
     if annotations is None:
         return folder_dataset(images)

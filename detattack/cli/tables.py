@@ -13,13 +13,15 @@ from rich.text import Text
 from detattack.cli.terminal import Terminal, shown
 from detattack.core.types import DetectorCard
 from detattack.detectors.base import Detector
+from detattack.metrics.image_quality import MEASURES
 from detattack.runs.record import BaseRecord
-from detattack.tasks.detection.goals import Goal, parse_goal
+from detattack.tasks.detection.goals import Goal, Inject, parse_goal
+from detattack.tasks.detection.goals.text import ALL
 from detattack.tasks.detection.record import Record, RunFolder, from_lists, target_of
 from detattack.tasks.detection.skipped import (
     MOST_NAMED,
     faint_score,
-    other_goals,
+    lacking,
     seen_instead,
     skip_reason,
     threshold_below,
@@ -27,6 +29,8 @@ from detattack.tasks.detection.skipped import (
 from detattack.tasks.detection.summary import ap_notes, parity_problem
 from detattack.workflows.merge import card_of
 
+SHOWN = ("l2", "linf", "psnr", "ssim")
+"""The measures in the table of a run; all are in `--json` and on the page."""
 COLORS = {"success": "green", "failure": "red", "error": "red", "nothing": "dim", "already": "dim"}
 SKIPPED = ("nothing", "already")
 """The statuses of images that are left as they are."""
@@ -49,7 +53,7 @@ def print_table(out: Path, records: list[Record], summary: dict[str, Any], skipp
     table = Table(title=Text(shown(goal)), title_justify="left", box=None, header_style="bold", padding=(0, 1, 0, 0))
     table.add_column("image", overflow="fold")
     table.add_column("status", no_wrap=True)
-    for name in ("K", "before", "after", "L2", "L∞", "PSNR", "SSIM", "fwd", "bwd", "s"):
+    for name in ("K", "before", "after", *(MEASURES[name].label for name in SHOWN), "fwd", "bwd", "s"):
         table.add_column(name, justify="right", no_wrap=True)
     for record in records:
         table.add_row(Text(shown(record.stem)), Text(record.status, style=COLORS[record.status]), *_figures(record))
@@ -81,7 +85,8 @@ def skipped_lines(records: Sequence[Record], detector: Detector | DetectorCard, 
         if record.status in SKIPPED:
             target, clean = target_of(record, detector), from_lists(record.clean)
             seen = seen_instead(target, clean, detector.categories, score_threshold)
-            options = _options(target.goal, list(seen), faint_score(target, clean), _own_option)
+            faint = None if record.status == "already" else faint_score(target, clean)
+            options = _options(target.goal, list(seen), faint, _own_option)
             reason = record.reason or skip_reason(target, clean, detector.categories, score_threshold)
             lines.append(f"{record.stem}: {reason}{options}")
     return lines
@@ -98,31 +103,33 @@ def skipped_line(folder: RunFolder, summary: Mapping[str, Any]) -> str:
         target, clean = target_of(record, detector), from_lists(record.clean)
         seen.update(seen_instead(target, clean, detector.categories, score_threshold).keys())
         faint.append(faint_score(target, clean))
-    if goal.kind == "inject":
-        what = f"{goal.category} is at the box already"
+    already = bool(summary["already"])
+    if already:
+        what = goal.already()
     else:
         fainter = sum(score > 0 for score in faint)
-        what = "nothing" if goal.category == "all" else f"no {goal.category}"
-        what += f" above {score_threshold:g}" + (f" (fainter in {fainter})" if fainter else "")
-    named = ", ".join(f"{name} in {count}" for name, count in seen.most_common(MOST_NAMED))
-    shown = f"; seen: {named}" if named and goal.kind != "inject" else ""
+        what = f"{lacking(goal)} above {score_threshold:g}" + (f" (fainter in {fainter})" if fainter else "")
+        named = ", ".join(f"{name} in {count}" for name, count in seen.most_common(MOST_NAMED))
+        what += f"; seen: {named}" if named else ""
     names = [name for name, _ in seen.most_common()]
-    options = _options(goal, names, max(faint), lambda other: f"--goal {quote(str(other))}")
-    return f"{images} {'image' if images == 1 else 'images'} skipped: {what}{shown}{options}"
+    options = _options(goal, names, None if already else max(faint), lambda other: f"--goal {quote(str(other))}")
+    return f"{images} {'image' if images == 1 else 'images'} skipped: {what}{options}"
 
 
-def _options(goal: Goal, seen: Sequence[str], faint: float, spelled: Callable[[Goal], str]) -> str:
-    """What to ask for instead, as the command at hand spells it."""
-    named = [] if goal.kind == "inject" else seen[:MOST_NAMED]
-    threshold = None if goal.kind == "inject" else threshold_below(faint)
-    options = [spelled(other) for other in other_goals(goal, named)]
+def _options(goal: Goal, seen: Sequence[str], faint: float | None, spelled: Callable[[Goal], str]) -> str:
+    """What to ask for instead, as the command at hand spells it. faint: as of `faint_score`; None: the goal holds
+    untouched."""
+    threshold = None if faint is None else threshold_below(faint)
+    options = [spelled(other) for other in goal.alternatives([] if faint is None else seen[:MOST_NAMED])]
     options += [] if threshold is None else [f"--score-threshold {threshold:g}"]
     return f": {', '.join(options)}" if options else ""
 
 
 def _own_option(goal: Goal) -> str:
     """As `untargeted` and `targeted` spell what differs."""
-    return f"--box {goal.place}" if goal.kind == "inject" else f"--suppress {quote(goal.category)}"
+    return (
+        f"--box {goal.place}" if isinstance(goal, Inject) else f"--suppress {quote(', '.join(goal.classes()) or ALL)}"
+    )
 
 
 def warn_of_parity(summary: Mapping[str, Any]) -> None:
@@ -161,8 +168,12 @@ def _lines(s: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "others kept", f"{one['kept_share']:.1%} of {one['others']}"
     if one["images"]:
         yield "new detections", f"{one['new_per_image']:.2f} an image"
-    forms = {"k": ".0f", "l2": ".3f", "linf": ".4f", "psnr": ".1f", "ssim": ".4f", "asked_iou": ".2f"}
-    figures = [f"{k.upper()} {s['median_' + k]:{form}}" for k, form in forms.items() if s["median_" + k] is not None]
+    medians = [
+        ("k", "K", ".0f"),
+        *((n, MEASURES[n].label, MEASURES[n].format) for n in SHOWN),
+        ("asked_iou", "IoU asked", ".2f"),
+    ]
+    figures = [f"{label} {s['median_' + k]:{form}}" for k, label, form in medians if s["median_" + k] is not None]
     yield "medians", ", ".join(figures) or "-"
     if s["median_forwards"] is not None:
         cost = f"{s['median_forwards']:.0f} forwards, {s['median_backwards']:.0f} backwards"
@@ -181,10 +192,7 @@ def _figures(record: Record) -> list[str]:
         str(record.k) if record.k >= 0 else "-",
         f"{record.confidence_before:.2f}",
         f"{record.confidence_after:.2f}",
-        number(q.get("l2"), ".3f"),
-        number(q.get("linf"), ".4f"),
-        number(q.get("psnr"), ".1f"),
-        number(q.get("ssim"), ".4f"),
+        *(MEASURES[name].text(q.get(name)) for name in SHOWN),
         str(record.forwards),
         str(record.backwards),
         f"{record.seconds:.1f}",

@@ -10,6 +10,8 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
 from typing import TypeVar
 
+from detattack.core.plugins import load_plugins
+
 WORTH_A_PROCESS_S = 4.0
 """Starting processes, which import torch, takes about as long: before, nothing is gained by it."""
 MOST_PROCESSES = 16
@@ -50,9 +52,11 @@ def _cores() -> int:
 
 
 def _start_worker() -> None:
-    """Ctrl-C is for the parent, which stops its workers; where the parent is killed, they must not stay behind."""
+    """Ctrl-C is for the parent, which stops its workers; where the parent is killed, they must not stay behind. What
+    the parent has from plugins, they have too."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    load_plugins()
 
 
 def _end_with_parent() -> None:

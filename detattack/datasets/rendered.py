@@ -3,17 +3,16 @@
 import itertools
 import re
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from detattack.core.boxes import Box, to_box
-from detattack.core.categories import match
 from detattack.core.errors import InputError
 from detattack.datasets.source import Origin
-from detattack.tasks.detection.goals import Goal
 
 if TYPE_CHECKING:
     from detattack.datasets.scenes import Scene
@@ -22,11 +21,31 @@ from detattack.datasets.base import Dataset, Picture, Sample, _picture
 _SCENE_SOURCE = "scene {number} of seed {seed}"
 
 
-def rendered_scenes(count: int, seed: int, goal: Goal | None = None) -> Dataset:
-    """The first `count` scenes of the rendered data set `seed` that suit `goal`, with their annotations.
+@dataclass(frozen=True, eq=False)
+class SceneFacts:
+    """What can be known of a rendered scene before it is chosen: scene `number` of the data set `seed`."""
 
-    Scenes suit a goal that is to vanish if they show such an object, and `inject:...@road` if a place on the
-    road is free; every scene suits other goals, and none. No file is needed.
+    scene: "Scene"
+    number: int
+    seed: int
+
+    def may_show(self, name: str) -> bool:
+        """Whether an object of that class is in it; True where the renderer has no such class, so cannot tell."""
+        from detattack.datasets.scenes import CATEGORIES
+
+        names = [c.name for c in CATEGORIES]
+        return name not in names or names.index(name) in self.scene.labels
+
+    @cached_property
+    def road(self) -> Box | None:
+        """A box where the road is free; None: there is no such place."""
+        return _free_road(self.scene, self.number, self.seed)
+
+
+def rendered_scenes(count: int, seed: int, suits: Callable[["SceneFacts"], bool] = lambda scene: True) -> Dataset:
+    """The first `count` scenes of the rendered data set `seed` that suit, with their annotations. No file is needed.
+
+    suits: what decides, a goal's for one; by default all do.
     """
     from detattack.datasets.scenes import CATEGORIES, render, scene_seed
     from detattack.datasets.scenes.coco import annotate
@@ -35,10 +54,9 @@ def rendered_scenes(count: int, seed: int, goal: Goal | None = None) -> Dataset:
         raise InputError(f"{count} scenes: at least one is needed")
     samples: list[Sample] = []
     annotations: list[dict[str, Any]] = []
-    suits = _suits(goal)
     for number in itertools.count(1):
         scene = render(scene_seed(seed, number))
-        if not suits(scene, number, seed):
+        if not suits(SceneFacts(scene, number, seed)):
             continue
         annotations += annotate(scene, number, len(annotations) + 1)
         height, width = scene.image.shape[:2]
@@ -50,18 +68,6 @@ def rendered_scenes(count: int, seed: int, goal: Goal | None = None) -> Dataset:
     fingerprint = f"scenes {','.join(str(s.id) for s in samples)} of seed {seed}"
     origin = Origin(scenes=count, seed=seed)
     return Dataset(tuple(samples), fingerprint, tuple(categories), tuple(annotations), origin=origin)
-
-
-def _suits(goal: Goal | None) -> Callable[["Scene", int, int], bool]:
-    from detattack.datasets.scenes import CATEGORIES
-
-    names = [c.name for c in CATEGORIES]
-    if goal and goal.place == "road":
-        return lambda scene, number, seed: _free_road(scene, number, seed) is not None
-    label = match(goal.category, names) if goal and goal.kind != "inject" else None
-    if label is not None:
-        return lambda scene, number, seed: label in scene.labels
-    return lambda scene, number, seed: True
 
 
 def read_source(source: str) -> Picture:

@@ -7,11 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import (
-    AfterValidator,
-    TypeAdapter,
-    ValidationError,
-)
+from pydantic import AfterValidator, TypeAdapter, ValidationError
 
 from detattack.core.errors import InputError, first_error, unknown
 from detattack.engine.presets import PRESETS, Attack
@@ -28,7 +24,6 @@ NON_NEGATIVE = (
     "refine",
     "undo",
 )
-LOOPS_OF_THEIR_OWN = ("deepfool", "noise")
 RADIUS_MARK = "@"
 """Between a method and its radius in gray levels."""
 
@@ -46,6 +41,9 @@ TUNED_ON = "tuned_on"
 
 def check_attack(attack: Attack) -> Attack:
     """The attack itself, if its values can be: those of options as those of a manifest. Raises `InputError`."""
+    from detattack.engine.steps import STEPS
+
+    STEPS.find(attack.step)
     if attack.levels not in (None, *LEVELS):
         known = ", ".join(map(str, LEVELS))
         raise InputError(f"method {attack.name}: levels must be one of {known}, which 8 bits hold, not {attack.levels}")
@@ -84,6 +82,8 @@ def resolve_attack(
     method: a name as in `named_attack`. overrides: by field of `Attack`; values may be text. presets: the methods of
     the task. Raises `InputError` for an unknown method, an unknown key, or a value that does not fit.
     """
+    from detattack.engine.steps import STEPS
+
     preset = named_attack(method, presets) if isinstance(method, str) else method
     method = preset.name
     values: dict[str, Any] = {f.name: getattr(preset, f.name) for f in fields(Attack)}
@@ -99,7 +99,7 @@ def resolve_attack(
         attack = TypeAdapter(Attack).validate_python(values)
     except ValidationError as error:
         raise InputError(f"method {method}: {first_error(error)}") from error
-    if attack.step != preset.step and attack.step in LOOPS_OF_THEIR_OWN:
+    if attack.step != preset.step and STEPS.find(attack.step).own_loop:
         raise InputError(f"method {method}: step {attack.step} is a method of its own")
     return check_attack(attack)
 

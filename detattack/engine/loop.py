@@ -11,8 +11,7 @@ from detattack.engine.presets import Attack
 from detattack.engine.quantize import as_file, within_ball, within_radius
 from detattack.engine.refine import finish
 from detattack.engine.state import AttackResult, Objective, State, judge
-from detattack.engine.steps.base import Iterate, Step
-from detattack.engine.steps.descent import STEPS
+from detattack.engine.steps import Iterate, Step, make_step
 
 
 def run(
@@ -31,7 +30,7 @@ def run(
     not finite stops alone. Images are independent of their neighbors in the batch.
     """
     state = State(images.detach(), active, attack.perceptual, seeds)
-    step = STEPS[attack.step](attack, images)
+    step = make_step(attack, images)
     while len(state.rows):
         _iterate(attack, step, state, objective)
     return finish(attack, objective, state)

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-StepRule = Literal["gd", "normalized", "adam", "sign", "ddn", "fmn", "cw", "deepfool", "walk", "noise"]
+from detattack.core.registry import Registry
+
 Norm = Literal["linf", "l2"]
 Stop = Literal["first", "confidence", "budget"]
 UNIT = "unit"
@@ -16,9 +17,8 @@ class Attack:
     """One attack.
 
     name: what reports call it.
-    step: `gd` (Eq. 4), `normalized` (a step of L2 length `step_size`), `adam`, `sign` (FGSM, Eq. 7); of minimum-norm
-        attacks `walk` (ours, along the boundary), `ddn`, `fmn`, `cw`, `deepfool` (for classifiers a loop of its own);
-        `noise` is no descent at all but the control: random noise of the L2 that `jnd` needs.
+    step: the name of a registered step rule (`engine/steps`). Of classifiers, `deepfool` has a loop of its own; `noise`
+        is no descent at all but the control: random noise of the L2 that `jnd` needs.
     step_size: α, in [0,1] units (`deepfool`: the overshoot). growth: factor on α from one iteration to the next, for
         images on which α is too small.
     loss_weight, l2_weight, range_weight, tv_weight: λ1..λ4 of Eq. 2.
@@ -35,7 +35,7 @@ class Attack:
     """
 
     name: str
-    step: StepRule = field(metadata={UNIT: "step"})
+    step: str = field(metadata={UNIT: "step"})
     step_size: float = field(metadata={UNIT: "step"})
     growth: float = 1.0
     loss_weight: float = 1.0
@@ -53,22 +53,26 @@ class Attack:
     perceptual: bool = False
 
 
-PRESETS = {
-    attack.name: attack
-    for attack in (
-        Attack("jnd-paper", "gd", 0.03, l2_weight=1, range_weight=1, tv_weight=1),
-        Attack("jnd", "normalized", 0.15, growth=1.02, l2_weight=0.05, range_weight=1, tv_weight=1, refine=6),
-        Attack("baseline", "gd", 0.03, l2_weight=1),
-        Attack("fgsm", "sign", 1 / 255),
-        Attack("fgv", "gd", 0.03),
-        Attack("pgd-linf", "sign", 2 / 255, radius=8 / 255, max_iterations=100),
-        Attack("pgd-l2", "normalized", 0.5, radius=2.0, norm="l2", max_iterations=100),
-        Attack("jnd-min", "walk", 1.0, max_iterations=90, stop="budget", undo=8),
-        Attack("ddn", "ddn", 1.0, max_iterations=100, stop="budget"),
-        Attack("fmn", "fmn", 1.0, max_iterations=100, stop="budget"),
-        Attack("cw", "cw", 0.002, max_iterations=200, stop="budget"),
-        Attack("deepfool", "deepfool", 0.02, max_iterations=50),
-        Attack("noise", "noise", 0.0),
-    )
-}
-"""The methods of `--method`, by name; one with a radius also as `NAME@GRAYLEVELS`, see `config.named_attack`."""
+PRESETS: Registry[Attack] = Registry("method")
+"""The methods of `--method` on detectors, by name; one with a radius also as `NAME@GRAYLEVELS`, see
+`config.named_attack`."""
+
+
+def register_method(attack: Attack) -> None:
+    """Makes an attack on detectors known to `--method` by its name. Raises `InputError` where that is taken."""
+    PRESETS.register(attack.name, attack)
+
+
+register_method(Attack("jnd-paper", "gd", 0.03, l2_weight=1, range_weight=1, tv_weight=1))
+register_method(Attack("jnd", "normalized", 0.15, growth=1.02, l2_weight=0.05, range_weight=1, tv_weight=1, refine=6))
+register_method(Attack("baseline", "gd", 0.03, l2_weight=1))
+register_method(Attack("fgsm", "sign", 1 / 255))
+register_method(Attack("fgv", "gd", 0.03))
+register_method(Attack("pgd-linf", "sign", 2 / 255, radius=8 / 255, max_iterations=100))
+register_method(Attack("pgd-l2", "normalized", 0.5, radius=2.0, norm="l2", max_iterations=100))
+register_method(Attack("jnd-min", "walk", 1.0, max_iterations=90, stop="budget", undo=8))
+register_method(Attack("ddn", "ddn", 1.0, max_iterations=100, stop="budget"))
+register_method(Attack("fmn", "fmn", 1.0, max_iterations=100, stop="budget"))
+register_method(Attack("cw", "cw", 0.002, max_iterations=200, stop="budget"))
+register_method(Attack("deepfool", "deepfool", 0.02, max_iterations=50))
+register_method(Attack("noise", "noise", 0.0))

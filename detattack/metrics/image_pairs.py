@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from detattack.core.errors import InputError
 from detattack.core.processes import spread
 from detattack.datasets.image_io import LoadedImage, read_image
 from detattack.datasets.image_names import image_paths
-from detattack.metrics.image_quality import MEASURES, Quality, measure
+from detattack.metrics.image_quality import Quality, measure
 
 
 @dataclass(frozen=True)
@@ -75,12 +75,12 @@ def measure_pair(pair: Pair, only: Sequence[str] | None = None) -> MeasuredPair:
 
 def average(measured: Sequence[MeasuredPair], mean: Callable[[list[float]], float]) -> Quality:
     """A kind of mean of each measure over the pairs for which it is defined; NaN where it is for none."""
-    qualities = [asdict(one.quality) for one in measured if one.quality]
-    found = {}
-    for name in (name for name in MEASURES if qualities and qualities[0][name] is not None):
+    qualities = [one.quality for one in measured if one.quality]
+    found = Quality()
+    for name in qualities[0] if qualities else ():
         defined = [values[name] for values in qualities if not math.isnan(values[name])]
         found[name] = mean(defined) if defined else math.nan
-    return Quality(**found)
+    return found
 
 
 def _measured(only: Sequence[str] | None, pair: Pair) -> MeasuredPair:

@@ -3,14 +3,15 @@
 Pure functions of two images `[H,W,3]` of the same shape: uint8 pixels (taken as value/255) or floats in
 [0,1]. Every number is of one pair of images; means over a data set are the caller's. NaN, without a
 warning, means that a measure is not defined for these images (too small for its window, or nothing to
-compare). The arithmetic is scikit-image's and sewar's.
+compare). Each measure registers itself, with its label, unit and format, so that no table has a list of its own.
+The arithmetic is scikit-image's and sewar's.
 """
 
 import contextlib
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
-from types import MappingProxyType
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,31 +19,75 @@ from sewar import full_ref
 from skimage.color import deltaE_ciede2000, rgb2lab
 from skimage.metrics import structural_similarity
 
-from detattack.core.errors import unknown
+from detattack.core.registry import Registry
 
 Image = NDArray[np.uint8] | NDArray[np.floating]
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Quality:
-    """The measures of one pair of images; None: not measured. See the functions of the same names."""
+class Measure:
+    """A measure by its name: how tables and pages spell and format it, and what computes it.
 
-    l1: float | None = None
-    l2: float | None = None
-    linf: float | None = None
-    psnr: float | None = None
-    ssim: float | None = None
-    uqi: float | None = None
-    scc: float | None = None
-    vifp: float | None = None
-    kl_histogram: float | None = None
-    ciede2000_share: float | None = None
+    - label: for headings, e.g. `L∞`. unit: e.g. `dB`; empty where there is none
+    - format: of a value in a table
+    - quick: every attack reports it; the others are measured after the run (`--quality all`)
+    """
+
+    name: str
+    label: str
+    unit: str
+    format: str
+    function: Callable[[Image, Image], float]
+    quick: bool = False
+
+    @property
+    def heading(self) -> str:
+        """The label with its unit."""
+        return f"{self.label}, {self.unit}" if self.unit else self.label
+
+    def __call__(self, original: Image, adversarial: Image) -> float:
+        """The value for a pair of images `[H,W,3]`; NaN where it is not defined."""
+        return self.function(original, adversarial)
+
+    def text(self, value: float | None) -> str:
+        """A value as tables have it; `-` where there is none."""
+        if value is None or math.isnan(value):
+            return "-"
+        return "∞" if math.isinf(value) else format(value, self.format)
+
+
+MEASURES: Registry[Measure] = Registry("quality measure")
+"""Every measure by its name; that is also the order of columns."""
+F = TypeVar("F", bound=Callable[[Image, Image], float])
+
+
+def register_measure(
+    name: str, *, label: str = "", unit: str = "", format: str = ".4f", quick: bool = False
+) -> Callable[[F], F]:
+    """A decorator that makes a function of two images known as a measure. Raises `InputError` for a taken name.
+
+    label: the name in capitals, where none is given.
+    """
+
+    def registered(function: F) -> F:
+        MEASURES.register(name, Measure(name, label or name.upper(), unit, format, function, quick))
+        return function
+
+    return registered
+
+
+def quick_measures() -> tuple[str, ...]:
+    """The names of the measures that every attack reports."""
+    return tuple(name for name, one in MEASURES.items() if one.quick)
+
+
+class Quality(dict[str, float]):
+    """What was measured of one pair of images, by the name of the measure, in the order of `MEASURES`."""
 
     def as_json(self) -> dict[str, float | None]:
-        """What was measured, by name. Infinity (PSNR of identical images) and NaN, not in JSON, are None."""
-        measured = {name: value for name, value in asdict(self).items() if value is not None}
-        return {name: value if math.isfinite(value) else None for name, value in measured.items()}
+        """The same for JSON: infinity (PSNR of identical images) and NaN are None."""
+        return {name: value if math.isfinite(value) else None for name, value in self.items()}
 
 
 def measure(original: Image, adversarial: Image, only: Iterable[str] | None = None) -> Quality:
@@ -50,31 +95,32 @@ def measure(original: Image, adversarial: Image, only: Iterable[str] | None = No
 
     Raises InputError for an unknown name, ValueError for images that cannot be compared.
     """
-    names = list(MEASURES) if only is None else list(dict.fromkeys(only))
-    for name in names:
-        if name not in MEASURES:
-            raise unknown("quality measure", name, MEASURES)
-    return Quality(**{name: MEASURES[name](original, adversarial) for name in names})
+    names = set(MEASURES) if only is None else {MEASURES.find(name).name for name in only}
+    return Quality({name: one(original, adversarial) for name, one in MEASURES.items() if name in names})
 
 
 # Distances, in units of the [0,1] range. Symmetric.
 
 
+@register_measure("l1", label="L1", format=".2f", quick=True)
 def l1(original: Image, adversarial: Image) -> float:
     """Sum of the absolute differences of all H·W·3 values."""
     return float(np.abs(_difference(original, adversarial)).sum())
 
 
+@register_measure("l2", label="L2", quick=True)
 def l2(original: Image, adversarial: Image) -> float:
     """Euclidean norm of the difference, over all H·W·3 values."""
     return math.sqrt(np.square(_difference(original, adversarial)).sum())
 
 
+@register_measure("linf", label="L∞", quick=True)
 def linf(original: Image, adversarial: Image) -> float:
     """Largest absolute difference of any value."""
     return float(np.abs(_difference(original, adversarial)).max())
 
 
+@register_measure("psnr", unit="dB", format=".2f", quick=True)
 def psnr(original: Image, adversarial: Image) -> float:
     """Peak signal-to-noise ratio in dB, peak 1 (the data range); infinite for identical images. Symmetric."""
     distance = l2(original, adversarial)
@@ -84,6 +130,7 @@ def psnr(original: Image, adversarial: Image) -> float:
 # Similarities: 1 for identical images, less otherwise.
 
 
+@register_measure("ssim", quick=True)
 def ssim(original: Image, adversarial: Image) -> float:
     """Structural similarity (Wang et al. 2004), scikit-image's: 7x7 uniform window, mean over the channels.
 
@@ -96,6 +143,7 @@ def ssim(original: Image, adversarial: Image) -> float:
     return float(structural_similarity(first, second, **options))
 
 
+@register_measure("uqi")
 def uqi(original: Image, adversarial: Image) -> float:
     """Universal image quality index as sewar's `uqi` computes it, on the 0-255 scale, 8x8 window.
 
@@ -105,6 +153,7 @@ def uqi(original: Image, adversarial: Image) -> float:
     return _by_sewar(full_ref.uqi, original, adversarial, smallest=9)
 
 
+@register_measure("scc")
 def scc(original: Image, adversarial: Image) -> float:
     """Spatial correlation of the Laplacians (Zhou et al. 1998), sewar's `scc`, 0-255 scale, 8x8 window.
 
@@ -114,6 +163,7 @@ def scc(original: Image, adversarial: Image) -> float:
     return _by_sewar(full_ref.scc, original, adversarial)
 
 
+@register_measure("vifp")
 def vifp(original: Image, adversarial: Image) -> float:
     """Visual information fidelity in pixels (Sheikh and Bovik 2006), sewar's `vifp`, 0-255 scale.
 
@@ -127,6 +177,7 @@ def vifp(original: Image, adversarial: Image) -> float:
 # Colors
 
 
+@register_measure("kl_histogram", label="KL", format=".2e")
 def kl_histogram(original: Image, adversarial: Image) -> float:
     """KL divergence Σ p·log(p/q), in nats, of the color histograms (Eq. 9 with its sign put right).
 
@@ -139,6 +190,7 @@ def kl_histogram(original: Image, adversarial: Image) -> float:
     return max(0.0, float((p * np.log(p / q)).sum()))
 
 
+@register_measure("ciede2000_share", label="ΔE>1", format=".1%")
 def ciede2000_share(original: Image, adversarial: Image) -> float:
     """Share of the pixels, in [0,1], whose color differs by more than 1 in CIEDE2000: what an eye can tell.
 
@@ -146,15 +198,6 @@ def ciede2000_share(original: Image, adversarial: Image) -> float:
     """
     first, second = (rgb2lab(image / 255) for image in _pair(original, adversarial))
     return float((deltaE_ciede2000(first, second) > 1).mean())
-
-
-MEASURES: Mapping[str, Callable[[Image, Image], float]] = MappingProxyType(
-    {f.__name__: f for f in (l1, l2, linf, psnr, ssim, uqi, scc, vifp, kl_histogram, ciede2000_share)}
-)
-"""Every measure by its name, in the order of `Quality`'s fields."""
-
-QUICK = ("l1", "l2", "linf", "psnr", "ssim")
-"""The measures that every attack reports."""
 
 
 # What two images are on a common scale

@@ -10,7 +10,7 @@ from detattack.core.boxes import iou_matrix
 from detattack.core.types import Detections
 from detattack.report.reading import RunData
 from detattack.runs.record import BaseRecord
-from detattack.tasks.detection.goals import MATCH_IOU, achieved
+from detattack.tasks.detection.matching import MATCH_IOU
 from detattack.tasks.detection.record import from_lists
 from detattack.tasks.detection.summary import ATTACKED
 
@@ -89,7 +89,7 @@ def reached_at(run: RunData, taus: Sequence[float], most: int) -> tuple[list[flo
     shares = []
     for which in ("clean", "adversarial"):
         found = [(target, from_lists(getattr(record, which))) for target, record in judged if target]
-        shares.append([sum(achieved(t, f.above(tau)) for t, f in found) / len(found) for tau in taus])
+        shares.append([sum(t.holds(f.above(tau)) for t, f in found) / len(found) for tau in taus])
     return shares[0], shares[1]
 
 

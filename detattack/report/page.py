@@ -23,6 +23,7 @@ from markupsafe import Markup
 
 from detattack.core.errors import InputError
 from detattack.core.files import swept, write_text_atomic
+from detattack.metrics.image_quality import MEASURES, quick_measures
 from detattack.metrics.rates import wilson_interval
 from detattack.report.measures import Spread, spread
 from detattack.report.pictures import Pictures, Told, make_pictures
@@ -34,7 +35,8 @@ from detattack.tasks.detection.summary import ATTACKED
 PAGE = "report.html"
 TRACE_POINTS = 64
 MOST_ERRORS = 200
-DISTANCES = (("k", "K"), ("l1", "L1"), ("l2", "L2"), ("linf", "L∞"), ("psnr", "PSNR, dB"), ("ssim", "SSIM"))
+IN_ROWS = ("l1", "l2", "linf", "psnr", "ssim")
+"""The measures that the page's script knows of each image, in its order."""
 COSTS = (("forwards", "image-forwards"), ("backwards", "image-backwards"), ("seconds", "seconds"))
 Run = TypeVar("Run", bound=BaseRunData[Any])
 
@@ -136,7 +138,7 @@ def image_row(record: BaseRecord, pictures: Pictures, **more: Any) -> dict[str, 
         row |= {
             "k": record.k,
             "c": [_short(record.confidence_before, 4), _short(record.confidence_after, 4)],
-            "q": [_short(quality.get(name), 6) for name in ("l1", "l2", "linf", "psnr", "ssim")],
+            "q": [_short(quality.get(name), 6) for name in IN_ROWS],
             "f": [record.forwards, record.backwards, _short(record.seconds, 2)],
             "t": _trace(record.trace.get("confidence", [])),
             "d": max(0, len(record.trace.get("confidence", [])) - 1),
@@ -160,12 +162,9 @@ def distance_cards(records: Sequence[BaseRecord]) -> list[Card]:
     """Medians over the successes."""
     wins = [r for r in records if r.status == "success"]
     cards = [Card("Median K", _median([r.k for r in wins], "g"), "first iteration that succeeds")]
-    for name, label, form, about in (
-        ("l2", "Median L2", ".3f", "on values 0–1"),
-        ("psnr", "Median PSNR", ".1f", "dB"),
-        ("ssim", "Median SSIM", ".5f", "1 is identical"),
-    ):
-        cards.append(Card(label, _median([r.quality.get(name) for r in wins], form), about))
+    for name, about in (("l2", "on values 0–1"), ("psnr", MEASURES["psnr"].unit), ("ssim", "1 is identical")):
+        one = MEASURES[name]
+        cards.append(Card(f"Median {one.label}", _median([r.quality.get(name) for r in wins], one.format), about))
     return cards
 
 
@@ -240,14 +239,19 @@ def _duration(seconds: float) -> str:
 def _distances(records: Sequence[BaseRecord]) -> list[Table]:
     wins = [r for r in records if r.status == "success"]
     attacked = [r for r in records if r.quality]
-    found = [(label, spread([r.k if name == "k" else r.quality.get(name) for r in wins])) for name, label in DISTANCES]
-    extra = sorted({name for r in wins for name in r.quality} - {name for name, _ in DISTANCES})
-    found += [(name, spread([r.quality.get(name) for r in wins])) for name in extra]
+    names = [*quick_measures(), *sorted({name for r in wins for name in r.quality} - set(quick_measures()))]
+    found = [("K", spread([r.k for r in wins]))]
+    found += [(_heading(name), spread([r.quality.get(name) for r in wins])) for name in names]
     found += [(label, spread([float(getattr(r, name)) for r in attacked])) for name, label in COSTS]
     rows = [[label, *_spread_cells(values)] for label, values in found if values]
     head = ("measure", "images", "least", "quarter", "median", "three quarters", "most")
     about = "Distances and similarities over the successes, on values 0–1; cost over all attacked images."
     return [Table("Distances and cost", head, rows, about)] if rows else []
+
+
+def _heading(name: str) -> str:
+    """Of a measure; its name where it was registered elsewhere, by a plugin that is not here."""
+    return MEASURES[name].heading if name in MEASURES else name
 
 
 def _spread_cells(values: Spread) -> list[str]:

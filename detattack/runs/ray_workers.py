@@ -17,6 +17,7 @@ from typing import Any, Generic
 
 from detattack.core.errors import InputError
 from detattack.core.faults import DeviceBroken
+from detattack.core.plugins import VARIABLE, load_plugins, plugin_files
 from detattack.runs.batching import Batch
 from detattack.runs.record import Outcome, R, packed
 from detattack.runs.runner import Job, Runnable, attack_batch, give_up
@@ -56,8 +57,9 @@ class Workers:
         return int(min(rooms))
 
     def environment(self) -> dict[str, str]:
-        """As many threads as here, for the same bytes; and none that keeps a core busy while it waits."""
-        return {"OMP_NUM_THREADS": str(self.cpus), "OMP_WAIT_POLICY": "PASSIVE"}
+        """As many threads as here, for the same bytes, none that keeps a core busy while it waits; the same plugins."""
+        plugins = os.pathsep.join(map(str, plugin_files()))
+        return {"OMP_NUM_THREADS": str(self.cpus), "OMP_WAIT_POLICY": "PASSIVE", VARIABLE: plugins}
 
     def __str__(self) -> str:
         """What one of them needs."""
@@ -74,6 +76,7 @@ class Worker:
             os.chdir(folder)
         except OSError as error:
             raise InputError(f"folder {folder}: is not on every machine of the cluster ({error.strerror})") from error
+        load_plugins()
         self._model = load()
 
     def attack(self, job: Job[R], record_type: type[R], part: Part) -> list[Outcome[R]]:

@@ -20,18 +20,25 @@ from detattack.core.types import DEFAULT_MAX_DETECTIONS, DetectorCard
 from detattack.datasets.base import Dataset
 from detattack.datasets.coco import category_ids
 from detattack.metrics.coco import Precision, Truth, mean_ap
+from detattack.metrics.image_quality import MEASURES
 from detattack.runs.folder import BaseRunFolder
 from detattack.runs.manifest import COMPARISON
 from detattack.tasks.detection.coco_export import coco_results
 from detattack.tasks.detection.record import RunFolder
 
-MEASURES = ("k", "l2", "linf", "psnr", "ssim", "forwards", "backwards", "seconds")
+COMPARED = ("k", "l2", "linf", "psnr", "ssim", "forwards", "backwards", "seconds")
 """Per image, and in the paired differences."""
 RESAMPLES = 10_000
 CURVE_POINTS = 12
 
 Columns = Sequence[tuple[str, str, str]]
 """Key, heading and format of each column of a table; no format: text."""
+
+
+def measure_columns(average: str, *names: str) -> Columns:
+    """The columns of measures of image quality. average: `mean` or `median`."""
+    return [(f"{average}_{name}", MEASURES[name].label, MEASURES[name].format) for name in names]
+
 
 COLUMNS: Columns = (
     ("method", "method", ""),
@@ -40,10 +47,7 @@ COLUMNS: Columns = (
     ("success_high", "to", ".1%"),
     ("attacked", "attacked", "d"),
     ("median_k", "K", ".0f"),
-    ("median_l2", "L2", ".3f"),
-    ("median_linf", "Linf", ".4f"),
-    ("median_psnr", "PSNR", ".1f"),
-    ("median_ssim", "SSIM", ".4f"),
+    *measure_columns("median", "l2", "linf", "psnr", "ssim"),
     ("ap_clean", "AP clean", ".3f"),
     ("ap_adversarial", "AP attacked", ".3f"),
     ("median_forwards", "forwards", ".0f"),
@@ -118,7 +122,7 @@ def differences(methods: Sequence[Method], seed: int = 0) -> dict[str, dict[str,
         shared = sorted(method.values.keys() & first.values.keys())
         both = [i for i in shared if method.values[i]["success"] and first.values[i]["success"]]
         found[method.name] = {"success": _difference(method, first, "success", shared, seed)}
-        found[method.name] |= {name: _difference(method, first, name, both, seed) for name in MEASURES}
+        found[method.name] |= {name: _difference(method, first, name, both, seed) for name in COMPARED}
     return found
 
 
@@ -207,7 +211,7 @@ def to_markdown(
     table = markdown_table(rows, columns) + (f"\n{skipped}\n" if skipped else "")
     if not paired:
         return table
-    names = ("success", *MEASURES)
+    names = ("success", *COMPARED)
     lines = [[name, *(_interval_text(one[key]) for key in names)] for name, one in paired.items()]
     note = (
         f"\nDifferences to `{first.name}` image by image, where both succeed (success: all images), "
@@ -255,7 +259,7 @@ def _markdown(heading: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def _latex(text: str) -> str:
-    return text.replace("%", r"\%").replace("_", r"\_").replace("&", r"\&")
+    return text.replace("%", r"\%").replace("_", r"\_").replace("&", r"\&").replace("∞", r"$_\infty$")
 
 
 def _write_figure(out: Path, curves: Mapping[str, Curve]) -> None:

@@ -116,7 +116,7 @@ def check_same(path: Path, manifest: dict[str, Any], model: str, dataset: Datase
 
 def _data_set(origin: Origin, config: RunConfig) -> Dataset:
     if origin.scenes is not None:
-        dataset = rendered_scenes(origin.scenes, origin.seed, parse_goal(config.goal))
+        dataset = rendered_scenes(origin.scenes, origin.seed, parse_goal(config.goal).suits)
     elif origin.files:
         dataset = image_files([Path(file) for file in origin.files])
     elif origin.images is None:

@@ -17,7 +17,9 @@ import numpy as np
 from detattack.core.errors import InputError, unknown
 from detattack.core.interrupts import interrupts
 from detattack.engine.config import RADIUS_MARK, resolve_attack
-from detattack.engine.presets import Attack, Norm, StepRule
+from detattack.engine.presets import Attack, Norm
+from detattack.engine.steps import STEPS, Range
+from detattack.engine.steps.base import rounded
 from detattack.runs.record import BaseRecord
 from detattack.tasks.detection.summary import ATTACKED
 
@@ -27,34 +29,6 @@ STEP_SHARE = 3
 """A grid has so many times more step sizes than values of another parameter: nothing else decides as much."""
 
 
-@dataclass(frozen=True)
-class Range:
-    """Values from `low` to `high`, both above 0, searched on a logarithmic scale."""
-
-    low: float
-    high: float
-
-    def values(self, count: int) -> list[float]:
-        """The middles of `count` equal parts."""
-        return [rounded(self.low * (self.high / self.low) ** ((i + 0.5) / count)) for i in range(count)]
-
-    def nearest(self, value: float) -> float:
-        """The value within the range."""
-        return min(max(value, self.low), self.high)
-
-
-STEP_SIZES: Mapping[StepRule, Range] = {
-    "gd": Range(1e-5, 100),
-    "normalized": Range(2e-3, 5),
-    "adam": Range(1e-5, 0.2),
-    "sign": Range(1e-5, 0.2),
-    "ddn": Range(0.02, 10),
-    "fmn": Range(0.02, 10),
-    "cw": Range(1e-5, 0.2),
-    "walk": Range(0.02, 10),
-    "deepfool": Range(1e-3, 1),
-}
-"""By step rule: from what takes hundreds of iterations to what takes one."""
 RANGES: Mapping[str, Range] = {
     "growth": Range(1, 1.2),
     "loss_weight": Range(0.1, 100),
@@ -266,18 +240,14 @@ def grid_of(space: Space, trials: int) -> dict[str, list[float]]:
     }
 
 
-def rounded(value: float) -> float:
-    """To four digits, which is what is tried, saved and printed."""
-    return float(f"{value:.4g}")
-
-
 def _all_ranges(attack: Attack) -> dict[str, Range]:
     """Everything of an attack that can be searched; a weight or growth that its method is without stays away."""
-    if attack.step not in STEP_SIZES:
+    sizes = STEPS.find(attack.step).search
+    if sizes is None:
         return {}
     weights = [name for name in WEIGHTS if getattr(attack, name) > 0]
     names = [*(["growth"] if attack.growth > 1 else []), *(["loss_weight"] if weights else []), *weights]
-    found = {"step_size": STEP_SIZES[attack.step], **{name: RANGES[name] for name in names}}
+    found = {"step_size": sizes, **{name: RANGES[name] for name in names}}
     if attack.radius is not None and RADIUS_MARK not in attack.name:
         found["radius"] = RADII[attack.norm]
     return found

@@ -23,7 +23,6 @@ from detattack.engine import Attack
 from detattack.runs.record import BaseRecord, R
 from detattack.tasks.detection.attack_batch import detected
 from detattack.tasks.detection.config import RunConfig, make_config
-from detattack.tasks.detection.goals import achieved
 from detattack.tasks.detection.record import Record, RunFolder, target_of
 
 
@@ -102,4 +101,4 @@ def judged_image(path: Path, attack: Attack, record: BaseRecord) -> Tensor:
 @fixed_numerics(gradient=False)
 def _holds(path: Path, detector: Detector, config: RunConfig, record: Record) -> bool:
     found = detected(detector, config, judged_image(path, config.attack, record))
-    return achieved(target_of(record, detector), found.above(config.score_threshold))
+    return target_of(record, detector).holds(found.above(config.score_threshold))

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-from toy_pictures import squares
+
+from tests.toy_pictures import squares
 
 CARS = ["car@8,8", "car@40,8", "car@8,40", "car@40,40", "car@72,24"]
 NAMES = {5: "Car", 6: "DOG", 9: "kite"}

@@ -9,7 +9,8 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
-from toy_pictures import squares
+
+from tests.toy_pictures import squares
 
 # Images
 

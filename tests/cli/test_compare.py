@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from coco_squares import made, write_data
 from PIL import Image
 
 from detattack.tasks.detection.record import RunFolder
 from detattack.workflows.compare import Curve, Method, differences, paired_difference, to_latex
+from tests.coco_squares import made, write_data
 
 # The command
 

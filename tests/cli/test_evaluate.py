@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-from coco_squares import made, write_data
 from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -14,6 +13,7 @@ from detattack.datasets.base import Sample
 from detattack.report.reading import read_run
 from detattack.runs.batching import plan, read_ahead
 from detattack.tasks.detection.record import RunFolder
+from tests.coco_squares import made, write_data
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from coco_squares import write_data
 
 from detattack.core.errors import InputError
 from detattack.core.locating import located, located_config
+from tests.coco_squares import write_data
 
 
 @pytest.fixture

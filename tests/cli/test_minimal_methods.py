@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from coco_squares import write_data
 from PIL import Image
-from toy_pictures import write_left
 
+from tests.coco_squares import write_data
 from tests.linear_classifier import distance
+from tests.toy_pictures import write_left
 
 CLASSIFIER = Path(__file__).parents[1] / "linear_classifier.py"
 METHODS = "jnd,jnd-min,ddn,fmn,cw,deepfool"

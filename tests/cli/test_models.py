@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from toy_pictures import squares
+
+from tests.toy_pictures import squares
 
 
 def test_the_list_has_license_and_ap(cli):

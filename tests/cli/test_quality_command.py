@@ -131,7 +131,7 @@ def test_csv(cli, folders, write, tmp_path):
     assert by_name["tiny.png"]["uqi"] == ""
     assert float(by_name["y.png"]["psnr"]) == math.inf
     a, b = folders
-    assert float(by_name["x.png"]["psnr"]) == measure(pixels(a / "x.png"), pixels(b / "x.png")).psnr
+    assert float(by_name["x.png"]["psnr"]) == measure(pixels(a / "x.png"), pixels(b / "x.png"))["psnr"]
 
 
 def test_what_has_no_partner_or_cannot_be_measured_is_named_and_counted(cli, folders, write):

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 import torch
-from coco_squares import made, write_data
+
+from tests.coco_squares import made, write_data
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'detattack[ray]'")
 pytestmark = pytest.mark.slow

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from coco_squares import write_data
 from PIL import Image
-from toy_pictures import squares
 
 from detattack.core.files import LOCK
 from detattack.workflows.rerun import Agreement
+from tests.coco_squares import write_data
+from tests.toy_pictures import squares
 
 CLASSIFIER = f"{Path(__file__).parents[1] / 'toy_classifier.py'}:Channels"
 

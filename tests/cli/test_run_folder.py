@@ -13,13 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from pycocotools.coco import COCO
-from toy_pictures import marked, squares
 
 from detattack.cli import status_of
 from detattack.datasets.image_io import read_image, to_tensor
 from detattack.detectors.registry import load_detector
-from detattack.tasks.detection.goals import achieved
 from detattack.tasks.detection.record import RunFolder, target_of
+from tests.toy_pictures import marked, squares
 
 PLACES = {"a": ["car@8,8", "dog@40,16"], "b": ["dog@8,24"], "c": ["car@40,8"], "d": ["car@8,8", "car@40,24"]}
 MADE_FROM_THE_LEDGER = ("clean.json", "adversarial.json", "annotations.json")
@@ -119,7 +118,7 @@ def test_status_is_what_the_file_shows(finished, toy):
     for record in records(finished):
         image = to_tensor(read_image(finished / "images" / f"{record.stem}.png").pixels)
         (found,) = detector.detect(image[None], 0.5)
-        judged[record.stem] = achieved(target_of(record, detector), found)
+        judged[record.stem] = target_of(record, detector).holds(found)
         assert record.file_success == (record.status == "success")
     assert judged == dict.fromkeys(PLACES, True)
 

@@ -5,10 +5,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from coco_squares import made, write_data
 
 from detattack.cli.command import merged
 from detattack.cli.tune import SEED
+from tests.coco_squares import made, write_data
 
 CLASSIFIER = f"{Path(__file__).parents[1] / 'toy_classifier.py'}:Channels"
 

@@ -13,8 +13,8 @@ from PIL import Image
 
 from classify.comparison import skipped_line as classified_line
 from detattack.core.types import Category, Detections
-from detattack.tasks.detection.goals import Scene, parse_goal, resolve
-from detattack.tasks.detection.skipped import other_goals, skip_reason, threshold_below
+from detattack.tasks.detection.goals import CleanImage, parse_goal
+from detattack.tasks.detection.skipped import skip_reason, threshold_below
 from tests.toy_classifier import NAMES
 
 CATEGORIES = (Category("car", 3), Category("train", 7), Category("traffic light", 10))
@@ -48,7 +48,7 @@ HERE, THERE = (10, 10, 30, 30), (50, 50, 70, 70)
 )  # fmt: skip
 def test_reasons(goal, items, words):
     clean = found(*items)
-    target = resolve(parse_goal(goal), CATEGORIES, Scene(100, 100, clean.above(0.5)))
+    target = parse_goal(goal).resolve(CATEGORIES, CleanImage(100, 100, clean.above(0.5)))
     assert skip_reason(target, clean, CATEGORIES, 0.5) == words
 
 
@@ -63,7 +63,7 @@ def test_reasons(goal, items, words):
     ],
 )
 def test_other_goals_are_of_the_same_kind(goal, seen, goals):
-    assert [str(one) for one in other_goals(parse_goal(goal), seen)] == goals
+    assert [str(one) for one in parse_goal(goal).alternatives(seen)] == goals
 
 
 @pytest.mark.parametrize("score", [0.499, 0.45, 0.31, 0.11, 0.1, 0.05, 0.012])

@@ -6,12 +6,12 @@ import os
 import shutil
 
 import pytest
-from coco_squares import write_data
 from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
 from detattack.cli.terminal import Terminal, shown
+from tests.coco_squares import write_data
 
 ATTACK = "\x1b[2J\x1b]0;owned\x07\x9b31m\u202egnp\r\x08"
 

@@ -5,7 +5,8 @@ import json
 from pathlib import Path
 
 import pytest
-from coco_squares import write_data
+
+from tests.coco_squares import write_data
 
 pytest.importorskip("optuna")
 

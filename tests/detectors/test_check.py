@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from home_made import RIGHT, BackgroundColumn, EightBit, LetterboxKept, Softmax, TwoStages
 
 from detattack.core.types import Category, Detections
 from detattack.detectors import check
@@ -13,6 +12,7 @@ from detattack.detectors.check import check_detector
 from detattack.detectors.check_gradient import check_gradient
 from detattack.detectors.registry import load_detector
 from detattack.detectors.verdicts import Failed
+from tests.detectors.home_made import RIGHT, BackgroundColumn, EightBit, LetterboxKept, Softmax, TwoStages
 
 PAGE = (Path(__file__).parents[2] / "docs" / "adapters.md").read_text()
 (CODE,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)

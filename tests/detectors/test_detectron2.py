@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from random_networks import assert_same, enough, pictures, resizing, share_alike
 from safetensors.torch import save_file
 from torchvision.ops import clip_boxes_to_image
 
@@ -19,6 +18,7 @@ from detattack.core.errors import InputError
 from detattack.detectors.check import check_detector
 from detattack.detectors.parts.settings import with_setting
 from detattack.detectors.registry import fingerprint, load_detector
+from tests.detectors.random_networks import assert_same, enough, pictures, resizing, share_alike
 
 detectron2 = pytest.importorskip("detectron2", reason="needs detectron2, built from source (docs/detectors.md)")
 

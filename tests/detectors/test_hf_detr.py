@@ -4,14 +4,14 @@ import json
 
 import pytest
 import torch
-from random_networks import assert_alike, enough, pictures
 from safetensors.torch import save_file
-from small_transformers import FAMILIES, NAMES, VOC, write
 
 from detattack.core.categories import COCO_IDS
 from detattack.core.errors import InputError
 from detattack.detectors.check import check_detector
 from detattack.detectors.registry import fingerprint, load_detector
+from tests.detectors.random_networks import assert_alike, enough, pictures
+from tests.detectors.small_transformers import FAMILIES, NAMES, VOC, write
 
 transformers = pytest.importorskip("transformers", reason="needs transformers (pip install 'detattack[hf]')")
 

@@ -8,7 +8,7 @@ from detattack.core.errors import InputError
 from detattack.core.types import Category
 from detattack.datasets.coco import category_ids
 from detattack.detectors.parts.head_columns import UNNAMED
-from detattack.tasks.detection.goals import check_goal, label_of, parse_goal
+from detattack.tasks.detection.goals import label_of, parse_goal
 
 VOC = [
     "aeroplane",
@@ -73,9 +73,9 @@ def test_goals_take_another_data_sets_word():
     coco = categories_named(COCO_IDS)
     assert coco[label_of("aeroplane", coco)].name == "airplane"
     assert label_of("tv", categories_named(VOC)) == VOC.index("tvmonitor")
-    check_goal(parse_goal("mislabel:sofa->tvmonitor"), coco)
+    parse_goal("mislabel:sofa->tvmonitor").check(coco)
     with pytest.raises(InputError, match="both classes are the same"):
-        check_goal(parse_goal("mislabel:sofa->couch"), coco)
+        parse_goal("mislabel:sofa->couch").check(coco)
     assert coco[label_of("Aeroplane", coco)].name == "airplane"
     assert coco[label_of("Traffic_Light", coco)].name == "traffic light"
     with pytest.raises(InputError, match="unknown class 'aeroplan': did you mean 'airplane'"):

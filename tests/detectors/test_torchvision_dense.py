@@ -4,7 +4,6 @@ import copy
 
 import pytest
 import torch
-from random_networks import assert_same, pictures, resizing
 from torchvision.models.detection import RetinaNet
 
 from detattack.core.boxes import iou_matrix
@@ -16,8 +15,9 @@ from detattack.detectors.parts.random_weights import noise
 from detattack.detectors.registry import fingerprint, load_detector
 from detattack.detectors.torchvision.one_stage import TorchvisionRetinaNet
 from detattack.engine import PRESETS, run
-from detattack.tasks.detection.goals import Scene, parse_goal, resolve
+from detattack.tasks.detection.goals import CleanImage, parse_goal
 from detattack.tasks.detection.objective import DetectionObjective
+from tests.detectors.random_networks import assert_same, pictures, resizing
 
 CPU = torch.device("cpu")
 FLOOR = 0.05
@@ -156,7 +156,7 @@ def test_input_gradient_by_finite_differences(detector, goal):
     clean = [Detections(found.boxes + 0.3, found.scores, found.labels) for found in clean]  # IoU has a kink at 1
     common = detector.categories[int(clean[0].labels.mode().values)].name
     parsed = parse_goal(goal.format(common))
-    targets = [resolve(parsed, detector.categories, Scene(90, 60, one)) for one in clean]
+    targets = [parsed.resolve(detector.categories, CleanImage(90, 60, one)) for one in clean]
     objective, index = DetectionObjective(detector, targets, 0.3), torch.arange(2)
     seen = images.clone().requires_grad_()
     loss = objective(seen, index).loss
@@ -182,7 +182,7 @@ def test_an_attack_leaves_the_model_as_it_was(detector, goal):
     flags = {name: module.training for name, module in detector.network.named_modules()}
     images = pictures(1, 64, 96)
     clean = detector.detect(images, 0.5)[0]
-    objective = DetectionObjective(detector, [resolve(parse_goal(goal), CATEGORIES, Scene(96, 64, clean))], 0.5)
+    objective = DetectionObjective(detector, [parse_goal(goal).resolve(CATEGORIES, CleanImage(96, 64, clean))], 0.5)
     attack = PRESETS["jnd"]
     result = run(type(attack)("t", attack.step, attack.step_size, max_iterations=3), images, objective)
     assert int(result.backwards) > 0
@@ -200,7 +200,7 @@ def test_an_attack_that_succeeds_is_one_for_the_bare_model(detector, network):
     name = detector.categories[label].name
     width, height = max(96, box[2]), max(64, box[3])
     goal = parse_goal(f"suppress:{name}@{','.join(map(repr, box))}")
-    objective = DetectionObjective(detector, [resolve(goal, CATEGORIES, Scene(width, height, clean))], 0.5)
+    objective = DetectionObjective(detector, [goal.resolve(CATEGORIES, CleanImage(width, height, clean))], 0.5)
     result = run(PRESETS["jnd"], images, objective)
     assert bool(result.success)
     assert int(result.first_iteration) > 0

@@ -4,7 +4,6 @@ import copy
 
 import pytest
 import torch
-from random_networks import assert_alike, enough, pictures, resizing
 from torchvision.models import detection
 
 from detattack.core.boxes import iou_matrix
@@ -18,8 +17,9 @@ from detattack.detectors.parts.settings import with_setting
 from detattack.detectors.registry import fingerprint, load_detector
 from detattack.detectors.torchvision.models import ARCHITECTURES, expected_ap
 from detattack.engine import PRESETS, run
-from detattack.tasks.detection.goals import Scene, achieved, parse_goal, resolve
+from detattack.tasks.detection.goals import CleanImage, parse_goal
 from detattack.tasks.detection.objective import DetectionObjective
+from tests.detectors.random_networks import assert_alike, enough, pictures, resizing
 
 QUICK = ("fasterrcnn_mobilenet_v3_large_320_fpn", "fcos_resnet50_fpn", "ssd300_vgg16", "ssdlite320_mobilenet_v3_large")
 SLOW = tuple(name for name in ARCHITECTURES if name not in QUICK)
@@ -178,13 +178,13 @@ def test_success_on_two_stages_is_success_for_the_bare_model(two_stage, goal):
     clean = two_stage.detect(images, 0.0)[0]
     threshold = float(clean.scores[3] if goal == "suppress:all" else clean.scores[0] * 1.02)
     name = two_stage.categories[int(clean.labels[0])].name
-    target = resolve(parse_goal(goal.format(name)), two_stage.categories, Scene(128, 96, clean.above(threshold)))
+    target = parse_goal(goal.format(name)).resolve(two_stage.categories, CleanImage(128, 96, clean.above(threshold)))
     objective = DetectionObjective(two_stage, [target], threshold)
     result = run(PRESETS["jnd"], images, objective)
     after = bare(two_stage, result.images, threshold)[0]
     assert bool(result.success)
-    assert achieved(target, after)
-    assert not achieved(target, clean.above(threshold))
+    assert target.holds(after)
+    assert not target.holds(clean.above(threshold))
 
 
 def test_an_asked_box_adds_regions_with_a_gradient_to_both_stages(two_stage):

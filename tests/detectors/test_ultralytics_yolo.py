@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from random_networks import assert_same, enough, pictures, share_alike
 from safetensors.torch import save_file
 
 from detattack.core.categories import COCO_NAMES
@@ -10,6 +9,7 @@ from detattack.core.errors import InputError
 from detattack.core.types import Detections
 from detattack.detectors.check import check_detector
 from detattack.detectors.registry import load_detector
+from tests.detectors.random_networks import assert_same, enough, pictures, share_alike
 
 ultralytics = pytest.importorskip("ultralytics", reason="needs ultralytics (pip install 'detattack[ultralytics]')")
 

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from detattack.core.types import Evaluation
 from detattack.engine import PRESETS, Attack, run
+from detattack.engine import loop as engine_loop
 from detattack.engine.perceptual import contrast_weights
 from detattack.engine.quantize import as_file, rounded_to_length
-from detattack.engine.steps.descent import STEPS
+from detattack.engine.steps import STEPS
 
 SHAPE = 3, 24, 32
 SMOOTH = {"jnd-min": 1.01, "ddn": 1.03, "fmn": 1.02}
@@ -105,12 +106,12 @@ def test_the_scale_of_the_loss_changes_nothing(name, levels):
 def test_the_distance_to_the_boundary_is_that_of_the_loss_whatever_the_regularizers(weight, monkeypatch):
     found = []
 
-    class Probe(STEPS["gd"]):
+    class Probe(STEPS["gd"].make):
         def step(self, now):
             found.append(now.to_boundary())
             return now.images
 
-    monkeypatch.setitem(STEPS, "gd", Probe)
+    monkeypatch.setattr(engine_loop, "make_step", Probe)
     problem = HalfSpace([0.3, 1.0])
     plain = Attack("t", "gd", 1.0, loss_weight=weight, max_iterations=1, levels=None)
     regularized = replace(plain, l2_weight=3.0, range_weight=5.0, tv_weight=700.0)

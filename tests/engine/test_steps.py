@@ -3,10 +3,12 @@
 import pytest
 import torch
 
+from detattack.core.errors import InputError
 from detattack.engine.presets import PRESETS, Attack
-from detattack.engine.steps.descent import STEPS, Iterate
+from detattack.engine.steps import STEPS, Iterate, Range, make_step, register_step
 
 ROWS = torch.arange(4)
+RULES = [name for name, rule in STEPS.items() if rule.make]
 
 
 def gradients(count=1, shape=(4, 3, 5, 6), seed=0):
@@ -20,7 +22,7 @@ class Rule:
 
     def __init__(self, rule, shape=(4, 3, 5, 6), dtype=torch.float64):
         self.images = torch.full(shape, 0.0, dtype=dtype)
-        self.rule = STEPS[rule](Attack("t", rule, 1.0), self.images)
+        self.rule = make_step(Attack("t", rule, 1.0), self.images)
         self.count = 0
 
     def step(self, gradient, rows, size):
@@ -69,7 +71,7 @@ def test_adam_is_torchs_adam_over_many_steps():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("rule", [rule for rule in STEPS if rule != "ddn"])
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule != "ddn"])
 def test_a_zero_gradient_gives_a_zero_step(rule, dtype):
     zero = torch.zeros(4, 3, 5, 6, dtype=dtype)
     step = step_of(rule, dtype=dtype)
@@ -95,7 +97,7 @@ def test_where_a_gradient_is_zero_ddn_goes_in_a_random_direction_of_the_image_an
         assert all(abs(float(torch.cosine_similarity(one.flatten(), o.flatten(), 0))) < 0.5 for o in unlike[:i])
 
 
-@pytest.mark.parametrize("rule", list(STEPS))
+@pytest.mark.parametrize("rule", RULES)
 def test_an_image_steps_the_same_alone_and_among_rows_that_shrink(rule):
     together, alone = step_of(rule), step_of(rule, (1, 3, 5, 6))
     for i, gradient in enumerate(gradients(6, seed=2)):
@@ -106,6 +108,28 @@ def test_an_image_steps_the_same_alone_and_among_rows_that_shrink(rule):
         torch.testing.assert_close(change[at : at + 1], expected, rtol=1e-12, atol=0)
 
 
-def test_every_preset_has_a_step_rule_or_is_the_control():
-    assert {attack.step for attack in PRESETS.values()} <= {*STEPS, "noise"}
+def test_every_preset_has_a_step_rule_and_only_the_control_no_iterations():
+    assert {attack.step for attack in PRESETS.values()} <= set(STEPS)
+    assert [name for name, attack in PRESETS.items() if STEPS[attack.step].make is None] == ["noise"]
     assert all(name == attack.name for name, attack in PRESETS.items())
+
+
+def test_an_own_rule_is_known_by_its_name_and_a_taken_name_is_refused(monkeypatch):
+    monkeypatch.setattr(STEPS, "_entries", dict(STEPS._entries))
+
+    @register_step("half", help="half a step", search=Range(0.1, 1))
+    class Half:
+        def __init__(self, attack, images):
+            self.share = 0.5
+
+        def step(self, now):
+            return now.images - self.share * now.size * now.gradient
+
+    (gradient,) = gradients()
+    torch.testing.assert_close(step_of("half").step(gradient, ROWS, 0.2), -0.1 * gradient)
+    with pytest.raises(InputError, match="'half': is registered already"):
+        register_step("half", help="again")(Half)
+    with pytest.raises(InputError, match="unknown step rule 'hlaf': did you mean 'half'"):
+        make_step(Attack("t", "hlaf", 1.0), gradient)
+    with pytest.raises(InputError, match="not for iterations"):
+        make_step(PRESETS["noise"], gradient)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from faulty import KILLED, Program
+
+from tests.faults.faulty import KILLED, Program
 
 HERE = Path(__file__).parent
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from coco_squares import write_data
-from faulty import Program
 from PIL import Image
+
+from tests.coco_squares import write_data
+from tests.faults.faulty import Program
 
 NOBODY = 65534
 RUN = "evaluate --device cpu --out {out} --resume --quiet"

@@ -7,10 +7,10 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from coco_squares import write_data
 from PIL import Image
 
 from detattack.cli import status_of
+from tests.coco_squares import write_data
 
 FAULTY = '''
 import os, signal, time

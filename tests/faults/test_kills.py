@@ -16,10 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from coco_squares import write_data
-from faulty import KILLED, Program
 
 from detattack.cli import status_of
+from tests.coco_squares import write_data
+from tests.faults.faulty import KILLED, Program
 
 KILLS = int(os.environ.get("DETATTACK_KILLS", "0"))
 """In all; 0: the short form."""

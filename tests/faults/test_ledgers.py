@@ -7,10 +7,10 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from coco_squares import write_data
-from faulty import left
 
 from detattack.cli import status_of
+from tests.coco_squares import write_data
+from tests.faults.faulty import left
 
 
 @pytest.fixture(scope="module")

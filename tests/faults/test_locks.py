@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from faulty import left
 
 from detattack.core.errors import InputError
 from detattack.core.files import LOCK, locked
+from tests.faults.faulty import left
 
 ROOT = Path(__file__).parents[2]
 

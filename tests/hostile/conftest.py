@@ -2,7 +2,7 @@
 
 import os
 
-from limits import COUNTS, SECONDS
+from tests.hostile.limits import COUNTS, SECONDS
 
 
 def pytest_terminal_summary(terminalreporter) -> None:

@@ -16,16 +16,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from bad_inputs import ESCAPES, NASTY, as_json, changed, damaged, record_of, rewrite, texts, texts_of
-from coco_squares import write_data
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from limits import COUNTS, limited
 from PIL import Image
-from toy_pictures import squares
 from typer.main import get_command
 
 from detattack.cli import app, status_of
+from tests.coco_squares import write_data
+from tests.hostile.bad_inputs import ESCAPES, NASTY, as_json, changed, damaged, record_of, rewrite, texts, texts_of
+from tests.hostile.limits import COUNTS, limited
+from tests.toy_pictures import squares
 
 COMMANDS = int(os.environ.get("DETATTACK_BAD_COMMANDS", "30"))
 APART = 25

@@ -16,14 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from bad_inputs import as_json, changed, damaged, png, record_of, rewrite, texts, texts_of, values
-from coco_squares import write_data
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from limits import COUNTS, limited
 from PIL import Image
 from safetensors.torch import save
-from toy_pictures import squares
 
 from classify.datasets import labels_file
 from classify.models.network import Preprocessing
@@ -44,10 +40,15 @@ from detattack.engine.presets import PRESETS
 from detattack.runs.batching import parse_shard
 from detattack.runs.manifest import batch_of, task_in
 from detattack.tasks.detection.config import make_config
-from detattack.tasks.detection.goals import check_goal, check_place, parse_box, parse_goal, parse_place
+from detattack.tasks.detection.goals import parse_goal
+from detattack.tasks.detection.goals.text import parse_box, parse_place
 from detattack.tasks.detection.record import RunFolder
 from detattack.tasks.detection.report_page import write_report
 from detattack.workflows.verify import verify_run
+from tests.coco_squares import write_data
+from tests.hostile.bad_inputs import as_json, changed, damaged, png, record_of, rewrite, texts, texts_of, values
+from tests.hostile.limits import COUNTS, limited
+from tests.toy_pictures import squares
 
 INPUTS = int(os.environ.get("DETATTACK_BAD_INPUTS", "500"))
 SMALL = 10**6
@@ -62,8 +63,8 @@ CATEGORIES = tuple(Category(name, i) for name, i in DETAILS.items())
 def a_goal(text: str) -> None:
     goal = parse_goal(text)
     assert parse_goal(str(goal)) == goal
-    check_place(goal, 64, 48)
-    check_goal(goal, CATEGORIES)
+    goal.check_size(64, 48)
+    goal.check(CATEGORIES)
 
 
 def an_attack(text: str) -> None:

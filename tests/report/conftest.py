@@ -16,7 +16,7 @@ from detattack.core.types import Category, DetectorCard
 from detattack.datasets.base import Dataset
 from detattack.datasets.image_io import png_bytes
 from detattack.engine import Attack
-from detattack.metrics.image_quality import QUICK, measure
+from detattack.metrics.image_quality import measure, quick_measures
 from detattack.runs.record import Outcome
 from detattack.tasks.detection.record import Record, RunFolder
 from detattack.tasks.detection.task import complete
@@ -73,7 +73,7 @@ def outcome(folder: Path, number: int, stem: str, status: str, reason: str = "it
         confidence_before=0.9,
         confidence_after=0.45 if won else 0.8,
         file_success=won,
-        quality=measure(original, pixels, QUICK).as_json(),
+        quality=measure(original, pixels, quick_measures()).as_json(),
         forwards=number + 2,
         backwards=number,
         clean=found(0.9, 0.7, 0.3),
@@ -141,7 +141,7 @@ def classified(folder: Path, number: int, status: str, label: int = 0, **changes
         return Outcome(record)
     Image.fromarray(small).save(record.source)
     if record.quality:
-        record = replace(record, quality=measure(small, pixels, QUICK).as_json())
+        record = replace(record, quality=measure(small, pixels, quick_measures()).as_json())
     return Outcome(replace(record, **changes), small, png_bytes(pixels), pixels)
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import classified, found, outcome, write_classified, write_run
 from PIL import Image
 
 from classify.report_page import write_report as write_classified_report
 from detattack.runs.record import Outcome
 from detattack.tasks.detection.report_page import write_report
+from tests.report.conftest import classified, found, outcome, write_classified, write_run
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 from selenium.webdriver.common.by import By  # noqa: E402

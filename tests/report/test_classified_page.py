@@ -7,13 +7,13 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from conftest import NAMES, classified, write_classified
 
 from classify.methods import PRESETS
 from classify.report_page import write_report
 from detattack.cli import status_of
 from detattack.core.errors import InputError
 from detattack.tasks.detection import report_page as detection_page
+from tests.report.conftest import NAMES, classified, write_classified
 
 HOSTILE = ("<script>window.pwned=1</script>", '"onerror="window.pwned=2"', "</script><b>'`${x}{{7*7}}")
 

@@ -10,7 +10,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from conftest import NAMES, outcome, write_run
 from PIL import Image
 
 from detattack.cli import status_of
@@ -21,6 +20,7 @@ from detattack.report.pictures import make_pictures
 from detattack.report.plots import Axis, Series, histogram, line_chart, ticks
 from detattack.report.reading import read_run
 from detattack.tasks.detection.report_page import page_data, shown_floor, write_report
+from tests.report.conftest import NAMES, outcome, write_run
 
 HOSTILE = ["<script>window.pwned=1</script>", '"onerror="window.pwned=2"', "</script><b>'`${x}{{7*7}}", "\u202egnp.exe"]
 

@@ -1,13 +1,14 @@
-"""Step rules that descend: from what an iteration has seen to the next images; and the table of all rules."""
+"""Step rules that descend: from what an iteration has seen to the next images. g is ∂Cost/∂x(k), α the step size."""
 
-from detattack.engine.presets import Attack
-from detattack.engine.steps.base import Iterate, Step, unit
-from detattack.engine.steps.minimum_norm import DDN, FMN, BoundaryWalk, CarliniWagner, DeepFool
 from torch import Tensor, zeros_like
 
+from detattack.engine.presets import Attack
+from detattack.engine.steps.base import Iterate, Range, register_step, unit
 
+
+@register_step("gd", help="gradient descent (Eq. 4)", search=Range(1e-5, 100))
 class GradientDescent:
-    """Eq. 4: −α·∂Cost/∂x. Without regularization this is FGV (Eq. 8)."""
+    """x(k+1) = x(k) − α·g (Eq. 4). Without regularization this is FGV (Eq. 8)."""
 
     def __init__(self, attack: Attack, images: Tensor) -> None:
         """Nothing to remember."""
@@ -16,22 +17,27 @@ class GradientDescent:
         return now.images - now.size * now.gradient
 
 
+@register_step("normalized", help="a step of L2 length step_size", search=Range(2e-3, 5))
 class Normalized(GradientDescent):
-    """A step of L2 length α along −∂Cost/∂x, whatever the scale of the loss."""
+    """x(k+1) = x(k) − α·g / ‖g‖₂: a step of L2 length α, whatever the scale of the loss."""
 
     def step(self, now: Iterate) -> Tensor:
         return now.images - now.size * unit(now.gradient)
 
 
+@register_step("sign", help="the sign of the gradient, iterated (Eq. 7)", search=Range(1e-5, 0.2))
 class Sign(GradientDescent):
-    """Eq. 7, iterated: −α·sign(∂Cost/∂x)."""
+    """x(k+1) = x(k) − α·sign(g): Eq. 7, iterated."""
 
     def step(self, now: Iterate) -> Tensor:
         return now.images - now.size * now.gradient.sign()
 
 
+@register_step("adam", help="Adam, per image", search=Range(1e-5, 0.2))
 class Adam:
-    """Adam (Kingma and Ba, 2015) with β = (0.9, 0.999), per image."""
+    """Adam (Kingma and Ba, 2015) with β = (0.9, 0.999), per image: x(k+1) = x(k) − α·m̂ / (√v̂ + ε), where
+    m = β₁·m + (1 − β₁)·g and v = β₂·v + (1 − β₂)·g², and m̂, v̂ are without the bias of their start at 0.
+    """
 
     betas = (0.9, 0.999)
     epsilon = 1e-8
@@ -46,16 +52,3 @@ class Adam:
         self.square[now.rows] = square = second * self.square[now.rows] + (1 - second) * now.gradient.square()
         unbiased = (square / second_share).sqrt()
         return now.images - now.size * mean / first_share / (unbiased + self.epsilon)
-
-
-STEPS: dict[str, type[Step]] = {
-    "gd": GradientDescent,
-    "normalized": Normalized,
-    "adam": Adam,
-    "sign": Sign,
-    "ddn": DDN,
-    "fmn": FMN,
-    "cw": CarliniWagner,
-    "deepfool": DeepFool,
-    "walk": BoundaryWalk,
-}

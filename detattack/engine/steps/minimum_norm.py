@@ -1,16 +1,17 @@
 """Step rules of minimum-norm attacks: they look for the nearest image that meets the goal, and go on after the first.
 
-`walk` is ours (`jnd-min`); the others are references. All of them take the gradient of the whole cost (Eq. 2), and
-none depends on the scale of the loss, λ1.
+x(k) = x(0) + δ(k); g is ∂Cost/∂x(k), of the whole cost (Eq. 2), α the step size, u(v) = v / ‖v‖₂. `walk` is ours
+(`jnd-min`); the others are references. None depends on the scale of the loss, λ1.
 """
 
 import math
 
 import torch
+from torch import Tensor
+
 from detattack.engine.presets import Attack
 from detattack.engine.quantize import rounded_to_length
-from detattack.engine.steps.base import TINY, Iterate, lengths, spread, unit
-from torch import Tensor
+from detattack.engine.steps.base import TINY, Iterate, Range, lengths, register_step, spread, unit
 
 
 class _Annealed:
@@ -26,8 +27,12 @@ class _Annealed:
         return (last + (first - last) * (1 + cosine) / 2).to(now.images)
 
 
+@register_step("walk", help="along the boundary, on whole gray levels (jnd-min)", search=Range(0.02, 10))
 class BoundaryWalk(_Annealed):
     """`jnd-min`: a walk along the boundary with rounding inside, on integer gray levels from the first step on.
+
+    v = u(r·v − α(k)·u(g)), x(k+1) = round(x(0) + t·v) with t such that ‖x(k+1) − x(0)‖₂ = r, and
+    r = r·(1 − γ) where the goal holds, r·(1 + γ) where it does not but did, else r + (1 + γ)·min(|loss| / ‖g‖₂, α).
 
     The direction v is a running average of −∂Cost/∂x scaled to length 1: where the boundary has corners, the nearest
     point to x(0) lies along an average of the gradients around it, not along one of them. The next image is the
@@ -66,8 +71,12 @@ class BoundaryWalk(_Annealed):
         return (radius**2 + (self.levels - 1) ** -2).sqrt() - radius if self.levels else torch.zeros_like(radius)
 
 
+@register_step("ddn", help="decoupled direction and norm", search=Range(0.02, 10))
 class DDN(_Annealed):
-    """Decoupled direction and norm (Rony et al., 2019): a step along the gradient, then a rescaling to a norm that
+    """Decoupled direction and norm (Rony et al., 2019): x(k+1) = x(0) + ε(k+1)·u(δ(k) − α(k)·u(g)), where
+    ε(k+1) = (1 − γ)·ε(k) where the goal holds, else (1 + γ)·ε(k).
+
+    That is a step along the gradient, then a rescaling to a norm that
     shrinks by γ while the goal holds and grows by γ while it does not. The step length falls from α to a hundredth of
     it. Where the gradient is exactly zero the direction is random, normally distributed, as in the authors' code.
     """
@@ -101,8 +110,13 @@ class DDN(_Annealed):
         return torch.where(spread(lengths(now.gradient) == 0), noise, unit(now.gradient))
 
 
+@register_step("fmn", help="fast minimum-norm attack", search=Range(0.02, 10))
 class FMN(_Annealed):
-    """Fast minimum-norm attack (Pintor et al., 2021) in L2: a step along the gradient inside of a ball whose radius
+    """Fast minimum-norm attack (Pintor et al., 2021) in L2: x(k+1) = x(0) + Π_ε(δ(k) − α(k)·u(g)), where Π_ε projects
+    onto the ball of radius ε, and ε = min((1 − γ)·ε, ‖δ*‖₂) where the goal holds, δ* the smallest success; else
+    (1 + γ)·ε, and ‖δ(k)‖₂ + |loss| / ‖g‖₂ until the first success.
+
+    That is a step along the gradient inside of a ball whose radius
     ε is the distance to the boundary to first order, |loss| / ‖∂loss/∂x‖, until the goal holds for the first time,
     then shrinks and grows by γ.
     """
@@ -128,8 +142,10 @@ class FMN(_Annealed):
         return now.originals + moved * spread((epsilon / lengths(moved).clamp_min(TINY)).clamp_max(1))
 
 
+@register_step("cw", help="Carlini and Wagner", search=Range(1e-5, 0.2))
 class CarliniWagner:
-    """Carlini and Wagner (2017) in L2: Adam on ‖x − x(0)‖² + c·Cost/λ1, the cost resting while the goal holds.
+    """Carlini and Wagner (2017) in L2: x(k+1) = x(k) − Adam_α(2·δ(k) + c·g/λ1), Adam on ‖x − x(0)‖² + c·Cost/λ1,
+    the cost resting while the goal holds.
 
     c is searched: after each of `searches` equal shares of the iterations it is halved towards the largest that
     failed where one image met the goal, and else raised tenfold or halfway to the smallest that did; each share
@@ -175,10 +191,13 @@ class CarliniWagner:
             moment[rows] = moment[rows].where(~spread(over), 0.0)
 
 
+@register_step(
+    "deepfool", help="to the boundary made linear; step_size: overshoot", search=Range(1e-3, 1), own_loop=True
+)
 class DeepFool:
     """A DeepFool step for an objective with one loss, that of a detector: to the boundary of the loss made linear,
-    |loss| / ‖∂loss/∂x‖ along −∂Cost/∂x. α is the overshoot. Classifiers, where each class has a boundary of its own,
-    have `run_deepfool`.
+    x(k+1) = x(0) + (1 + α)·Σ_{j≤k} −u(g(j))·|loss(j)| / ‖∂loss(j)/∂x‖₂. α is the overshoot. Classifiers, where each
+    class has a boundary of its own, have `run_deepfool`.
     """
 
     def __init__(self, attack: Attack, images: Tensor) -> None:

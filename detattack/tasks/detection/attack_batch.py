@@ -18,20 +18,11 @@ from detattack.datasets.image_io import decode_png, png_bytes, to_pixels, to_ten
 from detattack.detectors.base import Detector
 from detattack.detectors.fast import FastDetector
 from detattack.engine import PRESETS, AttackResult, run, run_control
-from detattack.metrics.image_quality import QUICK, measure
+from detattack.metrics.image_quality import measure, quick_measures
 from detattack.runs.record import Outcome
 from detattack.tasks.base import image_seeds, with_books
 from detattack.tasks.detection.config import RunConfig
-from detattack.tasks.detection.goals import (
-    Scene,
-    Target,
-    achieved,
-    asked_iou,
-    confidence,
-    initial_status,
-    parse_goal,
-    resolve,
-)
+from detattack.tasks.detection.goals import CleanImage, Target, parse_goal
 from detattack.tasks.detection.objective import DetectionObjective
 from detattack.tasks.detection.record import Record, as_lists
 from detattack.tasks.detection.skipped import skip_reason
@@ -93,14 +84,14 @@ def _prepare(detector: Detector, config: RunConfig, record: Record, picture: Pic
     shown = clean.above(config.score_threshold)
     record = replace(record, width=width, height=height, notes=picture.notes, clean=as_lists(clean))
     goal_seed, noise_seed = image_seeds(config.seed, record.id)
-    scene = Scene(width, height, shown, (goal_seed,), picture.road)
+    untouched = CleanImage(width, height, shown, (goal_seed,), picture.road)
     goal = parse_goal(config.goal)
     record = replace(record, goal=str(goal))
     try:
-        target = resolve(goal, detector.categories, scene, config.keep_others)
+        target = goal.resolve(detector.categories, untouched, config.keep_others)
     except InputError as error:
         return _Prepared(replace(record, status="error", reason=str(error)), picture, image, clean, None, 0)
-    status = initial_status(target, shown) or ""
+    status = goal.initial_status(target, shown) or ""
     if status == "nothing":
         _check_scores(detector, image)
     record = replace(
@@ -110,7 +101,7 @@ def _prepare(detector: Detector, config: RunConfig, record: Record, picture: Pic
         box=target.box,
         objects=target.objects,
         kept=target.kept,
-        confidence_before=confidence(target, clean),
+        confidence_before=goal.confidence(target, clean),
     )
     return _Prepared(record, picture, image, clean, target, noise_seed)
 
@@ -178,13 +169,13 @@ def _with_verdict(
     if one.target is None or record.status:
         return record
     judged = on_file if floats is None else detected(detector, config, torch.from_numpy(floats))
-    success = achieved(one.target, judged.above(config.score_threshold))
+    above = judged.above(config.score_threshold)
     seen = pixels if floats is None else floats.transpose(1, 2, 0)
     return replace(
         record,
-        status="success" if success else "failure",
-        file_success=achieved(one.target, on_file.above(config.score_threshold)),
-        confidence_after=confidence(one.target, judged),
-        asked_iou=asked_iou(one.target, judged.above(config.score_threshold)),
-        quality=measure(one.picture.pixels, seen, QUICK).as_json(),
+        status="success" if one.target.holds(above) else "failure",
+        file_success=one.target.holds(on_file.above(config.score_threshold)),
+        confidence_after=one.target.goal.confidence(one.target, judged),
+        asked_iou=one.target.goal.asked_iou(one.target, above),
+        quality=measure(one.picture.pixels, seen, quick_measures()).as_json(),
     )

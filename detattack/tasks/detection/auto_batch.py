@@ -12,7 +12,7 @@ from detattack.datasets.base import Sample
 from detattack.detectors.base import Detector
 from detattack.detectors.fast import FastDetector
 from detattack.tasks.detection.config import RunConfig
-from detattack.tasks.detection.goals import check_goal, parse_goal
+from detattack.tasks.detection.goals import CleanImage, parse_goal
 from detattack.tasks.detection.objective import DetectionObjective
 
 LARGEST_BATCH = 64
@@ -49,14 +49,12 @@ def fitting_batch(detector: Detector, config: RunConfig, samples: Sequence[Sampl
 @fixed_numerics()
 def _peak(detector: Detector, config: RunConfig, count: int, width: int, height: int) -> int:
     """Bytes that an iteration of the attack takes for `count` gray images."""
-    from detattack.tasks.detection.goals import Scene, resolve
-
     goal = parse_goal(config.goal)
-    check_goal(goal, detector.categories)
+    goal.check(detector.categories)
     empty = Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.long))
     road = (width / 4, height / 4, width / 2, height / 2)
-    target = resolve(goal, detector.categories, Scene(width, height, empty, road=road))
-    target = replace(target, objects=(road,)) if target.kind == "mislabel" else target
+    target = goal.resolve(detector.categories, CleanImage(width, height, empty, road=road))
+    target = replace(target, objects=(road,))  # a goal about objects takes the memory of one
     objective = DetectionObjective(FastDetector(detector, config.precision), [target] * count, config.score_threshold)
     torch.cuda.reset_peak_memory_stats(detector.device)
     before = torch.cuda.memory_allocated(detector.device)

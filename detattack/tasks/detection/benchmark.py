@@ -68,7 +68,7 @@ def measure_speed(detector: Detector, images: Tensor, precision: Precision = "fp
     started = now()
     fast = FastDetector(detector, precision)
     prepare_s = now() - started
-    target = Target(GOAL, GOAL.kind, None)
+    target = Target(GOAL)
     objective = _Timed(DetectionObjective(fast, [target] * len(images), detector.eval_threshold), now)
     bare, ours, results = [], [], []
     for _ in range(1 + REPETITIONS):

@@ -16,7 +16,7 @@ def write_attack_figure(path: Path, outcome: Outcome, names: Sequence[str], scor
         return
     record = outcome.record
     goal = parse_goal(record.goal) if record.goal else None
-    about = [match(name, names) for name in (goal.category, goal.new_category) if name] if goal else []
+    about = [match(name, names) for name in goal.classes()] if goal else []
     adversarial = outcome.pixels if outcome.floats is None else outcome.floats.transpose(1, 2, 0)
     side_by_side(
         path,

@@ -10,7 +10,7 @@ from detattack.core.types import Detections, DetectorCard
 from detattack.detectors.base import Detector
 from detattack.runs.folder import BaseRunFolder
 from detattack.runs.record import BaseRecord, Found
-from detattack.tasks.detection.goals import Target, check_goal, label_of, parse_goal
+from detattack.tasks.detection.goals import Target, parse_goal
 
 
 @dataclass(frozen=True, repr=False)
@@ -37,10 +37,8 @@ class Record(BaseRecord):
 def target_of(record: Record, detector: Detector | DetectorCard) -> Target:
     """The target of a record, as it was resolved: what `verify` judges by."""
     goal = parse_goal(record.goal)
-    check_goal(goal, detector.categories)
-    label = None if goal.category == "all" else label_of(goal.category, detector.categories)
-    new_label = label_of(goal.new_category, detector.categories) if goal.new_category else None
-    return Target(goal, goal.kind, label, new_label, record.box, record.objects, record.kept)
+    goal.check(detector.categories)
+    return Target(goal, goal.labels(detector.categories), record.box, record.objects, record.kept)
 
 
 def as_lists(found: Detections) -> dict[str, list]:

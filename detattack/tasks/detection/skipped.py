@@ -1,12 +1,10 @@
 """Images with nothing to attack: what the detector sees there instead, and which goals would have work to do."""
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 
-from detattack.core.boxes import iou_matrix
 from detattack.core.types import Category, Detections
-from detattack.tasks.detection.goals import MATCH_IOU, SUPPRESS_IOU, Goal, Target, confidence
+from detattack.tasks.detection.goals import Goal, Target
 
 MOST_NAMED = 3
 """So many classes are named where more are seen."""
@@ -17,9 +15,9 @@ def skip_reason(target: Target, clean: Detections, categories: Sequence[Category
 
     clean: all detections of the untouched image, down to the detector's own threshold.
     """
-    if target.kind == "inject":
-        return f"{target.goal.category} {confidence(target, clean):.2f} is at the box already"
-    what = "nothing" if target.label is None else f"no {target.goal.category}"
+    if target.goal.initial_status(target, clean.above(score_threshold)) == "already":
+        return target.goal.already(target.goal.confidence(target, clean))
+    what = lacking(target.goal)
     faint = faint_score(target, clean)
     where = "" if target.box is None else " at the box"
     least = f" ({faint:.2f} at most)" if faint else ""
@@ -35,7 +33,7 @@ def seen_instead(
     target: Target, clean: Detections, categories: Sequence[Category], score_threshold: float
 ) -> dict[str, float]:
     """The best score by name of each class above the threshold where the goal looks, the surest first."""
-    found = _where_it_looks(target, clean.above(score_threshold))
+    found = target.goal.looked_at(target, clean.above(score_threshold))
     best: dict[str, float] = {}
     for score, label in sorted(zip(found.scores.tolist(), found.labels.tolist(), strict=True), reverse=True):
         best.setdefault(categories[label].name, score)
@@ -44,7 +42,7 @@ def seen_instead(
 
 def faint_score(target: Target, clean: Detections) -> float:
     """The highest score of what the goal is to attack, which is below the threshold; 0 where there is none."""
-    scores = _where_it_looks(target, clean).of(target.label).scores
+    scores = target.goal.looked_at(target, clean).of(target.label).scores
     return float(scores.max()) if len(scores) else 0.0
 
 
@@ -54,18 +52,6 @@ def threshold_below(score: float) -> float | None:
     return threshold if threshold > 0 else None
 
 
-def other_goals(goal: Goal, seen: Sequence[str]) -> Iterator[Goal]:
-    """Goals of the same kind that have something to attack. seen: names of classes that are."""
-    if goal.kind == "inject":
-        yield replace(goal, place="random")
-    yield from (replace(goal, category=name) for name in seen if name != goal.new_category)
-    if goal.kind == "suppress" and seen:
-        yield replace(goal, category="all")
-
-
-def _where_it_looks(target: Target, found: Detections) -> Detections:
-    if target.box is None:
-        return found
-    overlap = iou_matrix(found.boxes, found.boxes.new_tensor([target.box]))[:, 0]
-    keep = overlap >= (MATCH_IOU if target.kind == "mislabel" else SUPPRESS_IOU)
-    return Detections(found.boxes[keep], found.scores[keep], found.labels[keep])
+def lacking(goal: Goal) -> str:
+    """Name what an image without anything to attack lacks: "no car", or "nothing" is there."""
+    return f"no {goal.classes()[0]}" if goal.classes() else "nothing"

@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-
 from detattack.core.boxes import iou_matrix
 from detattack.core.types import DEFAULT_MAX_DETECTIONS, DEFAULT_SCORE_THRESHOLD, Detections, DetectorCard
 from detattack.datasets.base import Dataset
@@ -21,7 +19,8 @@ from detattack.metrics.coco import CocoScores, evaluate
 from detattack.metrics.image_quality import MEASURES
 from detattack.metrics.rates import mean_interval, rate, wilson_interval
 from detattack.runs.record import STATUSES
-from detattack.tasks.detection.goals import MATCH_IOU, SUPPRESS_IOU, Target
+from detattack.tasks.detection.goals import Target
+from detattack.tasks.detection.matching import MATCH_IOU
 from detattack.tasks.detection.record import Record, from_lists, target_of
 
 ATTACKED = ("success", "failure", "error")
@@ -131,7 +130,7 @@ class Summary:
         clean = from_lists(record.clean).above(self._threshold)
         found = from_lists(record.adversarial).above(self._threshold)
         partner = match(clean, found)
-        aimed = aimed_at(target, clean)
+        aimed = target.goal.aimed_at(target, clean).tolist()
         self._count_classes(target, clean, found, partner, aimed)
         others = [row for row in range(len(clean)) if not aimed[row]]
         kept = sum(partner[row] >= 0 for row in others)
@@ -201,19 +200,6 @@ def match(clean: Detections, found: Detections) -> list[int]:
             partner[row] = column
             taken.add(column)
     return partner
-
-
-def aimed_at(target: Target, clean: Detections) -> list[bool]:
-    """Which clean detections the goal is about; all others ought to stay. An injection is about none."""
-    if target.kind == "inject":
-        return [False] * len(clean)
-    keep = torch.ones(len(clean), dtype=torch.bool) if target.label is None else clean.labels == target.label
-    if target.kind == "mislabel":
-        places = torch.tensor(target.objects, dtype=torch.float32).reshape(-1, 4)
-        keep = keep & (iou_matrix(clean.boxes, places) >= MATCH_IOU).any(1)
-    elif target.box is not None:
-        keep = keep & (iou_matrix(clean.boxes, torch.tensor([target.box]))[:, 0] >= SUPPRESS_IOU)
-    return keep.tolist()
 
 
 def average_precision(
@@ -345,12 +331,7 @@ def _class_json(one: _Class) -> dict[str, Any]:
 
 def _new(target: Target, found: Detections, partner: list[int]) -> int:
     """Detections that match no clean one; those that the goal asks for are not counted."""
-    places = {"inject": (target.label, (target.box,)), "mislabel": (target.new_label, target.objects)}
-    label, boxes = places.get(target.kind, (None, ()))
-    asked = torch.zeros(len(found), dtype=torch.bool)
-    if boxes:
-        wanted = torch.tensor(boxes, dtype=torch.float32)
-        asked = (iou_matrix(found.boxes, wanted) >= MATCH_IOU).any(1) & (found.labels == label)
+    asked = target.goal.asked_for(target, found).tolist()
     return sum(not asked[row] for row in range(len(found)) if row not in partner)
 
 

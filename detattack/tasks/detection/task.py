@@ -18,7 +18,7 @@ from detattack.runs.runner import Job
 from detattack.tasks.detection.attack_batch import run_batch
 from detattack.tasks.detection.coco_export import coco_annotations, coco_results
 from detattack.tasks.detection.config import RunConfig
-from detattack.tasks.detection.goals import check_goal, parse_goal
+from detattack.tasks.detection.goals import parse_goal
 from detattack.tasks.detection.record import Record, RunFolder
 from detattack.tasks.detection.summary import average_precision, questions, summarize
 
@@ -73,7 +73,7 @@ class Run:
 
     def open_folder(self, out: Path, resume: bool = False) -> RunFolder:
         """The folder of this run, new or to be continued. Raises `InputError`, and writes nothing then."""
-        check_goal(parse_goal(self.config.goal), self.detector.categories)
+        parse_goal(self.config.goal).check(self.detector.categories)
         config = self.config.model_dump(mode="json") | {"device": str(self.detector.device)}
         return RunFolder.create(out, make_manifest(config, fingerprint(self.detector), **_manifest(self)), resume)
 

@@ -16,7 +16,7 @@ from detattack.metrics.rates import rate
 from detattack.tasks.detection.attack_batch import detected
 from detattack.tasks.detection.coco_export import coco_results, truth_of
 from detattack.tasks.detection.config import RunConfig, make_config
-from detattack.tasks.detection.goals import achieved, check_goal, parse_goal
+from detattack.tasks.detection.goals import parse_goal
 from detattack.tasks.detection.record import Record, RunFolder, as_lists, target_of
 from detattack.tasks.detection.summary import average_precision
 
@@ -51,7 +51,7 @@ def transfer(
     such class.
     """
     config = make_config(**folder.manifest["config"])
-    check_goal(parse_goal(config.goal), detector.categories)
+    parse_goal(config.goal).check(detector.categories)
     scored = bool(folder.manifest.get("annotated"))
     judged: list[Record] = []
     unread = 0
@@ -90,7 +90,7 @@ def _judged(folder: RunFolder, detector: Detector, config: RunConfig, record: Re
         raise InputError(f"{record.source}: is not the image that was attacked")
     clean, found = (detected(detector, config, to_tensor(change(pixels))) for pixels in (original, file))
     target = replace(target_of(record, detector), kept=())
-    holds = [achieved(target, one.above(config.score_threshold)) for one in (clean, found)]
+    holds = [target.holds(one.above(config.score_threshold)) for one in (clean, found)]
     status = "already" if holds[0] else "success" if holds[1] else "failure"
     return replace(record, reason=record.status, status=status, clean=as_lists(clean), adversarial=as_lists(found))
 

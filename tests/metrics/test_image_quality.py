@@ -14,7 +14,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from classify.datasets import photos
 from detattack.core.errors import InputError
 from detattack.metrics import image_quality as quality
-from detattack.metrics.image_quality import MEASURES, QUICK, Quality, measure
+from detattack.metrics.image_quality import MEASURES, measure, quick_measures, register_measure
 
 SYMMETRIC = ("l1", "l2", "linf", "psnr", "ssim", "uqi", "scc", "ciede2000_share")
 SIMILARITIES = ("ssim", "uqi", "scc", "vifp")
@@ -90,8 +90,8 @@ def test_photos_agree_and_only_kl_and_vifp_know_which_is_the_original(side, numb
         assert (forth[name] == pytest.approx(back[name], abs=1e-9)) == (name in SYMMETRIC), name
     assert back["vifp"] == pytest.approx(sewar.full_ref.vifp(y, x), abs=1e-6)
     same = measure(x, x.copy())
-    assert (same.psnr, same.l2, same.kl_histogram, same.ciede2000_share) == (math.inf, 0, 0, 0)
-    assert all(getattr(same, name) == pytest.approx(1, abs=1e-12) for name in SIMILARITIES)
+    assert (same["psnr"], same["l2"], same["kl_histogram"], same["ciede2000_share"]) == (math.inf, 0, 0, 0)
+    assert all(same[name] == pytest.approx(1, abs=1e-12) for name in SIMILARITIES)
 
 
 def test_floats_between_the_levels_agree_with_sewar():
@@ -152,11 +152,11 @@ def test_identical_images_are_ideal(size, kind):
         "float64": scene(*size) / 255,
     }[kind]
     found = measure(x, x.copy())
-    assert found.psnr == math.inf
+    assert found["psnr"] == math.inf
     for name in ("l1", "l2", "linf", "kl_histogram", "ciede2000_share"):
-        assert getattr(found, name) == 0, name
+        assert found[name] == 0, name
     for name in SIMILARITIES:
-        assert getattr(found, name) == pytest.approx(1, abs=1e-12), name
+        assert found[name] == pytest.approx(1, abs=1e-12), name
 
 
 @settings(max_examples=60, deadline=None)
@@ -166,17 +166,17 @@ def test_ranges_symmetry_and_no_warning(pair):
     forth, back = measure(a, b), measure(b, a)
     size = a.size
     for name in SYMMETRIC:
-        assert getattr(forth, name) == pytest.approx(getattr(back, name), abs=1e-9, nan_ok=True), name
-    assert 0 <= forth.linf <= 1
-    assert forth.linf <= forth.l2 + 1e-12 <= forth.l1 + 2e-12 <= size * forth.linf + 1e-9
-    assert forth.l2**2 <= forth.l1 * forth.linf + 1e-9
-    assert forth.kl_histogram >= 0
-    assert 0 <= forth.ciede2000_share <= 1
-    assert -1 - 1e-9 <= forth.ssim <= 1 + 1e-9
+        assert forth[name] == pytest.approx(back[name], abs=1e-9, nan_ok=True), name
+    assert 0 <= forth["linf"] <= 1
+    assert forth["linf"] <= forth["l2"] + 1e-12 <= forth["l1"] + 2e-12 <= size * forth["linf"] + 1e-9
+    assert forth["l2"] ** 2 <= forth["l1"] * forth["linf"] + 1e-9
+    assert forth["kl_histogram"] >= 0
+    assert 0 <= forth["ciede2000_share"] <= 1
+    assert -1 - 1e-9 <= forth["ssim"] <= 1 + 1e-9
     for name in SIMILARITIES:
-        value = getattr(forth, name)
+        value = forth[name]
         assert not value > 1 + 1e-6 or name == "vifp", name
-    assert (forth.psnr == math.inf) == bool((a == b).all())
+    assert (forth["psnr"] == math.inf) == bool((a == b).all())
     json.dumps(forth.as_json(), allow_nan=False)
 
 
@@ -185,11 +185,13 @@ def test_ranges_symmetry_and_no_warning(pair):
 def test_pixels_and_their_floats_measure_the_same(pair):
     a, b = pair
     for kind, tolerance in ((np.float32, 1e-5), (np.float64, 1e-9)):
-        floats = measure((a / 255).astype(kind), (b / 255).astype(kind), only=[*QUICK, "scc", "kl_histogram"])
-        pixels = measure(a, b, only=[*QUICK, "scc", "kl_histogram"])
-        for name in (*QUICK, "scc", "kl_histogram"):
-            expected = pytest.approx(getattr(pixels, name), rel=tolerance, abs=tolerance)
-            assert getattr(floats, name) == expected, name
+        floats = measure(
+            (a / 255).astype(kind), (b / 255).astype(kind), only=[*quick_measures(), "scc", "kl_histogram"]
+        )
+        pixels = measure(a, b, only=[*quick_measures(), "scc", "kl_histogram"])
+        for name in (*quick_measures(), "scc", "kl_histogram"):
+            expected = pytest.approx(pixels[name], rel=tolerance, abs=tolerance)
+            assert floats[name] == expected, name
     assert quality.l1(a, a.astype(np.float32) / np.float32(255)) == 0
     assert quality.l1(a.astype(np.float32) / np.float32(255), a) == 0
 
@@ -236,10 +238,10 @@ def test_images_below_a_window_are_undefined_not_an_error(size, nans):
 
 def test_only_what_is_asked_in_json():
     x = scene(12, 12)
-    found = measure(x, x, only=iter(QUICK))
-    assert found == Quality(l1=0, l2=0, linf=0, psnr=math.inf, ssim=1)
+    found = measure(x, x, only=iter(quick_measures()))
+    assert found == {"l1": 0, "l2": 0, "linf": 0, "psnr": math.inf, "ssim": 1}
     assert found.as_json() == {"l1": 0, "l2": 0, "linf": 0, "psnr": None, "ssim": 1}
-    assert list(MEASURES) == list(Quality.__dataclass_fields__)
+    assert list(measure(x, x)) == list(MEASURES)
 
 
 def test_an_unknown_measure_is_bad_input():
@@ -273,3 +275,27 @@ def test_inputs_are_left_alone(name):
         a, b = kind(x), kind(y)
         a.flags.writeable = b.flags.writeable = False
         MEASURES[name](a, b)
+
+
+def test_an_own_measure_is_taken_with_the_others(monkeypatch):
+    monkeypatch.setattr(MEASURES, "_entries", dict(MEASURES._entries))
+
+    @register_measure("changed", label="changed", unit="%", format=".0f")
+    def changed(original, adversarial):
+        return 100 * float((original != adversarial).any(2).mean())
+
+    x, y = scene(4, 4), scene(4, 4)
+    y[0, 0] ^= 1
+    found = measure(x, y)
+    assert list(found)[-1] == "changed"
+    assert found["changed"] == 100 / 16
+    assert (MEASURES["changed"].heading, MEASURES["changed"].text(6.25)) == ("changed, %", "6")
+    assert "changed" not in quick_measures()
+    with pytest.raises(InputError, match="'changed': is registered already"):
+        register_measure("changed")(changed)
+
+
+def test_a_value_as_text():
+    assert [MEASURES["psnr"].text(value) for value in (41.237, math.inf, math.nan, None)] == ["41.24", "∞", "-", "-"]
+    assert [MEASURES[name].label for name in ("linf", "uqi")] == ["L∞", "UQI"]
+    assert MEASURES["psnr"].heading == "PSNR, dB"

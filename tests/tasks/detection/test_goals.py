@@ -1,29 +1,30 @@
 """Goals: their text, the places they name, and the predicate on hand-made detections."""
 
 import string
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from detattack.cli.options import GoalText
 from detattack.core.boxes import iou_matrix
 from detattack.core.errors import InputError
 from detattack.core.types import Category, Detections
 from detattack.tasks.detection.goals import (
+    GOALS,
+    CleanImage,
     Goal,
-    Scene,
-    achieved,
-    asked_iou,
-    check_goal,
-    confidence,
-    initial_status,
+    Inject,
+    Mislabel,
+    Suppress,
+    goal_forms,
     label_of,
-    parse_box,
     parse_goal,
-    resolve,
+    register_goal,
 )
+from detattack.tasks.detection.goals.text import parse_box
 
 CATEGORIES = (Category("car", 3), Category("truck", 8), Category("dog", 18), Category("traffic light", 10))
 CAR, TRUCK, DOG = 0, 1, 2
@@ -40,7 +41,7 @@ def found(*rows: tuple[int, tuple, float] | tuple[int, tuple]) -> Detections:
 
 
 def target(text: str, clean: Detections | None = None, **options):
-    return resolve(parse_goal(text), CATEGORIES, Scene(200, 100, clean or found()), **options)
+    return parse_goal(text).resolve(CATEGORIES, CleanImage(200, 100, clean or found()), **options)
 
 
 # Text
@@ -50,9 +51,9 @@ names = names.filter(lambda name: name != "all")
 sides = st.floats(-1e6, 1e6, allow_nan=False)
 boxes = st.tuples(sides, sides, sides, sides).filter(lambda b: b[0] < b[2] and b[1] < b[3])
 goals = st.one_of(
-    st.builds(Goal, st.just("suppress"), names | st.just("all"), st.none() | boxes),
-    st.builds(Goal, st.just("inject"), names, boxes | st.sampled_from(["center", "random", "road"])),
-    st.builds(Goal, st.just("mislabel"), names, st.none() | boxes, names),
+    st.builds(Suppress, names | st.just("all"), st.none() | boxes),
+    st.builds(Inject, names, boxes | st.sampled_from(["center", "random", "road"])),
+    st.builds(Mislabel, names, names, st.none() | boxes),
 )
 
 
@@ -136,13 +137,13 @@ def test_a_malformed_box_is_one_line_of_bad_input(text):
 @pytest.mark.parametrize(("wrong", "near"), [("suppress:cat", "car"), ("inject:Dogg@center", "dog")])
 def test_nearest_class_names_are_suggested(wrong, near):
     with pytest.raises(InputError, match=f"unknown class .*did you mean '{near}'"):
-        check_goal(parse_goal(wrong), CATEGORIES)
+        parse_goal(wrong).check(CATEGORIES)
 
 
 def test_letter_case_does_not_tell_classes_apart():
-    check_goal(parse_goal("inject:Dog@center"), CATEGORIES)
+    parse_goal("inject:Dog@center").check(CATEGORIES)
     with pytest.raises(InputError, match="both classes are the same"):
-        check_goal(parse_goal("mislabel:DOG->dog"), CATEGORIES)
+        parse_goal("mislabel:DOG->dog").check(CATEGORIES)
 
 
 def test_nearest_kinds_are_suggested():
@@ -152,10 +153,10 @@ def test_nearest_kinds_are_suggested():
 
 def test_what_the_detector_does_not_know_is_named():
     with pytest.raises(InputError, match="unknown class 'zebra'"):
-        check_goal(parse_goal("mislabel:car->zebra"), CATEGORIES)
+        parse_goal("mislabel:car->zebra").check(CATEGORIES)
     with pytest.raises(InputError, match="same"):
-        check_goal(parse_goal("mislabel:car->car"), CATEGORIES)
-    check_goal(parse_goal("suppress:all"), CATEGORIES)
+        parse_goal("mislabel:car->car").check(CATEGORIES)
+    parse_goal("suppress:all").check(CATEGORIES)
     assert label_of("traffic light", CATEGORIES) == 3
 
 
@@ -165,7 +166,7 @@ def test_what_the_detector_does_not_know_is_named():
 @settings(max_examples=50, deadline=None)
 @given(st.integers(1, 4000), st.integers(1, 4000))
 def test_center_is_a_quarter_of_each_side_in_the_middle(width, height):
-    x1, y1, x2, y2 = resolve(parse_goal("inject:car@center"), CATEGORIES, Scene(width, height, found())).box
+    x1, y1, x2, y2 = parse_goal("inject:car@center").resolve(CATEGORIES, CleanImage(width, height, found())).box
     assert (x2 - x1, y2 - y1) == (width / 4, height / 4)
     assert (x1 + x2, y1 + y2) == (width, height)
 
@@ -174,17 +175,17 @@ def test_center_is_a_quarter_of_each_side_in_the_middle(width, height):
 @given(st.integers(8, 2000), st.integers(8, 2000), st.integers(0, 2**32), st.integers(0, 2**32))
 def test_random_is_seeded_inside_of_the_sizes_promised_and_away_from_what_is_there(width, height, seed, image_id):
     clean = found((CAR, (0, 0, width / 4, height / 2)), (DOG, (width / 2, height / 2, width * 0.7, height * 0.9)))
-    scene = Scene(width, height, clean, (seed, image_id))
+    image = CleanImage(width, height, clean, (seed, image_id))
     goal = parse_goal("inject:car@random")
-    box = resolve(goal, CATEGORIES, scene).box
+    box = goal.resolve(CATEGORIES, image).box
     x1, y1, x2, y2 = box
     assert 0 <= x1 < x2 <= width + 1e-9
     assert 0 <= y1 < y2 <= height + 1e-9
     assert 1 / 8 - 1e-9 <= (x2 - x1) / width <= 1 / 2 + 1e-9
     assert 1 / 8 - 1e-9 <= (y2 - y1) / height <= 1 / 2 + 1e-9
     assert float(iou_matrix(clean.boxes, torch.tensor([box])).max()) < 0.1
-    assert resolve(goal, CATEGORIES, scene).box == box
-    assert resolve(goal, CATEGORIES, replace(scene, seed=(seed, image_id + 1))).box != box
+    assert goal.resolve(CATEGORIES, image).box == box
+    assert goal.resolve(CATEGORIES, replace(image, seed=(seed, image_id + 1))).box != box
 
 
 def test_no_random_place_in_a_full_image_is_bad_input():
@@ -195,9 +196,9 @@ def test_no_random_place_in_a_full_image_is_bad_input():
 
 def test_road_is_what_the_renderer_says():
     goal = parse_goal("inject:car@road")
-    assert resolve(goal, CATEGORIES, Scene(200, 100, found(), road=HERE)).box == HERE
+    assert goal.resolve(CATEGORIES, CleanImage(200, 100, found(), road=HERE)).box == HERE
     with pytest.raises(InputError, match="no free road"):
-        resolve(goal, CATEGORIES, Scene(200, 100, found()))
+        goal.resolve(CATEGORIES, CleanImage(200, 100, found()))
 
 
 @pytest.mark.parametrize("box", ["-1,0,50,50", "0,-0.5,50,50", "150,0,200.5,50", "0,50,50,101"])
@@ -247,16 +248,16 @@ AT = ",".join(f"{v:g}" for v in HERE)
     ],
 )
 def test_predicate(goal, after, expected):
-    assert achieved(target(goal, found((CAR, HERE))), after) is expected
+    assert target(goal, found((CAR, HERE))).holds(after) is expected
 
 
 def test_mislabel_asks_for_every_object():
     both = target("mislabel:car->dog", found((CAR, HERE), (CAR, THERE)))
-    assert not achieved(both, found((DOG, HERE), (CAR, THERE)))
-    assert not achieved(both, found((DOG, HERE)))
-    assert achieved(both, found((DOG, HERE), (DOG, THERE)))
+    assert not both.holds(found((DOG, HERE), (CAR, THERE)))
+    assert not both.holds(found((DOG, HERE)))
+    assert both.holds(found((DOG, HERE), (DOG, THERE)))
     one = target(f"mislabel:car@{AT}->dog", found((CAR, HERE), (CAR, THERE)))
-    assert achieved(one, found((DOG, HERE), (CAR, THERE)))
+    assert one.holds(found((DOG, HERE), (CAR, THERE)))
 
 
 @pytest.mark.parametrize(
@@ -268,7 +269,7 @@ def test_the_thresholds_of_overlap(overlap, expected):
     x1, y1, x2, y2 = HERE
     after = found((CAR, (x1, y1, x1 + overlap * (x2 - x1), y2)))
     inject, suppress = target(f"inject:car@{AT}"), target(f"suppress:car@{AT}", found((CAR, HERE)))
-    assert (achieved(inject, after), achieved(suppress, after)) == expected
+    assert (inject.holds(after), suppress.holds(after)) == expected
 
 
 @pytest.mark.parametrize(
@@ -285,12 +286,12 @@ def test_the_thresholds_of_overlap(overlap, expected):
 def test_keep_others(goal, clean, kept):
     resolved = target(goal, clean, keep_others=True)
     assert list(resolved.kept) == kept
-    met = {"suppress": found(), "inject": found((CAR, HERE)), "mislabel": found((DOG, HERE))}[resolved.kind]
-    assert achieved(resolved, met) is not bool(kept)
+    met = {"suppress": found(), "inject": found((CAR, HERE)), "mislabel": found((DOG, HERE))}[resolved.goal.kind]
+    assert resolved.holds(met) is not bool(kept)
     others = found(*kept)
     together = Detections(*(torch.cat([getattr(met, n), getattr(others, n)]) for n in ("boxes", "scores", "labels")))
-    assert achieved(resolved, together)
-    assert achieved(target(goal, clean), met)
+    assert resolved.holds(together)
+    assert target(goal, clean).holds(met)
 
 
 @pytest.mark.parametrize(
@@ -314,7 +315,8 @@ def test_keep_others(goal, clean, kept):
 )
 @pytest.mark.parametrize("keep_others", [False, True])
 def test_status_before_anything_is_done(goal, clean, status, keep_others):
-    assert initial_status(target(goal, clean, keep_others=keep_others), clean) == status
+    resolved = target(goal, clean, keep_others=keep_others)
+    assert resolved.goal.initial_status(resolved, clean) == status
 
 
 @pytest.mark.parametrize(
@@ -331,12 +333,92 @@ def test_status_before_anything_is_done(goal, clean, status, keep_others):
 def test_confidence_is_the_score_that_the_goal_is_about(goal, expected):
     after = found((CAR, THERE, 0.7), (CAR, OFF, 0.6), (CAR, NEAR, 0.5), (DOG, NEAR, 0.4), (TRUCK, THERE, 0.8))
     resolved = target(goal, found((CAR, HERE), (CAR, THERE)))
-    assert confidence(resolved, after) == pytest.approx(expected)
-    assert confidence(resolved, found()) == 0
+    assert resolved.goal.confidence(resolved, after) == pytest.approx(expected)
+    assert resolved.goal.confidence(resolved, found()) == 0
 
 
 def test_asked_iou():
     inject = target(f"inject:car@{AT}")
-    assert asked_iou(inject, found((CAR, AWAY), (CAR, NEAR), (DOG, HERE))) == pytest.approx(0.6807, abs=1e-3)
-    assert asked_iou(inject, found((DOG, HERE))) == 0
-    assert asked_iou(target("suppress:car"), found((CAR, HERE))) is None
+    assert inject.goal.asked_iou(inject, found((CAR, AWAY), (CAR, NEAR), (DOG, HERE))) == pytest.approx(
+        0.6807, abs=1e-3
+    )
+    assert inject.goal.asked_iou(inject, found((DOG, HERE))) == 0
+    suppress = target("suppress:car")
+    assert suppress.goal.asked_iou(suppress, found((CAR, HERE))) is None
+
+
+# The registry
+
+
+def test_the_text_of_each_goal_is_in_the_help_of_its_option():
+    told = str(GoalText.__metadata__[0].help)
+    assert sorted(GOALS) == ["inject", "mislabel", "suppress"]
+    assert all(f"{kind}:" in told for kind in GOALS)
+    assert [goal_type.form.partition(":")[0] for goal_type in GOALS.values()] == list(GOALS)
+
+
+def test_what_is_no_goal_is_told_how_goals_look():
+    with pytest.raises(InputError, match="not of the form .*suppress:CLASS.*") as error:
+        parse_goal("car")
+    assert all(form in str(error.value) for form in goal_forms())
+
+
+def test_an_own_goal_has_defaults_for_all_but_text_and_predicate(monkeypatch):
+    monkeypatch.setattr(GOALS, "_entries", dict(GOALS._entries))
+
+    @register_goal
+    @dataclass(frozen=True)
+    class Few(Goal):
+        kind = "few"
+        form = "few:N"
+        losses = ("vanish",)
+        count: int
+
+        @classmethod
+        def parse(cls, text):
+            return cls(int(text))
+
+        def __str__(self):
+            return f"few:{self.count}"
+
+        def holds(self, target, found):
+            return len(found) <= self.count
+
+    clean = found((CAR, HERE, 0.6), (DOG, THERE, 0.8))
+    resolved = target("few:1", clean, keep_others=True)
+    assert (resolved.labels, resolved.box, resolved.objects, resolved.kept) == ((), None, (), ())
+    assert resolved.goal.initial_status(resolved, clean) is None
+    assert resolved.goal.initial_status(resolved, found()) == "already"
+    assert resolved.goal.confidence(resolved, clean) == pytest.approx(0.8)
+    assert resolved.goal.aimed_at(resolved, clean).tolist() == [True, True]
+    assert resolved.goal.asked_for(resolved, clean).tolist() == [False, False]
+    assert resolved.goal.asked_iou(resolved, clean) is None
+    with pytest.raises(InputError, match="goal 'few:x': invalid literal"):
+        parse_goal("few:x")
+    with pytest.raises(InputError, match="'few': is registered already"):
+        register_goal(Few)
+
+
+@pytest.mark.parametrize(
+    ("goal", "suits"),
+    [
+        ("suppress:car", [True, False]),
+        ("suppress:all", [True, True]),
+        ("suppress:zebra", [True, True]),  # the renderer knows no such class, so cannot tell
+        ("mislabel:car->bus", [True, False]),
+        ("inject:car@center", [True, True]),
+        ("inject:car@road", [False, True]),
+    ],
+)
+def test_which_rendered_scenes_suit(goal, suits):
+    @dataclass
+    class Facts:
+        shown: str
+        road: tuple | None
+
+        def may_show(self, name):
+            return name in (self.shown, "zebra")
+
+    scenes = (Facts("car", None), Facts("dog", HERE))
+    assert [parse_goal(goal).suits(scene) for scene in scenes] == suits
+    assert parse_goal(goal).rendered_only == goal.endswith("@road")

@@ -8,7 +8,8 @@ import torch
 from torchvision.ops import batched_nms, clip_boxes_to_image
 
 from detattack.core.types import Candidates, Category, Detections
-from detattack.tasks.detection.goals import MATCH_IOU, Scene, achieved, parse_goal, resolve
+from detattack.tasks.detection.goals import CleanImage, parse_goal
+from detattack.tasks.detection.matching import MATCH_IOU
 from detattack.tasks.detection.objective import DetectionObjective
 
 CATEGORIES = (Category("car", 3), Category("truck", 8), Category("dog", 18))
@@ -119,8 +120,8 @@ def images(count=2, seed=0, dtype=torch.float64, spread=0.02):
 def objective_of(fake, goal, batch, keep_others=False, threshold=TAU):
     clean = fake.select(fake.candidates(batch), threshold)
     parsed = parse_goal(goal)
-    scenes = [Scene(WIDTH, HEIGHT, one) for one in clean]
-    return DetectionObjective(fake, [resolve(parsed, CATEGORIES, s, keep_others) for s in scenes], threshold)
+    scenes = [CleanImage(WIDTH, HEIGHT, one) for one in clean]
+    return DetectionObjective(fake, [parsed.resolve(CATEGORIES, s, keep_others) for s in scenes], threshold)
 
 
 def proposed(evaluation):
@@ -418,11 +419,11 @@ def test_what_select_finds_reached_is_never_ruled_out_before(goal):
     for seed in range(400):
         fake, attacked = (Fixed(torch.Generator().manual_seed(1000 * i + seed)) for i in range(2))
         objective = objective_of(fake, goal, batch)
-        if objective.targets[0].kind == "mislabel" and not objective.targets[0].objects:
+        if objective.targets[0].goal.kind == "mislabel" and not objective.targets[0].objects:
             continue
         objective.detector = attacked
         (found,) = attacked.select(attacked.candidates(batch), TAU)
-        reached.append(achieved(objective.targets[0], found))
+        reached.append(objective.targets[0].holds(found))
         assert proposed(objective(batch, torch.arange(1))) == reached[-1:]
     assert any(reached)
     assert not all(reached)

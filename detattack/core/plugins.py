@@ -1,0 +1,58 @@
+"""Plugins: Python files and installed packages that register own goals, losses, step rules, methods and measures.
+
+An installed package names its module in the entry-point group `detattack.plugins`; a file is named by the environment
+variable `DETATTACK_PLUGINS` (several with `os.pathsep` between). Only those make code run: a goal or a method in a run
+folder is a name, never a path. Workers inherit the variable, so that what the command knows, they know as well. In a
+Python program `import` does the same.
+"""
+
+import importlib.util
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from detattack.core.errors import InputError
+
+GROUP = "detattack.plugins"
+VARIABLE = "DETATTACK_PLUGINS"
+_loaded: set[str] = set()
+
+
+def load_plugins() -> None:
+    """Imports every plugin that this process has not imported yet. Raises `InputError` for one that cannot be."""
+    for entry in entry_points(group=GROUP):
+        _once(f"entry point {entry.name}", entry.load)
+    for file in plugin_files():
+        _once(str(file), partial(_import_file, file))
+
+
+def plugin_files() -> list[Path]:
+    """The files that `DETATTACK_PLUGINS` names, as absolute paths."""
+    named = os.environ.get(VARIABLE, "").split(os.pathsep)
+    return [Path(name).expanduser().absolute() for name in named if name]
+
+
+def _once(name: str, load: Callable[[], object]) -> None:
+    if name in _loaded:
+        return
+    try:
+        load()
+    except Exception as error:  # a plugin is someone else's code
+        said = " ".join(str(error).split())
+        raise InputError(f"plugin {name}: cannot be imported ({type(error).__name__}: {said})") from error
+    _loaded.add(name)
+
+
+def _import_file(path: Path) -> None:
+    if not path.is_file():
+        raise FileNotFoundError("no such file")
+    name = f"detattack_plugin_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError("not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # where dataclasses look for their module
+    spec.loader.exec_module(module)

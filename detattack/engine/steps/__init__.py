@@ -1,0 +1,9 @@
+"""Step rules: each registers itself in the file that defines it, with its name, help and search range for `tune`."""
+
+from detattack.engine.steps import descent, minimum_norm
+from detattack.engine.steps.base import STEPS, Iterate, Range, Step, StepRule, make_step, register_step
+
+__all__ = ["STEPS", "Iterate", "Range", "Step", "StepRule", "descent", "make_step", "minimum_norm", "register_step"]
+
+# The control has no iterations at all: `random_noise.run_control` is what runs it.
+STEPS.register("noise", StepRule("noise", None, "random noise, the control", own_loop=True))

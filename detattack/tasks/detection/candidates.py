@@ -1,0 +1,122 @@
+"""What a detector's `Candidates` are for one image: what losses and goals look at."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchvision.ops import clip_boxes_to_image
+
+from detattack.core.boxes import Box, iou
+from detattack.core.types import Candidates
+from detattack.tasks.detection.matching import MATCH_IOU, SUPPRESS_IOU
+
+NEIGHBORHOOD = 0.1
+"""Candidates within this IoU below the predicate's also count: their boxes may move into it."""
+ROUNDING = 1e-6
+"""By which a score or an IoU may differ from itself, computed in another way."""
+
+
+@dataclass(frozen=True)
+class Pull:
+    """How candidates are pulled onto an asked box.
+
+    box_weight: of the box term (1 − GIoU) against a logit. slack: GIoU above which a box is close enough and the box
+    term rests. sharpness: of the soft minimum over the candidates; the larger, the more the best one is pulled alone.
+    """
+
+    box_weight: float
+    slack: float
+    sharpness: float
+
+
+WELL_PLACED = Pull(6.0, 0.9, 1.0)
+"""For attacks that stop at their first success: several candidates, well onto their place."""
+NEAREST = Pull(2.0, MATCH_IOU + 0.01, 10.0)
+"""For the nearest image that meets the goal: one candidate, just inside of what the predicate asks for."""
+
+
+@dataclass(frozen=True, eq=False)
+class ImageCandidates:
+    """The A valid candidates of one image, K classes each, differentiable to the image.
+
+    - boxes: `[A,1,4]` or `[A,K,4]`, xyxy in pixels
+    - logits: `[A,K]`. relative: z = logit − logit(τ), `[A,K]`
+    - anchors: `[A,4]`, where candidates come from; None: unknown
+    - size: (height, width) of the image in pixels
+    - score_threshold: τ
+    - pull: how candidates are pulled onto an asked box
+    """
+
+    boxes: Tensor
+    logits: Tensor
+    relative: Tensor
+    anchors: Tensor | None
+    size: tuple[int, int]
+    score_threshold: float
+    pull: Pull = WELL_PLACED
+
+    def boxes_of(self, label: int) -> Tensor:
+        """The boxes of one class, `[A,4]`."""
+        return class_boxes(self.boxes, columns(label))[:, 0]
+
+
+def candidates_of(
+    candidates: Candidates, i: int, size: tuple[int, int], score_threshold: float, pull: Pull
+) -> ImageCandidates:
+    """The candidates of image `i` of a batch, padding left out."""
+    boxes, logits = candidates.boxes[i], candidates.logits[i]
+    anchors = None if candidates.anchors is None else candidates.anchors[i]
+    if candidates.valid is not None:
+        valid = candidates.valid[i]
+        boxes, logits = boxes[valid], logits[valid]
+        anchors = None if anchors is None else anchors[valid]
+    boxes = boxes.unsqueeze(1) if boxes.dim() == 2 else boxes
+    return ImageCandidates(boxes, logits, logits - logit(score_threshold), anchors, size, score_threshold, pull)
+
+
+def best_at(seen: ImageCandidates, label: int, box: Box) -> Tensor:
+    """max z_a over the candidates of a class whose boxes match a box; −∞ where there is none."""
+    own = seen.boxes_of(label)
+    there = iou(own, box_like(box, own)) >= MATCH_IOU
+    return seen.relative[:, label].masked_fill(~there, -torch.inf).max()
+
+
+def targeted_logits(seen: ImageCandidates, label: int | None, box: Box | None) -> Tensor:
+    """z of a class (None: of all), `[A,1|K]`, −∞ where a candidate is not near the box."""
+    of_class = seen.relative[:, columns(label)]
+    if box is None:
+        return of_class
+    there = iou(class_boxes(seen.boxes, columns(label)), box_like(box, seen.boxes)) >= SUPPRESS_IOU - NEIGHBORHOOD
+    return of_class.masked_fill(~there, -torch.inf)
+
+
+def seen_at_all(seen: ImageCandidates, label: int, boxes: Sequence[Box]) -> Tensor:
+    """Whether at each of the boxes a candidate of the class is above τ, bool scalar; a rounding error below counts."""
+    own = seen.boxes_of(label)[:, None]
+    either = torch.cat((own, clip_boxes_to_image(own, seen.size)), 1)  # as `select` may have it
+    above = seen.logits.sigmoid()[:, label, None] >= seen.score_threshold - ROUNDING
+    there = [above & (iou(either, box_like(box, own)) >= MATCH_IOU - ROUNDING) for box in boxes]
+    return torch.stack(there).flatten(1).any(1).all()
+
+
+def logit(score: float) -> float:
+    """log(p / (1 − p)), finite for any score in [0,1]."""
+    score = min(max(score, 1e-6), 1 - 1e-6)
+    return math.log(score / (1 - score))
+
+
+def columns(label: int | None) -> slice:
+    """The columns of a class in `[A,K]`; None: of all."""
+    return slice(None) if label is None else slice(label, label + 1)
+
+
+def class_boxes(boxes: Tensor, of: slice) -> Tensor:
+    """`[A,1|K,4]` restricted to the columns of some classes, where the boxes differ by class."""
+    return boxes if boxes.shape[1] == 1 else boxes[:, of]
+
+
+def box_like(box: Box, like: Tensor) -> Tensor:
+    """A box as `[4]`, of the dtype and on the device of `like`."""
+    return torch.tensor(box, dtype=like.dtype).to(like.device)

@@ -1,0 +1,36 @@
+"""Goals: what an attack is after, as text in configs and ledgers, and the one predicate that judges it.
+
+    suppress:all   suppress:car   suppress:car@10,20,80,60
+    inject:car@10,20,80,60   inject:car@center   inject:car@random   inject:car@road
+    mislabel:car->dog   mislabel:car@10,20,80,60->dog
+
+A class each, one file a class. The same predicate serves the stop rule of the loop, the success rate and `verify`.
+"""
+
+from detattack.tasks.detection.goals.base import (
+    GOALS,
+    CleanImage,
+    Goal,
+    Target,
+    goal_forms,
+    label_of,
+    parse_goal,
+    register_goal,
+)
+from detattack.tasks.detection.goals.inject import Inject
+from detattack.tasks.detection.goals.mislabel import Mislabel
+from detattack.tasks.detection.goals.suppress import Suppress
+
+__all__ = [
+    "GOALS",
+    "CleanImage",
+    "Goal",
+    "Inject",
+    "Mislabel",
+    "Suppress",
+    "Target",
+    "goal_forms",
+    "label_of",
+    "parse_goal",
+    "register_goal",
+]

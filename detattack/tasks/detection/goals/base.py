@@ -1,0 +1,275 @@
+"""What every goal is: its text, its meaning for one image, the predicate, the loss, and what reports ask of it.
+
+An own goal is a frozen dataclass derived from `Goal` and registered by `@register_goal`: `parse`, `__str__`, `classes`
+and `holds` say what it is, `losses` what leads there; all else has a default that is right for most.
+"""
+
+import functools
+import operator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
+
+import torch
+from torch import Tensor
+
+from detattack.core.boxes import Box
+from detattack.core.categories import match
+from detattack.core.errors import InputError, unknown
+from detattack.core.registry import Registry
+from detattack.core.types import Category, Detections, Evaluation
+from detattack.tasks.detection.candidates import ImageCandidates
+from detattack.tasks.detection.goals.text import check_inside
+from detattack.tasks.detection.losses import LOSSES, keep
+from detattack.tasks.detection.matching import SUPPRESS_IOU, as_boxes, at, matched, top_score
+
+if TYPE_CHECKING:
+    from detattack.datasets.rendered import SceneFacts
+
+
+@dataclass(frozen=True)
+class CleanImage:
+    """What resolving a goal needs to know of one image.
+
+    - width, height: in pixels
+    - clean: its detections above τ, untouched
+    - seed: of everything random about the goal
+    - road: the box where the renderer says that the road is free; None: not known
+    """
+
+    width: int
+    height: int
+    clean: Detections
+    seed: tuple[int, ...] = (0,)
+    road: Box | None = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """A goal resolved for one image: all that a record needs to keep of it, so that it can be judged again.
+
+    - labels: of the classes that the goal names, as indices into the detector's categories; empty: all classes
+    - box: where; None: anywhere
+    - objects: the boxes of the clean detections that the goal is about
+    - kept: clean detections that must stay, as (label, box) (`keep_others`), whatever the goal
+    """
+
+    goal: "Goal"
+    labels: tuple[int, ...] = ()
+    box: Box | None = None
+    objects: tuple[Box, ...] = ()
+    kept: tuple[tuple[int, Box], ...] = ()
+
+    @property
+    def label(self) -> int | None:
+        """The first of the labels; None: all classes."""
+        return self.labels[0] if self.labels else None
+
+    def holds(self, found: Detections) -> bool:
+        """The predicate: whether the goal holds, given the detections above τ, and what must stay has stayed."""
+        return self.goal.holds(self, found) and all(matched(found, label, box) for label, box in self.kept)
+
+    def loss(self, seen: ImageCandidates) -> Tensor:
+        """The goal's loss, and a hinge for each detection that must stay. Scalar."""
+        loss = self.goal.loss(self, seen)
+        for label, box in self.kept:
+            loss = loss + keep(seen, label, box)
+        return loss
+
+    @property
+    def needs_boxes(self) -> bool:
+        """Whether the loss or the predicate looks at boxes."""
+        return bool(self.kept) or self.goal.needs_boxes(self)
+
+
+class Goal(ABC):
+    """What an attack is after, for any image. Derived classes are frozen dataclasses.
+
+    - kind: the name before the colon. form: how its text looks, for help and hints, e.g. `suppress:CLASS`
+    - losses: names of registered losses, of which the goal's loss is the sum
+    """
+
+    kind: ClassVar[str]
+    form: ClassVar[str]
+    losses: ClassVar[tuple[str, ...]]
+
+    @classmethod
+    @abstractmethod
+    def parse(cls, text: str) -> Self:
+        """The goal from what follows `KIND:`. Raises `InputError`; `parse_goal` says of which goal it speaks."""
+
+    @abstractmethod
+    def __str__(self) -> str:
+        """The text that `parse_goal` reads back as an equal goal."""
+
+    @abstractmethod
+    def holds(self, target: Target, found: Detections) -> bool:
+        """The predicate, given the detections above τ."""
+
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes that it speaks of, in the order of `Target.labels`; none: of all."""
+        return ()
+
+    # For one image
+
+    def check(self, categories: tuple[Category, ...]) -> None:
+        """Raises `InputError` where the goal names a class that the detector does not know, or one class twice."""
+        labels = self.labels(categories)
+        if len(labels) != len(set(labels)):
+            raise InputError(f"goal '{self}': both classes are the same")
+
+    def labels(self, categories: tuple[Category, ...]) -> tuple[int, ...]:
+        """The labels of `classes`. Raises `InputError`."""
+        return tuple(label_of(name, categories) for name in self.classes())
+
+    @property
+    def box(self) -> Box | None:
+        """The box that the text names, if it names one."""
+        return None
+
+    def check_size(self, width: int, height: int) -> None:
+        """Raises `InputError` where the goal names a box that is not inside an image of that size."""
+        if self.box:
+            check_inside(self.box, width, height)
+
+    def locate(self, image: CleanImage) -> Box | None:
+        """The box that the goal is about; None: anywhere. Raises `InputError` where there is no such place."""
+        self.check_size(image.width, image.height)
+        return self.box
+
+    def reference(self, target: Target, image: CleanImage) -> Detections | None:
+        """The clean detections whose boxes are the `objects` of the target; None: the goal has no use for them."""
+        return None
+
+    def resolve(self, categories: tuple[Category, ...], image: CleanImage, keep_others: bool = False) -> Target:
+        """The goal for one image. Raises `InputError` for a box outside the image or a place that is not there."""
+        target = Target(self, self.labels(categories), self.locate(image))
+        reference = self.reference(target, image)
+        if reference is not None:
+            target = replace(target, objects=as_boxes(reference.boxes))
+        if keep_others:
+            others = self.others(target, image.clean)
+            boxes = as_boxes(image.clean.boxes[others])
+            target = replace(target, kept=tuple(zip(image.clean.labels[others].tolist(), boxes, strict=True)))
+        return target
+
+    def initial_status(self, target: Target, clean: Detections) -> str | None:
+        """`nothing` (nothing to attack), `already` (the goal holds untouched), or None: there is work to do."""
+        return "already" if self.holds(target, clean) else None
+
+    # Where there is nothing to attack
+
+    def looked_at(self, target: Target, found: Detections) -> Detections:
+        """Those of the detections, of any class, that are where the goal looks. Default: at the box, or everywhere."""
+        return at(found, target.box, SUPPRESS_IOU)
+
+    def already(self, score: float | None = None) -> str:
+        """Say that the goal holds untouched. score: the confidence of the image that this is said of."""
+        return "the goal holds untouched"
+
+    def alternatives(self, seen: Sequence[str]) -> Iterator["Goal"]:
+        """Goals of the same kind that would have work to do. seen: names of classes that are there."""
+        return iter(())
+
+    # What leads there
+
+    def loss(self, target: Target, seen: ImageCandidates) -> Tensor:
+        """The sum of the goal's `losses`, scalar."""
+        return functools.reduce(operator.add, (LOSSES[name].function(seen, target) for name in self.losses))
+
+    def margin(self, target: Target, seen: ImageCandidates) -> Tensor:
+        """The logit, relative to τ, of the candidate that the goal is about; scalar. Default: the largest of the
+        target's classes."""
+        return (seen.relative[:, list(target.labels)] if target.labels else seen.relative).max()
+
+    def possible(self, target: Target, seen: ImageCandidates) -> Tensor:
+        """Whether the detector's own `select` may find the goal reached, bool scalar: a cheap answer that is never
+        False where it does."""
+        return torch.ones((), dtype=torch.bool, device=seen.logits.device)
+
+    def needs_boxes(self, target: Target) -> bool:
+        """Whether the loss or the predicate looks at boxes. Where it does not, `of_logits` is asked instead, for
+        detectors that can compute logits alone."""
+        return True
+
+    def of_logits(self, target: Target, logits: Tensor, score_threshold: float) -> Evaluation:
+        """Loss, proposal and confidence of a batch from logits `[n,A,K]` alone."""
+        raise NotImplementedError(f"{type(self).__name__} needs boxes")
+
+    def asked_box(self, target: Target) -> Box | None:
+        """A box that two-stage heads should score besides their own proposals."""
+        return None
+
+    # What is reported
+
+    def confidence(self, target: Target, found: Detections) -> float:
+        """The score that the goal is about, from detections down to the detector's floor; 0 where there is none.
+        Default: the highest of the target's classes."""
+        return max((top_score(found.of(label)) for label in target.labels), default=top_score(found))
+
+    def asked_iou(self, target: Target, found: Detections) -> float | None:
+        """The best IoU with an asked box among the detections of its class; None where no box is asked for."""
+        return None
+
+    def aimed_at(self, target: Target, clean: Detections) -> Tensor:
+        """Which clean detections the goal is about, bool `[M]`; the others ought to stay. Default: of its classes."""
+        labels = torch.tensor(target.labels, device=clean.labels.device)
+        return torch.isin(clean.labels, labels) if target.labels else torch.ones_like(clean.labels, dtype=torch.bool)
+
+    def others(self, target: Target, clean: Detections) -> Tensor:
+        """Which clean detections `keep_others` holds in place, bool `[M]`."""
+        return ~self.aimed_at(target, clean)
+
+    def asked_for(self, target: Target, found: Detections) -> Tensor:
+        """Which detections are what the goal asks for, and so no collateral damage where they are new; bool `[M]`."""
+        return torch.zeros_like(found.labels, dtype=torch.bool)
+
+    # Where it can be asked for
+
+    @property
+    def rendered_only(self) -> bool:
+        """Whether the goal needs what is known of rendered scenes only."""
+        return False
+
+    def suits(self, scene: "SceneFacts") -> bool:
+        """Whether a rendered scene is worth attacking with this goal."""
+        return True
+
+
+GOALS: Registry[type[Goal]] = Registry("goal")
+"""Every class of goals by its kind."""
+G = TypeVar("G", bound=type[Goal])
+
+
+def register_goal(goal_type: G) -> G:
+    """A class decorator: makes a goal known by its `kind`. Raises `InputError` where that is taken."""
+    GOALS.register(goal_type.kind, goal_type)
+    return goal_type
+
+
+def goal_forms() -> list[str]:
+    """How the text of each goal looks."""
+    return [goal_type.form for goal_type in GOALS.values()]
+
+
+def parse_goal(text: str) -> Goal:
+    """A goal from its text. Raises `InputError` for anything that is none."""
+    kind, colon, rest = text.strip().partition(":")
+    if not colon or not kind or not rest:
+        *forms, last = goal_forms()
+        raise InputError(f"goal {text!r}: not of the form {', '.join(forms)} or {last}")
+    goal_type = GOALS.find(kind)
+    try:
+        return goal_type.parse(rest)
+    except (InputError, ValueError) as error:
+        raise InputError(f"goal {text!r}: {error}") from error
+
+
+def label_of(name: str, categories: tuple[Category, ...]) -> int:
+    """The index of a class by its name, or by an alias of it. Raises `InputError` with the nearest names."""
+    names = [c.name for c in categories]
+    label = match(name, names)
+    if label is None:
+        raise unknown("class", name, names)
+    return label
