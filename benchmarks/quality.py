@@ -33,7 +33,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from classify.datasets import open_dataset, resolve_labels
+from classify.datasets import resolve_labels
 from classify.methods import METHODS
 from classify.models.registry import load_classifier
 from classify.objective import ClassificationObjective
@@ -211,12 +211,12 @@ def detector_problems(given: argparse.Namespace) -> Iterator[Problem]:
 def classifier_problems(given: argparse.Namespace) -> Iterator[Problem]:
     """Images that the model gets right."""
     classifier = load_classifier(given.model, "cpu", given.weights, given.preprocess)
-    data = open_dataset(given.images, given.labels)
+    data = open_labeled(given.images, given.labels)
     labels = resolve_labels(data, classifier.classes)
     whole = _Counted(classifier)
 
     def attackable() -> Iterator[tuple[str, Tensor, ClassGoal]]:
-        for (stem, picture), sample in zip(pictures(data.dataset.samples), data.dataset.samples, strict=True):
+        for (stem, picture), sample in zip(pictures(data.samples), data.samples, strict=True):
             image, label = to_tensor(picture.pixels), labels[sample.id]
             with torch.no_grad():
                 ranked = classifier.logits(image[None])[0].argsort(descending=True).tolist()

@@ -10,7 +10,7 @@ import io
 import itertools
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from classify.objective import shares
+from classify.types import Classifier
 from detattack.core.errors import InputError, unknown
 from detattack.datasets.base import (
     Dataset,
+    Label,
     Picture,
     Sample,
     decoded,
@@ -34,11 +37,9 @@ from detattack.datasets.base import (
     renamed_images,
     unique_stems,
 )
-from detattack.datasets.image_io import read_image
+from detattack.datasets.image_io import read_image, to_tensor
 from detattack.datasets.image_names import IMAGE_SUFFIXES, find_files, image_paths, images_inside
 from detattack.datasets.source import Origin, absolute
-
-Label = str | int | None
 
 SPLITS = ("train", "test")
 CIFAR10_FOLDER = "cifar-10-batches-py"
@@ -55,40 +56,9 @@ _INTEGER = re.compile(r"([+-]?[0-9]{1,18})(?:\.0*)?")
 """An index, also as pandas writes it in a column that has gaps: 3.0."""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class LabeledDataset:
-    """A data set whose samples have the ids 1, 2, ... in order, and their labels.
-
-    labels: by sample id, a class name, an index, or None where it is unknown.
-    """
-
-    dataset: Dataset
-    labels: Mapping[int, Label]
-
-    def __repr__(self) -> str:
-        labeled = sum(label is not None for label in self.labels.values())
-        return f"LabeledDataset({len(self.dataset.samples)} images, {labeled} labeled)"
-
-    def first(self, count: int | None) -> "LabeledDataset":
-        """The first `count` samples; None: all."""
-        return self._with(self.dataset.first(count))
-
-    def pick(self, ids: Collection[int], what: str, **which: Any) -> "LabeledDataset":
-        """The samples of these ids, in the data set's order; `what` says in the fingerprint which they are, and `which`
-        in the origin, whose fields it has."""
-        wanted = set(ids)
-        samples = tuple(sample for sample in self.dataset.samples if sample.id in wanted)
-        origin = replace(self.dataset.origin, **which) if which and self.dataset.origin else None
-        fingerprint = f"{self.dataset.fingerprint}:{what}"
-        return self._with(replace(self.dataset, samples=samples, fingerprint=fingerprint, origin=origin))
-
-    def _with(self, dataset: Dataset) -> "LabeledDataset":
-        return LabeledDataset(dataset, {sample.id: self.labels[sample.id] for sample in dataset.samples})
-
-
-def open_dataset(
+def open_labeled(
     images: Path | None, labels: Path | None, split: str = "test", side: int = 32, missing: str = "skip"
-) -> LabeledDataset:
+) -> Dataset:
     """What the command line names: nothing (photos of `side` pixels), a labels file, CIFAR-10, or a folder.
 
     A folder is taken for CIFAR-10 if `cifar-10-batches-py` is in it or is its name; where it has a subfolder named
@@ -101,16 +71,16 @@ def open_dataset(
         return photos(side)
     data = _open_folder(Path(images), labels, split, missing)
     origin = Origin(images=absolute(images), labels=None if labels is None else absolute(labels), split=split)
-    return LabeledDataset(replace(data.dataset, origin=origin), data.labels)
+    return replace(data, origin=origin)
 
 
-def named_images(paths: Sequence[Path]) -> LabeledDataset:
+def named_images(paths: Sequence[Path]) -> Dataset:
     """Images named by the user, without labels. Raises `InputError` for one that cannot be read."""
     dataset = image_files(paths)
-    return LabeledDataset(dataset, dict.fromkeys((sample.id for sample in dataset.samples), None))
+    return replace(dataset, labels=dict.fromkeys((sample.id for sample in dataset.samples), None))
 
 
-def _open_folder(images: Path, labels: Path | None, split: str, missing: str) -> LabeledDataset:
+def _open_folder(images: Path, labels: Path | None, split: str, missing: str) -> Dataset:
     if labels is not None:
         return labels_file(images, labels, missing)
     if images.resolve().name == CIFAR10_FOLDER:
@@ -123,10 +93,10 @@ def _open_folder(images: Path, labels: Path | None, split: str, missing: str) ->
     if images.is_dir() and any(image_paths(folder, root) for folder in _subfolders(images)):
         return class_folders(images, root)
     dataset = folder_dataset(images, root)
-    return LabeledDataset(dataset, dict.fromkeys((sample.id for sample in dataset.samples), None))
+    return replace(dataset, labels=dict.fromkeys((sample.id for sample in dataset.samples), None))
 
 
-def cifar10(root: Path, split: str) -> LabeledDataset:
+def cifar10(root: Path, split: str) -> Dataset:
     """CIFAR-10 as torchvision reads it (`root` contains `cifar-10-batches-py`), in the official order.
 
     split: "train" or "test". Raises `InputError`.
@@ -149,10 +119,10 @@ def cifar10(root: Path, split: str) -> LabeledDataset:
         for i, row in enumerate(pixels)
     )
     labels = {i: data.classes[target] for i, target in enumerate(data.targets, 1)}
-    return LabeledDataset(Dataset(samples, digest.hexdigest()[:16]), labels)
+    return Dataset(samples, digest.hexdigest()[:16], labels=labels)
 
 
-def class_folders(root: Path, top: Path | None = None) -> LabeledDataset:
+def class_folders(root: Path, top: Path | None = None) -> Dataset:
     """A folder with a subfolder of images for each class; their names are the labels.
 
     The classes take turns, so that the first N images are spread evenly over them. A thousand folders named by
@@ -172,10 +142,10 @@ def class_folders(root: Path, top: Path | None = None) -> LabeledDataset:
         stems = [f"{name}-{stem}" for name, stem in zip(names, stems, strict=True)]
     labels = _folder_labels(list(classes))
     dataset = _file_dataset(root, paths, stems, b"", _folder_notes(root, found))
-    return LabeledDataset(dataset, {i: labels[name] for i, name in enumerate(names, 1)})
+    return replace(dataset, labels={i: labels[name] for i, name in enumerate(names, 1)})
 
 
-def labels_file(images: Path, labels: Path, missing: str = "skip") -> LabeledDataset:
+def labels_file(images: Path, labels: Path, missing: str = "skip") -> Dataset:
     """The images that a labels file names and that are in the folder, in its order. What is left out is noted.
 
     The file is JSON, either `{"file": label, ...}` or `[{"file": ..., "label": ...}, ...]`, or rows `file,label` of
@@ -207,10 +177,10 @@ def labels_file(images: Path, labels: Path, missing: str = "skip") -> LabeledDat
     if left:
         notes.append(f"{len(left)} images without a row in {labels} left out (the first: {left[0]})")
     dataset = _file_dataset(images, paths, [path.stem for path in paths], data, tuple(notes))
-    return LabeledDataset(dataset, dict(enumerate(given.values(), 1)))
+    return replace(dataset, labels=dict(enumerate(given.values(), 1)))
 
 
-def photos(side: int) -> LabeledDataset:
+def photos(side: int) -> Dataset:
     """Photos that scikit-image installs with itself, cut to a square of `side`×`side` pixels; without labels."""
     import skimage
 
@@ -225,10 +195,33 @@ def photos(side: int) -> LabeledDataset:
     )
     fingerprint = f"{file_fingerprint(b'', PHOTOS, paths)} at {side}"
     dataset = Dataset(samples, fingerprint, origin=Origin(side=side))
-    return LabeledDataset(dataset, dict.fromkeys(range(1, len(paths) + 1), None))
+    return replace(dataset, labels=dict.fromkeys(range(1, len(paths) + 1), None))
 
 
-def resolve_labels(data: LabeledDataset, classes: Sequence[str]) -> dict[int, int | None]:
+def only_right(classifier: Classifier, data: Dataset, skip: int = 0, limit: int | None = None) -> Dataset:
+    """The images that the classifier gets right, in order: of these, `limit` after the first `skip`.
+
+    An image that cannot be read counts as not right. Raises `InputError` where there are none or too few.
+    """
+    labels = resolve_labels(data, classifier.classes)
+    if any(label is None for label in labels.values()):
+        raise InputError("--only-right needs images with labels")
+    right = (s.id for s in data.samples if _predicted(classifier, s) == labels[s.id])
+    ids = list(itertools.islice(right, skip, None if limit is None else skip + limit))
+    if len(ids) < (limit or 1):
+        raise InputError(f"{len(ids)} images that {classifier.name} gets right are left, {limit or 1} are asked for")
+    what = f"{len(ids)} right ones of {classifier.name} after {skip}"
+    return data.pick(ids, what, only_right=True, skip=skip, limit=limit)
+
+
+def _predicted(classifier: Classifier, sample: Sample) -> int | None:
+    try:
+        return int(shares(classifier, to_tensor(sample.load().pixels)).argmax())
+    except (InputError, ValueError):
+        return None
+
+
+def resolve_labels(data: Dataset, classes: Sequence[str]) -> dict[int, int | None]:
     """The labels as indices of a model's classes, by sample id; None where a label is unknown.
 
     Names match as in `ClassNames`; one that is no class, but an integer, is an index. Raises `InputError` for a name
@@ -249,7 +242,7 @@ def resolve_labels(data: LabeledDataset, classes: Sequence[str]) -> dict[int, in
             raise unknown(f"class of {source}", label, classes)
         return found
 
-    return {sample.id: resolve(data.labels[sample.id], sample.source) for sample in data.dataset.samples}
+    return {sample.id: resolve(data.labels.get(sample.id), sample.source) for sample in data.samples}
 
 
 def _folder(path: Path) -> Path:

@@ -14,7 +14,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from classify.attack_batch import ClassificationRecord
+from classify.record import ClassificationRecord
 from detattack.metrics.difference import COLOR_MAP, DIFFERENCE_LABEL, difference_map, heatmap
 from detattack.report.figures import caption_of, save_figure
 from detattack.runs.record import Outcome

@@ -5,8 +5,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from classify.attack_batch import ClassificationRecord, wanted
 from classify.config import read_config
+from classify.record import ClassificationRecord, wanted
 from classify.task import ClassifyFolder
 from detattack.report.charts import LEGEND, MOST_BARS, confidences, iterations, success_within
 from detattack.report.page import (

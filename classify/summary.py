@@ -2,68 +2,68 @@
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from classify.attack_batch import ClassificationRecord
+from classify.record import ClassificationRecord
 from detattack.metrics.image_quality import MEASURES, quick_measures
 from detattack.metrics.rates import rate
-from detattack.tasks.detection.summary import ATTACKED, STATUSES
+from detattack.tasks.columns import Column, measure_columns
+from detattack.tasks.summary import ATTACKED, COSTS, Tally
 
-COSTS = ("k", "forwards", "backwards")
+COLUMNS = (
+    Column("method", "method"),
+    Column("success_rate", "success", ".1%"),
+    Column("file_success_rate", "still fools after saving", ".1%"),
+    Column("attacked", "attacked", "d"),
+    Column("mean_k", "K", ".1f"),
+    *measure_columns("mean", "l1", "l2"),
+    Column("median_l2", f"median {MEASURES['l2'].label}", MEASURES["l2"].format),
+    *measure_columns("mean", "linf", "psnr", "ssim", "uqi", "scc", "vifp"),
+    Column("mean_forwards", "forwards", ".1f"),
+    Column("mean_backwards", "backwards", ".1f"),
+    Column("seconds_per_image", "s/image", ".3f"),
+)
+"""Of a table of methods: means over the successes, as the paper has them."""
 
 
 def summarize(records: Iterable[ClassificationRecord], classes: Sequence[str]) -> dict[str, Any]:
-    """The scores of a run. Means and medians are over the successes; `file_...` speaks of the 8-bit files.
+    """Sum up a run. Means and medians are over the successes; `file_...` speaks of the 8-bit files.
 
     accuracy: of the clean images that have a label. file_success: of the attacked images. What depends on the clock
     is under `timing` alone.
     """
-    counts = dict.fromkeys(STATUSES, 0)
-    labeled = right = on_file = 0
-    wins: dict[str, list[float]] = defaultdict(list)
+    tally, labeled, right = Tally(), 0, 0
     by_class: dict[str, list[int]] = defaultdict(lambda: [0, 0])
-    seconds = []
     for record in records:
-        counts[record.status] += 1
-        seconds.append(record.seconds)
+        on_file = {f"file_{name}": value for name, value in record.file_quality.items()}
+        tally.add(record, confidence=record.confidence_after, **on_file)
         if record.label >= 0 and record.clean:
             labeled += 1
             right += record.predicted == record.label
-        if record.status in ATTACKED:
-            on_file += record.file_success
-            of_class = by_class[classes[record.leaves]] if record.leaves >= 0 else [0, 0]
+        if record.status in ATTACKED and record.leaves >= 0:
+            of_class = by_class[classes[record.leaves]]
             of_class[0] += record.status == "success"
             of_class[1] += 1
-        if record.status == "success":
-            for name, value in _values(record).items():
-                wins[name].append(value)
-    attacked = sum(counts[status] for status in ATTACKED)
-    success, file_success = rate(counts["success"], attacked), rate(on_file, attacked)
     names = (*COSTS, "confidence", *MEASURES, *(f"file_{name}" for name in quick_measures()))
     return {
-        "images": sum(counts.values()),
-        **counts,
-        "attacked": attacked,
-        "success_rate": success["rate"],
-        "success_interval": success["interval"],
-        "file_success": on_file,
-        "file_success_rate": file_success["rate"],
-        "file_success_interval": file_success["interval"],
+        **tally.as_json(),
+        "file_success": tally.on_file,
         "accuracy": rate(right, labeled),
         "classes": {name: rate(*pair) for name, pair in sorted(by_class.items())},
-        **{f"mean_{name}": statistics.fmean(wins[name]) if wins[name] else None for name in names},
-        **{f"median_{name}": statistics.median(wins[name]) if wins[name] else None for name in names},
-        "timing": {
-            "seconds": sum(seconds),
-            "seconds_per_image": statistics.fmean(seconds) if seconds else None,
-            "median_seconds": statistics.median(seconds) if seconds else None,
-        },
+        **tally.averages("mean", statistics.fmean, names),
+        **tally.averages("median", statistics.median, names),
+        "timing": tally.timing(),
     }
 
 
-def _values(record: ClassificationRecord) -> dict[str, float]:
-    """The numbers of one success that are averaged; what is not known of it is left out."""
-    values = {**{name: getattr(record, name) for name in COSTS}, "confidence": record.confidence_after}
-    values |= record.quality | {f"file_{name}": value for name, value in record.file_quality.items()}
-    return {name: float(value) for name, value in values.items() if value is not None}
+def skipped_line(summary: Mapping[str, Any], targeted: bool) -> str:
+    """Say in a line how many images no method attacks, and why; empty where all are attacked."""
+    count = summary["already"]
+    if not count:
+        return ""
+    images, verb = ("image", "is") if count == 1 else ("images", "are")
+    if targeted:
+        return f"{count} {images} skipped: {verb} of the target class, or taken for it untouched"
+    them = "it" if count == 1 else "them"
+    return f"{count} {images} skipped: the model is wrong on {them} untouched (--only-right takes others)"

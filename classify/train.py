@@ -15,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from classify.datasets import LabeledDataset, resolve_labels
+from classify.datasets import Dataset, resolve_labels
 from classify.models.vgg16 import CLASSES, MEAN, SIDE, STD, VGG16
 from classify.types import Classifier
 from detattack.core.errors import InputError
@@ -208,13 +208,13 @@ def accuracy(classifier: Classifier, images: Tensor, labels: Tensor, batch: int 
     return right / len(images)
 
 
-def as_tensors(data: LabeledDataset, classes: Sequence[str]) -> tuple[Tensor, Tensor]:
+def as_tensors(data: Dataset, classes: Sequence[str]) -> tuple[Tensor, Tensor]:
     """All images uint8 `[N,3,32,32]` and labels `[N]` of a data set, by class and name, whatever order they come in.
 
     Raises `InputError` for what cannot be used.
     """
     labels = resolve_labels(data, classes)
-    samples = sorted(data.dataset.samples, key=lambda sample: (labels[sample.id] or 0, sample.stem))
+    samples = sorted(data.samples, key=lambda sample: (labels[sample.id] or 0, sample.stem))
     images = torch.empty(len(labels), 3, SIDE, SIDE, dtype=torch.uint8)
     wanted = torch.empty(len(labels), dtype=torch.long)
     for row, sample in enumerate(samples):

@@ -16,8 +16,8 @@ from detattack.cli import status_of
 from detattack.core.files import write_bytes_atomic
 from detattack.datasets.image_io import to_tensor
 from detattack.datasets.rendered import rendered_scenes
+from detattack.runs.folder import RunFolder
 from detattack.tasks.detection.goals import Suppress
-from detattack.tasks.detection.record import RunFolder
 from tests.toy_pictures import squares
 
 

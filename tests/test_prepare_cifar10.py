@@ -168,12 +168,11 @@ def test_the_copy_as_images(script, tmp_path):
     path = SHARED / "data" / "cifar10-test.tar.gz"
     if not path.is_file():
         pytest.skip(f"{path} is not there (DETATTACK_SHARED)")
-    from classify.datasets import open_dataset
 
     script.prepare(tmp_path, [path])
-    data = open_dataset(tmp_path, None)
+    data = open_labeled(tmp_path, None)
     assert len(data.labels) == 10_000
     assert sorted(set(data.first(10).labels.values())) == [
         *("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
     ]
-    assert {sample.size for sample in data.dataset.samples} == {(32, 32)}
+    assert {sample.size for sample in data.samples} == {(32, 32)}

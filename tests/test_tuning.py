@@ -11,7 +11,7 @@ from classify.methods import PRESETS as CLASSIFY_PRESETS
 from detattack.core.errors import InputError
 from detattack.engine.presets import PRESETS
 from detattack.runs.record import BaseRecord
-from detattack.workflows.tune import (
+from detattack.workflows.search import (
     ASKED,
     OBJECTIVES,
     Range,

@@ -2,61 +2,43 @@
 
 import sys
 from contextlib import redirect_stdout
-from datetime import datetime
-from pathlib import Path
 
 from classify.cli import options as c
 from detattack.cli import options as o
-
-
-def attack(
-    images: c.Images = None,
-    target: c.Target = None,
-    model: c.Model = "vgg16_cifar10",
-    weights: o.Weights = None,
-    preprocess: c.Preprocess = None,
-    categories: c.Categories = None,
-    method: c.Method = "jnd",
-    stop_confidence: c.StopConfidence = None,
-    classes: c.Classes = None,
-    max_iterations: o.MaxIterations = None,
-    floats: o.Floats = False,
-    perceptual: o.Perceptual = False,
-    seed: o.Seed = 0,
-    device: o.Device = "auto",
-    batch: o.Batch = 1,
-    precision: o.Precision = "fp32",
-    config: o.Config = None,
-    set: o.Assignments = None,
-    out: o.Out = None,
-    resume: o.Resume = False,
-    retry_errors: o.RetryErrors = False,
-    json: o.Json = False,
-    quiet: o.Quiet = False,
-) -> None:
-    """Make a classifier take images for something else."""
-    from classify.cli.running import load, make_run
-    from classify.cli.tables import print_table
-    from classify.datasets import named_images, photos
-    from detattack.cli.running import carried_out, say_if_tuned_on
-    from detattack.cli.tables import print_json
-
-    given = locals()
-    out = out or Path("runs") / f"classify-{datetime.now():%Y%m%d-%H%M%S}"
-    with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
-        classifier = load(given)
-        data = named_images(images) if images else photos(PHOTO_SIDES.get(model, 256))
-        run = make_run(given, classifier, data, figures=True)
-        say_if_tuned_on(config, data.dataset)
-        with carried_out(run, out, resume, quiet, retry_errors=retry_errors) as folder:
-            records, summary = folder.records(), folder.read_json("summary.json")
-    if json:
-        print_json(out, records, summary)
-    elif quiet:
-        print(out, file=sys.stderr)
-    else:
-        print_table(out, records, summary, classifier.classes)
-
+from detattack.cli.groups import with_groups
 
 PHOTO_SIDES = {"vgg16_cifar10": 32}
 """The size of the installed photos for a model; others resize by themselves."""
+PHOTO_SIDE = 256
+
+
+@with_groups
+def attack(
+    wanted: c.GoalOptions,
+    model: c.ModelOptions,
+    attack: o.AttackOptions,
+    run: o.RunOptions,
+    images: c.Images = None,
+    method: c.Method = "jnd",
+    batch: o.Batch = 1,
+) -> None:
+    """Make a classifier take images for something else."""
+    from classify.task import CLASSIFICATION
+    from detattack.cli.running import goes_on, print_attacks, progress_of, resumable, say_if_tuned_on
+    from detattack.datasets.source import Origin, absolute
+    from detattack.workflows.evaluate import carried_out, make_experiment
+
+    out, files = run.folder("classify"), tuple(map(absolute, images or ()))
+    source = Origin(files=files) if files else Origin(side=PHOTO_SIDES.get(model.model, PHOTO_SIDE))
+    values = c.values_of(model, wanted, attack.seed, attack.precision)
+    with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
+        chosen = attack.settings(**wanted.stop()).attack(CLASSIFICATION, method)
+        experiment = make_experiment(CLASSIFICATION, values, chosen, source, batch, figures=True)
+        say_if_tuned_on(run.config, experiment.dataset)
+        with (
+            resumable(goes_on(out)),
+            progress_of(run.quiet) as progress,
+            carried_out(experiment, out, run.resume, run.retry_errors, progress),
+        ):
+            pass
+    print_attacks(CLASSIFICATION, out, run.json, run.quiet)

@@ -1,11 +1,16 @@
 """Options that the commands on classifiers share, beside those of `detattack.cli.options`."""
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from detattack.cli import names as n
+from detattack.cli import options as o
+
+if TYPE_CHECKING:
+    from detattack.datasets.source import Origin
 
 Images = Annotated[
     list[Path] | None, typer.Argument(help="Image files. None: photos that are installed already.", show_default=False)
@@ -38,6 +43,56 @@ StopConfidence = Annotated[
 ]
 Classes = Annotated[int | None, typer.Option(min=2, help="How many classes DeepFool considers. None: all.")]
 Only = Annotated[bool, typer.Option("--only-right", help="Leave out images that the model gets wrong already.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """Which classifier is attacked."""
+
+    model: Model = "vgg16_cifar10"
+    weights: o.Weights = None
+    preprocess: Preprocess = None
+    categories: Categories = None
+    device: o.Device = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoalOptions:
+    """What is wanted of the classifier, and when an attack is done."""
+
+    target: Target = None
+    stop_confidence: StopConfidence = None
+    classes: Classes = None
+
+    def stop(self) -> dict[str, Any]:
+        """Tell the fields of `Attack` that say when to stop."""
+        if self.stop_confidence is None:
+            return {}
+        return {"stop": "confidence", "stop_confidence": self.stop_confidence}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """Which images are attacked."""
+
+    images: ImagesDir = None
+    labels: Labels = None
+    only_right: Only = False
+    skip: o.Skip = 0
+    limit: o.Limit = None
+
+    def source(self, split: str, missing: str = "skip") -> "Origin":
+        """Name where the images come from."""
+        from detattack.datasets.source import Origin, absolute
+
+        images, labels = (None if path is None else absolute(path) for path in (self.images, self.labels))
+        which = {"skip": self.skip, "limit": self.limit, "only_right": self.only_right, "missing": missing}
+        return Origin(images=images, labels=labels, split=split, **which)
+
+
+def values_of(model: ModelOptions, wanted: GoalOptions, seed: int, precision: str) -> dict[str, Any]:
+    """Gather the fields of a config, but for the attack."""
+    return {**asdict(model), "target": wanted.target, "classes": wanted.classes, "seed": seed, "precision": precision}
 
 
 def list_methods() -> None:

@@ -20,16 +20,16 @@ def train(
     """Train VGG16 on CIFAR-10; interrupted, the same command goes on. Prints its accuracy as JSON."""
     import json
 
-    from classify.datasets import open_dataset
+    from classify.datasets import open_labeled
     from classify.models.registry import load_classifier
     from classify.models.vgg16 import CLASSES
     from classify.train import TrainConfig, accuracy, as_tensors
     from classify.train import train as run_training
 
     config = TrainConfig(out, seed, epochs, batch, width, precision=precision)
-    held_out = as_tensors(open_dataset(images, None, "test"), CLASSES)
+    held_out = as_tensors(open_labeled(images, None, "test"), CLASSES)
     try:
-        path = run_training(config, *as_tensors(open_dataset(images, None, "train"), CLASSES))
+        path = run_training(config, *as_tensors(open_labeled(images, None, "train"), CLASSES))
     except (ValueError, OSError) as error:
         raise InputError(f"training in {out}: {error}") from error
     classifier = load_classifier("vgg16_cifar10", "cpu", str(path))

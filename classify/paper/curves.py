@@ -9,11 +9,11 @@ from typing import Any
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from classify.attack_batch import ClassificationRecord
-from classify.datasets import LabeledDataset
+from classify.datasets import Dataset
 from classify.figure import INK, SOFT, WRONG_COLOR
 from classify.paper.plotting import new_figure, save_both, soften
 from classify.paper.running import Result
+from classify.record import ClassificationRecord
 from detattack.workflows.compare import Columns
 
 COLUMNS: Columns = (
@@ -36,9 +36,9 @@ class Rise:
     confidence: tuple[float, ...]
 
 
-def rises(result: Result, images: LabeledDataset) -> list[Rise]:
+def rises(result: Result, images: Dataset) -> list[Rise]:
     """Of every image that the run attacked."""
-    loaded = {sample.id: sample for sample in images.dataset.samples}
+    loaded = {sample.id: sample for sample in images.samples}
     # The loss of these attacks is the cross-entropy of the wrong class: its probability is exp(−loss).
     return [
         Rise(loaded[record.id].load().pixels, record, tuple(math.exp(-loss) for loss in record.trace["loss"]))

@@ -14,7 +14,7 @@ from detattack.cli.running import make_run
 from detattack.core.errors import unknown
 from detattack.engine.presets import PRESETS
 from detattack.report.paper_figures import method_figure
-from detattack.tasks.detection.record import RunFolder
+from detattack.runs.folder import RunFolder
 from detattack.workflows.compare import Columns
 
 COLUMNS: Columns = (

@@ -7,11 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from classify.attack_batch import ClassificationRecord
 from classify.config import make_config
 from classify.methods import PRESETS
 from classify.paper.config import Experiment, Row, Runs, Variant, load
 from classify.paper.sources import Sources
+from classify.record import ClassificationRecord
 from classify.task import ClassifyFolder, ClassifyRun
 from detattack.cli.comparing import run_methods
 from detattack.core.errors import unknown

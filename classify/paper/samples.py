@@ -10,12 +10,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from classify.attack_batch import ClassificationRecord
-from classify.datasets import LabeledDataset
+from classify.datasets import Dataset
 from classify.figure import DPI, INK, SOFT, fitted, panel_size
 from classify.paper.names import method_title
 from classify.paper.plotting import save_both
 from classify.paper.running import Result
+from classify.record import ClassificationRecord
 from detattack.datasets.image_io import read_image
 from detattack.metrics.difference import DIFFERENCE_GAIN, difference_map, heatmap
 from detattack.workflows.compare import Columns
@@ -45,7 +45,7 @@ class Sample:
     adversarial: tuple[NDArray, ...]
 
 
-def choose(results: Sequence[Result], images: LabeledDataset, count: int) -> list[Sample]:
+def choose(results: Sequence[Result], images: Dataset, count: int) -> list[Sample]:
     """Images that all methods succeed on (else: that all have attacked), of different classes where there are enough,
     from all over the data set."""
     by_id = [{record.id: record for record in result.records()} for result in results]
@@ -54,7 +54,7 @@ def choose(results: Sequence[Result], images: LabeledDataset, count: int) -> lis
     firsts = sorted({by_id[0][i].leaves: i for i in reversed(shared)}.values())
     candidates = firsts if len(firsts) >= count else shared
     chosen = candidates[:: max(1, len(candidates) // count)][:count]
-    loaded = {sample.id: sample for sample in images.dataset.samples}
+    loaded = {sample.id: sample for sample in images.samples}
     return [
         Sample(
             loaded[i].load().pixels,

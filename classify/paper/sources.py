@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from classify.datasets import LabeledDataset, open_dataset
+from classify.datasets import Dataset, open_dataset
 from classify.models.registry import load_classifier
 from classify.paper.config import Runs, from_shared
 from classify.selection import only_right
@@ -46,7 +46,7 @@ class Sources:
     def __init__(self, given: Given) -> None:
         self.given = given
         self._classifiers: dict[Model, Classifier] = {}
-        self._images: dict[tuple[Model, str, int, int, int], LabeledDataset] = {}
+        self._images: dict[tuple[Model, str, int, int, int], Dataset] = {}
 
     def model(self, runs: Runs) -> Model:
         """The model of the runs: the config's, or that of the command line."""
@@ -71,14 +71,14 @@ class Sources:
             self._classifiers[model] = load_classifier(model.spec, self.given.device, model.weights, model.preprocess)
         return self._classifiers[model]
 
-    def images(self, runs: Runs) -> LabeledDataset:
+    def images(self, runs: Runs) -> Dataset:
         """The images of the runs: of those that the model gets right. Raises `InputError`."""
         count = self.count(runs.images)
         key = self.model(runs), runs.data, runs.skip, runs.every, count
         if key not in self._images:
             data = open_dataset(*self._places(runs))
             right = only_right(self.classifier(runs), data, runs.skip, 1 + (count - 1) * runs.every)
-            ids = [sample.id for sample in right.dataset.samples[:: runs.every]]
+            ids = [sample.id for sample in right.samples[:: runs.every]]
             self._images[key] = right if runs.every == 1 else right.pick(ids, f"every {runs.every}")
         return self._images[key]
 

@@ -1,21 +1,21 @@
 """`detattack untargeted` and `detattack targeted`: the main job."""
 
 import sys
+from collections.abc import Sequence
 from contextlib import redirect_stdout
-from datetime import datetime
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from detattack.cli import names as n
 from detattack.cli import options as o
+from detattack.cli.groups import with_groups
 from detattack.core.errors import InputError
 
 if TYPE_CHECKING:
     from detattack.datasets.base import Sample
-    from detattack.tasks.detection.goals import Goal
-    from detattack.tasks.detection.task import Run
 
 Suppress = Annotated[
     str,
@@ -42,71 +42,48 @@ IntoBox = Annotated[
 ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class ImageOptions:
+    """Single images, and how they are judged."""
+
+    method: o.Method = "jnd"
+    score_threshold: o.ScoreThreshold = o.DEFAULT_SCORE_THRESHOLD
+    scenes: o.Scenes = 6
+    batch: o.Batch = 1
+
+
+@with_groups
 def untargeted(
+    shared: ImageOptions,
+    model: o.ModelOptions,
+    attack: o.AttackOptions,
+    run: o.RunOptions,
     images: o.Images = None,
     suppress: Suppress = "car",
     box: AtBox = None,
     as_: As = None,
-    model: o.Model = "demo",
-    weights: o.Weights = None,
-    categories: o.Categories = None,
-    method: o.Method = "jnd",
-    score_threshold: o.ScoreThreshold = 0.5,
-    max_iterations: o.MaxIterations = None,
-    floats: o.Floats = False,
-    perceptual: o.Perceptual = False,
-    seed: o.Seed = 0,
-    scenes: o.Scenes = 6,
-    device: o.Device = "auto",
-    batch: o.Batch = 1,
-    precision: o.Precision = "fp32",
-    config: o.Config = None,
-    set: o.Assignments = None,
-    out: o.Out = None,
-    resume: o.Resume = False,
-    retry_errors: o.RetryErrors = False,
-    json: o.Json = False,
-    quiet: o.Quiet = False,
 ) -> None:
     """Make the detector no longer see what is there: a class, everything, or what is at a box."""
-    given = locals()
     goal = _goal_text("mislabel" if as_ else "suppress", suppress, box, as_)
-    _run("untargeted", goal, False, given)
+    _run("untargeted", goal, False, images, shared, model, attack, run)
 
 
+@with_groups
 def targeted(
+    shared: ImageOptions,
+    model: o.ModelOptions,
+    attack: o.AttackOptions,
+    run: o.RunOptions,
     images: o.Images = None,
     add: Add = "car",
     box: IntoBox = None,
     keep_others: o.KeepOthers = False,
-    model: o.Model = "demo",
-    weights: o.Weights = None,
-    categories: o.Categories = None,
-    method: o.Method = "jnd",
-    score_threshold: o.ScoreThreshold = 0.5,
-    max_iterations: o.MaxIterations = None,
-    floats: o.Floats = False,
-    perceptual: o.Perceptual = False,
-    seed: o.Seed = 0,
-    scenes: o.Scenes = 6,
-    device: o.Device = "auto",
-    batch: o.Batch = 1,
-    precision: o.Precision = "fp32",
-    config: o.Config = None,
-    set: o.Assignments = None,
-    out: o.Out = None,
-    resume: o.Resume = False,
-    retry_errors: o.RetryErrors = False,
-    json: o.Json = False,
-    quiet: o.Quiet = False,
 ) -> None:
     """Make the detector see an object that is not there, at a box."""
-    given = locals()
     if images and box == "road":
         raise InputError("--box road: where the road is free is known of rendered scenes only, not of image files")
     place = ("center" if images else "road") if box is None else box
-    goal = _goal_text("inject", add, place, None)
-    _run("targeted", goal, keep_others, given)
+    _run("targeted", _goal_text("inject", add, place, None), keep_others, images, shared, model, attack, run)
 
 
 def _goal_text(kind: str, category: str, place: str | None, new_category: str | None) -> str:
@@ -115,48 +92,53 @@ def _goal_text(kind: str, category: str, place: str | None, new_category: str | 
     return f"{kind}:{category}{at}{to}"
 
 
-def _run(command: str, goal: str, keep_others: bool, given: dict[str, Any]) -> None:
-    from detattack.cli.running import carried_out
-    from detattack.cli.tables import print_json, print_table, skipped_lines
-
-    out = given["out"] or Path("runs") / f"{command}-{datetime.now():%Y%m%d-%H%M%S}"
-    with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
-        run = _make_run(goal, keep_others, given)
-        with carried_out(run, out, given["resume"], given["quiet"], retry_errors=given["retry_errors"]) as folder:
-            records, summary = folder.records(), folder.read_json("summary.json")
-    if given["json"]:
-        print_json(out, records, summary)
-    elif not given["quiet"]:
-        print_table(out, records, summary, skipped_lines(records, run.detector, run.config.score_threshold))
-    else:
-        print(out, file=sys.stderr)
-
-
-def _make_run(goal: str, keep_others: bool, given: dict[str, Any]) -> "Run":
-    """Everything is resolved and checked before the first file is written."""
-    from detattack.cli.running import config_of, say_if_tuned_on
-    from detattack.datasets.base import image_files
-    from detattack.datasets.rendered import rendered_scenes
-    from detattack.detectors.registry import load_detector
+def _run(
+    command: str,
+    goal: str,
+    keep_others: bool,
+    images: list[Path] | None,
+    shared: ImageOptions,
+    model: o.ModelOptions,
+    attack: o.AttackOptions,
+    run: o.RunOptions,
+) -> None:
+    from detattack.cli.running import goes_on, print_attacks, progress_of, resumable, say_if_tuned_on
+    from detattack.datasets.source import Origin, absolute
     from detattack.tasks.detection.goals import parse_goal
-    from detattack.tasks.detection.task import Run
+    from detattack.tasks.detection.task import DETECTION
+    from detattack.workflows.evaluate import carried_out, make_experiment
 
-    parsed = parse_goal(goal)
-    config = config_of(given, parsed, keep_others)
-    if given["images"]:
-        dataset = image_files(given["images"])
-    else:
-        dataset = rendered_scenes(given["scenes"], given["seed"], parsed.suits)
-    detector = load_detector(config.model, config.device, config.weights, config.categories)
-    parsed.check(detector.categories)
-    for sample in dataset.samples:
-        _check_place(parsed, sample)
-    say_if_tuned_on(given["config"], dataset)
-    return Run(detector, config, dataset, figures=True)
+    files = tuple(map(absolute, images or ()))
+    source = Origin(files=files) if files else Origin(scenes=shared.scenes, seed=attack.seed)
+    values = {
+        **asdict(model),
+        "goal": str(parse_goal(goal)),
+        "keep_others": keep_others,
+        "score_threshold": shared.score_threshold,
+        "seed": attack.seed,
+        "precision": attack.precision,
+    }
+    out = run.folder(command)
+    with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
+        chosen = attack.settings().attack(DETECTION, shared.method)
+        experiment = make_experiment(DETECTION, values, chosen, source, shared.batch, figures=True)
+        _check_size(goal, experiment.dataset.samples)
+        say_if_tuned_on(run.config, experiment.dataset)
+        with (
+            resumable(goes_on(out)),
+            progress_of(run.quiet) as progress,
+            carried_out(experiment, out, run.resume, run.retry_errors, progress),
+        ):
+            pass
+    print_attacks(DETECTION, out, run.json, run.quiet)
 
 
-def _check_place(goal: "Goal", sample: "Sample") -> None:
-    try:
-        goal.check_size(*sample.size)
-    except InputError as error:
-        raise InputError(f"{sample.source}: {error}") from error
+def _check_size(goal: str, samples: "Sequence[Sample]") -> None:
+    """Raise `InputError` where the goal's box is not inside an image."""
+    from detattack.tasks.detection.goals import parse_goal
+
+    for sample in samples:
+        try:
+            parse_goal(goal).check_size(*sample.size)
+        except InputError as error:
+            raise InputError(f"{sample.source}: {error}") from error

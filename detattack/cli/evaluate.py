@@ -2,79 +2,98 @@
 
 import sys
 from contextlib import closing, redirect_stdout
-from datetime import datetime
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from detattack.cli import options as o
+from detattack.cli.groups import with_groups
 from detattack.cli.status import FAILED
 
+if TYPE_CHECKING:
+    from detattack.tasks.base import Task
+    from detattack.tasks.experiment import Experiment
 
+
+@with_groups
 def evaluate(
-    goal: o.GoalText = "suppress:all",
-    images: o.ImagesDir = None,
-    annotations: o.Annotations = None,
-    missing: o.Missing = "skip",
-    keep_others: o.KeepOthers = False,
-    model: o.Model = "demo",
-    weights: o.Weights = None,
-    categories: o.Categories = None,
+    context: typer.Context,
+    wanted: o.GoalOptions,
+    data: o.DataOptions,
+    model: o.ModelOptions,
+    attack: o.AttackOptions,
+    workers: o.WorkerOptions,
+    run: o.RunOptions,
+    task: o.TaskName = "detect",
     method: o.Method = "jnd",
-    score_threshold: o.ScoreThreshold = 0.5,
-    max_iterations: o.MaxIterations = None,
-    floats: o.Floats = False,
-    perceptual: o.Perceptual = False,
-    seed: o.Seed = 0,
-    scenes: o.Scenes = 20,
-    skip: o.Skip = 0,
-    limit: o.Limit = None,
+    missing: o.Missing = "skip",
     shard: o.Shard = None,
-    device: o.Device = "auto",
     batch: o.BatchOrAuto = "auto",
-    precision: o.Precision = "fp32",
-    max_detections: o.MaxDetections = 100,
+    max_detections: o.MaxDetections = o.DEFAULT_MAX_DETECTIONS,
     quality: o.Measures = "all",
     transfer_to: o.TransferTo = None,
     survive: o.Survive = None,
-    ray: o.Ray = None,
-    workers: o.WorkerCount = None,
-    cpus_per_worker: o.CpusPerWorker = None,
-    gpus_per_worker: o.GpusPerWorker = None,
-    config: o.Config = None,
-    set: o.Assignments = None,
-    out: o.Out = None,
-    resume: o.Resume = False,
-    retry_errors: o.RetryErrors = False,
     strict: o.Strict = False,
-    json: o.Json = False,
-    quiet: o.Quiet = False,
 ) -> None:
     """Attack a data set: success, collateral damage, distances, cost, and AP where there are annotations."""
-    from detattack.cli.running import carried_out, make_run, say_if_tuned_on
-    from detattack.cli.scaling import workers_of, workforce_of
-    from detattack.cli.transferring import check_transfers, transfers_of
+    from detattack.cli.running import goes_on, print_run, progress_of, resumable, say_if_tuned_on
+    from detattack.cli.scaling import executor_of, workers_of
+    from detattack.cli.transferring import check_transfers, print_transfers
+    from detattack.tasks.registry import find_task
+    from detattack.workflows.evaluate import carried_out
 
-    given = locals()
-    out = out or Path("runs") / f"evaluate-{datetime.now():%Y%m%d-%H%M%S}"
+    out, found_task = run.folder("evaluate"), find_task(task)
     with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
-        wanted = workers_of(given)
-        others = check_transfers(transfer_to, survive, device)
-        run = make_run({**given, "out": out})
-        say_if_tuned_on(config, run.dataset)
+        pool = workers_of(workers, model.device)
+        others = check_transfers(transfer_to, survive, model.device)
+        options = {**asdict(wanted), **asdict(model), "max_detections": max_detections}
+        more = {"shard": shard, "quality": quality, "batch": batch, "missing": missing}
+        experiment = _experiment(context, found_task, options, data, attack, method, run, more)
+        say_if_tuned_on(run.config, experiment.dataset)
         with (
-            workforce_of(wanted, run, quiet) as workforce,
-            carried_out(run, out, resume, quiet, workforce=workforce, retry_errors=retry_errors) as folder,
+            executor_of(pool, experiment, run.quiet) as executor,
+            resumable(goes_on(out)),
+            progress_of(run.quiet) as progress,
+            carried_out(experiment, out, run.resume, run.retry_errors, progress, executor) as folder,
         ):
-            summary = folder.read_json("summary.json")
-    _say(out, summary, json, quiet)
+            errors = folder.read_json("summary.json")["error"]
+    print_run(found_task, out, run.json, run.quiet)
     if transfer_to or survive:
-        transfers_of(out, [(None, None, None), *others], survive, device, False, quiet or json, trust=True)
-    if strict and summary["error"]:
+        print_transfers(out, others, survive, model.device, False, run.quiet or run.json, trust=True)
+    if strict and errors:
         raise typer.Exit(FAILED)
 
 
+def _experiment(
+    context: typer.Context,
+    task: "Task[Any, Any, Any]",
+    options: dict[str, Any],
+    data: o.DataOptions,
+    attack: o.AttackOptions,
+    method: str,
+    run: o.RunOptions,
+    more: dict[str, Any],
+) -> "Experiment[Any, Any, Any]":
+    from detattack.cli.running import batch_size, config_values
+    from detattack.runs.batching import parse_shard
+    from detattack.workflows.evaluate import make_experiment
+
+    values = config_values(context, task, options) | {"seed": attack.seed, "precision": attack.precision}
+    return make_experiment(
+        task,
+        values,
+        attack.settings().attack(task, method),
+        data.source(attack.seed, more["missing"]),
+        batch_size(more["batch"]),
+        run.out if run.resume else None,
+        shard=parse_shard(more["shard"]) if more["shard"] else None,
+        all_measures=more["quality"] == "all",
+    )
+
+
+@with_groups
 def merge(
     out: Annotated[Path, typer.Argument(help="The folder of the whole run; new.", show_default=False)],
     shards: Annotated[list[Path], typer.Argument(help="The finished run folders of all shards.", show_default=False)],
@@ -82,23 +101,11 @@ def merge(
     quiet: o.Quiet = False,
 ) -> None:
     """Join the shards of one run: the same bytes as a run without shards."""
+    from detattack.cli.running import print_run
+    from detattack.runs.manifest import task_in
+    from detattack.tasks.registry import find_task
     from detattack.workflows.merge import merge_runs
 
-    with closing(merge_runs(out, shards)) as folder:
-        summary = folder.read_json("summary.json")
-    _say(out, summary, json, quiet)
-
-
-def _say(out: Path, summary: dict[str, Any], json: bool, quiet: bool) -> None:
-    from detattack.cli.tables import print_json, print_summary, skipped_line, warn_of_parity
-    from detattack.tasks.detection.record import RunFolder
-
-    warn_of_parity(summary)
-    if json:
-        with closing(RunFolder.open(out)) as folder:
-            print_json(out, folder.iterate(), summary)
-    elif quiet:
-        print(out, file=sys.stderr)
-    else:
-        with closing(RunFolder.open(out)) as folder:
-            print_summary(out, summary, skipped_line(folder, summary))
+    with closing(merge_runs(out, shards)):
+        pass
+    print_run(find_task(task_in(out)), out, json, quiet)

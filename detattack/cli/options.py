@@ -1,8 +1,10 @@
 """Options that commands share, each in one place."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.exceptions import TyperException
@@ -10,6 +12,13 @@ from typer.exceptions import TyperException
 from detattack.cli import names as n
 from detattack.cli.command import CONFIG_SET, HERE
 from detattack.core.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    from detattack.datasets.source import Origin
+    from detattack.workflows.evaluate import Settings
+
+DEFAULT_SCORE_THRESHOLD, DEFAULT_MAX_DETECTIONS = 0.5, 100
+"""As in `core.types`, which takes seconds to import; a test holds them equal."""
 
 
 def _use_config_file(context: typer.Context, path: Path | None) -> Path | None:
@@ -140,6 +149,9 @@ Precision = Annotated[
     Literal["fp32", "bf16"],
     typer.Option(help="Of the gradient: bf16 is faster where the processor has it. Float32 decides."),
 ]
+TaskName = Annotated[
+    str, typer.Option("--task", help="What kind of model it is: detect, classify, or a plugin's.")
+]
 Config = Annotated[
     Path | None,
     typer.Option(help="A YAML file of these options.", callback=_use_config_file, is_eager=True),
@@ -188,3 +200,98 @@ TransferTo = Annotated[
     str | None,
     typer.Option(help="Score the same files on other models, commas between.", autocompletion=n.detectors),
 ]
+
+
+# Groups of options: see `with_groups`
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """Which detector is attacked."""
+
+    model: Model = "demo"
+    weights: Weights = None
+    categories: Categories = None
+    device: Device = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackOptions:
+    """How images are attacked, whatever the method."""
+
+    max_iterations: MaxIterations = None
+    floats: Floats = False
+    perceptual: Perceptual = False
+    precision: Precision = "fp32"
+    seed: Seed = 0
+    set: Assignments = None
+
+    def settings(self, **more: Any) -> "Settings":
+        """Gather what is asked of the methods. more: further fields of `Attack`."""
+        from detattack.workflows.evaluate import Settings
+
+        return Settings(self.floats, self.max_iterations, self.set or (), {"perceptual": self.perceptual, **more})
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoalOptions:
+    """What is wanted of a detector, over a data set."""
+
+    goal: GoalText = "suppress:all"
+    keep_others: KeepOthers = False
+    score_threshold: ScoreThreshold = DEFAULT_SCORE_THRESHOLD
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """Which images are attacked."""
+
+    images: ImagesDir = None
+    annotations: Annotations = None
+    scenes: Scenes = 20
+    skip: Skip = 0
+    limit: Limit = None
+
+    def source(self, seed: int, missing: str = "skip") -> "Origin":
+        """Name where the images come from. Raises `InputError`."""
+        from detattack.datasets.source import Origin, absolute
+
+        if self.images is None:
+            if self.annotations is not None:
+                raise InputError("--annotations needs --images, the folder of the images that it speaks of")
+            return Origin(scenes=self.skip + self.scenes, seed=seed, skip=self.skip, limit=self.limit)
+        annotations = None if self.annotations is None else absolute(self.annotations)
+        images = absolute(self.images)
+        return Origin(images=images, annotations=annotations, skip=self.skip, limit=self.limit, missing=missing)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerOptions:
+    """Who attacks."""
+
+    ray: Ray = None
+    workers: WorkerCount = None
+    cpus_per_worker: CpusPerWorker = None
+    gpus_per_worker: GpusPerWorker = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions:
+    """Where results go, and what is printed."""
+
+    out: Out = None
+    json: Json = False
+    quiet: Quiet = False
+
+    def folder(self, command: str) -> Path:
+        """Name the run folder: that of `--out`, or a new one in `runs/`."""
+        return self.out or Path("runs") / f"{command}-{datetime.now():%Y%m%d-%H%M%S}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(OutputOptions):
+    """The same of a run, which may be continued."""
+
+    config: Config = None
+    resume: Resume = False
+    retry_errors: RetryErrors = False

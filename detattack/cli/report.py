@@ -18,13 +18,10 @@ def report(
 
     from rich.progress import Progress
 
-    from classify.report_page import write_report as write_classified
     from detattack.cli.terminal import Terminal, shown
-    from detattack.runs.manifest import task_in
-    from detattack.tasks.detection.report_page import write_report
+    from detattack.workflows.report import write_report
 
-    write = write_classified if task_in(run) == "classify" else write_report
     with Progress(console=Terminal(stderr=True, quiet=quiet), transient=True) as bar:
         task = bar.add_task("pictures", total=None)
-        path = write(run, lambda done, total: bar.update(task, completed=done, total=total))
+        path = write_report(run, lambda done, total: bar.update(task, completed=done, total=total))
     print(json_module.dumps({"run": str(run), "report": str(path)}) if json else shown(path))

@@ -4,7 +4,7 @@ import sys
 from contextlib import closing, redirect_stdout
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -83,21 +83,23 @@ def _carried_out(
 ) -> "Agreement":
     import torch
 
-    from classify.rerun import repeated as repeated_classification
-    from classify.task import ClassifyFolder
-    from detattack.cli.running import carried_out
+    from detattack.cli.running import goes_on, progress_of, resumable
+    from detattack.runs.folder import RunFolder
     from detattack.runs.manifest import task_in
-    from detattack.tasks.detection.record import RunFolder
+    from detattack.tasks.registry import find_task
+    from detattack.workflows.evaluate import carried_out
     from detattack.workflows.rerun import agreement, repeated
 
-    classification = task_in(path) == "classify"
-    folder_type: Any = ClassifyFolder if classification else RunFolder
-    with closing(folder_type.open(path)) as first:
+    with closing(RunFolder.open(path, find_task(task_in(path)).record_type)) as first:
         if not (path / "summary.json").is_file():
             raise InputError(f"{path}: is not finished; --resume goes on")
         torch.set_num_threads(threads or first.manifest.get("threads") or torch.get_num_threads())
-        run: Any = (repeated_classification if classification else repeated)(path, first.manifest, instead, trust)
-        with carried_out(run, out, resume, quiet, retry_errors=retry_errors) as second:
+        experiment = repeated(path, first.manifest, instead, trust)
+        with (
+            resumable(goes_on(out)),
+            progress_of(quiet) as progress,
+            carried_out(experiment, out, resume, retry_errors, progress) as second,
+        ):
             return agreement(first, second)
 
 

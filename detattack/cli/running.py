@@ -1,9 +1,8 @@
-"""What the commands that run over a data set have in common: from options to a checked run, and carrying it out."""
+"""What the commands that run have in common: how an interrupt ends, what is told, and options that a task must know."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,139 +12,61 @@ from detattack.cli.status import INTERRUPTED
 from detattack.core.errors import InputError
 
 if TYPE_CHECKING:
+    from detattack.cli.progress import Progress
     from detattack.datasets.base import Dataset
-    from detattack.detectors.base import Detector
-    from detattack.runs.runner import Workforce
-    from detattack.tasks.detection.config import RunConfig
-    from detattack.tasks.detection.goals import Goal
-    from detattack.tasks.detection.task import Run
+    from detattack.tasks.base import Task
 
 AUTO = "auto"
-
-
-def make_run(given: dict[str, Any], **changes: Any) -> "Run":
-    """The checked run of a data-set command's options. Nothing is written. Raises `InputError`."""
-    from detattack.core.types import DEFAULT_MAX_DETECTIONS
-    from detattack.runs.batching import parse_shard
-    from detattack.tasks.detection.goals import parse_goal
-    from detattack.tasks.detection.task import Run
-
-    goal = parse_goal(given["goal"])
-    batch = _batch_size(given["batch"])
-    shard = parse_shard(given["shard"]) if given.get("shard") else None
-    most = given.get("max_detections", DEFAULT_MAX_DETECTIONS)
-    config = config_of(given, goal, given["keep_others"], batch=batch or 1, max_detections=most)
-    dataset = data_set(given, goal).after(given["skip"]).first(given["limit"])
-    detector = _loaded(config)
-    goal.check(detector.categories)
-    dataset = _with_shared_classes(detector, dataset)
-    if batch is None:
-        config = config.model_copy(update={"batch": _automatic(detector, config, dataset, given)})
-    run = Run(detector, config, dataset, shard=shard, all_measures=given["quality"] == "all")
-    if not run.batches():
-        raise InputError(f"shard {given['shard']}: has no image, the data set is too small for so many shards")
-    return replace(run, **changes)
-
-
-def config_of(given: dict[str, Any], goal: "Goal", keep_others: bool, **changes: Any) -> "RunConfig":
-    """The config of a command's options."""
-    from detattack.cli.comparing import overrides_of
-    from detattack.engine.config import named_attack, resolve_attack
-    from detattack.engine.presets import PRESETS
-    from detattack.tasks.detection.config import make_config
-
-    method = named_attack(given["method"]).name
-    overrides = {"perceptual": given.get("perceptual", False)} | overrides_of([method], given["set"], PRESETS)[method]
-    names = ("model", "weights", "categories", "score_threshold", "seed", "device", "batch", "precision")
-    values = {name: given[name] for name in names}
-    attack = resolve_attack(method, given["floats"], given["max_iterations"], overrides)
-    return make_config(goal=str(goal), keep_others=keep_others, attack=attack, **(values | changes))
-
-
-def data_set(given: dict[str, Any], goal: "Goal") -> "Dataset":
-    """The images that the options name, those to be skipped included. Raises `InputError`."""
-    from detattack.datasets.base import folder_dataset
-    from detattack.datasets.coco import coco_dataset
-    from detattack.datasets.rendered import rendered_scenes
-
-    images, annotations = given["images"], given["annotations"]
-    if images is None:
-        if annotations is not None:
-            raise InputError("--annotations needs --images, the folder of the images that it speaks of")
-        return rendered_scenes(given["skip"] + given["scenes"], given["seed"], goal.suits)
-    if goal.rendered_only:
-        raise InputError(f"goal '{goal}': where the road is free is known of rendered scenes only, not of image files")
-    if annotations is None:
-        return folder_dataset(images)
-    return coco_dataset(images, annotations, given.get("missing", "skip"))  # `tune` has no such option
-
-
-def say_if_tuned_on(config: Path | None, dataset: "Dataset") -> None:
-    """Says on stderr where the images are some that the config file was tuned on."""
-    from detattack.cli.terminal import say
-    from detattack.workflows.tuned_on import overlap_note
-
-    note = config and overlap_note(config, dataset)
-    if note:
-        say(f"NOTE: {note}", file=sys.stderr)
+NOT_DEFAULT = ("COMMANDLINE", "DEFAULT_MAP", "ENVIRONMENT")
+"""Where the value of an option comes from that somebody gave."""
 
 
 @contextmanager
-def carried_out(
-    run: Any,
-    out: Path,
-    resume: bool,
-    quiet: bool,
-    title: str = "",
-    again: str = "",
-    workforce: "Workforce | None" = None,
-    retry_errors: bool = False,
-    notes: bool = True,
-) -> Iterator[Any]:
-    """Runs or resumes; the complete folder, open. Ctrl-C leaves with status 130 and says how to go on.
+def resumable(again: str) -> Iterator[None]:
+    """Turn Ctrl-C into status 130, and say on it and on a full disk how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"detattack: interrupted; {again}", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+    except OSError as error:
+        raise OSError(f"{' '.join(str(error).split())}; the run stopped at a consistent state, {again}") from error
 
-    title: what the progress bar calls it. again: how to go on, where it is not by --out and --resume. workforce: who
-    attacks; None: this process. retry_errors: as of `execute`. notes: whether to say what people should know of the
-    data and the model. Raises `InputError` where `retry_errors` comes without `resume`.
-    """
+
+def goes_on(out: Path) -> str:
+    """Say how a run is continued."""
+    return f"--out {out} --resume goes on"
+
+
+@contextmanager
+def progress_of(quiet: bool, title: str = "") -> Iterator["Progress"]:
+    """Show progress on stderr. title: what the bar is called."""
     from detattack.cli.progress import Progress
-    from detattack.runs.runner import execute
 
-    check_retry(resume, retry_errors)
-    again = again or f"--out {out} --resume goes on"
-    with closing(run.open_folder(out, resume)) as folder:
-        try:
-            with Progress(not quiet, title) as progress:
-                for note in (*run.dataset.notes, *_random_weights(run.config)) if notes else ():
-                    progress.say(note)
-                execute(run, folder, progress.report, progress.measuring, workforce, retry_errors)
-        except KeyboardInterrupt:
-            print(f"detattack: interrupted; {again}", file=sys.stderr)
-            raise typer.Exit(INTERRUPTED) from None
-        except OSError as error:
-            raise OSError(f"{' '.join(str(error).split())}; the run stopped at a consistent state, {again}") from error
-        yield folder
+    with Progress(not quiet, title) as progress:
+        yield progress
 
 
-def check_retry(resume: bool, retry_errors: bool) -> None:
-    """Raises `InputError` where there is no run whose errors could be tried again."""
-    if retry_errors and not resume:
-        raise InputError("--retry-errors goes with --resume, which continues the run that has them")
+def config_values(context: typer.Context, task: "Task[Any, Any, Any]", options: Mapping[str, Any]) -> dict[str, Any]:
+    """Choose the options that are fields of a task's config. Raises `InputError` for one that was given and is none.
+
+    The defaults of the options are those of detectors; another task has its own.
+    """
+    given = {name for name in options if _source(context, name) in NOT_DEFAULT}
+    fields = task.config_type.model_fields
+    for name in given - fields.keys():
+        raise InputError(f"--{name.replace('_', '-')}: task {task.name} has no such option")
+    own = options.keys() & fields.keys()
+    return {name: options[name] for name in options if name in own and (task.name == "detect" or name in given)}
 
 
-def _random_weights(config: Any) -> list[str]:
-    """What is to be said of a model without training."""
-    return [f"model {config.model}: random weights; figures of it mean nothing"] if config.weights == "none" else []
+def _source(context: typer.Context, name: str) -> str:
+    source = context.get_parameter_source(name)
+    return "" if source is None else source.name
 
 
-def _loaded(config: "RunConfig") -> "Detector":
-    from detattack.detectors.registry import load_detector
-
-    return load_detector(config.model, config.device, config.weights, config.categories)
-
-
-def _batch_size(text: str) -> int | None:
-    """A number from 1 on, or None for `auto`."""
+def batch_size(text: str) -> int | None:
+    """Parse a number from 1 on; None for `auto`. Raises `InputError`."""
     if str(text) == AUTO:
         return None
     try:
@@ -157,22 +78,46 @@ def _batch_size(text: str) -> int | None:
     return size
 
 
-def _automatic(detector: "Detector", config: "RunConfig", dataset: "Dataset", given: dict[str, Any]) -> int:
-    """The batch size of the run that is resumed, or the one that fits."""
-    from detattack.runs.manifest import batch_of
-    from detattack.tasks.detection.auto_batch import fitting_batch
+def say_if_tuned_on(config: Path | None, dataset: "Dataset") -> None:
+    """Say on stderr where the images are some that the config file was tuned on."""
+    from detattack.cli.terminal import say
+    from detattack.workflows.tuned_on import overlap_note
 
-    before = batch_of(given["out"]) if given["out"] and given["resume"] else None
-    return before or fitting_batch(detector, config, dataset.samples)
+    note = config and overlap_note(config, dataset)
+    if note:
+        say(f"NOTE: {note}", file=sys.stderr)
 
 
-def _with_shared_classes(detector: "Detector", dataset: "Dataset") -> "Dataset":
-    """The data set, with a note on annotated classes that AP does not count. Raises `InputError` where that is all."""
-    from detattack.datasets.coco import category_ids, classes_not_counted
-    from detattack.tasks.detection.summary import not_counted_line
+def print_run(task: "Task[Any, Any, Any]", out: Path, json: bool, quiet: bool) -> None:
+    """Print a finished run over a data set."""
+    from contextlib import closing
 
-    if dataset.categories and not category_ids(detector.categories, dataset.categories):
-        names = ", ".join(repr(c["name"]) for c in dataset.categories[:5])
-        raise InputError(f"the annotations ({names}, ...) and the model {detector.name} have no class name in common")
-    note = not_counted_line(classes_not_counted(detector.categories, dataset.categories, dataset.annotations))
-    return replace(dataset, notes=(*dataset.notes, note)) if note else dataset
+    from detattack.cli.tables import print_json, print_summary, warn
+    from detattack.runs.folder import RunFolder
+
+    with closing(RunFolder.open(out, task.record_type)) as folder:
+        summary = folder.read_json("summary.json")
+        warn(task, summary)
+        if json:
+            print_json(out, folder.iterate(), summary)
+        elif quiet:
+            print(out, file=sys.stderr)
+        else:
+            print_summary(task, out, summary, task.skipped_line(folder, summary))
+
+
+def print_attacks(task: "Task[Any, Any, Any]", out: Path, json: bool, quiet: bool) -> None:
+    """Print a finished run over a few images, a row an image."""
+    from contextlib import closing
+
+    from detattack.cli.tables import print_images, print_json
+    from detattack.runs.folder import RunFolder
+
+    with closing(RunFolder.open(out, task.record_type)) as folder:
+        summary = folder.read_json("summary.json")
+        if json:
+            print_json(out, folder.iterate(), summary)
+        elif quiet:
+            print(out, file=sys.stderr)
+        else:
+            print_images(task, out, folder.records(), folder.manifest, summary)

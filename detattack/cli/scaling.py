@@ -1,24 +1,25 @@
-"""`--ray` and what goes with it: from options to a workforce."""
+"""`--ray` and what goes with it: from options to an executor."""
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from detattack.cli.command import HERE, RAY
+from detattack.cli.options import WorkerOptions
 from detattack.core.errors import InputError
 
 if TYPE_CHECKING:
     from detattack.runs.ray_workers import RayPool, Workers
 
 
-def workers_of(given: Mapping[str, Any]) -> "Workers | None":
+def workers_of(options: WorkerOptions, device_name: str) -> "Workers | None":
     """The workers that the options ask for; None without `--ray`. Raises `InputError`."""
-    if given["ray"] is None:
+    if options.ray is None:
         for name in ("workers", "cpus_per_worker", "gpus_per_worker"):
-            if given[name] is not None:
+            if getattr(options, name) is not None:
                 raise InputError(f"--{name.replace('_', '-')} goes with {RAY}")
         return None
     import torch
@@ -27,19 +28,19 @@ def workers_of(given: Mapping[str, Any]) -> "Workers | None":
     from detattack.runs.ray_workers import Workers, check_installed
 
     check_installed()
-    device, gpus = resolve_device(given["device"]), given["gpus_per_worker"]
+    device, gpus = resolve_device(device_name), options.gpus_per_worker
     if device.index is not None:
         raise InputError(f"--device {device}: with {RAY}, it is Ray that says which GPU a worker has; --device cuda")
     if gpus and device.type != "cuda":
         raise InputError(f"--gpus-per-worker goes with CUDA, and the device is {device}")
     gpus = float(device.type == "cuda") if gpus is None else gpus
     threads = torch.get_num_threads() if "OMP_NUM_THREADS" in os.environ else 1
-    address = None if given["ray"] == HERE else given["ray"]
-    return Workers(address, given["workers"], given["cpus_per_worker"] or threads, gpus)
+    address = None if options.ray == HERE else options.ray
+    return Workers(address, options.workers, options.cpus_per_worker or threads, gpus)
 
 
 @contextmanager
-def workforce_of(wanted: "Workers | None", run: Any, quiet: bool) -> "Iterator[RayPool | None]":
+def executor_of(wanted: "Workers | None", run: Any, quiet: bool) -> "Iterator[RayPool | None]":
     """The workers for a run, and for others of the same model; None: this process."""
     if wanted is None:
         yield None

@@ -2,60 +2,49 @@
 
 import json as json_module
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from detattack.tasks.detection.transfer import Transfer
-
-Spec = tuple[str | None, str | None, str | None]
-"""Model, weights and categories of a detector; no model: the run's own."""
+    from detattack.workflows.transfer import Other, Transfer
 
 
-def check_transfers(models: str | None, survive: str | None, device: str) -> list[Spec]:
-    """The detectors of `--transfer-to`. Raises `InputError` for what would only be known when the run is done."""
+def check_transfers(models: str | None, survive: str | None, device: str) -> "list[Other]":
+    """List the run's own model and those of `--transfer-to`. Raises `InputError` for what would only be known when the
+    run is done."""
     from detattack.datasets.corruptions import parse_changes
     from detattack.detectors.registry import load_detector
+    from detattack.workflows.transfer import Other
 
     parse_changes(survive or "")
     names = [name.strip() for name in (models or "").split(",") if name.strip()]
     for name in names:
         load_detector(name, device)
-    return [(name, None, None) for name in names]
+    return [Other(), *map(Other, names)]
 
 
-def transfers_of(
-    run: Path, specs: Sequence[Spec], survive: str | None, device: str, json: bool, quiet: bool, trust: bool
+def print_transfers(
+    run: Path, others: "Sequence[Other]", survive: str | None, device: str, json: bool, quiet: bool, trust: bool
 ) -> None:
-    """Scores the files of a run, writes `transfer.json` into it and prints the matrix. trust: the run's own model."""
+    """Judge the files of a run by other models and after corruptions, and print the matrix.
+
+    trust: whether the run's own model may run the code of its file.
+    """
     from rich.progress import Progress
 
     from detattack.cli.terminal import Terminal
-    from detattack.core.files import swept
-    from detattack.core.locating import located_config
-    from detattack.core.trust import check_trust
-    from detattack.datasets.corruptions import UNCHANGED, parse_changes
-    from detattack.detectors.registry import load_detector
-    from detattack.tasks.detection.config import make_config
-    from detattack.tasks.detection.record import RunFolder
-    from detattack.tasks.detection.transfer import transfer
+    from detattack.workflows.transfer import transfer_run
 
-    changes = [UNCHANGED, *parse_changes(survive or "")]
-    shown = Progress(console=Terminal(stderr=True, quiet=quiet))
-    with closing(RunFolder.open(run)) as folder, swept(run), shown as bar:
-        config = make_config(**located_config(run, folder.manifest))
-        if not all(model for model, _, _ in specs):
-            check_trust(run, config.model, trust)
-        own = (config.model, config.weights, config.categories)
-        detectors = [load_detector(m or own[0], device, *((w, c) if m else own[1:])) for m, w, c in specs]
-        total = len(detectors) * len(changes) * sum(r.status in ("success", "failure") for r in folder.iterate())
-        task = bar.add_task("scoring", total=total)
-        found = [transfer(folder, d, change, lambda: bar.advance(task)) for d in detectors for change in changes]
-        rows: list[dict[str, Any]] = [asdict(one) for one in found]
-        folder.write_json("transfer.json", rows)
+    with Progress(console=Terminal(stderr=True, quiet=quiet)) as bar:
+        task = bar.add_task("scoring", total=None)
+
+        def progress(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        found = transfer_run(run, others, survive, device, trust, progress)
     if json:
+        rows = [asdict(one) for one in found]
         print(json_module.dumps({"run": str(run), "transfer": rows}, allow_nan=False))
     elif not quiet:
         _print(found)
@@ -65,8 +54,8 @@ def _print(found: "Sequence[Transfer]") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from detattack.cli.tables import number
     from detattack.cli.terminal import Terminal, shown
+    from detattack.tasks.columns import number
 
     table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
     for name in ("model", "change"):

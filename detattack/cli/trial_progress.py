@@ -7,7 +7,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from detattack.cli.terminal import Terminal
 from detattack.runs.record import BaseRecord, Outcome
-from detattack.workflows.tune import Plan, Trial
+from detattack.workflows.search import Plan, Trial
 
 SPEED_PERIOD_S = 600
 """What is left is estimated from the speed of so many last seconds: trials differ a lot."""

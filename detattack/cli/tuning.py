@@ -2,22 +2,24 @@
 
 import json as json_module
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from detattack.cli import names as n
-from detattack.cli.status import INTERRUPTED
+from detattack.cli import options as o
 
 if TYPE_CHECKING:
     from detattack.cli.trial_progress import TrialProgress
-    from detattack.datasets.base import Dataset
-    from detattack.engine.presets import Attack
-    from detattack.runs.record import BaseRecord
-    from detattack.workflows.tune import Plan, Scores, Space
+    from detattack.engine import Attack
+    from detattack.tasks.base import Task
+    from detattack.tasks.experiment import Experiment
+    from detattack.workflows.evaluate import Settings
+    from detattack.workflows.search import Plan
     from detattack.workflows.tune_output import Found
 
 Methods = Annotated[
@@ -50,113 +52,73 @@ Also = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option(help="The folder of the search. Default: a new one in runs/.")]
 Floats = Annotated[bool, typer.Option("--float", help="Judge floats instead of 8-bit images.")]
-DECIDING = ("task", "config", "methods", "model", "data", "objective", "sampler", "grid_trials")
-"""The keys of the manifest that a resumed search must share with the one it continues."""
 
 
-@dataclass(frozen=True)
-class Request:
-    """A checked search: how, and which methods. presets: the methods of the task."""
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions:
+    """How settings are searched."""
 
-    plan: "Plan"
-    spaces: "Sequence[Space]"
-    presets: "Mapping[str, Attack]"
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is searched on. run_of: the run of an attack. model: its fingerprint. origin: where it comes from, by
-    name, for people. dataset: its images."""
-
-    record_type: "type[BaseRecord]"
-    run_of: "Callable[[Attack], Any]"
-    model: str
-    device: str
-    origin: Mapping[str, Any]
-    dataset: "Dataset"
+    methods: Methods = "jnd,baseline,fgsm,fgv"
+    objective: Objective = "l2"
+    sampler: Sampler = "tpe"
+    trials: Trials = 40
+    also: Also = ""
+    max_iterations: o.MaxIterations = None
+    floats: Floats = False
+    precision: o.Precision = "fp32"
+    set: o.Assignments = None
 
 
-def make_request(
-    given: Mapping[str, Any],
-    presets: "Mapping[str, Attack]",
-    attack_of: "Callable[[str, Mapping[str, str]], Attack]",
-) -> Request:
-    """The options of a search, checked before anything loads. attack_of: of a method and what `--set` changes of it.
+@dataclass(frozen=True, kw_only=True)
+class SearchRunOptions:
+    """Where the search is kept, and what is printed."""
 
-    Raises `InputError`.
+    config: o.Config = None
+    out: Out = None
+    resume: o.Resume = False
+    json: o.Json = False
+    quiet: o.Quiet = False
+
+
+def carried_out(
+    task: "Task[Any, Any, Any]",
+    search: SearchOptions,
+    run: SearchRunOptions,
+    out: Path,
+    seed: int,
+    settings: "Settings",
+    experiment_of: "Callable[[Attack], Experiment[Any, Any, Any]]",
+    origin: Mapping[str, Any],
+) -> "list[Found]":
+    """Search the methods, or what is left of them.
+
+    - experiment_of: loads model and images, given the attack of the first method
+    - origin: where they come from, by name, for people who read the configs
     """
-    from detattack.cli.comparing import method_names, overrides_of
-    from detattack.workflows.tune import make_plan, make_space, parse_also
+    from detattack.cli.running import goes_on, resumable
+    from detattack.workflows.evaluate import method_names, overrides_of
+    from detattack.workflows.search import make_plan
+    from detattack.workflows.tune import make_request, tune
 
-    plan = make_plan(given["objective"], given["sampler"], given["trials"], given["seed"])
-    names = method_names(given["methods"], presets)
-    fixed = overrides_of(names, given["set"], presets)
-    attacks = {name: attack_of(name, fixed[name]) for name in names}
-    also = parse_also(given["also"], attacks.values())
-    return Request(plan, [make_space(attacks[name], also, fixed[name]) for name in names], presets)
+    plan = make_plan(search.objective, search.sampler, search.trials, seed)
+    names = method_names(search.methods, task.methods)
+    attacks = settings.attacks(task, names)
+    request = make_request(plan, attacks, overrides_of(names, search.set or (), task.methods), search.also)
+    experiment = experiment_of(attacks[names[0]])
 
+    @contextmanager
+    def progress(plan: "Plan", trials: int, images: int) -> "Iterator[TrialProgress]":
+        from detattack.cli.trial_progress import TrialProgress
 
-def tune_all(request: Request, subject: Subject, out: Path, resume: bool, quiet: bool) -> "list[Found]":
-    """Searches all methods, or what is left of them, into a folder. Ctrl-C leaves with status 130 and says how to go
-    on. Raises `InputError`."""
-    from detattack.cli.trial_progress import TrialProgress
-    from detattack.runs.folder import claimed
-    from detattack.runs.runner import read_all
-    from detattack.workflows.tune_output import write_all
+        with TrialProgress(plan, trials, images, not run.quiet) as told:
+            yield told
 
-    run = subject.run_of(request.spaces[0].attack)
-    groups = read_all(run.batches(), subject.record_type)
-    with claimed(out, _manifest(request, subject, run), resume, DECIDING):
-        try:
-            images = sum(map(len, groups))
-            with TrialProgress(request.plan, len(request.spaces) * request.plan.trials, images, not quiet) as progress:
-                for note in run.dataset.notes:
-                    progress.say(note)
-                methods = [_tune_one(space, request, subject, groups, out, progress) for space in request.spaces]
-        except KeyboardInterrupt:
-            print(f"detattack: interrupted; --out {out} --resume goes on", file=sys.stderr)
-            raise typer.Exit(INTERRUPTED) from None
-        write_all(out, methods)
-        return methods
-
-
-def _tune_one(
-    space: "Space", request: Request, subject: Subject, groups: list[Any], out: Path, progress: "TrialProgress"
-) -> "Found":
-    from detattack.runs.runner import attack_all
-    from detattack.workflows.tune import scores_of, search
-    from detattack.workflows.tune_output import make_found, write_best
-    from detattack.workflows.tuned_on import tuned_on
-
-    def evaluate(attack: "Attack") -> "Scores":
-        return scores_of(progress.counted(attack_all(subject.run_of(attack), groups)))
-
-    progress.start(space.attack.name)
-    trials = search(space, request.plan, out, evaluate, progress.report)
-    found = make_found(space, request.plan, trials, subject.origin, tuned_on(subject.dataset), request.presets)
-    write_best(out, found)
-    return found
-
-
-def _manifest(request: Request, subject: Subject, run: Any) -> dict[str, Any]:
-    from detattack.runs.manifest import make_manifest
-
-    plan = request.plan
-    config = run.config.model_dump(mode="json", exclude={"attack", "loss"}) | {"device": subject.device}
-    return make_manifest(
-        config,
-        subject.model,
-        run.dataset.fingerprint,
-        task=f"tune {subject.record_type.task}",
-        methods={space.attack.name: asdict(space) for space in request.spaces},
-        objective=plan.objective.name,
-        sampler=plan.sampler,
-        grid_trials=plan.trials if plan.sampler == "grid" else None,
-    )
+    with resumable(goes_on(out)):
+        return tune(experiment, request, out, {**origin, "data": experiment.dataset.fingerprint}, run.resume, progress)
 
 
 def say(out: Path, methods: "Sequence[Found]", json: bool, quiet: bool) -> None:
-    """Prints a finished search."""
+    """Print a finished search."""
     if json:
         summary = {
             "objective": methods[0].plan.objective.name,
@@ -173,8 +135,8 @@ def _print_table(out: Path, methods: "Sequence[Found]") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from detattack.cli.tables import number
     from detattack.cli.terminal import Terminal
+    from detattack.tasks.columns import number
 
     console = Terminal()
     table = Table(title=f"best by {methods[0].plan.objective.text}", title_justify="left", box=None)

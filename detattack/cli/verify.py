@@ -33,7 +33,7 @@ def verify(
 
     With another model, or --survive, the same files are scored and compared with nothing.
     """
-    from detattack.runs.manifest import check_own_model, task_in
+    from detattack.runs.manifest import check_own_model
 
     if model is None and (weights or categories):
         raise InputError("--weights and --categories go with --model")
@@ -45,25 +45,22 @@ def verify(
         check_own_model(run, trust)  # before torch is imported, which takes seconds
     if model is None and survive is None:
         _verify(run, device, trust, json)
-    elif task_in(run) == "classify":
-        raise InputError(f"{run}: --model and --survive are for detectors")
     else:
-        from detattack.cli.transferring import transfers_of
+        from detattack.cli.transferring import print_transfers
+        from detattack.workflows.transfer import Other
 
-        transfers_of(run, [(model, weights, categories)], survive, device, json, quiet, trust)
+        print_transfers(run, [Other(model, weights, categories)], survive, device, json, quiet, trust)
 
 
 def _verify(run: Path, device: str, trust: bool, json: bool) -> None:
     import json as json_module
 
-    from classify.verification import verify_run as verify_classified
     from detattack.cli.terminal import say
-    from detattack.runs.manifest import task_in
     from detattack.workflows.verify import verify_run
 
     images = successes = 0
     wrong = []
-    for verdict in (verify_classified if task_in(run) == "classify" else verify_run)(run, device, trust):
+    for verdict in verify_run(run, device, trust):
         images += 1
         successes += verdict.success
         if verdict.problem:

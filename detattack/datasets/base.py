@@ -5,11 +5,11 @@ import hashlib
 import json
 import stat
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,9 +19,6 @@ from detattack.core.files import is_plain
 from detattack.datasets.image_io import image_size, read_image
 from detattack.datasets.image_names import image_paths, is_named
 from detattack.datasets.source import Origin, absolute
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -51,6 +48,10 @@ class Sample:
         return f"Sample({self.id}, {self.source!r}, {self.size[0]}×{self.size[1]})"
 
 
+Label = str | int | None
+"""What an image shows, as its source has it: the name of a class, its index, or nothing."""
+
+
 @dataclass(frozen=True)
 class Originals:
     """The ids of images and categories that are texts in a COCO file, by the integers that stand for them here."""
@@ -69,8 +70,11 @@ class Originals:
 class Dataset:
     """Samples in order, their COCO annotations if there are any, and a fingerprint of what they are.
 
-    notes: what people should know of it, each said once. origin: what opens it again, where that is known. originals:
-    ids that are not integers in the annotation file."""
+    - labels: what classifiers should say, by sample id: a class name, an index, or None where it is unknown
+    - notes: what people should know of it, each said once
+    - origin: what opens it again, where that is known
+    - originals: ids that are not integers in the annotation file
+    """
 
     samples: tuple[Sample, ...]
     fingerprint: str
@@ -79,6 +83,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     origin: Origin | None = None
     originals: Originals = Originals()
+    labels: Mapping[int, Label] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         truth = f", {len(self.annotations)} annotations, {len(self.categories)} categories" if self.categories else ""
@@ -98,14 +103,22 @@ class Dataset:
             raise InputError(f"--skip {count}: the data set has {len(self.samples)} images")
         return self._part(self.samples[count:], f"after {count}", skip=count)
 
+    def pick(self, ids: Collection[int], what: str, **which: Any) -> "Dataset":
+        """The samples of these ids, in order; `what`, `which`: as of `_part`."""
+        wanted = set(ids)
+        return self._part(tuple(sample for sample in self.samples if sample.id in wanted), what, **which)
+
     def _part(self, samples: tuple[Sample, ...], what: str, **which: Any) -> "Dataset":
         """Some samples; `what` says in the fingerprint which they are, and `which` in the origin, whose fields it
         has."""
         ids = {sample.id for sample in samples}
         annotations = tuple(a for a in self.annotations if a["image_id"] in ids)
-        origin = self.origin and replace(self.origin, **which)
+        origin = replace(self.origin, **which) if which and self.origin else None
+        labels = {i: label for i, label in self.labels.items() if i in ids}
         fingerprint = f"{self.fingerprint}:{what}"
-        return replace(self, samples=samples, annotations=annotations, fingerprint=fingerprint, origin=origin)
+        return replace(
+            self, samples=samples, annotations=annotations, labels=labels, fingerprint=fingerprint, origin=origin
+        )
 
 
 def image_files(paths: Sequence[Path]) -> Dataset:

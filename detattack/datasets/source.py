@@ -15,7 +15,7 @@ class Origin:
 
     files: images named one by one. images: a folder; annotations: its COCO file; labels: its file of labels; split: of
     CIFAR-10 and the like. scenes: how many are rendered, by `seed`. side: of the photos that are always there. skip,
-    limit, only_right: which of all these.
+    limit, only_right: which of all these. missing: what is done where annotated images are not in the folder.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -31,6 +31,7 @@ class Origin:
     skip: int = 0
     limit: int | None = None
     only_right: bool = False
+    missing: str = "skip"
 
     def as_json(self) -> dict[str, Any]:
         """For the manifest: what is said, without the rest."""

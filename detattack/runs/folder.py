@@ -42,16 +42,19 @@ SUMMARY = "summary.json"
 _ATTACKED = "status IN ('success', 'failure')"
 
 
-class BaseRunFolder(Generic[R]):
+class RunFolder(Generic[R]):
     """A run folder that is open for writing (`create`) or reading (`open`), whatever the task.
 
-    A subclass names the records of its task.
+    - path: the folder
+    - record_type: of the rows of its ledger, those of one task
+    - manifest: what its `run.json` holds
     """
 
-    record_type: type[R]
-
-    def __init__(self, path: Path, manifest: dict[str, Any], ledger: Ledger, held: ExitStack):
+    def __init__(
+        self, path: Path, record_type: type[R], manifest: dict[str, Any], ledger: Ledger, held: ExitStack
+    ) -> None:
         self.path = path
+        self.record_type = record_type
         self.manifest = manifest
         self._ledger = ledger
         self._held = held
@@ -60,8 +63,8 @@ class BaseRunFolder(Generic[R]):
         return f"{type(self).__name__}({str(self.path)!r})"
 
     @classmethod
-    def create(cls, path: Path, manifest: dict[str, Any], resume: bool = False) -> Self:
-        """A new run folder, or, with `resume`, the one that is there if it is of the same run.
+    def create(cls, path: Path, record_type: type[R], manifest: dict[str, Any], resume: bool = False) -> Self:
+        """Create a run folder, or, with `resume`, continue the one that is there if it is of the same run.
 
         A control's images whose length is another by now, since the reference was attacked again, are to be done again.
 
@@ -71,7 +74,7 @@ class BaseRunFolder(Generic[R]):
             before = held.enter_context(claimed(path, manifest, resume, [key for key in DECIDING if key != "lengths"]))
             ledger = held.enter_context(closing(Ledger.create(path / LEDGER, new=not _has_images(path))))
             sync_folder(path)
-            folder = cls(path, before, ledger, held)
+            folder = cls(path, record_type, before, ledger, held)
             for _ in folder.iterate():  # a damaged row is reported before anything is added to it
                 pass
             folder._renew_lengths(manifest.get("lengths"))
@@ -79,14 +82,14 @@ class BaseRunFolder(Generic[R]):
             return folder
 
     @classmethod
-    def open(cls, path: Path) -> Self:
-        """An existing run, to be read. Raises `InputError` where there is none."""
+    def open(cls, path: Path, record_type: type[R]) -> Self:
+        """Open an existing run to be read. Raises `InputError` where there is none, or it is of another task."""
         manifest = read_manifest(path)
-        if task_of(manifest) != cls.record_type.task:
+        if task_of(manifest) != record_type.task:
             raise InputError(f"{path}: is a run of another task ({task_of(manifest)})")
         refuse_links(path)
         held = ExitStack()
-        return cls(path, manifest, held.enter_context(closing(Ledger.open(path / LEDGER))), held)
+        return cls(path, record_type, manifest, held.enter_context(closing(Ledger.open(path / LEDGER))), held)
 
     def done(self, errors: bool = True) -> set[int]:
         """Ids of the images that are finished; without `errors`, of those alone that are no error."""
@@ -117,7 +120,7 @@ class BaseRunFolder(Generic[R]):
         """Commits the full quality of one image."""
         self._ledger.add_quality(image_id, measures)
 
-    def take_over(self, other: "BaseRunFolder[R]") -> None:
+    def take_over(self, other: "RunFolder[R]") -> None:
         """Commits all rows of another run; their files are here already."""
         self._ledger.take_over(other._ledger)
 

@@ -11,15 +11,13 @@ from detattack.core.processes import spread
 from detattack.datasets.base import Dataset, Sample
 from detattack.datasets.image_io import read_floats, read_image
 from detattack.metrics.image_quality import measure
-from detattack.runs.folder import BaseRunFolder
+from detattack.runs.folder import RunFolder
 from detattack.runs.record import BaseRecord
 
 Measures = dict[str, float | None]
 
 
-def measure_all(
-    folder: BaseRunFolder[Any], dataset: Dataset, progress: Callable[[int, int], None] | None = None
-) -> None:
+def measure_all(folder: RunFolder[Any], dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> None:
     """Measures what is not measured yet, and commits it image by image: can be interrupted and resumed.
 
     An original that can no longer be read is left with what the attack measured.

@@ -1,4 +1,4 @@
-"""A workforce of processes on one machine or many, by Ray (the extra `[ray]`): each holds the model once and is handed
+"""A executor of processes on one machine or many, by Ray (the extra `[ray]`): each holds the model once and is handed
 one part after the other; this process alone writes the run folder.
 
 Ray gives processes, their accelerators and their results; what is handed out when is decided in `handing_out`.
@@ -20,7 +20,7 @@ from detattack.core.faults import DeviceBroken
 from detattack.core.plugins import VARIABLE, load_plugins, plugin_files
 from detattack.runs.batching import Batch
 from detattack.runs.record import Outcome, R, packed
-from detattack.runs.runner import Job, Runnable, attack_batch, give_up
+from detattack.runs.runner import AttackBatch, Runnable, attack_batch, give_up
 from detattack.runs.scheduler import MOST_DEATHS, HandingOut, Part
 
 AHEAD = 16
@@ -79,7 +79,7 @@ class Worker:
         load_plugins()
         self._model = load()
 
-    def attack(self, job: Job[R], record_type: type[R], part: Part) -> list[Outcome[R]]:
+    def attack(self, job: AttackBatch[R], record_type: type[R], part: Part) -> list[Outcome[R]]:
         """The outcomes of a part, as the run folder takes them."""
         if part.hopeless:
             outcomes = [give_up(record_type, sample, REASON) for sample in part.samples]
@@ -111,7 +111,7 @@ class _Assignment(Generic[R]):
 
 
 class RayPool:
-    """A workforce that is there from the first batch to the end of the `with` statement.
+    """A executor that is there from the first batch to the end of the `with` statement.
 
     load: what gives each worker its model. say: told where Ray's dashboard is, and when there is no room for workers.
     """

@@ -15,7 +15,7 @@ from detattack.core.faults import NoGradient, check_device, out_of_memory
 from detattack.core.interrupts import interrupts
 from detattack.datasets.base import Dataset, Picture, Sample
 from detattack.runs.batching import Batch, read_ahead
-from detattack.runs.folder import BaseRunFolder
+from detattack.runs.folder import RunFolder
 from detattack.runs.measure import measure_all
 from detattack.runs.record import Outcome, R, untouched
 
@@ -23,9 +23,9 @@ Report = Callable[[Outcome[Any], int, int], None]
 """Told of each finished image: its outcome, how many are done, and how many there are."""
 Item = tuple[R, Picture | None]
 """An image named and read; one that cannot be read has an `error` record and no picture."""
-Attacking = Callable[[list[tuple[R, Picture]]], list[Outcome[R]]]
+AttackPictures = Callable[[list[tuple[R, Picture]]], list[Outcome[R]]]
 """Attacks images of one size. Each comes with a record that names it (`id`, `stem`, `source`)."""
-Job = Callable[[Any, list[tuple[R, Picture]]], list[Outcome[R]]]
+AttackBatch = Callable[[Any, list[tuple[R, Picture]]], list[Outcome[R]]]
 """The same, given the model first; pickles, so that another process can do it."""
 
 MOST_WITHOUT_GRADIENT = 25
@@ -51,9 +51,9 @@ class Runnable(Protocol[R]):
         """What is to be done, resumed or not: decided over the whole data set."""
 
     def attack(self, pictures: list[tuple[R, Picture]]) -> list[Outcome[R]]:
-        """Attacks images of one size: `Attacking`."""
+        """Attacks images of one size: `AttackPictures`."""
 
-    def job(self) -> Job[R]:
+    def job(self) -> AttackBatch[R]:
         """What `attack` does, as another process does it with a model that `loader` gave it."""
 
     def loader(self) -> Callable[[], Any]:
@@ -66,14 +66,14 @@ class Runnable(Protocol[R]):
         """Writes what is made from the ledger: from nothing else, so at any time and to the same bytes."""
 
 
-class Workforce(Protocol):
+class Executor(Protocol):
     """Who attacks the batches of a run."""
 
     def attack(self, run: Runnable[R], record_type: type[R], batches: Sequence[Batch]) -> Iterator[list[Outcome[R]]]:
         """The outcomes of each batch, in the order of the batches. Left early, it does no more."""
 
 
-class Here:
+class InProcess:
     """This process, which reads images ahead of time."""
 
     def attack(self, run: Runnable[R], record_type: type[R], batches: Sequence[Batch]) -> Iterator[list[Outcome[R]]]:
@@ -84,15 +84,15 @@ class Here:
 
 def execute(
     run: Runnable[R],
-    folder: BaseRunFolder[R],
+    folder: RunFolder[R],
     report: Report,
     measuring: Callable[[int, int], None] | None = None,
-    workforce: Workforce | None = None,
+    executor: Executor | None = None,
     retry_errors: bool = False,
 ) -> None:
     """Runs a run, or what is left of it; the folder is complete when this returns.
 
-    measuring: told how many images of how many are measured. workforce: who attacks; None: this process. retry_errors:
+    measuring: told how many images of how many are measured. executor: who attacks; None: this process. retry_errors:
     whether images that are errors are attacked again.
     """
     batches, done = run.batches(), folder.done(errors=not retry_errors)
@@ -101,7 +101,7 @@ def execute(
     with interrupts() as check:
         if left:
             folder.mark_unfinished()
-        found = (workforce or Here()).attack(run, folder.record_type, left)
+        found = (executor or InProcess()).attack(run, folder.record_type, left)
         for outcomes in found if folder.has_attacked() else _once_attackable(found):
             check()  # what an interrupt made of these is not known
             run.write_figures(folder.path, outcomes)
@@ -126,7 +126,7 @@ def attack_all(run: Runnable[R], groups: Iterable[list[Item[R]]]) -> Iterator[Ou
         yield from outcomes
 
 
-def attack_batch(attack: Attacking[R], record_type: type[R], batch: Batch) -> list[Outcome[R]]:
+def attack_batch(attack: AttackPictures[R], record_type: type[R], batch: Batch) -> list[Outcome[R]]:
     """The outcomes of a batch whose images are yet to be read. attack: as of a run."""
     return _outcomes_of_items(attack, _read_batch(record_type, batch))
 
@@ -193,11 +193,11 @@ def _read(record_type: type[R], sample: Sample) -> Item[R]:
     return record, picture
 
 
-def _outcomes_of_items(attack: Attacking[R], items: list[Item[R]]) -> list[Outcome[R]]:
+def _outcomes_of_items(attack: AttackPictures[R], items: list[Item[R]]) -> list[Outcome[R]]:
     return [outcome for group in _groups(items) for outcome in _outcomes(attack, group)]
 
 
-def _outcomes(attack: Attacking[R], group: list[Item[R]]) -> list[Outcome[R]]:
+def _outcomes(attack: AttackPictures[R], group: list[Item[R]]) -> list[Outcome[R]]:
     """The outcomes of images of one size; one that the model fails on is recorded, its neighbors go on without it.
 
     Raises `DeviceBroken` where no image after it could be attacked.

@@ -1,34 +1,238 @@
-"""What every task shares when it attacks a batch."""
+"""Task: what is attacked, and how it is judged. The one abstraction that experiments, workflows and commands know.
 
-import math
-from dataclasses import replace
+A task is a class with one instance: object detection (`tasks/detection`), classification (`classify`), or a third
+party's, found by the name `path/to/file.py:NAME` or by an entry point of the group `detattack.tasks`
+(docs/extending.md). It says how a model is loaded, what is to be done with an image (`prepare`), what the engine
+minimizes (`objective`) and what came out (`judge`, `holds`). All else has a default that a task may replace.
+"""
 
-import numpy as np
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
 
-from detattack.engine import AttackResult
-from detattack.runs.record import R
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor
+
+from detattack.core.errors import InputError, first_error
+from detattack.core.precision import Precision
+from detattack.datasets.base import Dataset, Picture, Sample
+from detattack.datasets.open import open_dataset
+from detattack.datasets.source import Origin
+from detattack.engine import PRESETS, Attack, Objective
+from detattack.engine.config import LARGEST_SEED, CheckedAttack
+from detattack.report.page import Content, common_content
+from detattack.report.pictures import Pictures
+from detattack.report.reading import RunData, read_run
+from detattack.runs.folder import RunFolder
+from detattack.runs.record import BaseRecord, Outcome
+from detattack.tasks.columns import COLUMNS, IMAGE_COLUMNS, Column, ImageColumn
+from detattack.tasks.summary import common_summary, summary_lines
 
 
-def image_seeds(seed: int, image_id: int) -> tuple[int, int]:
-    """The seeds of an image's own randomness, of its goal and of its noise: from (seed, image id) alone."""
-    goal, noise = np.random.SeedSequence((seed, image_id)).generate_state(2)
-    return int(goal), int(noise)
+class TaskConfig(BaseModel):
+    """Everything that decides a run's bytes, beside the data. Its JSON stands in `run.json`; a task adds its own.
+
+    of_method: the fields that follow from the method.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    of_method: ClassVar[frozenset[str]] = frozenset({"attack"})
+
+    model: str
+    weights: str | None = None
+    categories: str | None = None
+    attack: CheckedAttack
+    seed: int = Field(0, ge=0, le=LARGEST_SEED)
+    device: str = "auto"
+    batch: int = Field(1, ge=1)
+    precision: Precision = "fp32"
 
 
-def with_books(record: R, result: AttackResult, row: int) -> R:
-    """The record with what an attack found for image `row` of its batch; without status, which is for the judge, or
-    with `error` where the model gave no numbers."""
-    finite = bool(result.finite[row])
-    trace = {
-        name: [round(v, 6) for v in values[:, row].tolist() if math.isfinite(v)]
-        for name, values in vars(result.trace).items()
-    }
-    return replace(
-        record,
-        status="" if finite else "error",
-        reason="" if finite else "the model gave a loss or gradient that is not finite",
-        k=int(result.first_iteration[row]),
-        forwards=int(result.forwards[row]),
-        backwards=int(result.backwards[row]),
-        trace=trace,
-    )
+R = TypeVar("R", bound=BaseRecord)
+C = TypeVar("C", bound=TaskConfig)
+M = TypeVar("M")
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared(Generic[R]):
+    """An image that is ready to be attacked, or not to be: then its record has a status.
+
+    - record: what is known so far; a status other than "" says why nothing is to be done
+    - picture: the original
+    - image: `[1,3,H,W]` on the model's device
+    - goal: what is wanted of it, in the task's own form
+    """
+
+    record: R
+    picture: Picture
+    image: Tensor
+    goal: Any = None
+
+
+@dataclass(frozen=True, eq=False)
+class Saved:
+    """What an attack left of an image, `[3,H,W]` on the host.
+
+    - on_file: what a reader of the 8-bit file gets
+    - floats: what was attacked, where the attack is judged on floats; else None
+    """
+
+    on_file: Tensor
+    floats: Tensor | None = None
+
+    @property
+    def judged(self) -> Tensor:
+        """What the status speaks of."""
+        return self.on_file if self.floats is None else self.floats
+
+
+class Task(ABC, Generic[R, C, M]):
+    """What workflows know of a task. R: its records, C: its config, M: its models.
+
+    - name: what `run.json` says
+    - methods: the attacks that have a name
+    - columns: of a table of methods; keys of the summary and of `comparison_row`
+    - image_columns: of a table of images
+    - manifest_keys: what `run.json` must hold besides, see `manifest`
+    """
+
+    name: ClassVar[str]
+    record_type: type[R]
+    config_type: type[C]
+    methods: Mapping[str, Attack] = PRESETS
+    columns: Sequence[Column] = COLUMNS
+    image_columns: Sequence[ImageColumn] = IMAGE_COLUMNS
+    manifest_keys: Sequence[str] = ()
+
+    # Before a run
+
+    def make_config(self, **values: Any) -> C:
+        """Check the fields of a config, those of a manifest for one. Raises `InputError` naming the wrong value."""
+        try:
+            return self.config_type(**values)
+        except ValidationError as error:
+            raise InputError(first_error(error)) from error
+
+    @abstractmethod
+    def load_model(self, config: C, device: str | None = None) -> M:
+        """Load the model that a config names; on its device, or another. Raises `InputError`."""
+
+    @abstractmethod
+    def fingerprint(self, model: M) -> str:
+        """Hash what decides the model's answers: models that differ, differ here."""
+
+    def open_dataset(self, source: Origin, model: M, config: C) -> Dataset:
+        """Open the images that a source names. Raises `InputError`."""
+        return open_dataset(source)
+
+    def adapt_dataset(self, model: M, config: C, dataset: Dataset) -> Dataset:
+        """Note in the data set what people should know of it with this model. Raises `InputError` for what would fail
+        on every image."""
+        return dataset
+
+    def fitting_batch(self, model: M, config: C, samples: Sequence[Sample]) -> int:
+        """Find the batch size of `--batch auto`."""
+        return 1
+
+    def truth(self, model: M, config: C, dataset: Dataset) -> Any:
+        """Resolve what an attack needs of the data set beside pixels: labels by image id, for one. Once a run; must
+        pickle. Raises `InputError`."""
+        return None
+
+    def manifest(self, model: M, dataset: Dataset) -> dict[str, Any]:
+        """Tell what else `run.json` holds."""
+        return {}
+
+    # An image
+
+    @abstractmethod
+    def prepare(self, model: M, config: C, record: R, picture: Picture, truth: Any) -> Prepared[R]:
+        """Look at the untouched image: what is to be done with it, or the status that says why nothing is."""
+
+    @abstractmethod
+    def objective(self, model: M, config: C, prepared: Sequence[Prepared[R]]) -> Objective:
+        """Make what the engine minimizes for images of one size."""
+
+    @abstractmethod
+    def judge(self, model: M, config: C, prepared: Prepared[R], record: R, saved: Saved) -> R:
+        """Complete a record by the model's official inference: its status, unless it has one, and what goes with it."""
+
+    @abstractmethod
+    def holds(self, model: M, config: C, record: R, image: Tensor) -> bool:
+        """Tell whether the goal of a record holds for `[3,H,W]`, by the official inference: what `verify` asks."""
+
+    def check_other(self, model: M, config: C, manifest: Mapping[str, Any]) -> None:
+        """Raise `InputError` where another model cannot judge the files of a run, by its manifest."""
+
+    def seen_by(self, model: M, config: C, record: R, original: Tensor, image: Tensor) -> R:
+        """Judge both images of a record, `[3,H,W]`, by another model, or after a change: the record as that model sees
+        it, with status `already`, `success` or `failure`."""
+        raise InputError(f"{self.name}: runs of this task are judged by their own model alone")
+
+    # A run
+
+    def write_derived(self, folder: RunFolder[R], dataset: Dataset) -> None:
+        """Write what is made from the ledger: `summary.json`, and files that others read. dataset: the annotations."""
+        folder.write_json("summary.json", self.summarize(folder, dataset))
+
+    def summarize(self, folder: RunFolder[R], dataset: Dataset) -> dict[str, Any]:
+        """Sum up a run: the keys of `common_summary` at least."""
+        return common_summary(folder.iterate())
+
+    def annotations_in(self, folder: RunFolder[R]) -> Dataset:
+        """Read the annotations that a finished run keeps; no samples. Raises `InputError`."""
+        return Dataset((), "")
+
+    def transfer_scores(self, folder: RunFolder[R], model: M, seen: Sequence[R]) -> dict[str, Any] | None:
+        """Score another model over records as it sees them (`seen_by`): AP, for one; None where there is no score."""
+        return None
+
+    def scores_within(
+        self, folder: RunFolder[R], dataset: Dataset, chosen: Sequence[Collection[int]]
+    ) -> Sequence[float | None]:
+        """Score a run where only the images of each choice are shown attacked; None where there is no score."""
+        return [None] * len(chosen)
+
+    def comparison_row(self, summary: Mapping[str, Any]) -> dict[str, Any]:
+        """Tell what a table of methods shows that is no key of the summary."""
+        return {}
+
+    # What people read
+
+    def summary_lines(self, summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """Tell a run in lines: a name, and what there is to say."""
+        return summary_lines(summary)
+
+    def warnings(self, summary: Mapping[str, Any]) -> Iterator[str]:
+        """Yield what makes the figures of a run doubtful, loudly said."""
+        yield from ()
+
+    def notes(self, summary: Mapping[str, Any]) -> Sequence[str]:
+        """List what people should know to read the figures of a run."""
+        return ()
+
+    def skipped_lines(self, records: Sequence[R], manifest: Mapping[str, Any]) -> Iterator[str]:
+        """Say of each image with nothing to attack what it shows, and what would attack it."""
+        yield from (f"{r.stem}: {r.reason}" for r in records if r.status in ("nothing", "already") and r.reason)
+
+    def skipped_line(self, folder: RunFolder[R], summary: Mapping[str, Any]) -> str:
+        """Say in a line how many images of a run had nothing to attack, and why; empty where there is none."""
+        count = summary["nothing"] + summary["already"]
+        return f"{count} {'image' if count == 1 else 'images'} skipped: nothing to attack" if count else ""
+
+    def title(self, records: Sequence[R]) -> str:
+        """Name what a table of images is about."""
+        return ""
+
+    def write_figure(self, path: Path, outcome: Outcome[R], model: M, config: C) -> None:
+        """Draw the figure of an attacked image; nothing, unless the task has one."""
+
+    def read_run(self, path: Path) -> RunData[R]:
+        """Read a run folder for its page. Raises `InputError`."""
+        return read_run(path, self.record_type)
+
+    def page_content(self, run: Any, pictures: dict[int, Pictures]) -> Content:
+        """Make the content of the page of a run."""
+        return common_content(run, pictures)

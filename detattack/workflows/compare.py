@@ -8,53 +8,35 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from detattack.core.errors import InputError
 from detattack.core.files import swept, write_bytes_atomic, write_text_atomic
-from detattack.core.types import DEFAULT_MAX_DETECTIONS, DetectorCard
 from detattack.datasets.base import Dataset
-from detattack.datasets.coco import category_ids
-from detattack.metrics.coco import Precision, Truth, mean_ap
-from detattack.metrics.image_quality import MEASURES
-from detattack.runs.folder import BaseRunFolder
+from detattack.engine import Attack
+from detattack.runs.folder import RunFolder
 from detattack.runs.manifest import COMPARISON
-from detattack.tasks.detection.coco_export import coco_results
-from detattack.tasks.detection.record import RunFolder
+from detattack.runs.runner import Executor
+from detattack.tasks.base import Task
+from detattack.tasks.columns import Column
+from detattack.tasks.experiment import Experiment
+from detattack.workflows.evaluate import Progress, Silent, carried_out, check_retry
 
 COMPARED = ("k", "l2", "linf", "psnr", "ssim", "forwards", "backwards", "seconds")
 """Per image, and in the paired differences."""
+Reporting = Callable[[str], AbstractContextManager[Progress]]
+"""Makes what is told of the run of a method, by its name."""
 RESAMPLES = 10_000
 CURVE_POINTS = 12
 
-Columns = Sequence[tuple[str, str, str]]
-"""Key, heading and format of each column of a table; no format: text."""
-
-
-def measure_columns(average: str, *names: str) -> Columns:
-    """The columns of measures of image quality. average: `mean` or `median`."""
-    return [(f"{average}_{name}", MEASURES[name].label, MEASURES[name].format) for name in names]
-
-
-COLUMNS: Columns = (
-    ("method", "method", ""),
-    ("success_rate", "success", ".1%"),
-    ("success_low", "from", ".1%"),
-    ("success_high", "to", ".1%"),
-    ("attacked", "attacked", "d"),
-    ("median_k", "K", ".0f"),
-    *measure_columns("median", "l2", "linf", "psnr", "ssim"),
-    ("ap_clean", "AP clean", ".3f"),
-    ("ap_adversarial", "AP attacked", ".3f"),
-    ("median_forwards", "forwards", ".0f"),
-    ("median_backwards", "backwards", ".0f"),
-    ("seconds_per_image", "s/image", ".2f"),
-)
-"""Of detectors."""
+REFERENCE, CONTROL = "jnd", "noise"
+"""The control takes the L2 that the reference needed, image by image."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +58,90 @@ class Curve:
     ap: tuple[float | None, ...]
 
 
-def read_method(name: str, folder: BaseRunFolder[Any]) -> Method:
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """A finished comparison: its methods in the order of the table, and what `comparison.json` holds."""
+
+    methods: Sequence[Method]
+    content: Mapping[str, Any]
+
+
+def compare(
+    experiment: Experiment[Any, Any, Any],
+    attacks: Mapping[str, Attack],
+    out: Path,
+    resume: bool = False,
+    retry_errors: bool = False,
+    progress: Reporting | None = None,
+    executor: Executor | None = None,
+) -> Comparison:
+    """Run or resume several attacks on the model and images of an experiment, and write one table.
+
+    - attacks: by the name of the method
+    - out: the folder of the comparison, in which each method has a run folder
+    - progress: makes what is told of the run of a method; None: nobody
+
+    Raises `InputError`.
+    """
+    check_folder(out, resume, retry_errors)
+    methods = run_methods(
+        list(attacks),
+        lambda name, target_l2: experiment.with_attack(attacks[name], target_l2),
+        out,
+        retry_errors=resume and retry_errors,
+        progress=progress,
+        executor=executor,
+    )
+    task, top, curves = experiment.task, largest_distance(methods), {}
+    for method in methods:
+        with closing(RunFolder.open(out / method.name, task.record_type)) as folder:
+            curves[method.name] = curve(method, folder, task, experiment.dataset, top)
+            skipped = task.skipped_line(folder, method.summary)
+    content = write_comparison(out, methods, curves, task, experiment.config.seed, skipped)
+    return Comparison(methods, content)
+
+
+def run_methods(
+    names: Sequence[str],
+    experiment_of: Callable[[str, Mapping[int, float] | None], Experiment[Any, Any, Any]],
+    out: Path,
+    retry_errors: bool = False,
+    progress: Reporting | None = None,
+    executor: Executor | None = None,
+) -> list[Method]:
+    """Run or resume some methods, each in a folder of its own in `out`. The control comes last, whatever the order.
+
+    experiment_of: the experiment of a method, and for the control the L2 by image id that the reference needed.
+    """
+    found: dict[str, Method] = {}
+    target_l2: dict[int, float] | None = None
+    for name in sorted(names, key=lambda name: name == CONTROL):
+        experiment = experiment_of(name, target_l2 if name == CONTROL else None)
+        with (
+            (progress or _nobody)(name) as told,
+            carried_out(experiment, out / name, True, retry_errors, told, executor, not found) as folder,
+        ):
+            found[name] = read_method(name, folder)
+        if name == REFERENCE:
+            target_l2 = {i: v["l2"] for i, v in found[name].values.items() if "l2" in v}
+    return [found[name] for name in names]
+
+
+def check_folder(out: Path, resume: bool, retry_errors: bool = False) -> None:
+    """Raise `InputError` for a folder that a comparison cannot use, and for errors to be tried again of none."""
+    check_retry(resume, retry_errors)
+    if out.exists() and not out.is_dir():
+        raise InputError(f"output folder {out}: is a file")
+    if not resume and out.exists() and any(out.iterdir()):
+        raise InputError(f"output folder {out}: is not empty; --resume continues a comparison")
+
+
+@contextmanager
+def _nobody(name: str) -> Iterator[Progress]:
+    yield Silent()
+
+
+def read_method(name: str, folder: RunFolder[Any]) -> Method:
     """The numbers of a finished run."""
     values = {}
     for record in folder.iterate():
@@ -87,20 +152,18 @@ def read_method(name: str, folder: BaseRunFolder[Any]) -> Method:
     return Method(name, folder.read_json("summary.json"), values)
 
 
-def table_row(method: Method, columns: Columns = COLUMNS) -> dict[str, Any]:
-    """A row of the table: every column's key with its plain number; None: not known."""
+def table_row(method: Method, task: Task[Any, Any, Any]) -> dict[str, Any]:
+    """Make a row of the table: every column's key with its plain number; None: not known."""
     s = method.summary
     low, high = s["success_interval"] or (None, None)
-    ap = s.get("ap") or {"clean": {"ap": None}, "adversarial": {"ap": None}}
     own = {
         "method": method.name,
         "success_low": low,
         "success_high": high,
-        "ap_clean": ap["clean"]["ap"],
-        "ap_adversarial": ap["adversarial"]["ap"],
         "seconds_per_image": s["timing"]["seconds_per_image"],
+        **task.comparison_row(s),
     }
-    return {key: own[key] if key in own else s[key] for key, _, _ in columns}
+    return {column.key: own[column.key] if column.key in own else s[column.key] for column in task.columns}
 
 
 def paired_difference(values: Sequence[float], others: Sequence[float], seed: int = 0) -> dict[str, Any]:
@@ -126,28 +189,12 @@ def differences(methods: Sequence[Method], seed: int = 0) -> dict[str, dict[str,
     return found
 
 
-def success_curve(method: Method, top: float) -> Curve:
-    """Success where only perturbations up to a distance count, for distances from 0 to `top`."""
+def curve(method: Method, folder: RunFolder[Any], task: Task[Any, Any, Any], dataset: Dataset, top: float) -> Curve:
+    """Trace success, and the score that is left, where only perturbations up to a distance count, from 0 to `top`."""
     distances = (0.0, *np.geomspace(max(top / 100, 1e-3), max(top, 1e-2), CURVE_POINTS - 1).tolist())
-    share = tuple(len(_within(method, distance)) / max(len(method.values), 1) for distance in distances)
-    return Curve(distances, share, (None,) * len(distances))
-
-
-def curve(method: Method, folder: RunFolder, detector: DetectorCard, dataset: Dataset, top: float) -> Curve:
-    """The same of a detector's run, with the AP that is left, where the data set is annotated."""
-    found = success_curve(method, top)
-    if not dataset.categories:
-        return found
-    ids = [r.id for r in folder.iterate() if "boxes" in r.clean and "boxes" in r.adversarial]
-    shared = category_ids(detector.categories, dataset.categories).values()
-    most = folder.manifest["config"].get("max_detections", DEFAULT_MAX_DETECTIONS)
-    precision = Precision(
-        Truth(dataset.annotations, dataset.categories, ids, set(shared), most),
-        coco_results(folder.iterate(), detector, dataset, "clean"),
-        coco_results(folder.iterate(), detector, dataset, "adversarial"),
-    )
-    ap = tuple(mean_ap(precision.of(_within(method, distance))) for distance in found.distances)
-    return replace(found, ap=ap)
+    within = [_within(method, distance) for distance in distances]
+    share = tuple(len(images) / max(len(method.values), 1) for images in within)
+    return Curve(distances, share, tuple(task.scores_within(folder, dataset, within)))
 
 
 def _within(method: Method, distance: float) -> set[int]:
@@ -165,15 +212,18 @@ def write_comparison(
     out: Path,
     methods: Sequence[Method],
     curves: Mapping[str, Curve],
+    task: Task[Any, Any, Any],
     seed: int = 0,
-    columns: Columns = COLUMNS,
     skipped: str = "",
 ) -> dict[str, Any]:
-    """Writes `comparison.md, .csv, .json, .tex, .png, .pdf` and returns what the JSON holds.
+    """Write `comparison.md, .csv, .json, .tex, .png, .pdf`, and return what the JSON holds.
 
-    skipped: a line on the images that no method attacks, and why.
+    - curves: by method
+    - task: whose columns the table has
+    - seed: of the bootstrap
+    - skipped: a line on the images that no method attacks, and why
     """
-    rows = [table_row(method, columns) for method in methods]
+    columns, rows = task.columns, [table_row(method, task) for method in methods]
     paired = differences(methods, seed)
     content = {
         "methods": rows,
@@ -191,10 +241,10 @@ def write_comparison(
     return content
 
 
-def to_csv(rows: Sequence[Mapping[str, Any]], columns: Columns = COLUMNS) -> str:
+def to_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> str:
     """The table with its numbers in full."""
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, [key for key, _, _ in columns], lineterminator="\n")
+    writer = csv.DictWriter(buffer, [column.key for column in columns], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return buffer.getvalue()
@@ -204,7 +254,7 @@ def to_markdown(
     rows: Sequence[Mapping[str, Any]],
     paired: Mapping[str, Mapping[str, Any]],
     first: Method,
-    columns: Columns = COLUMNS,
+    columns: Sequence[Column],
     skipped: str = "",
 ) -> str:
     """The table, and below it the images that are not in it and the paired differences."""
@@ -220,14 +270,14 @@ def to_markdown(
     return table + note + _markdown(["method", *names], lines)
 
 
-def markdown_table(rows: Sequence[Mapping[str, Any]], columns: Columns = COLUMNS) -> str:
+def markdown_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> str:
     """The table in markdown."""
-    return _markdown([heading for _, heading, _ in columns], [_texts(row, columns) for row in rows])
+    return _markdown([column.heading for column in columns], [_texts(row, columns) for row in rows])
 
 
-def to_latex(rows: Sequence[Mapping[str, Any]], columns: Columns = COLUMNS, skipped: str = "") -> str:
+def to_latex(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], skipped: str = "") -> str:
     """The table in LaTeX (booktabs), and a comment on the images that are not in it."""
-    heading = " & ".join(_latex(heading) for _, heading, _ in columns)
+    heading = " & ".join(_latex(column.heading) for column in columns)
     lines = [" & ".join(map(_latex, _texts(row, columns))) + r" \\" for row in rows]
     start = r"\begin{tabular}{l" + "r" * (len(columns) - 1) + "}"
     table = [start, r"\toprule", heading + r" \\", r"\midrule", *lines, r"\bottomrule", r"\end{tabular}"]
@@ -239,12 +289,8 @@ def _difference(method: Method, first: Method, name: str, ids: Sequence[int], se
     return paired_difference([method.values[i][name] for i in known], [first.values[i][name] for i in known], seed)
 
 
-def _texts(row: Mapping[str, Any], columns: Columns) -> list[str]:
-    return [str(row[key]) if not form else _number(row[key], form) for key, _, form in columns]
-
-
-def _number(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
+def _texts(row: Mapping[str, Any], columns: Sequence[Column]) -> list[str]:
+    return [column.text(row) for column in columns]
 
 
 def _interval_text(one: Mapping[str, Any]) -> str:

@@ -9,59 +9,49 @@ from typing import Any
 
 from detattack.core.errors import InputError
 from detattack.core.files import write_bytes_atomic
-from detattack.core.types import Category, DetectorCard
-from detattack.datasets.base import Originals
-from detattack.runs.folder import PER_IMAGE
-from detattack.runs.manifest import DECIDING, MANIFEST, differences
-from detattack.tasks.detection.coco_export import truth_of
-from detattack.tasks.detection.record import RunFolder
-from detattack.tasks.detection.task import complete
+from detattack.datasets.base import Dataset, Originals
+from detattack.runs.folder import PER_IMAGE, SUMMARY, RunFolder
+from detattack.runs.manifest import DECIDING, MANIFEST, differences, task_in
+from detattack.tasks.registry import find_task
 
 
-def merge_runs(out: Path, shards: Sequence[Path]) -> RunFolder:
-    """Joins finished shards into the folder `out`, new or of the same merge interrupted, which is returned open.
+def merge_runs(out: Path, shards: Sequence[Path]) -> RunFolder[Any]:
+    """Join finished shards into the folder `out`, new or of the same merge interrupted, which is returned open.
 
     Raises `InputError` for shards of different runs, and where one is missing, doubled or unfinished.
     """
+    task = find_task(task_in(shards[0]))
     with ExitStack() as stack:
-        folders = [stack.enter_context(closing(RunFolder.open(path))) for path in shards]
-        _check(folders)
-        unfinished = not (out / "summary.json").is_file()
-        merged = RunFolder.create(out, {**folders[0].manifest, "shard": None}, resume=unfinished)
+        folders = [stack.enter_context(closing(RunFolder.open(path, task.record_type))) for path in shards]
+        _check(folders, task.manifest_keys)
+        unfinished = not (out / SUMMARY).is_file()
+        merged = RunFolder.create(out, task.record_type, {**folders[0].manifest, "shard": None}, resume=unfinished)
         with ExitStack() as failing:
             failing.callback(merged.close)
             for folder in folders:
                 _copy_files(folder.path, out)
                 merged.take_over(folder)
-            _complete(merged, folders)
+            task.write_derived(merged, _joined([task.annotations_in(folder) for folder in folders]))
             failing.pop_all()
         return merged
 
 
-def _complete(folder: RunFolder, sources: Sequence[RunFolder]) -> None:
-    """Writes what is made from the ledger, with the truth that the `annotations.json` of `sources` hold."""
-    parts = [truth_of(source) for source in sources]
+def _joined(parts: Sequence[Dataset]) -> Dataset:
+    """The annotations of all shards."""
     annotations = tuple(chain.from_iterable(one.annotations for one in parts))
     images = dict(chain.from_iterable(one.originals.images.items() for one in parts))
     originals = Originals(images, parts[0].originals.categories)
-    complete(folder, card_of(folder.manifest), replace(parts[0], annotations=annotations, originals=originals))
+    return replace(parts[0], annotations=annotations, originals=originals)
 
 
-def card_of(manifest: dict[str, Any]) -> DetectorCard:
-    """What a run's manifest says of its detector."""
-    detector = manifest["detector"]
-    categories = tuple(Category(c["name"], c["id"]) for c in manifest["categories"])
-    return DetectorCard(detector["name"], categories, detector["eval_threshold"], detector.get("expected_ap"))
-
-
-def _check(folders: list[RunFolder]) -> None:
+def _check(folders: list[RunFolder[Any]], needed: Sequence[str]) -> None:
     first = folders[0]
     seen: dict[int, Path] = {}
     for folder in folders:
         shard = folder.manifest.get("shard")
         if not shard:
             raise InputError(f"{folder.path}: is no shard of a run")
-        for key in (key for key in ("images", "detector", "categories") if not folder.manifest.get(key)):
+        for key in (key for key in ("images", *needed) if not folder.manifest.get(key)):
             raise InputError(f"{folder.path / MANIFEST}: has no {key}")
         for key in (*(k for k in DECIDING if k != "shard"), "images"):
             for found in differences(key, first.manifest.get(key), folder.manifest.get(key)):

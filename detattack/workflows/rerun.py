@@ -16,17 +16,12 @@ from typing import Any
 from detattack.core.errors import InputError
 from detattack.core.locating import located_config
 from detattack.core.trust import check_trust
-from detattack.datasets.base import Dataset, folder_dataset, image_files
-from detattack.datasets.coco import coco_dataset
-from detattack.datasets.rendered import rendered_scenes
 from detattack.datasets.source import Origin, read_origin
-from detattack.detectors.registry import fingerprint, load_detector
-from detattack.runs.folder import PER_IMAGE, BaseRunFolder
-from detattack.runs.manifest import differences
+from detattack.runs.folder import PER_IMAGE, RunFolder
+from detattack.runs.manifest import differences, task_of
 from detattack.runs.record import BaseRecord
-from detattack.tasks.detection.config import RunConfig, make_config
-from detattack.tasks.detection.goals import parse_goal
-from detattack.tasks.detection.task import Run
+from detattack.tasks.experiment import Experiment
+from detattack.tasks.registry import find_task
 
 CONDITIONS = ("detattack", "threads", "python", "platform", "versions")
 CONFIG_CONDITIONS = ("device", "batch")
@@ -85,50 +80,35 @@ class Agreement:
         return not self.differing or bool(self.conditions) and self.same_success >= LEAST_SHARE and close
 
 
-def repeated(path: Path, manifest: dict[str, Any], instead: Instead, trust: bool) -> Run:
-    """The run against a detector that the manifest in `path` tells of. Raises `InputError` where the model or the data
-    is not what it was."""
-    config = make_config(**instead.config(path, manifest, trust))
-    dataset = _data_set(instead.origin(path, manifest), config)
-    detector = load_detector(config.model, config.device, config.weights, config.categories)
-    check_same(path, manifest, fingerprint(detector), dataset)
-    return Run(detector, config, dataset, **flags(manifest))
+def repeated(path: Path, manifest: dict[str, Any], instead: Instead, trust: bool) -> Experiment[Any, Any, Any]:
+    """Make the experiment that the manifest in `path` tells of. Raises `InputError` where the model or the data is not
+    what it was."""
+    task = find_task(task_of(manifest))
+    config = task.make_config(**instead.config(path, manifest, trust))
+    source = instead.origin(path, manifest)
+    model = task.load_model(config)
+    if task.fingerprint(model) != manifest["model"]:
+        raise InputError(f"{path}: model {manifest['config'].get('model')} is not the one that was attacked")
+    dataset = task.open_dataset(source, model, config)
+    if dataset.fingerprint != manifest["data"]:
+        raise InputError(f"{path}: the images are not those that were attacked (fingerprint {dataset.fingerprint})")
+    config = config.model_copy(update={"device": str(model.device)})
+    dataset = task.adapt_dataset(model, config, dataset)
+    return Experiment(task, model, config, dataset, **_flags(manifest))
 
 
-def flags(manifest: dict[str, Any]) -> dict[str, Any]:
-    """What a manifest tells of a run beside its config."""
-    lengths, shard = manifest.get("lengths"), manifest.get("shard")
+def _flags(manifest: dict[str, Any]) -> dict[str, Any]:
+    """What a manifest tells of an experiment beside its config."""
+    target_l2, shard = manifest.get("lengths"), manifest.get("shard")
     return {
         "figures": manifest.get("figures", False),
         "all_measures": manifest.get("all_measures", False),
         "shard": None if shard is None else tuple(shard),
-        "lengths": None if lengths is None else dict(lengths),
+        "target_l2": None if target_l2 is None else dict(target_l2),
     }
 
 
-def check_same(path: Path, manifest: dict[str, Any], model: str, dataset: Dataset) -> None:
-    """Raises `InputError` where model or data is not what the run had, by their fingerprints."""
-    if model != manifest["model"]:
-        raise InputError(f"{path}: model {manifest['config'].get('model')} is not the one that was attacked")
-    if dataset.fingerprint != manifest["data"]:
-        raise InputError(f"{path}: the images are not those that were attacked (fingerprint {dataset.fingerprint})")
-
-
-def _data_set(origin: Origin, config: RunConfig) -> Dataset:
-    if origin.scenes is not None:
-        dataset = rendered_scenes(origin.scenes, origin.seed, parse_goal(config.goal).suits)
-    elif origin.files:
-        dataset = image_files([Path(file) for file in origin.files])
-    elif origin.images is None:
-        raise InputError("run.json names no images")
-    elif origin.annotations is None:
-        dataset = folder_dataset(Path(origin.images))
-    else:
-        dataset = coco_dataset(Path(origin.images), Path(origin.annotations))
-    return dataset.after(origin.skip).first(origin.limit)
-
-
-def agreement(first: BaseRunFolder[Any], second: BaseRunFolder[Any]) -> Agreement:
+def agreement(first: RunFolder[Any], second: RunFolder[Any]) -> Agreement:
     """Holds a repeated run against the first. Raises `InputError` where one cannot be read."""
     ours, theirs = ({record.id: record for record in folder.iterate()} for folder in (first, second))
     ids = sorted(ours.keys() | theirs.keys())
@@ -169,7 +149,7 @@ def _bytes(file: Path) -> bytes:
         return file.read_bytes()
     try:
         summary = json.loads(file.read_bytes())
-        return json.dumps({key: value for key, value in summary.items() if key != "timing"}).encode()
+        return json.dumps({key: value for key, value in summary.items() if key != "timing"}, sort_keys=True).encode()
     except (ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"{file}: cannot be read ({error})") from error
 

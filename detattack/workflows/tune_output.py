@@ -15,7 +15,7 @@ import yaml
 from detattack.core.files import write_bytes_atomic, write_text_atomic
 from detattack.engine.config import TUNED_ON, named_attack
 from detattack.engine.presets import Attack
-from detattack.workflows.tune import Plan, Space, Trial
+from detattack.workflows.search import Plan, Space, Trial
 
 TRIALS, ALL_METHODS = "trials.csv", "best.yaml"
 MEASURES = ("paper", "l2", "k", "success_rate")

@@ -1,11 +1,12 @@
-"""A finished run judged again from its files alone, by the detector's official inference."""
+"""Verify: a finished run of any task judged again from its files alone, by the model's official inference."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -17,43 +18,51 @@ from detattack.core.locating import located_config
 from detattack.core.precision import fixed_numerics
 from detattack.core.trust import check_trust
 from detattack.datasets.image_io import read_floats, read_image, to_tensor
-from detattack.detectors.base import Detector
-from detattack.detectors.registry import fingerprint, load_detector
 from detattack.engine import Attack
-from detattack.runs.record import BaseRecord, R
-from detattack.tasks.detection.attack_batch import detected
-from detattack.tasks.detection.config import RunConfig, make_config
-from detattack.tasks.detection.record import Record, RunFolder, target_of
+from detattack.runs.folder import RunFolder
+from detattack.runs.manifest import task_in
+from detattack.runs.record import BaseRecord
+from detattack.tasks.base import Task, TaskConfig
+from detattack.tasks.registry import find_task
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Of one image: its file, whether the goal holds for it, and what disagrees with the ledger, if anything."""
+    """A verdict on an image.
+
+    - file: in the run folder
+    - success: whether the goal holds for it
+    - problem: what disagrees with the ledger, if anything
+    """
 
     file: str
     success: bool
     problem: str = ""
 
 
+class Holds(Protocol):
+    """Tells whether the goal holds for what a record tells."""
+
+    def __call__(self, record: Any) -> bool: ...
+
+
 def verify_run(path: Path, device: str = "auto", trust: bool = False) -> Iterator[Verdict]:
-    """Judges every attacked image of a detector's run again, one by one; untouched ones are checked to be whole.
+    """Judge every attacked image of a run again, one by one; untouched ones are checked to be whole.
 
     trust: as of `check_trust`. Raises `InputError`.
     """
-    with closing(RunFolder.open(path)) as folder:
-        config = make_config(**located_config(path, folder.manifest))
+    task = find_task(task_in(path))
+    with closing(RunFolder.open(path, task.record_type)) as folder:
+        config = task.make_config(**located_config(path, folder.manifest))
         check_trust(path, config.model, trust)
-        detector = load_detector(config.model, device, config.weights, config.categories)
-        if fingerprint(detector) != folder.manifest["model"]:
+        model = task.load_model(config, device)
+        if task.fingerprint(model) != folder.manifest["model"]:
             raise InputError(f"{path}: model {config.model} is not the one that was attacked (other weights)")
-        yield from verdicts(path, folder.iterate(), partial(_holds, path, detector, config))
+        yield from verdicts(path, folder.iterate(), partial(_holds, path, task, model, config))
 
 
-def verdicts(path: Path, records: Iterable[R], holds: Callable[[R], bool]) -> Iterator[Verdict]:
-    """Yields the verdicts on the images of the run in `path` that have a file.
-
-    holds: whether the goal holds for what a record tells.
-    """
+def verdicts(path: Path, records: Iterable[BaseRecord], holds: Holds) -> Iterator[Verdict]:
+    """Yield the verdicts on the images of the run in `path` that have a file."""
     with interrupts() as check:
         for record in records:
             if record.digest:
@@ -62,7 +71,22 @@ def verdicts(path: Path, records: Iterable[R], holds: Callable[[R], bool]) -> It
                 yield verdict
 
 
-def _verdict(path: Path, record: R, holds: Callable[[R], bool]) -> Verdict:
+def judged_image(path: Path, attack: Attack, record: BaseRecord) -> Tensor:
+    """Read what the status of an attacked image speaks of: its PNG, or its floats where those were judged.
+
+    Raises ValueError, OSError or `InputError`.
+    """
+    if attack.levels is not None:
+        return to_tensor(read_image(path / "images" / f"{record.stem}.png").pixels)
+    return torch.from_numpy(read_floats(path / "floats" / f"{record.stem}.npy", record.height, record.width))
+
+
+@fixed_numerics(gradient=False)
+def _holds(path: Path, task: Task[Any, Any, Any], model: Any, config: TaskConfig, record: Any) -> bool:
+    return task.holds(model, config, record, judged_image(path, config.attack, record))
+
+
+def _verdict(path: Path, record: BaseRecord, holds: Holds) -> Verdict:
     name = f"images/{record.stem}.png"
     floats = f"floats/{record.stem}.npy"
     try:
@@ -86,19 +110,3 @@ def _verdict(path: Path, record: R, holds: Callable[[R], bool]) -> Verdict:
 
 def _is_whole(file: Path, digest: str) -> bool:
     return hashlib.sha256(file.read_bytes()).hexdigest() == digest
-
-
-def judged_image(path: Path, attack: Attack, record: BaseRecord) -> Tensor:
-    """What the status of an attacked image speaks of: its PNG, or its floats where those were judged.
-
-    Raises ValueError, OSError or `InputError`.
-    """
-    if attack.levels is not None:
-        return to_tensor(read_image(path / "images" / f"{record.stem}.png").pixels)
-    return torch.from_numpy(read_floats(path / "floats" / f"{record.stem}.npy", record.height, record.width))
-
-
-@fixed_numerics(gradient=False)
-def _holds(path: Path, detector: Detector, config: RunConfig, record: Record) -> bool:
-    found = detected(detector, config, judged_image(path, config.attack, record))
-    return target_of(record, detector).holds(found.above(config.score_threshold))

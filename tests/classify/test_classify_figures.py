@@ -7,10 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from classify.attack_batch import ClassificationRecord, run_batch
 from classify.config import make_config
 from classify.figure import fitted, panel_size, write_attack_figure
 from classify.methods import PRESETS
+from classify.record import ClassificationRecord, run_batch
 from detattack.core.errors import InputError
 from detattack.datasets.base import Picture
 from detattack.engine.config import resolve_attack

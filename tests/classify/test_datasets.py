@@ -13,9 +13,8 @@ from PIL import Image
 from torchvision.datasets import CIFAR10
 from torchvision.models import Inception_V3_Weights
 
-from classify.attack_batch import target_index
 from classify.datasets import (
-    LabeledDataset,
+    Dataset,
     cifar10,
     class_folders,
     labels_file,
@@ -23,6 +22,7 @@ from classify.datasets import (
     photos,
     resolve_labels,
 )
+from classify.record import target_index
 from detattack.core.errors import InputError
 from detattack.datasets.image_names import LINKS
 
@@ -39,16 +39,16 @@ def write_images(folder: Path, *names: str, size: tuple[int, int] = (8, 6)) -> P
     return folder
 
 
-def sources(data: LabeledDataset, root: Path) -> list[str]:
-    return [Path(s.source).relative_to(root).as_posix() for s in data.dataset.samples]
+def sources(data: Dataset, root: Path) -> list[str]:
+    return [Path(s.source).relative_to(root).as_posix() for s in data.samples]
 
 
-def in_order(data: LabeledDataset) -> list:
-    assert list(data.labels) == [s.id for s in data.dataset.samples]
+def in_order(data: Dataset) -> list:
+    assert list(data.labels) == [s.id for s in data.samples]
     return list(data.labels.values())
 
 
-def labeled(tmp_path: Path, *labels) -> LabeledDataset:
+def labeled(tmp_path: Path, *labels) -> Dataset:
     names = [f"{i}.png" for i in range(len(labels))]
     write_images(tmp_path / "images", *names)
     path = tmp_path / "labels.json"
@@ -65,16 +65,16 @@ def test_class_folders_take_turns(tmp_path):
     data = class_folders(tmp_path)
     assert sources(data, tmp_path) == ["a/1.png", "b/1.png", "c/x/1.png", "a/2.jpg", "b/2.png", "b/3.png"]
     assert in_order(data) == ["a", "b", "c", "a", "b", "b"]
-    assert [s.id for s in data.dataset.samples] == [1, 2, 3, 4, 5, 6]
-    assert [s.stem for s in data.dataset.samples] == ["a-1", "b-1", "c-1", "a-2", "b-2", "b-3"]
-    assert data.dataset.samples[0].size == (8, 6)
-    assert data.dataset.samples[0].load().pixels.shape == (6, 8, 3)
-    assert data.dataset.notes == ()
+    assert [s.id for s in data.samples] == [1, 2, 3, 4, 5, 6]
+    assert [s.stem for s in data.samples] == ["a-1", "b-1", "c-1", "a-2", "b-2", "b-3"]
+    assert data.samples[0].size == (8, 6)
+    assert data.samples[0].load().pixels.shape == (6, 8, 3)
+    assert data.notes == ()
 
 
 def test_stems_stay_as_they_are_where_they_differ(tmp_path):
     data = class_folders(write_images(tmp_path, "cat/tom.png", "dog/rex.png"))
-    assert [s.stem for s in data.dataset.samples] == ["tom", "rex"]
+    assert [s.stem for s in data.samples] == ["tom", "rex"]
 
 
 def test_images_beside_class_folders_and_empty_ones_are_noted(tmp_path):
@@ -100,9 +100,9 @@ def test_an_image_that_cannot_be_read_is_found_out_in_its_turn(tmp_path):
     write_images(tmp_path, "cat/1.png")
     (tmp_path / "cat" / "2.png").write_bytes(b"nothing")
     data = class_folders(tmp_path)
-    assert data.dataset.samples[1].size == (0, 0)
+    assert data.samples[1].size == (0, 0)
     with pytest.raises(InputError, match=r"2\.png: not an image"):
-        data.dataset.samples[1].load()
+        data.samples[1].load()
 
 
 @pytest.mark.parametrize("made", ["missing", "file", "empty", "no image", "no class"])
@@ -124,8 +124,8 @@ def test_no_class_folders(tmp_path, made):
 
 def test_first_pick_and_fingerprints(tmp_path):
     data = class_folders(write_images(tmp_path, "a/1.png", "a/2.png", "b/1.png", "b/2.png"))
-    assert class_folders(tmp_path).dataset.fingerprint == data.dataset.fingerprint
-    assert data.first(None).dataset is data.dataset
+    assert class_folders(tmp_path).dataset.fingerprint == data.fingerprint
+    assert data.first(None).dataset is data
     assert in_order(data.first(2)) == ["a", "b"]
     picked = data.pick({4, 2, 3}, "right")
     assert in_order(picked) == ["b", "a", "b"]
@@ -133,7 +133,7 @@ def test_first_pick_and_fingerprints(tmp_path):
     prints = [d.dataset.fingerprint for d in (data, data.first(2), picked, picked.first(1), data.pick([1], "tune"))]
     assert len(set(prints)) == len(prints)
     write_images(tmp_path, "b/3.png")
-    assert class_folders(tmp_path).dataset.fingerprint != data.dataset.fingerprint
+    assert class_folders(tmp_path).dataset.fingerprint != data.fingerprint
 
 
 # A labels file
@@ -157,7 +157,7 @@ def test_forms_of_a_labels_file(tmp_path, name, text):
     data = labels_file(tmp_path / "images", tmp_path / name)
     assert sources(data, tmp_path / "images") == ["b.png", "sub/a.png"]
     assert in_order(data) == ["cat", 3]
-    assert data.dataset.notes == ()
+    assert data.notes == ()
 
 
 def test_an_image_without_a_row_is_left_out_and_noted(tmp_path):
@@ -165,7 +165,7 @@ def test_an_image_without_a_row_is_left_out_and_noted(tmp_path):
     (tmp_path / "l.csv").write_text("b.png,cat")
     data = labels_file(tmp_path / "images", tmp_path / "l.csv")
     assert sources(data, tmp_path / "images") == ["b.png"]
-    (note,) = data.dataset.notes
+    (note,) = data.notes
     assert note.startswith("2 images without a row")
     assert "a.png" in note
 
@@ -176,11 +176,11 @@ def test_images_that_are_missing_are_said_and_left_out(tmp_path):
     data = labels_file(tmp_path / "images", tmp_path / "l.csv")
     assert in_order(data) == ["cat"]
     said = f"2 of the 3 labeled images are not in {tmp_path / 'images'}"
-    assert data.dataset.notes == (f"{said}; the one that is will be attacked",)
+    assert data.notes == (f"{said}; the one that is will be attacked",)
     with pytest.raises(InputError, match=re.escape(f"{said} (the first: 'b.png')")):
         labels_file(tmp_path / "images", tmp_path / "l.csv", missing="error")
     write_images(tmp_path / "images", "c.png")
-    assert labels_file(tmp_path / "images", tmp_path / "l.csv").dataset.fingerprint != data.dataset.fingerprint
+    assert labels_file(tmp_path / "images", tmp_path / "l.csv").dataset.fingerprint != data.fingerprint
     (tmp_path / "l.csv").write_text("x.png,dog\n")
     with pytest.raises(InputError, match="none of the 1 labeled images is in"):
         labels_file(tmp_path / "images", tmp_path / "l.csv")
@@ -191,7 +191,7 @@ def test_a_row_that_stands_there_twice_is_taken_once(tmp_path):
     (tmp_path / "l.csv").write_text("a.png,1\nb.png,2\n./a.png,1\n")
     data = labels_file(tmp_path / "images", tmp_path / "l.csv")
     assert in_order(data) == [1, 2]
-    assert data.dataset.notes == (f"1 rows of {tmp_path / 'l.csv'} are there twice; taken once",)
+    assert data.notes == (f"1 rows of {tmp_path / 'l.csv'} are there twice; taken once",)
 
 
 def test_names_written_on_another_system(tmp_path):
@@ -199,7 +199,7 @@ def test_names_written_on_another_system(tmp_path):
     (tmp_path / "l.csv").write_text("C:\\data\\A.PNG,1\n.\\sub\\b.png,2\n")
     data = labels_file(tmp_path / "images", tmp_path / "l.csv")
     assert sources(data, tmp_path / "images") == ["a.png", "sub/b.png"]
-    (note,) = data.dataset.notes
+    (note,) = data.notes
     assert note.startswith("2 images are named otherwise in")
     assert note.endswith("(the first: 'C:\\\\data\\\\A.PNG' is 'a.png')")
 
@@ -386,11 +386,11 @@ def cifar(tmp_path, monkeypatch) -> Path:
 def test_cifar10_as_torchvision_reads_it(cifar):
     data, reference = cifar10(cifar, "test"), CIFAR10(str(cifar), train=False)
     assert in_order(data) == ["cat", "ship", "airplane"]
-    assert [s.stem for s in data.dataset.samples] == ["test00000", "test00001", "test00002"]
-    for sample, (image, _) in zip(data.dataset.samples, reference, strict=True):
+    assert [s.stem for s in data.samples] == ["test00000", "test00001", "test00002"]
+    for sample, (image, _) in zip(data.samples, reference, strict=True):
         assert sample.size == (32, 32)
         assert np.array_equal(sample.load().pixels, np.asarray(image))
-    assert len(pickle.dumps(data.dataset.samples[0])) < 5000  # what a worker is sent is one image, not all of them
+    assert len(pickle.dumps(data.samples[0])) < 5000  # what a worker is sent is one image, not all of them
 
 
 def test_the_splits_of_cifar10(cifar):
@@ -418,14 +418,14 @@ def test_a_damaged_cifar10(cifar, damage, monkeypatch):
 @pytest.mark.parametrize("side", [1, 32, 299])
 def test_photos(side):
     data = photos(side)
-    assert [s.stem for s in data.dataset.samples] == ["astronaut", "chelsea", "coffee", "motorcycle", "rocket"]
+    assert [s.stem for s in data.samples] == ["astronaut", "chelsea", "coffee", "motorcycle", "rocket"]
     assert in_order(data) == [None] * 5
-    for sample in data.dataset.samples:
+    for sample in data.samples:
         pixels = sample.load().pixels
         assert pixels.shape == (side, side, 3)
         assert sample.size == (side, side)
         assert side == 1 or pixels.std() > 30
-    assert data.dataset.fingerprint == photos(side).dataset.fingerprint != photos(side + 1).dataset.fingerprint
+    assert data.fingerprint == photos(side).dataset.fingerprint != photos(side + 1).dataset.fingerprint
 
 
 def test_photos_of_no_pixels():
@@ -477,9 +477,9 @@ def test_the_real_imagenet_photos():
         pytest.skip(f"{folder} is not there (DETATTACK_SHARED)")
     data = open_dataset(folder / "images", folder / "labels.json")
     assert len(data.labels) == 400
-    assert data.dataset.notes == ()
+    assert data.notes == ()
     assert resolve_labels(data, IMAGENET) == data.labels
     names = [row["name"] for row in json.loads((folder / "labels.json").read_text())]
-    by_name = LabeledDataset(data.dataset, dict(zip(data.labels, names, strict=True)))
+    by_name = Dataset(data, dict(zip(data.labels, names, strict=True)))
     differ = [names[i - 1] for i, label in resolve_labels(by_name, IMAGENET).items() if label != data.labels[i]]
     assert set(differ) <= {"crane", "maillot"}  # the file gives these names to two classes each

@@ -14,12 +14,12 @@ import pytest
 import yaml
 from PIL import Image
 
-from classify.attack_batch import ClassificationRecord
 from classify.paper import config as configs
 from classify.paper import densities, running
 from classify.paper.config import NAMES, Runs, Variant, load
 from classify.paper.names import METRICS
 from classify.paper.order import agreement, order
+from classify.record import ClassificationRecord
 from classify.task import ClassifyFolder
 from detattack.cli import status_of
 from detattack.core.errors import InputError

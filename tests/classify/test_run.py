@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from classify import task as run
-from classify.attack_batch import ClassificationRecord
+from classify.record import ClassificationRecord
 from classify.task import ClassifyFolder
 from detattack.cli import status_of
 from detattack.datasets.image_io import read_image, to_tensor

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detattack.tasks.detection.record import RunFolder
+from detattack.runs.folder import RunFolder
 from detattack.workflows.compare import Curve, Method, differences, paired_difference, to_latex
 from tests.coco_squares import made, write_data
 

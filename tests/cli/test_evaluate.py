@@ -12,7 +12,7 @@ from detattack.core.errors import InputError
 from detattack.datasets.base import Sample
 from detattack.report.reading import read_run
 from detattack.runs.batching import plan, read_ahead
-from detattack.tasks.detection.record import RunFolder
+from detattack.runs.folder import RunFolder
 from tests.coco_squares import made, write_data
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from classify.comparison import skipped_line as classified_line
+from classify.summary import skipped_line as classified_line
 from detattack.core.types import Category, Detections
 from detattack.tasks.detection.goals import CleanImage, parse_goal
 from detattack.tasks.detection.skipped import skip_reason, threshold_below

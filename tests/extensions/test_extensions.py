@@ -86,7 +86,7 @@ def test_a_search_knows_the_range_of_an_own_rule(run):
 import sys; sys.path.insert(0, {str(HERE)!r})
 import own_step
 from detattack.engine.presets import PRESETS
-from detattack.workflows.tune import make_space
+from detattack.workflows.search import make_space
 print(make_space(PRESETS["mi"]).ranges)
 """
     assert run(code=code, plugins=()).stdout == "{'step_size': Range(low=0.0001, high=0.1)}\n"

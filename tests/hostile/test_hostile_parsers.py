@@ -38,11 +38,11 @@ from detattack.detectors.weights import read_weights
 from detattack.engine.config import parse_assignments, read_options, resolve_attack
 from detattack.engine.presets import PRESETS
 from detattack.runs.batching import parse_shard
+from detattack.runs.folder import RunFolder
 from detattack.runs.manifest import batch_of, task_in
 from detattack.tasks.detection.config import make_config
 from detattack.tasks.detection.goals import parse_goal
 from detattack.tasks.detection.goals.text import parse_box, parse_place
-from detattack.tasks.detection.record import RunFolder
 from detattack.tasks.detection.report_page import write_report
 from detattack.workflows.verify import verify_run
 from tests.coco_squares import write_data

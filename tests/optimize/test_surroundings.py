@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from classify.attack_batch import ClassificationRecord, run_batch
 from classify.config import make_config
 from classify.methods import METHODS
 from classify.models.network import NetworkClassifier, Preprocessing
+from classify.record import ClassificationRecord, run_batch
 from detattack.api import attack, load_detector
 from detattack.core.precision import fixed_numerics
 from detattack.datasets.base import Picture

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from classify.attack_batch import ClassificationRecord
 from classify.config import make_config
 from classify.methods import PRESETS
+from classify.record import ClassificationRecord
 from classify.summary import summarize
 from classify.task import ClassifyFolder
 from detattack.core.types import Category, DetectorCard

@@ -1,14 +1,14 @@
 """What is known of one attacked image: a row of the ledger of a detector's run."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
 from detattack.core.boxes import Box
-from detattack.core.types import Detections, DetectorCard
+from detattack.core.types import Category, Detections, DetectorCard
 from detattack.detectors.base import Detector
-from detattack.runs.folder import BaseRunFolder
 from detattack.runs.record import BaseRecord, Found
 from detattack.tasks.detection.goals import Target, parse_goal
 
@@ -55,7 +55,8 @@ def from_lists(lists: dict[str, list]) -> Detections:
     )
 
 
-class RunFolder(BaseRunFolder[Record]):
-    """The folder of a detector's run."""
-
-    record_type = Record
+def card_of(manifest: Mapping[str, Any]) -> DetectorCard:
+    """Read what a run's manifest says of its detector."""
+    detector = manifest["detector"]
+    categories = tuple(Category(c["name"], c["id"]) for c in manifest["categories"])
+    return DetectorCard(detector["name"], categories, detector["eval_threshold"], detector.get("expected_ap"))

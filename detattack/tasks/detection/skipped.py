@@ -1,11 +1,19 @@
 """Images with nothing to attack: what the detector sees there instead, and which goals would have work to do."""
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from shlex import quote
+from typing import Any
 
-from detattack.core.types import Category, Detections
-from detattack.tasks.detection.goals import Goal, Target
+from detattack.core.types import Category, Detections, DetectorCard
+from detattack.runs.folder import RunFolder
+from detattack.tasks.detection.goals import Goal, Inject, Target, parse_goal
+from detattack.tasks.detection.goals.text import ALL
+from detattack.tasks.detection.record import Record, from_lists, target_of
 
+SKIPPED = ("nothing", "already")
+"""The statuses of images that are left as they are."""
 MOST_NAMED = 3
 """So many classes are named where more are seen."""
 
@@ -55,3 +63,55 @@ def threshold_below(score: float) -> float | None:
 def lacking(goal: Goal) -> str:
     """Name what an image without anything to attack lacks: "no car", or "nothing" is there."""
     return f"no {goal.classes()[0]}" if goal.classes() else "nothing"
+
+
+def skipped_lines(records: Sequence[Record], detector: DetectorCard, score_threshold: float) -> Iterator[str]:
+    """For each image with nothing to attack: its name, what it shows, and options of this command that attack it."""
+    for record in records:
+        if record.status in SKIPPED:
+            target, clean = target_of(record, detector), from_lists(record.clean)
+            seen = seen_instead(target, clean, detector.categories, score_threshold)
+            faint = None if record.status == "already" else faint_score(target, clean)
+            options = _options(target.goal, list(seen), faint, _own_option)
+            reason = record.reason or skip_reason(target, clean, detector.categories, score_threshold)
+            yield f"{record.stem}: {reason}{options}"
+
+
+def skipped_line(folder: RunFolder[Record], detector: DetectorCard, summary: Mapping[str, Any]) -> str:
+    """The same of a run over a data set in one line, with how many images show what; empty where all were attacked."""
+    images = sum(summary[status] for status in SKIPPED)
+    if not images:
+        return ""
+    score_threshold = summary["score_threshold"]
+    goal, seen, faint = parse_goal(folder.manifest["config"]["goal"]), Counter[str](), [0.0]
+    for record in (record for record in folder.iterate() if record.status in SKIPPED):
+        target, clean = target_of(record, detector), from_lists(record.clean)
+        seen.update(seen_instead(target, clean, detector.categories, score_threshold).keys())
+        faint.append(faint_score(target, clean))
+    already = bool(summary["already"])
+    if already:
+        what = goal.already()
+    else:
+        fainter = sum(score > 0 for score in faint)
+        what = f"{lacking(goal)} above {score_threshold:g}" + (f" (fainter in {fainter})" if fainter else "")
+        named = ", ".join(f"{name} in {count}" for name, count in seen.most_common(MOST_NAMED))
+        what += f"; seen: {named}" if named else ""
+    names = [name for name, _ in seen.most_common()]
+    options = _options(goal, names, None if already else max(faint), lambda other: f"--goal {quote(str(other))}")
+    return f"{images} {'image' if images == 1 else 'images'} skipped: {what}{options}"
+
+
+def _options(goal: Goal, seen: Sequence[str], faint: float | None, spelled: Callable[[Goal], str]) -> str:
+    """What to ask for instead, as the command at hand spells it. faint: as of `faint_score`; None: the goal holds
+    untouched."""
+    threshold = None if faint is None else threshold_below(faint)
+    options = [spelled(other) for other in goal.alternatives([] if faint is None else seen[:MOST_NAMED])]
+    options += [] if threshold is None else [f"--score-threshold {threshold:g}"]
+    return f": {', '.join(options)}" if options else ""
+
+
+def _own_option(goal: Goal) -> str:
+    """As `untargeted` and `targeted` spell what differs."""
+    return (
+        f"--box {goal.place}" if isinstance(goal, Inject) else f"--suppress {quote(', '.join(goal.classes()) or ALL)}"
+    )

@@ -6,7 +6,7 @@ at any time and for any number of images.
 
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,14 +18,12 @@ from detattack.detectors.base import Detector
 from detattack.metrics.coco import CocoScores, evaluate
 from detattack.metrics.image_quality import MEASURES
 from detattack.metrics.rates import mean_interval, rate, wilson_interval
-from detattack.runs.record import STATUSES
+from detattack.tasks.columns import number
 from detattack.tasks.detection.goals import Target
 from detattack.tasks.detection.matching import MATCH_IOU
 from detattack.tasks.detection.record import Record, from_lists, target_of
+from detattack.tasks.summary import ATTACKED, COSTS, Tally, cost_line, counts_line, medians_line, share_line
 
-ATTACKED = ("success", "failure", "error")
-"""The statuses that a success rate is over."""
-COSTS = ("forwards", "backwards")
 VAL2017_IMAGES, VAL2017_ANNOTATIONS = 5000, 36781
 """What the whole of COCO val2017 is known by; annotations with crowds."""
 PARITY = 0.003
@@ -69,56 +67,35 @@ class Summary:
         self, detector: Detector | DetectorCard | None = None, score_threshold: float = DEFAULT_SCORE_THRESHOLD
     ) -> None:
         self._detector, self._threshold = detector, score_threshold
-        self._counts = dict.fromkeys(STATUSES, 0)
+        self._tally = Tally()
         self._goals: dict[str, _Goal] = defaultdict(_Goal)
         self._classes: dict[str, _Class] = defaultdict(_Class)
         self._collateral = _Collateral()
-        self._wins: dict[str, list[float]] = defaultdict(list)
-        self._seconds: list[float] = []
 
     def add(self, record: Record) -> None:
-        """Counts one image."""
-        self._counts[record.status] += 1
-        self._seconds.append(record.seconds)
+        """Count one image."""
+        self._tally.add(record, asked_iou=record.asked_iou)
         if record.status in ATTACKED:
             goal = self._goals[record.goal]
             goal.trials += 1
             goal.successes += record.status == "success"
             goal.on_file += record.file_success
-        if record.status == "success":
-            values = {"k": record.k, "asked_iou": record.asked_iou, **record.quality}
-            values |= {name: getattr(record, name) for name in COSTS}
-            for name, value in values.items():
-                if value is not None:
-                    self._wins[name].append(value)
         if self._detector is not None and record.status in ("success", "failure"):
             self._compare(record, target_of(record, self._detector))
 
     def as_json(self) -> dict[str, Any]:
-        """The whole summary, without AP. Medians and means are over the successes."""
-        successes = self._counts["success"]
-        attacked = sum(self._counts[status] for status in ATTACKED)
-        on_file = sum(goal.on_file for goal in self._goals.values())
+        """Tell the whole summary, without AP. Medians and means are over the successes."""
+        names = (*COSTS, *MEASURES, "asked_iou")
         return {
-            "images": sum(self._counts.values()),
-            **self._counts,
-            "attacked": attacked,
+            **self._tally.as_json(),
             "score_threshold": self._threshold,
-            "success_rate": successes / attacked if attacked else None,
-            "success_interval": wilson_interval(successes, attacked),
-            "file_success_rate": on_file / attacked if attacked else None,
-            "file_success_interval": wilson_interval(on_file, attacked),
-            **self._averages("median", statistics.median),
-            **self._averages("mean", statistics.fmean),
+            **self._tally.averages("median", statistics.median, names),
+            **self._tally.averages("mean", statistics.fmean, names),
             "per_goal": {name: self._goal_json(goal) for name, goal in sorted(self._goals.items())},
             "per_class": {name: _class_json(one) for name, one in sorted(self._classes.items())},
             "collateral": self._collateral_json(),
-            "timing": _timing(self._seconds),
+            "timing": self._tally.timing(),
         }
-
-    def _averages(self, kind: str, average: Callable[[Sequence[float]], float]) -> dict[str, float | None]:
-        names = ("k", *MEASURES, "asked_iou", *COSTS)
-        return {f"{kind}_{name}": average(self._wins[name]) if self._wins.get(name) else None for name in names}
 
     @staticmethod
     def _goal_json(goal: _Goal) -> dict[str, Any]:
@@ -335,9 +312,32 @@ def _new(target: Target, found: Detections, partner: list[int]) -> int:
     return sum(not asked[row] for row in range(len(found)) if row not in partner)
 
 
-def _timing(seconds: list[float]) -> dict[str, float | None]:
-    return {
-        "seconds": sum(seconds),
-        "seconds_per_image": statistics.fmean(seconds) if seconds else None,
-        "median_seconds": statistics.median(seconds) if seconds else None,
-    }
+def summary_lines(s: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Tell a detector's run in lines: each question by its name, and what came out."""
+    yield "images", counts_line(s)
+    if s["attacked"]:
+        yield f"success at τ {s['score_threshold']:g}", share_line(s["success_rate"], s["success_interval"])
+        yield "by the files", share_line(s["file_success_rate"], s["file_success_interval"])
+    if s["ap"]:
+        yield from _ap_lines(s)
+    collateral = s["collateral"]
+    if collateral["others"]:
+        yield "others kept", f"{collateral['kept_share']:.1%} of {collateral['others']}"
+    if collateral["images"]:
+        yield "new detections", f"{collateral['new_per_image']:.2f} an image"
+    yield "medians", medians_line(s, [("asked_iou", "IoU asked", ".2f")])
+    if s["median_forwards"] is not None:
+        yield "cost", cost_line(s)
+
+
+def _ap_lines(s: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    ap = s["ap"]
+    for key, name in (("ap", "AP"), ("ap50", "AP50")):
+        change = f"{number(ap['clean'][key], '.3f')} → {number(ap['adversarial'][key], '.3f')}"
+        yield f"{name} down to {ap['eval_threshold']:g}", change
+    if ap["expected_clean"] is not None:
+        yield "clean AP", f"{number(ap['clean']['ap'], '.3f')}, the model's card states {ap['expected_clean']:.3f}"
+    for what, _, which in (note.partition(": ") for note in ap_notes(ap)):
+        yield what, which
+    if any(goal.startswith("suppress:") for goal in s["per_goal"]):
+        yield "AP and τ", s["questions"]["empty_ap"]

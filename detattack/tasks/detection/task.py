@@ -1,148 +1,300 @@
-"""A detector's run: a detector, a config and a data set, and the files that are made from its ledger."""
+"""Object detection as a task: goals against detectors, COCO annotations, AP clean and under attack."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from torch import Tensor
 
 from detattack.core.errors import InputError
-from detattack.core.types import DEFAULT_MAX_DETECTIONS, DEFAULT_SCORE_THRESHOLD, DetectorCard
-from detattack.datasets.base import Dataset, Picture
+from detattack.core.types import DEFAULT_MAX_DETECTIONS, DEFAULT_SCORE_THRESHOLD, Detections
+from detattack.datasets.base import Dataset, Picture, Sample
+from detattack.datasets.coco import category_ids, classes_not_counted
+from detattack.datasets.image_io import to_tensor
+from detattack.datasets.open import open_dataset
+from detattack.datasets.source import Origin
 from detattack.detectors.base import Detector
+from detattack.detectors.fast import FastDetector
 from detattack.detectors.registry import fingerprint, load_detector
-from detattack.runs.batching import Batch, part, plan
-from detattack.runs.manifest import make_manifest
+from detattack.metrics.coco import Precision, Truth, mean_ap
+from detattack.report.page import Content
+from detattack.report.pictures import Pictures
+from detattack.runs.folder import RunFolder
 from detattack.runs.record import Outcome
-from detattack.runs.runner import Job
-from detattack.tasks.detection.attack_batch import run_batch
-from detattack.tasks.detection.coco_export import coco_annotations, coco_results
-from detattack.tasks.detection.config import RunConfig
-from detattack.tasks.detection.goals import parse_goal
-from detattack.tasks.detection.record import Record, RunFolder
-from detattack.tasks.detection.summary import average_precision, questions, summarize
+from detattack.tasks.attack_batch import image_seeds
+from detattack.tasks.base import Prepared, Saved, Task
+from detattack.tasks.columns import COLUMNS, Column
+from detattack.tasks.detection import report_page, skipped
+from detattack.tasks.detection.auto_batch import fitting_batch
+from detattack.tasks.detection.coco_export import coco_annotations, coco_results, truth_of
+from detattack.tasks.detection.config import DetectionConfig
+from detattack.tasks.detection.figure import write_attack_figure
+from detattack.tasks.detection.goals import CleanImage, Target, parse_goal
+from detattack.tasks.detection.inference import check_scores, detected
+from detattack.tasks.detection.objective import DetectionObjective
+from detattack.tasks.detection.record import Record, as_lists, card_of, target_of
+from detattack.tasks.detection.summary import (
+    ap_notes,
+    average_precision,
+    not_counted_line,
+    parity_problem,
+    questions,
+    summarize,
+    summary_lines,
+)
+from detattack.tasks.registry import register_task
+
+Which = Literal["clean", "adversarial"]
+TRANSFERRED = ("images", "clean", "adversarial", "not_counted", "max_detections", "cut_images")
+"""Of a summary's `ap`, what a transfer tells too."""
+AP_COLUMNS = (Column("ap_clean", "AP clean", ".3f"), Column("ap_adversarial", "AP attacked", ".3f"))
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Run:
-    """What is to be run: a detector, a config, the data.
+@dataclass(frozen=True, eq=False)
+class ImageGoal:
+    """What is wanted of an image. target: None where the goal cannot be. clean: detections of the original."""
 
-    figures: whether each image gets a figure. shard: (i, n), the i-th of n parts of the batches; None: all.
-    lengths: for the control `noise`, the L2 by image id, where it is known. all_measures: whether all measures of
-    quality are taken, instead of the quick ones.
-    """
-
-    detector: Detector
-    config: RunConfig
-    dataset: Dataset
-    figures: bool = False
-    shard: tuple[int, int] | None = None
-    lengths: Mapping[int, float] | None = None
-    all_measures: bool = False
-
-    def __repr__(self) -> str:
-        return f"Run({self.detector.name!r}, {self.config.goal!r}, {self.config.attack.name!r}, {self.dataset!r})"
-
-    def batches(self) -> list[Batch]:
-        """What is to be done, resumed or not: decided over the whole data set."""
-        return part(plan(self.dataset.samples, self.config.batch), self.shard)
-
-    def attack(self, pictures: list[tuple[Record, Picture]]) -> list[Outcome[Record]]:
-        """Attacks images of one size."""
-        return self.job()(self.detector, pictures)
-
-    def job(self) -> Job[Record]:
-        """What `attack` does, as another process does it with the same detector."""
-        return partial(_attack, self.config, self.lengths)
-
-    def loader(self) -> Callable[[], Detector]:
-        """What loads the same detector in another process."""
-        return partial(_load, self.config, str(self.detector.device), fingerprint(self.detector))
-
-    def write_figures(self, folder: Path, outcomes: list[Outcome[Record]]) -> None:
-        """Original and adversarial image with the detector's boxes, where figures are wanted."""
-        from detattack.tasks.detection.figure import write_attack_figure
-
-        if not self.figures:
-            return
-        names = [category.name for category in self.detector.categories]
-        (folder / "figures").mkdir(exist_ok=True)
-        for outcome in outcomes:
-            path = folder / "figures" / f"{outcome.record.stem}.png"
-            write_attack_figure(path, outcome, names, self.config.score_threshold)
-
-    def open_folder(self, out: Path, resume: bool = False) -> RunFolder:
-        """The folder of this run, new or to be continued. Raises `InputError`, and writes nothing then."""
-        parse_goal(self.config.goal).check(self.detector.categories)
-        config = self.config.model_dump(mode="json") | {"device": str(self.detector.device)}
-        return RunFolder.create(out, make_manifest(config, fingerprint(self.detector), **_manifest(self)), resume)
-
-    def complete(self, folder: RunFolder) -> None:
-        """Writes what is made from the ledger."""
-        complete(folder, self.detector, self.dataset)
+    target: Target | None
+    clean: Detections
 
 
-def _attack(
-    config: RunConfig,
-    lengths: Mapping[int, float] | None,
-    detector: Detector,
-    pictures: list[tuple[Record, Picture]],
-) -> list[Outcome[Record]]:
-    return run_batch(detector, config, pictures, lengths)
+class DetectionTask(Task[Record, DetectionConfig, Detector]):
+    """Attacks on object detectors."""
+
+    name = "detect"
+    record_type = Record
+    config_type = DetectionConfig
+    columns = (*COLUMNS[:-3], *AP_COLUMNS, *COLUMNS[-3:])
+    manifest_keys = ("detector", "categories")
+
+    # Before a run
+
+    def load_model(self, config: DetectionConfig, device: str | None = None) -> Detector:
+        """Load the detector that a config names."""
+        return load_detector(config.model, device or config.device, config.weights, config.categories)
+
+    def fingerprint(self, model: Detector) -> str:
+        """Hash weights and categories."""
+        return fingerprint(model)
+
+    def open_dataset(self, source: Origin, model: Detector, config: DetectionConfig) -> Dataset:
+        """Open images, of rendered scenes those that suit the goal."""
+        goal = parse_goal(config.goal)
+        if goal.rendered_only and source.scenes is None:
+            where = "where the road is free is known of rendered scenes only, not of image files"
+            raise InputError(f"goal '{goal}': {where}")
+        return open_dataset(source, goal.suits)
+
+    def adapt_dataset(self, model: Detector, config: DetectionConfig, dataset: Dataset) -> Dataset:
+        """Check the goal's classes, and note annotated classes that AP does not count."""
+        parse_goal(config.goal).check(model.categories)
+        if dataset.categories and not category_ids(model.categories, dataset.categories):
+            names = ", ".join(repr(c["name"]) for c in dataset.categories[:5])
+            raise InputError(f"the annotations ({names}, ...) and the model {model.name} have no class name in common")
+        not_counted = classes_not_counted(model.categories, dataset.categories, dataset.annotations)
+        note = not_counted_line(not_counted)
+        return replace(dataset, notes=(*dataset.notes, note)) if note else dataset
+
+    def fitting_batch(self, model: Detector, config: DetectionConfig, samples: Sequence[Sample]) -> int:
+        """Find what fits the memory of an accelerator."""
+        return fitting_batch(model, config, samples)
+
+    def manifest(self, model: Detector, dataset: Dataset) -> dict[str, Any]:
+        """Tell the detector and its categories, so that a run is read without it."""
+        return {
+            "detector": {
+                "name": model.name,
+                "eval_threshold": model.eval_threshold,
+                "expected_ap": getattr(model, "expected_ap", None),
+            },
+            "categories": [{"id": c.coco_id, "name": c.name} for c in model.categories],
+        }
+
+    # An image
+
+    def prepare(
+        self, model: Detector, config: DetectionConfig, record: Record, picture: Picture, truth: None
+    ) -> Prepared[Record]:
+        """Detect what is there untouched, and resolve the goal for this image."""
+        height, width = picture.pixels.shape[:2]
+        image = to_tensor(picture.pixels)[None].to(model.device)
+        clean = detected(model, config, image[0])
+        shown = clean.above(config.score_threshold)
+        goal = parse_goal(config.goal)
+        record = replace(record, width=width, height=height, notes=picture.notes, clean=as_lists(clean), goal=str(goal))
+        untouched = CleanImage(width, height, shown, image_seeds(config.seed, record.id)[:1], picture.road)
+        try:
+            target = goal.resolve(model.categories, untouched, config.keep_others)
+        except InputError as error:
+            failed = replace(record, status="error", reason=str(error))
+            return Prepared(failed, picture, image, ImageGoal(None, clean))
+        status = goal.initial_status(target, shown) or ""
+        if status == "nothing":
+            check_scores(model, image)
+        record = replace(
+            record,
+            status=status,
+            reason=skipped.skip_reason(target, clean, model.categories, config.score_threshold) if status else "",
+            box=target.box,
+            objects=target.objects,
+            kept=target.kept,
+            confidence_before=goal.confidence(target, clean),
+        )
+        return Prepared(record, picture, image, ImageGoal(target, clean))
+
+    def objective(
+        self, model: Detector, config: DetectionConfig, prepared: Sequence[Prepared[Record]]
+    ) -> DetectionObjective:
+        """Make the goal's loss from the candidates of an accelerated copy; the detector itself decides."""
+        targets = [one.goal.target for one in prepared]
+        fast, nearest = FastDetector(model, config.precision), config.attack.stop == "budget"
+        return DetectionObjective(fast, targets, config.score_threshold, nearest)
+
+    def judge(
+        self, model: Detector, config: DetectionConfig, prepared: Prepared[Record], record: Record, saved: Saved
+    ) -> Record:
+        """Detect what is left on the file, and in the floats where those were attacked."""
+        on_file = detected(model, config, saved.on_file)
+        record = replace(record, adversarial=as_lists(on_file))
+        target: Target | None = prepared.goal.target
+        if target is None or record.status:
+            return record
+        judged = on_file if saved.floats is None else detected(model, config, saved.floats)
+        above = judged.above(config.score_threshold)
+        return replace(
+            record,
+            status="success" if target.holds(above) else "failure",
+            file_success=target.holds(on_file.above(config.score_threshold)),
+            confidence_after=target.goal.confidence(target, judged),
+            asked_iou=target.goal.asked_iou(target, above),
+        )
+
+    def holds(self, model: Detector, config: DetectionConfig, record: Record, image: Tensor) -> bool:
+        """Tell whether the goal holds for the detections above τ."""
+        return target_of(record, model).holds(detected(model, config, image).above(config.score_threshold))
+
+    def check_other(self, model: Detector, config: DetectionConfig, manifest: Mapping[str, Any]) -> None:
+        """Check that the detector has the goal's classes."""
+        parse_goal(config.goal).check(model.categories)
+
+    def seen_by(
+        self, model: Detector, config: DetectionConfig, record: Record, original: Tensor, image: Tensor
+    ) -> Record:
+        """Judge both images by a detector; the goal means the same class by name, boxes stay where they were."""
+        clean, found = (detected(model, config, one) for one in (original, image))
+        target = replace(target_of(record, model), kept=())
+        before, after = (target.holds(one.above(config.score_threshold)) for one in (clean, found))
+        status = "already" if before else "success" if after else "failure"
+        return replace(record, status=status, clean=as_lists(clean), adversarial=as_lists(found), trace={})
+
+    # A run
+
+    def write_derived(self, folder: RunFolder[Record], dataset: Dataset) -> None:
+        """Write detections in COCO's results format, the adversarial images as a COCO data set, and the summary."""
+        card = card_of(folder.manifest)
+        for which in ("clean", "adversarial"):
+            results = coco_results(folder.iterate(), card, dataset, which)
+            folder.write_json(f"{which}.json", map(dataset.originals.restored, results))
+        folder.write_json("annotations.json", coco_annotations(folder.iterate(), card, dataset))
+        super().write_derived(folder, dataset)
+
+    def summarize(self, folder: RunFolder[Record], dataset: Dataset) -> dict[str, Any]:
+        """Sum up a run; what depends on the clock is under `timing` alone."""
+        config, card = folder.manifest["config"], card_of(folder.manifest)
+        threshold = config.get("score_threshold", DEFAULT_SCORE_THRESHOLD)
+        most = config.get("max_detections", DEFAULT_MAX_DETECTIONS)
+        summary = summarize(folder.iterate(), card, threshold)
+        ids = _scored(folder)
+        results = [lambda which=which: coco_results(folder.iterate(), card, dataset, which) for which in Which.__args__]
+        timing = summary.pop("timing")
+        return {
+            **summary,
+            "ap": average_precision(dataset, card, ids, *results, most),
+            "questions": questions(threshold, card.eval_threshold, most),
+            "timing": timing,
+        }
+
+    def annotations_in(self, folder: RunFolder[Record]) -> Dataset:
+        """Read `annotations.json`."""
+        return truth_of(folder)
+
+    def transfer_scores(
+        self, folder: RunFolder[Record], model: Detector, seen: Sequence[Record]
+    ) -> dict[str, Any] | None:
+        """Score AP of another detector, clean and adversarial, over the classes that it shares with the annotations."""
+        truth = truth_of(folder)
+        most = folder.manifest["config"].get("max_detections", DEFAULT_MAX_DETECTIONS)
+        results = [lambda which=which: coco_results(seen, model, truth, which) for which in Which.__args__]
+        scores = average_precision(truth, model, [record.id for record in seen], *results, most)
+        return None if scores is None else {key: scores[key] for key in TRANSFERRED if key in scores}
+
+    def scores_within(
+        self, folder: RunFolder[Record], dataset: Dataset, chosen: Sequence[Collection[int]]
+    ) -> Sequence[float | None]:
+        """Score the AP that is left where only the images of each choice are shown attacked."""
+        if not dataset.categories:
+            return [None] * len(chosen)
+        card = card_of(folder.manifest)
+        shared = category_ids(card.categories, dataset.categories).values()
+        most = folder.manifest["config"].get("max_detections", DEFAULT_MAX_DETECTIONS)
+        precision = Precision(
+            Truth(dataset.annotations, dataset.categories, _scored(folder), set(shared), most),
+            coco_results(folder.iterate(), card, dataset, "clean"),
+            coco_results(folder.iterate(), card, dataset, "adversarial"),
+        )
+        return [mean_ap(precision.of(images)) for images in chosen]
+
+    def comparison_row(self, summary: Mapping[str, Any]) -> dict[str, Any]:
+        """Tell AP clean and attacked."""
+        ap = summary.get("ap") or {"clean": {"ap": None}, "adversarial": {"ap": None}}
+        return {"ap_clean": ap["clean"]["ap"], "ap_adversarial": ap["adversarial"]["ap"]}
+
+    # What people read
+
+    def summary_lines(self, summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """Tell success at τ, AP, collateral damage, distances and cost."""
+        return summary_lines(summary)
+
+    def warnings(self, summary: Mapping[str, Any]) -> Iterator[str]:
+        """Yield where the clean AP is not what the model's card states."""
+        problem = parity_problem(summary["ap"])
+        yield from [f"WARNING: {problem}"] if problem else []
+
+    def notes(self, summary: Mapping[str, Any]) -> Sequence[str]:
+        """List what AP does not count."""
+        return ap_notes(summary["ap"])
+
+    def skipped_lines(self, records: Sequence[Record], manifest: Mapping[str, Any]) -> Iterator[str]:
+        """Say of each image with nothing to attack what it shows, and which options attack it."""
+        threshold = manifest["config"].get("score_threshold", DEFAULT_SCORE_THRESHOLD)
+        return skipped.skipped_lines(records, card_of(manifest), threshold)
+
+    def skipped_line(self, folder: RunFolder[Record], summary: Mapping[str, Any]) -> str:
+        """Say in a line how many images had nothing to attack, and what they show."""
+        return skipped.skipped_line(folder, card_of(folder.manifest), summary)
+
+    def title(self, records: Sequence[Record]) -> str:
+        """Name the goal."""
+        return next((record.goal for record in records if record.goal), "")
+
+    def write_figure(self, path: Path, outcome: Outcome[Record], model: Detector, config: DetectionConfig) -> None:
+        """Draw original and adversarial image with the detector's boxes, and their difference."""
+        write_attack_figure(path, outcome, [category.name for category in model.categories], config.score_threshold)
+
+    def read_run(self, path: Path) -> Any:
+        """Read the records, the annotations and the detections of a run."""
+        return report_page.read(path)
+
+    def page_content(self, run: Any, pictures: dict[int, Pictures]) -> Content:
+        """Tell goals, boxes, AP and collateral damage."""
+        return report_page.page_content(run, pictures)
 
 
-def _load(config: RunConfig, device: str, expected: str) -> Detector:
-    detector = load_detector(config.model, device, config.weights, config.categories)
-    if fingerprint(detector) != expected:
-        raise InputError(f"model {config.model}: its weights are not the same on every machine")
-    return detector
+def _scored(folder: RunFolder[Record]) -> list[int]:
+    """The images that AP is over: those that the detector has seen untouched and attacked."""
+    return [record.id for record in folder.iterate() if "boxes" in record.clean and "boxes" in record.adversarial]
 
 
-def _manifest(run: Run) -> dict[str, Any]:
-    detector = run.detector
-    lengths = None if run.lengths is None else [[i, run.lengths[i]] for i in sorted(run.lengths)]
-    return {
-        "data": run.dataset.fingerprint,
-        "images": len(run.dataset.samples),
-        "annotated": bool(run.dataset.categories),
-        "shard": None if run.shard is None else list(run.shard),
-        "lengths": lengths,
-        "figures": run.figures,
-        "all_measures": run.all_measures,
-        "origin": run.dataset.origin and run.dataset.origin.as_json(),
-        "detector": {
-            "name": detector.name,
-            "eval_threshold": detector.eval_threshold,
-            "expected_ap": getattr(detector, "expected_ap", None),
-        },
-        "categories": [{"id": c.coco_id, "name": c.name} for c in detector.categories],
-    }
-
-
-def complete(folder: RunFolder, detector: Detector | DetectorCard, dataset: Dataset) -> None:
-    """Writes what is made from the ledger: from nothing else, so at any time and to the same bytes."""
-    for which in ("clean", "adversarial"):
-        results = coco_results(folder.iterate(), detector, dataset, which)
-        folder.write_json(f"{which}.json", map(dataset.originals.restored, results))
-    folder.write_json("annotations.json", coco_annotations(folder.iterate(), detector, dataset))
-    folder.write_json("summary.json", summary_of(folder, detector, dataset))
-
-
-def summary_of(folder: RunFolder, detector: Detector | DetectorCard, dataset: Dataset) -> dict[str, Any]:
-    """All scores of a run; what depends on the clock is under `timing` alone."""
-    config = folder.manifest["config"]
-    threshold = config.get("score_threshold", DEFAULT_SCORE_THRESHOLD)
-    most = config.get("max_detections", DEFAULT_MAX_DETECTIONS)
-    summary = summarize(folder.iterate(), detector, threshold)
-    ids = [record.id for record in folder.iterate() if "boxes" in record.clean and "boxes" in record.adversarial]
-    summary["ap"] = average_precision(
-        dataset,
-        detector,
-        ids,
-        lambda: coco_results(folder.iterate(), detector, dataset, "clean"),
-        lambda: coco_results(folder.iterate(), detector, dataset, "adversarial"),
-        most,
-    )
-    summary["questions"] = questions(threshold, detector.eval_threshold, most)
-    summary["timing"] = summary.pop("timing")
-    return summary
+DETECTION = DetectionTask()
+register_task(DETECTION)

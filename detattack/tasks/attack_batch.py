@@ -1,0 +1,114 @@
+"""One batch of images of any task: from pixels to a verdict from the very bytes that are saved."""
+
+import hashlib
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from detattack.core.precision import fixed_numerics
+from detattack.datasets.base import Picture
+from detattack.datasets.image_io import decode_png, png_bytes, to_pixels, to_tensor
+from detattack.engine import AttackResult, run, run_control, run_deepfool
+from detattack.metrics.image_quality import measure, quick_measures
+from detattack.runs.record import Outcome
+from detattack.tasks.base import C, M, Prepared, R, Saved, Task
+
+REFERENCE = "jnd"
+"""The method whose L2 the control `noise` takes where nothing else is known."""
+
+
+@fixed_numerics()
+def attack_batch(
+    task: Task[R, C, M],
+    config: C,
+    truth: Any,
+    target_l2: Mapping[int, float] | None,
+    model: M,
+    pictures: Sequence[tuple[R, Picture]],
+) -> list[Outcome[R]]:
+    """Attack images of one size, and judge what is to be saved.
+
+    - truth: what the task has resolved of the data set (`Task.truth`)
+    - target_l2: for the control `noise`, the L2 norm by image id, where it is known from a run of `jnd`
+    - pictures: each with a record that names it (`id`, `stem`, `source`)
+    """
+    started = time.perf_counter()
+    prepared = [task.prepare(model, config, record, picture, truth) for record, picture in pictures]
+    attacked = [one for one in prepared if one.record.status == ""]
+    result = _attack(task, model, config, attacked, target_l2 or {}) if attacked else None
+    seconds = (time.perf_counter() - started) / len(pictures)
+    rows = {one.record.id: row for row, one in enumerate(attacked)}
+    return [_outcome(task, model, config, one, result, rows.get(one.record.id), seconds) for one in prepared]
+
+
+def image_seeds(seed: int, image_id: int) -> tuple[int, int]:
+    """Derive the seeds of an image's own randomness, of its goal and of its attack, from (seed, image id) alone."""
+    goal, attack = np.random.SeedSequence((seed, image_id)).generate_state(2)
+    return int(goal), int(attack)
+
+
+def _attack(
+    task: Task[R, C, M], model: M, config: C, attacked: Sequence[Prepared[R]], target_l2: Mapping[int, float]
+) -> AttackResult:
+    attack, images = config.attack, torch.cat([one.image for one in attacked])
+    objective = task.objective(model, config, attacked)
+    ids = [one.record.id for one in attacked]
+    seeds = [image_seeds(config.seed, image_id)[1] for image_id in ids]
+    with fixed_numerics(tf32=config.precision == "bf16"):
+        if attack.step == "noise":
+            known = [target_l2.get(image_id) for image_id in ids]
+            return run_control(attack, images, objective, known, seeds, task.methods[REFERENCE], config.batch)
+        if attack.step == "deepfool" and hasattr(objective, "margins"):  # a boundary for each class
+            return run_deepfool(attack, images, objective, config.batch)
+        return run(attack, images, objective, config.batch, seeds)
+
+
+def _outcome(
+    task: Task[R, C, M],
+    model: M,
+    config: C,
+    prepared: Prepared[R],
+    result: AttackResult | None,
+    row: int | None,
+    seconds: float,
+) -> Outcome[R]:
+    record, original, floats = prepared.record, prepared.picture.pixels, None
+    pixels = original
+    if result is not None and row is not None:
+        record = with_bookkeeping(record, result, row)
+        if record.status != "error":
+            pixels = to_pixels(result.images[row].cpu())
+            floats = result.images[row].float().cpu() if config.attack.levels is None else None
+    png = png_bytes(pixels)
+    pixels = decode_png(png)  # judged from what a reader of the file gets, not from the array that was written
+    record = replace(record, seconds=seconds, digest=hashlib.sha256(png).hexdigest())
+    as_array = None if floats is None else floats.numpy()
+    if record.status == "":
+        seen = pixels if as_array is None else as_array.transpose(1, 2, 0)
+        record = replace(record, quality=measure(original, seen, quick_measures()).as_json())
+    record = task.judge(model, config, prepared, record, Saved(to_tensor(pixels), floats))
+    return Outcome(record, original, png, pixels, as_array)
+
+
+def with_bookkeeping(record: R, result: AttackResult, row: int) -> R:
+    """Note in a record what an attack found for image `row` of its batch; without status, which is for the judge, or
+    with `error` where the model gave no numbers."""
+    finite = bool(result.finite[row])
+    trace = {
+        name: [round(v, 6) for v in values[:, row].tolist() if math.isfinite(v)]
+        for name, values in vars(result.trace).items()
+    }
+    return replace(
+        record,
+        status="" if finite else "error",
+        reason="" if finite else "the model gave a loss or gradient that is not finite",
+        k=int(result.first_iteration[row]),
+        forwards=int(result.forwards[row]),
+        backwards=int(result.backwards[row]),
+        trace=trace,
+    )

@@ -1,0 +1,187 @@
+"""Evaluate: from what is asked for to an experiment, and the experiment carried out into a run folder."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Protocol
+
+from detattack.core.errors import InputError
+from detattack.datasets.source import Origin
+from detattack.engine import Attack
+from detattack.engine.config import named_attack, parse_assignments, resolve_attack
+from detattack.engine.presets import UNIT
+from detattack.runs.folder import RunFolder
+from detattack.runs.manifest import batch_of
+from detattack.runs.record import Outcome
+from detattack.runs.runner import Executor, execute
+from detattack.tasks.base import Task
+from detattack.tasks.experiment import Experiment
+
+
+class Progress(Protocol):
+    """Who is told how far a run is."""
+
+    def say(self, note: str) -> None:
+        """Take a note for people."""
+
+    def report(self, outcome: Outcome[Any], done: int, total: int) -> None:
+        """Take a finished image."""
+
+    def measuring(self, done: int, total: int) -> None:
+        """Take how many images of how many are measured."""
+
+
+class Silent:
+    """Progress that nobody looks at."""
+
+    def say(self, note: str) -> None:
+        """Say nothing."""
+
+    def report(self, outcome: Outcome[Any], done: int, total: int) -> None:
+        """Say nothing."""
+
+    def measuring(self, done: int, total: int) -> None:
+        """Say nothing."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is asked of attacks beside their names.
+
+    - floats: whether floats are judged instead of 8-bit images
+    - max_iterations: updates at most; None: the method's own
+    - assignments: `key=value` for all methods, `METHOD.key=value` for one
+    - more: fields of `Attack` that weaker than those; for all methods
+    """
+
+    floats: bool = False
+    max_iterations: int | None = None
+    assignments: Sequence[str] = ()
+    more: Mapping[str, Any] | None = None
+
+    def attacks(self, task: Task[Any, Any, Any], names: Sequence[str]) -> dict[str, Attack]:
+        """Resolve the attacks of some methods of a task. Raises `InputError`."""
+        overrides = overrides_of(names, self.assignments, task.methods)
+        return {
+            name: resolve_attack(
+                name, self.floats, self.max_iterations, {**(self.more or {}), **overrides[name]}, task.methods
+            )
+            for name in names
+        }
+
+    def attack(self, task: Task[Any, Any, Any], method: str) -> Attack:
+        """Resolve the attack of one method. Raises `InputError`."""
+        name = named_attack(method, task.methods).name
+        return self.attacks(task, [name])[name]
+
+
+def method_names(text: str, methods: Mapping[str, Attack]) -> list[str]:
+    """Split names with commas between, each a method of the task. Raises `InputError`."""
+    names = [named_attack(name, methods).name for name in text.split(",")]
+    doubled = [name for name in names if names.count(name) > 1]
+    if doubled:
+        raise InputError(f"--methods names {doubled[0]!r} twice")
+    return names
+
+
+def overrides_of(
+    names: Sequence[str], assignments: Sequence[str], methods: Mapping[str, Attack]
+) -> dict[str, dict[str, str]]:
+    """Sort assignments by method: `key=value` is for all, `METHOD.key=value` for one.
+
+    Raises `InputError`, also for a `key=value` that means another thing for one method than for another.
+    """
+    common: dict[str, str] = {}
+    own: dict[str, dict[str, str]] = {name: {} for name in names}
+    for assigned, value in parse_assignments(list(assignments)).items():
+        method, dot, key = assigned.rpartition(".")  # the last one: a radius may have a point of its own
+        if dot and method not in own:
+            raise InputError(f"--set {assigned}: {method!r} is not among the methods")
+        (own[method] if dot else common)[key] = value
+    for key in common:
+        _check_meaning(key, [name for name in names if key not in own[name]], methods)
+    return {name: common | own[name] for name in names}
+
+
+def _check_meaning(key: str, names: Sequence[str], methods: Mapping[str, Attack]) -> None:
+    """Raise `InputError` for a setting of several methods that is not the same for all of them."""
+    unit = next((field.metadata.get(UNIT) for field in fields(Attack) if field.name == key), None)
+    meanings = {name: getattr(named_attack(name, methods), unit) for name in names} if unit else {}
+    if len(set(meanings.values())) > 1:
+        differ = ", ".join(f"{name} {meaning}" for name, meaning in meanings.items())
+        raise InputError(
+            f"--set {key}: its meaning depends on {unit} ({differ}); name the method: {names[0]}.{key}=..."
+        )
+
+
+def make_experiment(
+    task: Task[Any, Any, Any],
+    values: Mapping[str, Any],
+    attack: Attack,
+    source: Origin,
+    batch: int | None = 1,
+    out: Path | None = None,
+    **more: Any,
+) -> Experiment[Any, Any, Any]:
+    """Load model and images, and check all that can be known before the first file is written.
+
+    - values: fields of the task's config, but for the attack and the batch size
+    - source: where the images come from
+    - batch: images attacked together; None: that of the run that `out` holds, or what fits
+    - more: further fields of `Experiment`
+
+    Raises `InputError`.
+    """
+    config = task.make_config(**values, attack=attack, batch=batch or 1)
+    model = task.load_model(config)
+    dataset = task.adapt_dataset(model, config, task.open_dataset(source, model, config))
+    settled: dict[str, Any] = {"device": str(model.device)}
+    if batch is None:
+        before = batch_of(out) if out else None
+        settled["batch"] = before or task.fitting_batch(model, config, dataset.samples)
+    experiment = Experiment(task, model, config.model_copy(update=settled), dataset, **more)
+    if experiment.shard and not experiment.batches():
+        shard = "/".join(map(str, experiment.shard))
+        raise InputError(f"shard {shard}: has no image, the data set is too small for so many shards")
+    return experiment
+
+
+@contextmanager
+def carried_out(
+    experiment: Experiment[Any, Any, Any],
+    out: Path,
+    resume: bool = False,
+    retry_errors: bool = False,
+    progress: Progress | None = None,
+    executor: Executor | None = None,
+    notes: bool = True,
+) -> Iterator[RunFolder[Any]]:
+    """Carry out an experiment, or what is left of it; the complete folder, open.
+
+    - retry_errors: whether images that ended in an error are attacked again; goes with `resume`
+    - executor: who attacks; None: this process
+    - notes: whether to say what people should know of the data and the model
+
+    Raises `InputError`, KeyboardInterrupt with the folder resumable, and OSError where it cannot be written.
+    """
+    check_retry(resume, retry_errors)
+    progress = progress or Silent()
+    with closing(experiment.open_folder(out, resume)) as folder:
+        for note in notes_of(experiment) if notes else ():
+            progress.say(note)
+        execute(experiment, folder, progress.report, progress.measuring, executor, retry_errors)
+        yield folder
+
+
+def notes_of(experiment: Experiment[Any, Any, Any]) -> list[str]:
+    """List what people should know of an experiment before it begins."""
+    config = experiment.config
+    random = f"model {config.model}: random weights; figures of it mean nothing"
+    return [*experiment.dataset.notes, *([random] if config.weights == "none" else [])]
+
+
+def check_retry(resume: bool, retry_errors: bool) -> None:
+    """Raise `InputError` where there is no run whose errors could be tried again."""
+    if retry_errors and not resume:
+        raise InputError("--retry-errors goes with --resume, which continues the run that has them")

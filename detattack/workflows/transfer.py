@@ -1,0 +1,140 @@
+"""Transfer: the files of a finished run before other models, or after a corruption: how much of the attack is left."""
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from detattack.core.errors import InputError
+from detattack.core.faults import check_device
+from detattack.core.files import swept
+from detattack.core.locating import located, located_config
+from detattack.core.precision import fixed_numerics
+from detattack.core.trust import check_trust
+from detattack.datasets.corruptions import UNCHANGED, Change, parse_changes
+from detattack.datasets.image_io import read_image, to_tensor
+from detattack.datasets.rendered import read_source
+from detattack.metrics.rates import rate
+from detattack.runs.folder import RunFolder
+from detattack.runs.manifest import task_in
+from detattack.tasks.base import Task
+from detattack.tasks.registry import find_task
+
+
+@dataclass(frozen=True)
+class Other:
+    """A model that judges the files of a run; all None: the run's own."""
+
+    model: str | None = None
+    weights: str | None = None
+    categories: str | None = None
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What is left of a run's successes before a model, after a corruption of both files.
+
+    - success: rate over the run's successes for which the goal does not hold already with the corrupted original
+    - already: how many images there are for which it does
+    - unread: images whose original is gone
+    - ap: what `Task.transfer_scores` tells, over all attacked images that can be read, successes or not
+    """
+
+    model: str
+    change: str
+    success: dict[str, Any]
+    already: int
+    unread: int
+    ap: dict[str, Any] | None
+
+
+def transfer_run(
+    path: Path,
+    others: Sequence[Other],
+    survive: str | None = None,
+    device: str = "auto",
+    trust: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Transfer]:
+    """Judge the files of a run by each model after each corruption, and write `transfer.json` into its folder.
+
+    - survive: corruptions with commas between, see `parse_changes`; the uncorrupted files always come first
+    - trust: whether the run's own model may run the code of its file
+    - progress: told how many images of how many are judged
+
+    Raises `InputError`.
+    """
+    changes = [UNCHANGED, *parse_changes(survive or "")]
+    task = find_task(task_in(path))
+    with closing(RunFolder.open(path, task.record_type)) as folder, swept(path):
+        config = task.make_config(**located_config(path, folder.manifest))
+        if not all(other.model for other in others):
+            check_trust(path, config.model, trust)
+        models = [_loaded(task, config, other, device) for other in others]
+        total = len(models) * len(changes) * sum(r.status in ("success", "failure") for r in folder.iterate())
+        done = 0
+
+        def count() -> None:
+            nonlocal done
+            done += 1
+            progress(done, total)
+
+        found = [transfer(task, folder, model, change, count) for model in models for change in changes]
+        folder.write_json("transfer.json", [asdict(one) for one in found])
+    return found
+
+
+def transfer(
+    task: Task[Any, Any, Any],
+    folder: RunFolder[Any],
+    model: Any,
+    change: Change,
+    progress: Callable[[], None] = lambda: None,
+) -> Transfer:
+    """Judge the files of a run's attacked images by `model`, after `change`. Raises `InputError`."""
+    config = task.make_config(**folder.manifest["config"])
+    task.check_other(model, config, folder.manifest)
+    scored, seen, unread = bool(folder.manifest.get("annotated")), [], 0
+    for record in folder.iterate():
+        if record.status not in ("success", "failure"):
+            continue
+        try:
+            one = _seen(task, folder, model, config, record, change)
+            seen.append((record.status, one if scored else one.short()))  # what is long is for scores alone
+        except InputError:
+            unread += 1
+        except Exception as error:  # the model is someone else's code
+            check_device(error, record.source)
+            said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            raise InputError(f"model {model.name}: fails on {record.source} ({said})") from error
+        progress()
+    won = [one.status for before, one in seen if before == "success" and one.status != "already"]
+    return Transfer(
+        model.name,
+        str(change),
+        rate(won.count("success"), len(won)),
+        sum(one.status == "already" for _, one in seen),
+        unread,
+        task.transfer_scores(folder, model, [one for _, one in seen]) if scored else None,
+    )
+
+
+def _loaded(task: Task[Any, Any, Any], config: Any, other: Other, device: str) -> Any:
+    if other.model is None:
+        return task.load_model(config, device)
+    named = {"model": other.model, "weights": other.weights, "categories": other.categories}
+    return task.load_model(config.model_copy(update=named), device)
+
+
+@fixed_numerics(gradient=False)
+def _seen(
+    task: Task[Any, Any, Any], folder: RunFolder[Any], model: Any, config: Any, record: Any, change: Change
+) -> Any:
+    """The record as the model sees its corrupted files."""
+    source = located(record.source, folder.path, folder.manifest)
+    original = read_source(str(source or record.source)).pixels
+    file = read_image(folder.path / "images" / f"{record.stem}.png").pixels
+    if original.shape != file.shape:
+        raise InputError(f"{record.source}: is not the image that was attacked")
+    return task.seen_by(model, config, record, *(to_tensor(change(pixels)) for pixels in (original, file)))
