@@ -18,13 +18,11 @@ from detattack.detectors.base import Detector
 from detattack.metrics.coco import CocoScores, evaluate
 from detattack.metrics.image_quality import MEASURES
 from detattack.metrics.rates import mean_interval, rate, wilson_interval
-from detattack.runs.record import STATUSES
+from detattack.runs.record import ATTACKED, STATUSES
 from detattack.tasks.detection.goals import Target
 from detattack.tasks.detection.matching import MATCH_IOU
 from detattack.tasks.detection.record import Record, from_lists, target_of
 
-ATTACKED = ("success", "failure", "error")
-"""The statuses that a success rate is over."""
 COSTS = ("forwards", "backwards")
 VAL2017_IMAGES, VAL2017_ANNOTATIONS = 5000, 36781
 """What the whole of COCO val2017 is known by; annotations with crowds."""
