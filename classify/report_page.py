@@ -1,13 +1,11 @@
 """What the page of a classifier's run tells: what images are taken for, before and after."""
 
 from collections import Counter, defaultdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from classify.attack_batch import ClassificationRecord, wanted
 from classify.config import read_config
-from classify.task import ClassifyFolder
 from detattack.report.charts import LEGEND, MOST_BARS, confidences, iterations, success_within
 from detattack.report.page import (
     Card,
@@ -22,14 +20,19 @@ from detattack.report.page import (
 )
 from detattack.report.pictures import Pictures, Told
 from detattack.report.plots import Plot, bars
-from detattack.report.reading import BaseRunData, read_any
+from detattack.report.reading import RunData, read_run
 
-ClassifyData = BaseRunData[ClassificationRecord]
+ClassifyData = RunData[ClassificationRecord]
 
 
 def write_report(path: Path, told: Told = lambda done, total: None) -> Path:
     """Writes `report.html` and `thumbs/` of a classifier's run folder; the page's path. Raises `InputError`."""
-    return write_page(path, partial(read_any, ClassifyFolder), page_content, told)
+    return write_page(path, read, page_content, told)
+
+
+def read(path: Path) -> ClassifyData:
+    """Reads the folder of a classifier's run. Raises `InputError` where it is none or is damaged."""
+    return read_run(path, ClassificationRecord)
 
 
 def page_content(run: ClassifyData, pictures: dict[int, Pictures]) -> Content:

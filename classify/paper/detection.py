@@ -13,7 +13,7 @@ from detattack.cli.evaluate import evaluate
 from detattack.cli.running import make_run
 from detattack.core.errors import unknown
 from detattack.engine.presets import PRESETS
-from detattack.report.paper_figures import method_figure
+from detattack.tasks.detection.method_figure import method_figure
 from detattack.tasks.detection.record import RunFolder
 from detattack.workflows.compare import Columns
 
