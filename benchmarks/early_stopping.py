@@ -27,11 +27,11 @@ from detattack.detectors.registry import load_detector
 from detattack.engine import run as attack_images
 from detattack.engine.config import resolve_attack
 from detattack.runs.runner import execute
-from detattack.tasks.detection.config import make_config
 from detattack.tasks.detection.goals import parse_goal
 from detattack.tasks.detection.objective import DetectionObjective
 from detattack.tasks.detection.record import Record, target_of
-from detattack.tasks.detection.task import Run
+from detattack.tasks.detection.task import DETECTION
+from detattack.tasks.experiment import Experiment
 
 FEW, MORE = 3, 13
 
@@ -47,11 +47,13 @@ def main() -> None:
     given = parser.parse_args()
     detector = load_detector(given.model, "auto")
     attack = resolve_attack(given.method)
-    config = make_config(goal=given.goal, attack=attack, model=given.model, seed=1, device="auto", batch=given.batch)
+    config = DETECTION.make_config(
+        goal=given.goal, attack=attack, model=given.model, seed=1, device="auto", batch=given.batch
+    )
     dataset = rendered_scenes(given.scenes, 1, parse_goal(given.goal).suits)
     if given.images:
         dataset = folder_dataset(given.images)
-    run = Run(detector, config, dataset)
+    run = Experiment(DETECTION, detector, config, dataset)
     with tempfile.TemporaryDirectory(dir=".") as parent, closing(run.open_folder(Path(parent) / "run")) as folder:
         FastDetector(detector)  # made once, whatever the number of images
         start = time.perf_counter()
@@ -72,14 +74,14 @@ def main() -> None:
     print(json.dumps({name: str(value) for name, value in vars(given).items()} | found, indent=1))
 
 
-def _iteration_s(run: Run, records: Sequence[Record]) -> float:
+def _iteration_s(run: Experiment, records: Sequence[Record]) -> float:
     """Of one image, in a batch of those that have the size of the first."""
     samples = {sample.id: sample for sample in run.dataset.samples}
     chosen = [record for record in records if (record.width, record.height) == (records[0].width, records[0].height)]
     chosen = chosen[: run.config.batch]
-    images = torch.stack([to_tensor(samples[record.id].load().pixels) for record in chosen]).to(run.detector.device)
-    targets = [target_of(record, run.detector) for record in chosen]
-    objective = DetectionObjective(FastDetector(run.detector), targets, run.config.score_threshold)
+    images = torch.stack([to_tensor(samples[record.id].load().pixels) for record in chosen]).to(run.model.device)
+    targets = [target_of(record, run.model) for record in chosen]
+    objective = DetectionObjective(FastDetector(run.model), targets, run.config.score_threshold)
 
     def seconds(count: int) -> float:
         start = time.perf_counter()

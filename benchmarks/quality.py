@@ -33,7 +33,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from classify.datasets import resolve_labels
+from classify.datasets import open_labeled, resolve_labels
 from classify.methods import METHODS
 from classify.models.registry import load_classifier
 from classify.objective import ClassificationObjective

@@ -23,11 +23,12 @@ import numpy as np
 from detattack.datasets.base import Dataset, Picture, Sample, folder_dataset
 from detattack.datasets.rendered import rendered_scenes
 from detattack.runs.batching import Batch, plan
+from detattack.runs.folder import RunFolder
 from detattack.runs.manifest import make_manifest
 from detattack.runs.ray_workers import RayPool, Workers
 from detattack.runs.record import Outcome, packed, untouched
-from detattack.runs.runner import Here, Workforce, execute
-from detattack.tasks.detection.record import Record, RunFolder
+from detattack.runs.runner import Executor, Here, execute
+from detattack.tasks.detection.record import Record
 
 
 @dataclass(frozen=True)
@@ -110,10 +111,10 @@ def _outcome(folder: Path | None) -> Outcome[Record]:
     return packed(replace(found, original=original.pixels))
 
 
-def _rate(run: Idle, workforce: Workforce) -> float:
+def _rate(run: Idle, executor: Executor) -> float:
     with tempfile.TemporaryDirectory(dir=".") as parent:
-        folder = RunFolder.create(Path(parent) / "run", make_manifest({}, "", ""))
-        return len(run.dataset.samples) / _seconds(lambda: execute(run, folder, _ignore, workforce=workforce))
+        folder = RunFolder.create(Path(parent) / "run", Record, make_manifest({}, "", ""))
+        return len(run.dataset.samples) / _seconds(lambda: execute(run, folder, _ignore, executor=executor))
 
 
 def _seconds(work: Callable[[], Any]) -> float:

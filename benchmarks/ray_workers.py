@@ -21,11 +21,11 @@ from detattack.datasets.rendered import rendered_scenes
 from detattack.detectors.registry import load_detector
 from detattack.engine.config import resolve_attack
 from detattack.runs.ray_workers import RayPool, Workers
-from detattack.runs.runner import Here, execute
-from detattack.tasks.detection.config import make_config
+from detattack.runs.runner import InProcess, execute
 from detattack.tasks.detection.goals import parse_goal
 from detattack.tasks.detection.record import Record
-from detattack.tasks.detection.task import Run
+from detattack.tasks.detection.task import DETECTION
+from detattack.tasks.experiment import Experiment
 
 GOAL = "suppress:car"
 
@@ -39,8 +39,10 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     attack = resolve_attack("jnd", max_iterations=given.max_iterations)
-    config = make_config(goal=GOAL, attack=attack, seed=1, device="cpu", batch=1)
-    run = Run(load_detector("demo", "cpu"), config, rendered_scenes(given.scenes, 1, parse_goal(GOAL).suits))
+    config = DETECTION.make_config(goal=GOAL, attack=attack, seed=1, device="cpu", batch=1)
+    run = Experiment(
+        DETECTION, load_detector("demo", "cpu"), config, rendered_scenes(given.scenes, 1, parse_goal(GOAL).suits)
+    )
     found: dict[str, Any] = {"scenes": given.scenes}
     with tempfile.TemporaryDirectory(dir=".") as parent:
         made = []
@@ -52,14 +54,14 @@ def main() -> None:
     print(json.dumps(found, indent=1))
 
 
-def _measured(run: Run, count: int | None, out: Path, warm_up: int) -> dict[str, float]:
-    workers = nullcontext(Here()) if count is None else RayPool(Workers(count=count), run.loader(), print)
+def _measured(run: Experiment, count: int | None, out: Path, warm_up: int) -> dict[str, float]:
+    workers = nullcontext(InProcess()) if count is None else RayPool(Workers(count=count), run.loader(), print)
     start = time.perf_counter()
-    with workers as workforce, closing(run.open_folder(out)) as folder:
-        for _ in workforce.attack(run, Record, run.batches()[: warm_up * (count or 1)]):
+    with workers as executor, closing(run.open_folder(out)) as folder:
+        for _ in executor.attack(run, Record, run.batches()[: warm_up * (count or 1)]):
             pass
         ready = time.perf_counter()
-        execute(run, folder, lambda outcome, done, total: None, workforce=workforce)
+        execute(run, folder, lambda outcome, done, total: None, executor=executor)
         seconds = time.perf_counter() - ready
     return {"images_per_s": round(len(run.dataset.samples) / seconds, 3), "warm_up_s": round(ready - start, 1)}
 

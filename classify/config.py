@@ -24,3 +24,8 @@ class ClassifyConfig(TaskConfig):
     target: str | None = None
     loss: Loss = "wrong"
     classes: int | None = Field(None, ge=2)
+
+
+def wanted(config: ClassifyConfig) -> float:
+    """Tell the confidence in the wrong class that makes a success; 0 where being first is enough."""
+    return config.attack.stop_confidence if config.attack.stop == "confidence" else 0.0

@@ -1,13 +1,11 @@
 """What the page of a classifier's run tells: what images are taken for, before and after."""
 
 from collections import Counter, defaultdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from classify.config import read_config
-from classify.record import ClassificationRecord, wanted
-from classify.task import ClassifyFolder
+from classify.config import ClassifyConfig, wanted
+from classify.record import ClassificationRecord
 from detattack.report.charts import LEGEND, MOST_BARS, confidences, iterations, success_within
 from detattack.report.page import (
     Card,
@@ -18,18 +16,17 @@ from detattack.report.page import (
     judged_on,
     rate_cells,
     success_card,
-    write_page,
 )
-from detattack.report.pictures import Pictures, Told
+from detattack.report.pictures import Pictures
 from detattack.report.plots import Plot, bars
-from detattack.report.reading import BaseRunData, read_any
+from detattack.report.reading import RunData, read_run
 
-ClassifyData = BaseRunData[ClassificationRecord]
+ClassifyData = RunData[ClassificationRecord]
 
 
-def write_report(path: Path, told: Told = lambda done, total: None) -> Path:
-    """Writes `report.html` and `thumbs/` of a classifier's run folder; the page's path. Raises `InputError`."""
-    return write_page(path, partial(read_any, ClassifyFolder), page_content, told)
+def read(path: Path) -> ClassifyData:
+    """Reads the folder of a classifier's run. Raises `InputError` where it is none or is damaged."""
+    return read_run(path, ClassificationRecord)
 
 
 def page_content(run: ClassifyData, pictures: dict[int, Pictures]) -> Content:
@@ -55,7 +52,7 @@ def page_content(run: ClassifyData, pictures: dict[int, Pictures]) -> Content:
 
 
 def _asked(run: ClassifyData) -> str:
-    config = read_config(run.config)
+    config = ClassifyConfig(**run.config)
     wrong = config.target or "another class than the one to leave"
     least = f", with a probability of {wanted(config):g} at least" if wanted(config) else ""
     return f"asks whether the model finds {wrong} likeliest{least}."

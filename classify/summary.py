@@ -8,8 +8,9 @@ from typing import Any
 from classify.record import ClassificationRecord
 from detattack.metrics.image_quality import MEASURES, quick_measures
 from detattack.metrics.rates import rate
+from detattack.runs.record import ATTACKED
 from detattack.tasks.columns import Column, measure_columns
-from detattack.tasks.summary import ATTACKED, COSTS, Tally
+from detattack.tasks.summary import COSTS, Tally
 
 COLUMNS = (
     Column("method", "method"),

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from classify.config import ClassifyConfig
+from classify.config import ClassifyConfig, wanted
 from classify.datasets import ClassNames, named_images, only_right, open_labeled, resolve_labels
 from classify.methods import METHODS, PRESETS
 from classify.models.fast import fast_classifier
@@ -77,7 +77,7 @@ class ClassificationTask(Task[ClassificationRecord, ClassifyConfig, Classifier])
         if source.files:
             return named_images([Path(file) for file in source.files])
         images, labels = (None if name is None else Path(name) for name in (source.images, source.labels))
-        data = open_labeled(images, labels, source.split or "test", source.side or model.smallest)
+        data = open_labeled(images, labels, source.split or "test", source.side or model.smallest, source.missing)
         if source.only_right:
             return only_right(model, data, source.skip, source.limit)
         return data.after(source.skip).first(source.limit)
@@ -207,11 +207,6 @@ def target_index(config: ClassifyConfig, classifier: Classifier) -> int | None:
     if config.target.isdecimal() and int(config.target) < len(classifier.classes):
         return int(config.target)
     raise unknown("class", config.target, classifier.classes)
-
-
-def wanted(config: ClassifyConfig) -> float:
-    """Tell the confidence in the wrong class that makes a success; 0 where being first is enough."""
-    return config.attack.stop_confidence if config.attack.stop == "confidence" else 0.0
 
 
 def likeliest(probabilities: Tensor) -> dict[str, list]:

@@ -26,10 +26,10 @@ from detattack.detectors.registry import lacks, load_detector
 from detattack.engine import PRESETS, Attack
 from detattack.engine.config import LARGEST_SEED, resolve_attack
 from detattack.runs.record import Outcome
-from detattack.tasks.detection.attack_batch import run_batch
-from detattack.tasks.detection.config import make_config
+from detattack.tasks.attack_batch import attack_batch
 from detattack.tasks.detection.goals import Goal, parse_goal
 from detattack.tasks.detection.record import Record
+from detattack.tasks.detection.task import DETECTION
 
 __all__ = [
     "PRESETS",
@@ -92,7 +92,7 @@ def attack(
     if not isinstance(method, str | Attack):
         raise InputError(f"method: expected a name or an Attack, got {type(method).__name__}")
     wanted.check(detector.categories)
-    config = make_config(
+    config = DETECTION.make_config(
         model=detector.name,
         goal=str(wanted),
         keep_others=keep_others,
@@ -104,7 +104,8 @@ def attack(
     picture = _picture(image, config.seed)
     height, width = picture.pixels.shape[:2]
     wanted.check_size(width, height)
-    (outcome,) = run_batch(detector, config, [(Record(1, "image", "image", status=""), picture)])
+    record = Record(1, "image", "image", status="")
+    (outcome,) = attack_batch(DETECTION, config, None, None, detector, [(record, picture)])
     return outcome
 
 

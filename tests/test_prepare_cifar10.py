@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from classify.datasets import open_labeled
 from tests.file_server import served
 
 PATH = Path(__file__).parent.parent / "data" / "cifar10" / "prepare.py"

@@ -44,7 +44,7 @@ def compare(
     with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
         names = method_names(methods, CLASSIFICATION.methods)
         attacks = attack.settings(**wanted.stop()).attacks(CLASSIFICATION, names)
-        source, measures = data.source(split, missing), {"all_measures": quality == "all"}
-        experiment = make_experiment(CLASSIFICATION, values, attacks[names[0]], source, batch, **measures)
+        source, first = data.source(split, missing), attacks[names[0]]
+        experiment = make_experiment(CLASSIFICATION, values, first, source, batch, all_measures=quality == "all")
         found = carried_out(experiment, attacks, out, workers, model.device, run)
     print_comparison(experiment, out, found, run, strict)

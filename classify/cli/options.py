@@ -86,8 +86,15 @@ class DataOptions:
         from detattack.datasets.source import Origin, absolute
 
         images, labels = (None if path is None else absolute(path) for path in (self.images, self.labels))
-        which = {"skip": self.skip, "limit": self.limit, "only_right": self.only_right, "missing": missing}
-        return Origin(images=images, labels=labels, split=split, **which)
+        return Origin(
+            images=images,
+            labels=labels,
+            split=split,
+            skip=self.skip,
+            limit=self.limit,
+            only_right=self.only_right,
+            missing=missing,
+        )
 
 
 def values_of(model: ModelOptions, wanted: GoalOptions, seed: int, precision: str) -> dict[str, Any]:

@@ -3,12 +3,15 @@
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from detattack.cli import names as n
 from detattack.cli import options as o
+
+if TYPE_CHECKING:
+    from classify.paper.sources import Given
 
 Names = Annotated[
     list[str],
@@ -46,10 +49,12 @@ def reproduce(
     quiet: o.Quiet = False,
 ) -> None:
     """Reproduce tables and figures of the paper. The same command goes on where an interrupted one was."""
-    given = locals()
+    from classify.paper.sources import Given
+
     out = out or Path("runs") / ("paper" if limit is None else f"paper-first-{limit}")
     with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
-        found = _reproduced(names, given, out)
+        given = Given(cifar10, imagenet, labels, imagenet_model, imagenet_weights, preprocess, device, limit)
+        found = _reproduced(names, given, out, quiet)
     if json:
         import json as json_module
 
@@ -60,22 +65,24 @@ def reproduce(
             print(f"written: {out / name}\n")
 
 
-def _reproduced(names: list[str], given: dict[str, Any], out: Path) -> dict[str, Any]:
-    from dataclasses import fields
+def _reproduced(names: list[str], given: "Given", out: Path, quiet: bool) -> dict[str, Any]:
+    from functools import partial
 
     from classify.paper.config import ALL, NAMES, load
     from classify.paper.reproducing import reproduce as run
-    from classify.paper.sources import Given, Sources
+    from classify.paper.sources import Sources
+    from detattack.cli.running import progress_of, resumable
 
     wanted = list(NAMES) if ALL in names else list(dict.fromkeys(names))
     for name in wanted:
         load(name)
-    if given["limit"] is not None:
-        print(f"NOTE: --limit {given['limit']}: these are not the published numbers of images", file=sys.stderr)
-    sources = Sources(Given(**{field.name: given[field.name] for field in fields(Given)}))
+    if given.limit is not None:
+        print(f"NOTE: --limit {given.limit}: these are not the published numbers of images", file=sys.stderr)
+    sources = Sources(given)
     found = {}
     for name in wanted:
-        if not given["quiet"]:
+        if not quiet:
             print(f"{name}: {load(name).title}", file=sys.stderr)
-        found[name] = run(name, sources, out, given["quiet"])
+        with resumable("the same command goes on"):
+            found[name] = run(name, sources, out, partial(progress_of, quiet))
     return found

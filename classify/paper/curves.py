@@ -14,15 +14,15 @@ from classify.figure import INK, SOFT, WRONG_COLOR
 from classify.paper.plotting import new_figure, save_both, soften
 from classify.paper.running import Result
 from classify.record import ClassificationRecord
-from detattack.workflows.compare import Columns
+from detattack.tasks.columns import Column
 
-COLUMNS: Columns = (
-    ("image", "image", ""),
-    ("was", "was", ""),
-    ("target", "target class", ""),
-    ("k", "K", "d"),
-    ("iteration", "iteration", "d"),
-    ("confidence", "confidence", ".4f"),
+COLUMNS: Sequence[Column] = (
+    Column("image", "image", ""),
+    Column("was", "was", ""),
+    Column("target", "target class", ""),
+    Column("k", "K", "d"),
+    Column("iteration", "iteration", "d"),
+    Column("confidence", "confidence", ".4f"),
 )
 _ACROSS = 3
 

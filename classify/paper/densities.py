@@ -11,15 +11,19 @@ from numpy.typing import NDArray
 from classify.paper.names import METRICS, method_color, method_title
 from classify.paper.plotting import logarithmic, new_figure, save_both, soften
 from classify.paper.running import Result
-from detattack.workflows.compare import Columns
+from detattack.tasks.columns import Column
 
-COLUMNS: Columns = (("method", "method", ""), ("image", "image id", "d"), ("value", "value", ".6g"))
-SPREAD: Columns = (
-    ("method", "method", ""),
-    ("images", "images", "d"),
-    ("mean", "mean", ".4g"),
-    ("median", "median", ".4g"),
-    ("deviation", "standard deviation", ".4g"),
+COLUMNS: Sequence[Column] = (
+    Column("method", "method", ""),
+    Column("image", "image id", "d"),
+    Column("value", "value", ".6g"),
+)
+SPREAD: Sequence[Column] = (
+    Column("method", "method", ""),
+    Column("images", "images", "d"),
+    Column("mean", "mean", ".4g"),
+    Column("median", "median", ".4g"),
+    Column("deviation", "standard deviation", ".4g"),
 )
 POINTS = 400
 

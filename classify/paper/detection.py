@@ -2,43 +2,50 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
 from classify.paper.config import Detection
-from classify.paper.running import GOES_ON, RUNS
-from detattack.cli.comparing import run_methods
-from detattack.cli.evaluate import evaluate
-from detattack.cli.running import make_run
+from classify.paper.running import RUNS
 from detattack.core.errors import unknown
+from detattack.datasets.source import Origin
 from detattack.engine.presets import PRESETS
-from detattack.report.paper_figures import method_figure
 from detattack.runs.folder import RunFolder
-from detattack.workflows.compare import Columns
+from detattack.tasks.columns import Column
+from detattack.tasks.detection.goals import parse_goal
+from detattack.tasks.detection.method_figure import method_figure
+from detattack.tasks.detection.record import Record
+from detattack.tasks.detection.task import DETECTION
+from detattack.workflows.compare import Reporting, run_methods
+from detattack.workflows.evaluate import Settings, make_experiment
 
-COLUMNS: Columns = (
-    ("image", "image", ""),
-    ("method", "method", ""),
-    ("status", "status", ""),
-    ("k", "K", "d"),
-    ("l2", "L2", ".4f"),
-    ("psnr", "PSNR (dB)", ".2f"),
-    ("ssim", "SSIM", ".4f"),
-    ("shown", "in the figure", ""),
+COLUMNS: Sequence[Column] = (
+    Column("image", "image", ""),
+    Column("method", "method", ""),
+    Column("status", "status", ""),
+    Column("k", "K", "d"),
+    Column("l2", "L2", ".4f"),
+    Column("psnr", "PSNR (dB)", ".2f"),
+    Column("ssim", "SSIM", ".4f"),
+    Column("shown", "in the figure", ""),
 )
 
 
-def carry_out(detection: Detection, out: Path, device: str, quiet: bool) -> list[Path]:
-    """Runs or resumes every method in a folder of its own. Raises `InputError`."""
+def carry_out(detection: Detection, out: Path, device: str, progress: Reporting | None) -> list[Path]:
+    """Run or resume every method in a folder of its own. Raises `InputError`."""
     for name in detection.methods:
         if name not in PRESETS:
             raise unknown("method", name, PRESETS)
 
-    def run_of(name: str, lengths: Mapping[int, float] | None) -> Any:
-        return make_run(_options(detection, name, device), lengths=lengths)
+    values = {"goal": str(parse_goal(detection.goal)), "seed": detection.seed, "device": device}
+    attacks = Settings().attacks(DETECTION, detection.methods)
+    source = Origin(scenes=detection.scenes, seed=detection.seed)
+    experiment = make_experiment(DETECTION, values, attacks[detection.methods[0]], source)
 
-    run_methods(detection.methods, run_of, out / RUNS, quiet, again=GOES_ON)
+    def experiment_of(name: str, target_l2: Mapping[int, float] | None) -> Any:
+        return experiment.with_attack(attacks[name], target_l2)
+
+    run_methods(detection.methods, experiment_of, out / RUNS, progress=progress)
     return [out / RUNS / name for name in detection.methods]
 
 
@@ -71,18 +78,11 @@ def write_methods(path: Path, folders: Sequence[Path], stem: str, detection: Det
 
 def made_with(folder: Path) -> dict[str, Any]:
     """Model and data by fingerprints."""
-    with closing(RunFolder.open(folder)) as opened:
+    with closing(RunFolder.open(folder, Record)) as opened:
         manifest = opened.manifest
     return {"model": {"model": manifest["config"]["model"], "fingerprint": manifest["model"]}, "data": manifest["data"]}
 
 
 def _records(folder: Path) -> list[Any]:
-    with closing(RunFolder.open(folder)) as opened:
+    with closing(RunFolder.open(folder, Record)) as opened:
         return opened.records()
-
-
-def _options(detection: Detection, method: str, device: str) -> dict[str, Any]:
-    """What `detattack evaluate` is given: its own defaults but for what the figure says."""
-    defaults = {name: option.default for name, option in signature(evaluate).parameters.items()}
-    own = {"goal": detection.goal, "scenes": detection.scenes, "seed": detection.seed}
-    return defaults | own | {"method": method, "device": device, "batch": "1", "quality": "quick"}

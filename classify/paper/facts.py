@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from detattack.core.files import write_text_atomic
-from detattack.workflows.compare import Columns, markdown_table, to_csv
+from detattack.tasks.columns import Column
+from detattack.workflows.compare import markdown_table, to_csv
 
 
 def write_facts(
     path: Path,
     rows: Sequence[Mapping[str, Any]],
-    columns: Columns,
+    columns: Sequence[Column],
     heading: Sequence[str],
     made: Mapping[str, Any],
-    markdown: tuple[Sequence[Mapping[str, Any]], Columns] | None = None,
+    markdown: tuple[Sequence[Mapping[str, Any]], Sequence[Column]] | None = None,
     below: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Writes `path` with .csv, .md and .json; what the JSON holds. heading, below: paragraphs around the table.

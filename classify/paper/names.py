@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from detattack.metrics.image_quality import MEASURES
-from detattack.report.paper_figures import TITLES as METHOD_TITLES
+from detattack.report.method_titles import TITLES as METHOD_TITLES
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from classify.paper.table_figure import write_table_figure
 from classify.paper.tables import make_table, published, write_table
 from detattack.core.errors import InputError
 from detattack.core.files import swept
+from detattack.workflows.compare import Reporting
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,15 +41,15 @@ class _Finished:
         return "\n".join(filter(None, [self.experiment.title, warning_of(self.made)]))
 
 
-def reproduce(name: str, sources: Sources, out: Path, quiet: bool = False) -> dict[str, Any]:
+def reproduce(name: str, sources: Sources, out: Path, progress: Reporting | None = None) -> dict[str, Any]:
     """Runs or resumes what the table or figure needs, in `out`, and writes it into `out/NAME`; what its `NAME.json`
     holds. Raises `InputError`."""
     experiment = load(name)
     path = out / name / name
     if experiment.detection is not None:
-        return _detection(path, experiment, experiment.detection, sources.given.device, quiet)
+        return _detection(path, experiment, experiment.detection, sources.given.device, progress)
     _, runs = runs_of(name, experiment)
-    results = carry_out(name, experiment, sources, out, quiet)
+    results = carry_out(name, experiment, sources, out, progress)
     path.parent.mkdir(parents=True, exist_ok=True)
     made = made_with(experiment, runs, sources, results)
     with swept(path.parent):
@@ -89,8 +90,10 @@ def _density(one: _Finished) -> dict[str, Any]:
     return write_facts(one.path, rows, densities.COLUMNS, lines(one.made), one.made, markdown=(shown, densities.SPREAD))
 
 
-def _detection(path: Path, experiment: Experiment, asked: Detection, device: str, quiet: bool) -> dict[str, Any]:
-    folders = detection.carry_out(asked, path.parent, device, quiet)
+def _detection(
+    path: Path, experiment: Experiment, asked: Detection, device: str, progress: Reporting | None
+) -> dict[str, Any]:
+    folders = detection.carry_out(asked, path.parent, device, progress)
     rows = detection.facts(folders)
     stem = detection.shown_image(rows)
     rows = [row | {"shown": "yes" if row["image"] == stem else "no"} for row in rows]

@@ -7,20 +7,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from classify.config import make_config
 from classify.methods import PRESETS
 from classify.paper.config import Experiment, Row, Runs, Variant, load
 from classify.paper.sources import Sources
 from classify.record import ClassificationRecord
-from classify.task import ClassifyFolder, ClassifyRun
-from detattack.cli.comparing import run_methods
+from classify.task import CLASSIFICATION
 from detattack.core.errors import unknown
 from detattack.engine import Attack
 from detattack.engine.config import resolve_attack
-from detattack.workflows.compare import Method
+from detattack.runs.folder import RunFolder
+from detattack.tasks.experiment import Experiment as TaskExperiment
+from detattack.workflows.compare import Method, Reporting, run_methods
 
 RUNS = "runs"
-GOES_ON = "the same command goes on"
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,12 +34,12 @@ class Result:
 
     def records(self) -> list[ClassificationRecord]:
         """All images of the run."""
-        with closing(ClassifyFolder.open(self.folder)) as folder:
+        with closing(RunFolder.open(self.folder, ClassificationRecord)) as folder:
             return folder.records()
 
     def manifest(self) -> Mapping[str, Any]:
         """What stands in `run.json`."""
-        with closing(ClassifyFolder.open(self.folder)) as folder:
+        with closing(RunFolder.open(self.folder, ClassificationRecord)) as folder:
             return folder.manifest
 
 
@@ -53,7 +52,9 @@ def runs_of(name: str, experiment: Experiment) -> tuple[str, Runs]:
     return owner, runs
 
 
-def carry_out(name: str, experiment: Experiment, sources: Sources, out: Path, quiet: bool = True) -> list[Result]:
+def carry_out(
+    name: str, experiment: Experiment, sources: Sources, out: Path, progress: Reporting | None = None
+) -> list[Result]:
     """Runs or resumes what the experiment shows, variant by variant. Raises `InputError`."""
     owner, runs = runs_of(name, experiment)
     chosen = _chosen("row", experiment.rows, runs.rows)
@@ -61,8 +62,8 @@ def carry_out(name: str, experiment: Experiment, sources: Sources, out: Path, qu
     for variant in _chosen("variant", experiment.variants, runs.variants):
         rows = [name for name in chosen if variant in (runs.rows[name].variants or runs.variants)]
         folder = out / owner / RUNS / variant
-        run_of = partial(_run, sources, runs, runs.variants[variant])
-        methods = run_methods(rows, run_of, folder, quiet, again=GOES_ON)
+        experiment_of = partial(_experiment, sources, runs, runs.variants[variant])
+        methods = run_methods(rows, experiment_of, folder, progress=progress)
         judged = runs.variants[variant].title
         results += [Result(row, variant, judged, folder / row, one) for row, one in zip(rows, methods, strict=True)]
     return results
@@ -76,21 +77,24 @@ def attack_of(name: str, row: Row, variant: Variant) -> Attack:
     return resolve_attack(row.method or name, variant.floats, None, overrides, PRESETS)
 
 
-def _run(sources: Sources, runs: Runs, variant: Variant, name: str, lengths: Mapping[int, float] | None) -> ClassifyRun:
+def _experiment(
+    sources: Sources, runs: Runs, variant: Variant, name: str, target_l2: Mapping[int, float] | None
+) -> TaskExperiment[Any, Any, Any]:
     row = runs.rows[name]
     model, images = sources.model(runs), sources.images(runs)
-    config = make_config(
-        attack_of(name, row, variant),
+    classifier = sources.classifier(runs)
+    config = CLASSIFICATION.make_config(
+        attack=attack_of(name, row, variant),
         model=model.spec,
         weights=model.weights,
         preprocess=model.preprocess,
         classes=row.classes,
-        device=sources.given.device,
+        device=str(classifier.device),
         batch=row.batch or runs.batch,
     )
     if row.images is not None:
         images = images.first(max(1, row.images * sources.count(runs.images) // runs.images))
-    return ClassifyRun(sources.classifier(runs), config, images, lengths=lengths, all_measures=True)
+    return TaskExperiment(CLASSIFICATION, classifier, config, images, target_l2=target_l2, all_measures=True)
 
 
 def _chosen(what: str, wanted: tuple[str, ...] | None, known: Mapping[str, Any]) -> list[str]:

@@ -18,19 +18,19 @@ from classify.paper.running import Result
 from classify.record import ClassificationRecord
 from detattack.datasets.image_io import read_image
 from detattack.metrics.difference import DIFFERENCE_GAIN, difference_map, heatmap
-from detattack.workflows.compare import Columns
+from detattack.tasks.columns import Column
 
-COLUMNS: Columns = (
-    ("image", "image", ""),
-    ("judged", "judged", ""),
-    ("method", "method", ""),
-    ("was", "was", ""),
-    ("became", "became", ""),
-    ("confidence", "confidence", ".3f"),
-    ("k", "K", "d"),
-    ("l2", "L2", ".4f"),
-    ("psnr", "PSNR (dB)", ".2f"),
-    ("ssim", "SSIM", ".4f"),
+COLUMNS: Sequence[Column] = (
+    Column("image", "image", ""),
+    Column("judged", "judged", ""),
+    Column("method", "method", ""),
+    Column("was", "was", ""),
+    Column("became", "became", ""),
+    Column("confidence", "confidence", ".3f"),
+    Column("k", "K", "d"),
+    Column("l2", "L2", ".4f"),
+    Column("psnr", "PSNR (dB)", ".2f"),
+    Column("ssim", "SSIM", ".4f"),
 )
 _MARGIN, _GAP, _FOOT, _LABELS, _TITLE = 36, 12, 44, 210, 70  # pixels
 _SIDES = {"small": 192, "large": 336}  # pixels of a cell, for images below and from 64 pixels

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from classify.datasets import Dataset, open_dataset
+from classify.datasets import only_right, open_labeled
 from classify.models.registry import load_classifier
 from classify.paper.config import Runs, from_shared
-from classify.selection import only_right
 from classify.types import Classifier
 from detattack.core.errors import InputError
+from detattack.datasets.base import Dataset
 
 TITLES = {"cifar10": "CIFAR-10", "imagenet": "ImageNet"}
 _HINTS = {
@@ -76,7 +76,7 @@ class Sources:
         count = self.count(runs.images)
         key = self.model(runs), runs.data, runs.skip, runs.every, count
         if key not in self._images:
-            data = open_dataset(*self._places(runs))
+            data = open_labeled(*self._places(runs))
             right = only_right(self.classifier(runs), data, runs.skip, 1 + (count - 1) * runs.every)
             ids = [sample.id for sample in right.samples[:: runs.every]]
             self._images[key] = right if runs.every == 1 else right.pick(ids, f"every {runs.every}")

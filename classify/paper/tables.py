@@ -11,21 +11,22 @@ from classify.paper.names import METRICS, method_title
 from classify.paper.order import Agreement, Order, order
 from classify.paper.running import Result
 from detattack.core.files import write_text_atomic
-from detattack.workflows.compare import Columns, to_latex
+from detattack.tasks.columns import Column
+from detattack.workflows.compare import to_latex
 
-LEADING: Columns = (
-    ("judged", "judged", ""),
-    ("method", "method", ""),
-    ("images", "images", "d"),
-    ("success_rate", "success", ".1%"),
-    ("success_low", "from", ".1%"),
-    ("success_high", "to", ".1%"),
-    ("file_success_rate", "still fools after saving", ".1%"),
+LEADING: Sequence[Column] = (
+    Column("judged", "judged", ""),
+    Column("method", "method", ""),
+    Column("images", "images", "d"),
+    Column("success_rate", "success", ".1%"),
+    Column("success_low", "from", ".1%"),
+    Column("success_high", "to", ".1%"),
+    Column("file_success_rate", "still fools after saving", ".1%"),
 )
-COSTS: Columns = (
-    ("mean_forwards", "forwards", ".1f"),
-    ("mean_backwards", "backwards", ".1f"),
-    ("seconds_per_image", "s/image", ".3f"),
+COSTS: Sequence[Column] = (
+    Column("mean_forwards", "forwards", ".1f"),
+    Column("mean_backwards", "backwards", ".1f"),
+    Column("seconds_per_image", "s/image", ".3f"),
 )
 MEANS = (
     "Numbers are means over the images on which a method succeeds; success is with its 95% Wilson interval; *paper* is "
@@ -38,7 +39,7 @@ MEANS = (
 class Table:
     """A finished table. rows: by the keys of `columns`. orders: by what is judged."""
 
-    columns: Columns
+    columns: Sequence[Column]
     rows: list[dict[str, Any]]
     orders: dict[str, Order]
 
@@ -59,12 +60,12 @@ def published(experiment: Experiment, runs: Runs, variant: str) -> Published:
     return runs.variants[variant].paper or experiment.paper
 
 
-def table_columns(metrics: Sequence[str]) -> Columns:
+def table_columns(metrics: Sequence[str]) -> Sequence[Column]:
     """Each metric with the paper's beside it."""
-    pairs: list[tuple[str, str, str]] = []
+    pairs: list[Column] = []
     for name in metrics:
-        pairs += [(name, METRICS[name].heading, METRICS[name].form), (f"{name}_paper", "paper", "g")]
-    iterations = () if "k" in metrics else (("k", "K", ".1f"),)
+        pairs += [Column(name, METRICS[name].heading, METRICS[name].form), Column(f"{name}_paper", "paper", "g")]
+    iterations = () if "k" in metrics else (Column("k", "K", ".1f"),)
     return (*LEADING, *pairs, *iterations, *COSTS)
 
 

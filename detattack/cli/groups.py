@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 def with_groups(command: Callable[..., None]) -> Callable[..., None]:
     """Spread the groups among the parameters of a command, for Typer: each field becomes an option of the command."""
     hints = get_type_hints(command, include_extras=True)
-    groups = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
     options: list[Parameter] = []
     for parameter in signature(command).parameters.values():
         if parameter.name in groups:
@@ -29,7 +29,7 @@ def with_groups(command: Callable[..., None]) -> Callable[..., None]:
 
     spread.__signature__ = Signature(options)  # type: ignore[attr-defined]
     spread.__annotations__ = {option.name: option.annotation for option in options}
-    del spread.__wrapped__  # type: ignore[attr-defined]  # whose signature Typer would read
+    del spread.__wrapped__  # whose signature Typer would read
     return spread
 
 

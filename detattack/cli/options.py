@@ -149,9 +149,7 @@ Precision = Annotated[
     Literal["fp32", "bf16"],
     typer.Option(help="Of the gradient: bf16 is faster where the processor has it. Float32 decides."),
 ]
-TaskName = Annotated[
-    str, typer.Option("--task", help="What kind of model it is: detect, classify, or a plugin's.")
-]
+TaskName = Annotated[str, typer.Option("--task", help="What kind of model it is: detect, classify, or a plugin's.")]
 Config = Annotated[
     Path | None,
     typer.Option(help="A YAML file of these options.", callback=_use_config_file, is_eager=True),

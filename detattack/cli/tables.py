@@ -40,8 +40,10 @@ def print_images(
     table.add_column("image", overflow="fold")
     table.add_column("status", no_wrap=True)
     for column in task.image_columns:
-        side, fold = ("left", "fold") if column.is_text else ("right", "ellipsis")
-        table.add_column(column.heading, justify=side, overflow=fold, no_wrap=not column.is_text)
+        if column.is_text:
+            table.add_column(column.heading, overflow="fold")
+        else:
+            table.add_column(column.heading, justify="right", no_wrap=True)
     for record in records:
         cells = [
             Text(shown(column.text(record, manifest)) if record.quality or column.always else "")

@@ -10,11 +10,11 @@ from detattack.datasets.rendered import SceneFacts, rendered_scenes
 from detattack.datasets.source import Origin
 
 
-def open_dataset(source: Origin, suits: Callable[[SceneFacts], bool] | None = None) -> Dataset:
+def open_dataset(source: Origin, suits: Callable[[SceneFacts], bool] = lambda scene: True) -> Dataset:
     """Open the images that a source names, without those that it skips.
 
     - source: where the images come from
-    - suits: which rendered scenes are worth attacking; None: all
+    - suits: which rendered scenes are worth attacking
 
     Raises `InputError`.
     """

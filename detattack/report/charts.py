@@ -1,53 +1,13 @@
-"""Which charts a run gets: each where its data is there, with a caption that says which question it answers."""
+"""The charts of every task's run: each where its data is there, with a caption that says which question it answers."""
 
-import math
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
+from detattack.report.measures import reached_within
+from detattack.report.plots import Axis, Plot, Series, histogram, line_chart, traces
+from detattack.runs.record import ATTACKED, BaseRecord
 
-from detattack.core.categories import pairs
-from detattack.metrics.coco import Precision, curve, mean_ap
-from detattack.report.measures import ClassRow, reached_at, reached_within
-from detattack.report.plots import Axis, Plot, Series, bars, histogram, line_chart, traces
-from detattack.report.reading import RunData
-from detattack.runs.record import BaseRecord
-from detattack.tasks.detection.summary import ATTACKED
-
-MOST_TRACES, MOST_BARS, MOST_BUDGETS, MOST_JUDGED = 60, 8, 12, 1000
+MOST_TRACES, MOST_BARS = 60, 8
 LEGEND = [("clean", "clean"), ("adversarial", "adversarial")]
-
-
-def charts(run: RunData, rows: list[ClassRow], precision: Precision | None) -> list[Plot]:
-    """The charts of a run, in the order of the page."""
-    made = [
-        success_within(run.records),
-        _map_within(run, precision),
-        _reached(run, _taus(run, 0.025)),
-        _map_above(run, precision, _taus(run, 0.05)),
-    ]
-    made += [
-        _curve(precision),
-        iterations(run.records),
-        confidences(run.records, run.tau),
-        _classes(run, rows, precision),
-    ]
-    return [plot for plot in made if plot]
-
-
-def class_precision(precision: Precision, names: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """AP of each annotated class, clean and adversarial, by its name among the detector's `names`."""
-    ours = {theirs: names[label] for label, theirs in pairs(names, precision.names).items()}
-    called = [ours.get(i, name) for i, name in enumerate(precision.names)]
-    clean, adversarial = precision.of(False), precision.of(True)
-    values = ((mean_ap(clean[:, :, i]), mean_ap(adversarial[:, :, i])) for i in range(len(precision.names)))
-    scored = zip(called, values, strict=True)
-    return {name: (a, b) for name, (a, b) in scored if a is not None and b is not None}
-
-
-def _taus(run: RunData, step: float) -> list[float]:
-    grid = [round(step * i, 3) for i in range(math.ceil(1 / step))]
-    return sorted({t for t in (*grid, run.floor, run.tau) if run.floor <= t <= 0.95})
 
 
 def success_within(records: Sequence[BaseRecord]) -> Plot | None:
@@ -61,68 +21,6 @@ def success_within(records: Sequence[BaseRecord]) -> Plot | None:
     )
     text = "Share of the attacked images on which the goal is reached by an attacker who may go no farther than this."
     return Plot("Success against distance", svg, text)
-
-
-def _map_within(run: RunData, precision: Precision | None) -> Plot | None:
-    distance = {r.id: r.quality["l2"] or 0.0 for r in run.records if r.status == "success" and "l2" in r.quality}
-    if precision is None or not distance:
-        return None
-    budgets = sorted(
-        {float(v) for v in np.quantile(list(distance.values()), np.linspace(0, 1, MOST_BUDGETS), method="nearest")}
-    )
-    points: list[tuple[float, Any]] = [(0.0, mean_ap(precision.of(False)))]
-    points += [(b, mean_ap(precision.of({i for i, d in distance.items() if d <= b + 1e-12}))) for b in budgets]
-    if any(ap is None for _, ap in points):
-        return None
-    svg = line_chart([Series("adversarial", "mAP", points, dots=True)], Axis("L2 at most"), Axis("mAP (IoU 0.5:0.95)"))
-    text = (
-        "Images on which the goal is reached within the distance are attacked, the others clean. mAP counts detections "
-        f"down to a score of {run.eval_threshold:g}: an attack that stops at τ = {run.tau:g} need not move it."
-    )
-    return Plot("mAP against distance", svg, text)
-
-
-def _reached(run: RunData, taus: list[float]) -> Plot | None:
-    shares = reached_at(run, taus, MOST_JUDGED) if taus else None
-    if shares is None:
-        return None
-    series = [
-        Series(kind, kind, list(zip(taus, share, strict=True)))
-        for kind, share in zip(("clean", "adversarial"), shares, strict=True)
-    ]
-    svg = line_chart(
-        series, Axis("τ, score that counts as seen", 0, 1), Axis("goal holds", 0, 1), (run.tau, "attacked here")
-    )
-    text = "Share of the attacked images for which the goal holds if detections count above τ, on the saved files."
-    if sum(bool(r.quality) for r in run.records) > MOST_JUDGED:
-        text += f" At most {MOST_JUDGED} images, evenly chosen."
-    return Plot("Success against τ", svg, text, LEGEND)
-
-
-def _map_above(run: RunData, precision: Precision | None, taus: list[float]) -> Plot | None:
-    if precision is None:
-        return None
-    series = []
-    for kind, attacked in (("clean", False), ("adversarial", True)):
-        values = [(tau, mean_ap(precision.of(attacked, above=tau))) for tau in taus]
-        series.append(Series(kind, kind, [(tau, ap) for tau, ap in values if ap is not None]))
-    if not series[0].points:
-        return None
-    svg = line_chart(
-        series, Axis("τ, score that counts as seen", 0, 1), Axis("mAP (IoU 0.5:0.95)"), (run.tau, "attacked here")
-    )
-    return Plot("mAP against τ", svg, "COCO's mAP if only detections above τ are counted.", LEGEND)
-
-
-def _curve(precision: Precision | None) -> Plot | None:
-    if precision is None:
-        return None
-    series = []
-    for kind, attacked in (("clean", False), ("adversarial", True)):
-        recall, height = curve(precision.of(attacked))
-        series.append(Series(kind, kind, list(zip(recall, height, strict=True))))
-    svg = line_chart(series, Axis("recall", 0, 1), Axis("precision", 0, 1))
-    return Plot("Precision and recall", svg, "At IoU 0.5, the mean over the annotated classes.", LEGEND)
 
 
 def iterations(records: Sequence[BaseRecord]) -> Plot | None:
@@ -147,18 +45,3 @@ def confidences(records: Sequence[BaseRecord], tau: float | None = None) -> Plot
     if step > 1:
         text += f" {len(shown)} of {len(lines)} images, evenly chosen."
     return Plot("Confidence", traces(shown, tau), text)
-
-
-def _classes(run: RunData, rows: list[ClassRow], precision: Precision | None) -> Plot | None:
-    if precision is not None:
-        by_name = class_precision(precision, run.names)
-        shown = [(name, *by_name[name]) for name in sorted(by_name, key=lambda name: -by_name[name][0])]
-        title, text, form, scale = "AP by class", "AP (IoU 0.5:0.95) of each annotated class", ".2f", 1.0
-    else:
-        shown = [(row.name, float(row.before), float(row.after)) for row in rows]
-        title, text, form, scale = "Detections by class", f"Detections above τ = {run.tau:g} of each class", "g", None
-    if not shown:
-        return None
-    more = len(shown) - MOST_BARS
-    text += f"; {more} more in the table." if more > 0 else "."
-    return Plot(title, bars(shown[:MOST_BARS], scale, form), text, LEGEND)

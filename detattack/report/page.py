@@ -4,7 +4,8 @@ Styles, script and data are inside the page, pictures beside it in `thumbs/`, `i
 content security policy lets nothing else in: no network, no script but ours (by its hash), no inline handlers.
 Names that come from files and annotations are data: escaped in the HTML, and set as text by the script.
 
-Here is what the pages of all tasks share; what a task tells of its run is its `Content` (`detection_page.py`).
+What the pages of all tasks share is here; what a task tells of its run is the `Content` of its `report_page.py`, or
+of `common_page.py`.
 """
 
 import base64
@@ -28,9 +29,8 @@ from detattack.metrics.rates import wilson_interval
 from detattack.report.measures import Spread, spread
 from detattack.report.pictures import Pictures, Told, make_pictures
 from detattack.report.plots import Plot
-from detattack.report.reading import BaseRunData
-from detattack.runs.record import STATUSES, BaseRecord
-from detattack.tasks.detection.summary import ATTACKED
+from detattack.report.reading import RunData
+from detattack.runs.record import ATTACKED, STATUSES, BaseRecord
 
 PAGE = "report.html"
 TRACE_POINTS = 64
@@ -38,7 +38,7 @@ MOST_ERRORS = 200
 IN_ROWS = ("l1", "l2", "linf", "psnr", "ssim")
 """The measures that the page's script knows of each image, in its order."""
 COSTS = (("forwards", "image-forwards"), ("backwards", "image-backwards"), ("seconds", "seconds"))
-Run = TypeVar("Run", bound=BaseRunData[Any])
+Run = TypeVar("Run", bound=RunData[Any])
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def write_page(
     return path / PAGE
 
 
-def render_page(run: BaseRunData[Any], content: Content) -> str:
+def render_page(run: RunData[Any], content: Content) -> str:
     """The page as text."""
     style, script = (Markup(_template(name)) for name in ("report.css", "report.js"))
     environment = Environment(
@@ -176,7 +176,7 @@ def rate_cells(successes: int, trials: int) -> tuple[str, str]:
     return f"{100 * successes / trials:.1f}%", f"{100 * interval[0]:.0f}–{100 * interval[1]:.0f}%"
 
 
-def judged_on(run: BaseRunData[Any]) -> str:
+def judged_on(run: RunData[Any]) -> str:
     """What success is judged on."""
     floats = (run.config.get("attack") or {}).get("levels", 256) is None
     return "judged on floats" if floats else "judged on the saved 8-bit files"
@@ -266,7 +266,7 @@ def _errors(records: Sequence[BaseRecord]) -> list[Table]:
     return [Table("Errors", ("image", "reason"), rows[:MOST_ERRORS], after=after, shape="tall words")] if rows else []
 
 
-def _settings(run: BaseRunData[Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+def _settings(run: RunData[Any]) -> list[tuple[str, list[tuple[str, str]]]]:
     config = {key: value for key, value in run.config.items() if key != "attack"}
     manifest = {k: v for k, v in run.manifest.items() if not isinstance(v, dict | list)}
     groups = [

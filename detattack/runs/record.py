@@ -17,6 +17,8 @@ from detattack.datasets.base import Picture
 from detattack.datasets.image_io import png_bytes
 
 STATUSES = ("success", "failure", "nothing", "already", "error")
+ATTACKED = ("success", "failure", "error")
+"""The statuses that a success rate is over."""
 MOST_CLASSES = 100_000
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _COLUMNS: dict[str, TypeAdapter[Any]] = {

@@ -56,7 +56,7 @@ def _attack(
     task: Task[R, C, M], model: M, config: C, attacked: Sequence[Prepared[R]], target_l2: Mapping[int, float]
 ) -> AttackResult:
     attack, images = config.attack, torch.cat([one.image for one in attacked])
-    objective = task.objective(model, config, attacked)
+    objective: Any = task.objective(model, config, attacked)
     ids = [one.record.id for one in attacked]
     seeds = [image_seeds(config.seed, image_id)[1] for image_id in ids]
     with fixed_numerics(tf32=config.precision == "bf16"):

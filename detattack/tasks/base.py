@@ -22,7 +22,8 @@ from detattack.datasets.open import open_dataset
 from detattack.datasets.source import Origin
 from detattack.engine import PRESETS, Attack, Objective
 from detattack.engine.config import LARGEST_SEED, CheckedAttack
-from detattack.report.page import Content, common_content
+from detattack.report.common_page import common_content
+from detattack.report.page import Content
 from detattack.report.pictures import Pictures
 from detattack.report.reading import RunData, read_run
 from detattack.runs.folder import RunFolder

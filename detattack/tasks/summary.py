@@ -8,11 +8,9 @@ from typing import Any
 
 from detattack.metrics.image_quality import MEASURES
 from detattack.metrics.rates import rate
-from detattack.runs.record import STATUSES, BaseRecord
+from detattack.runs.record import ATTACKED, STATUSES, BaseRecord
 from detattack.tasks.columns import number
 
-ATTACKED = ("success", "failure", "error")
-"""The statuses that a success rate is over."""
 COSTS = ("k", "forwards", "backwards")
 SHOWN = ("l2", "linf", "psnr", "ssim")
 """The measures in a line on a run; all are in its JSON and on its page."""

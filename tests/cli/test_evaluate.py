@@ -10,9 +10,9 @@ from pycocotools.cocoeval import COCOeval
 
 from detattack.core.errors import InputError
 from detattack.datasets.base import Sample
-from detattack.report.reading import read_run
 from detattack.runs.batching import plan, read_ahead
 from detattack.runs.folder import RunFolder
+from detattack.tasks.detection import run_data
 from tests.coco_squares import made, write_data
 
 
@@ -270,7 +270,7 @@ def test_text_ids_in_what_is_made_of_a_run_folder(cli, evaluate, texts):
         assert evaluate(*texts, "--shard", f"{i}/2", out=f"s{i}").status == 0
     assert cli("merge", "merged", "s0", "s1", "--quiet").status == 0
     assert made(Path("merged")) == made(Path("whole"))
-    run = read_run(Path("whole"))
+    run = run_data.read(Path("whole"))
     for rows in (run.truth["annotations"], run.clean):
         assert {row["image_id"] for row in rows} == set(range(1, 6))  # nothing is on the sixth
     assert cli("report", "whole").status == 0

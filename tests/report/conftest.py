@@ -17,8 +17,9 @@ from detattack.datasets.base import Dataset
 from detattack.datasets.image_io import png_bytes
 from detattack.engine import Attack
 from detattack.metrics.image_quality import measure, quick_measures
+from detattack.runs.folder import RunFolder
 from detattack.runs.record import Outcome
-from detattack.tasks.detection.record import Record, RunFolder
+from detattack.tasks.detection.record import Record
 from detattack.tasks.detection.task import complete
 
 NAMES = ("car", "dog", "traffic light")

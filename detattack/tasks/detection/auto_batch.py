@@ -11,7 +11,7 @@ from detattack.core.types import Detections
 from detattack.datasets.base import Sample
 from detattack.detectors.base import Detector
 from detattack.detectors.fast import FastDetector
-from detattack.tasks.detection.config import RunConfig
+from detattack.tasks.detection.config import DetectionConfig
 from detattack.tasks.detection.goals import CleanImage, parse_goal
 from detattack.tasks.detection.objective import DetectionObjective
 
@@ -22,7 +22,7 @@ MEMORY_SHARE = 0.8
 """Of the free memory of an accelerator that `auto` lets a batch fill."""
 
 
-def fitting_batch(detector: Detector, config: RunConfig, samples: Sequence[Sample]) -> int:
+def fitting_batch(detector: Detector, config: DetectionConfig, samples: Sequence[Sample]) -> int:
     """The batch size of `--batch auto`: on CUDA what fits its free memory at the largest image, else 1.
 
     One pass forward and backward each with one and with two images tells what an image takes.
@@ -47,7 +47,7 @@ def fitting_batch(detector: Detector, config: RunConfig, samples: Sequence[Sampl
 
 
 @fixed_numerics()
-def _peak(detector: Detector, config: RunConfig, count: int, width: int, height: int) -> int:
+def _peak(detector: Detector, config: DetectionConfig, count: int, width: int, height: int) -> int:
     """Bytes that an iteration of the attack takes for `count` gray images."""
     goal = parse_goal(config.goal)
     goal.check(detector.categories)

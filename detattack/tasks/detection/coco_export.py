@@ -9,7 +9,8 @@ from detattack.datasets.base import Dataset, Originals, read_description
 from detattack.datasets.coco import category_ids
 from detattack.datasets.coco_file import parse_coco
 from detattack.detectors.base import Detector
-from detattack.tasks.detection.record import Record, RunFolder
+from detattack.runs.folder import RunFolder
+from detattack.tasks.detection.record import Record
 
 
 def coco_results(
@@ -56,7 +57,7 @@ def coco_annotations(records: Iterable[Record], detector: Detector | DetectorCar
     }
 
 
-def truth_of(folder: RunFolder) -> Dataset:
+def truth_of(folder: RunFolder[Record]) -> Dataset:
     """The truth that a run folder's `annotations.json` holds: categories and annotations, no samples. Nothing where
     the data had none: the categories there are the detector's. Raises `InputError`."""
     if not folder.manifest.get("annotated"):

@@ -1,15 +1,12 @@
 """What the page of a detector's run tells: goals, boxes, mAP, collateral damage."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from detattack.core.errors import InputError
 from detattack.core.types import DEFAULT_MAX_DETECTIONS
 from detattack.metrics.coco import Precision, Truth, mean_ap
-from detattack.report.charts import charts, class_precision
 from detattack.report.figures import class_color
-from detattack.report.measures import ClassRow, by_class
 from detattack.report.page import (
     Card,
     Content,
@@ -19,11 +16,12 @@ from detattack.report.page import (
     judged_on,
     rate_cells,
     success_card,
-    write_page,
 )
-from detattack.report.pictures import Pictures, Told
-from detattack.report.reading import RunData, read_run
+from detattack.report.pictures import Pictures
+from detattack.tasks.detection.charts import charts, class_precision
+from detattack.tasks.detection.measures import ClassRow, by_class
 from detattack.tasks.detection.record import Record
+from detattack.tasks.detection.run_data import DetectionData
 from detattack.tasks.detection.summary import ap_notes, emptying_threshold, parity_problem
 
 MOST_BOXES = 150_000
@@ -31,12 +29,7 @@ MOST_BOXES = 150_000
 FLOORS = (0.1, 0.2, 0.3, 0.4, 0.5)
 
 
-def write_report(path: Path, told: Told = lambda done, total: None) -> Path:
-    """Writes `report.html` and `thumbs/` of a detector's run folder; the page's path. Raises `InputError`."""
-    return write_page(path, read_run, page_content, told)
-
-
-def page_content(run: RunData, pictures: dict[int, Pictures]) -> Content:
+def page_content(run: DetectionData, pictures: dict[int, Pictures]) -> Content:
     """What the page tells of a detector's run. pictures: what there is to see, by image id."""
     precision = _precision(run)
     rows = by_class(run)
@@ -53,7 +46,7 @@ def page_content(run: RunData, pictures: dict[int, Pictures]) -> Content:
     )
 
 
-def page_data(run: RunData, pictures: dict[int, Pictures]) -> dict[str, Any]:
+def page_data(run: DetectionData, pictures: dict[int, Pictures]) -> dict[str, Any]:
     """What the page's script knows: compact, a row an image."""
     floor = shown_floor(run)
     return {
@@ -66,14 +59,14 @@ def page_data(run: RunData, pictures: dict[int, Pictures]) -> dict[str, Any]:
     }
 
 
-def shown_floor(run: RunData) -> float:
+def shown_floor(run: DetectionData) -> float:
     """The score from which on boxes are in the page: the lowest on record, or higher where they are too many."""
     scores = [s for r in run.records for found in (r.clean, r.adversarial) for s in found.get("scores", ())]
     fitting = (f for f in (run.floor, *FLOORS) if sum(s > f for s in scores) <= MOST_BOXES)
     return min(next(fitting, 0.5), run.tau)
 
 
-def _image(record: Record, pictures: Pictures, floor: float, run: RunData) -> dict[str, Any]:
+def _image(record: Record, pictures: Pictures, floor: float, run: DetectionData) -> dict[str, Any]:
     iou = record.asked_iou
     row = image_row(
         record,
@@ -104,7 +97,7 @@ def _hex(color: tuple[float, float, float]) -> str:
     return "#" + "".join(f"{round(255 * part):02x}" for part in color)
 
 
-def _precision(run: RunData) -> Precision | None:
+def _precision(run: DetectionData) -> Precision | None:
     """Precision over the images and classes that the summary scored; None where it scored none."""
     ap = run.summary.get("ap")
     if not ap:
@@ -119,7 +112,7 @@ def _precision(run: RunData) -> Precision | None:
         raise InputError(f"{run.path}: annotations.json and the results do not fit together ({error!r})") from error
 
 
-def _questions(run: RunData, precision: Precision | None) -> list[tuple[str, str]]:
+def _questions(run: DetectionData, precision: Precision | None) -> list[tuple[str, str]]:
     asked = f"asks whether the goal holds among the detections above τ = {run.tau:g}, which is where the attack stops."
     if precision is None:
         return [("Success", asked)]
@@ -132,7 +125,7 @@ def _questions(run: RunData, precision: Precision | None) -> list[tuple[str, str
     return [("Success", asked), ("mAP", counted), *((what.capitalize(), f"{which}.") for what, _, which in notes)]
 
 
-def _cards(run: RunData, precision: Precision | None) -> list[Card]:
+def _cards(run: DetectionData, precision: Precision | None) -> list[Card]:
     cards = [success_card(run.records)]
     if precision:
         before, after = mean_ap(precision.of(False)), mean_ap(precision.of(True))
@@ -148,7 +141,7 @@ def _cards(run: RunData, precision: Precision | None) -> list[Card]:
     return cards
 
 
-def _classes(run: RunData, rows: list[ClassRow], precision: Precision | None) -> list[Table]:
+def _classes(run: DetectionData, rows: list[ClassRow], precision: Precision | None) -> list[Table]:
     by_name = class_precision(precision, run.names) if precision else {}
     seen = {row.name for row in rows}
     rows = rows + [ClassRow(name) for name in by_name if name not in seen]
@@ -171,7 +164,7 @@ def _classes(run: RunData, rows: list[ClassRow], precision: Precision | None) ->
     return [Table("By class", head, cells, about, shape="tall")]
 
 
-def _figures(run: RunData) -> list[Table]:
+def _figures(run: DetectionData) -> list[Table]:
     """COCO's twelve figures, clean and adversarial, as the run scored them."""
     ap = run.summary.get("ap")
     if not isinstance(ap, dict):
@@ -192,7 +185,7 @@ def _score(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"
 
 
-def _collateral(run: RunData) -> list[Table]:
+def _collateral(run: DetectionData) -> list[Table]:
     """What the attack did to detections that the goal is not about, as the run scored it: count, mean an image and
     its 95% interval."""
     found = run.summary.get("collateral") or {}

@@ -18,11 +18,12 @@ from detattack.detectors.base import Detector
 from detattack.metrics.coco import CocoScores, evaluate
 from detattack.metrics.image_quality import MEASURES
 from detattack.metrics.rates import mean_interval, rate, wilson_interval
+from detattack.runs.record import ATTACKED
 from detattack.tasks.columns import number
 from detattack.tasks.detection.goals import Target
 from detattack.tasks.detection.matching import MATCH_IOU
 from detattack.tasks.detection.record import Record, from_lists, target_of
-from detattack.tasks.summary import ATTACKED, COSTS, Tally, cost_line, counts_line, medians_line, share_line
+from detattack.tasks.summary import COSTS, Tally, cost_line, counts_line, medians_line, share_line
 
 VAL2017_IMAGES, VAL2017_ANNOTATIONS = 5000, 36781
 """What the whole of COCO val2017 is known by; annotations with crowds."""

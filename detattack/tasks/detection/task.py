@@ -25,7 +25,7 @@ from detattack.runs.record import Outcome
 from detattack.tasks.attack_batch import image_seeds
 from detattack.tasks.base import Prepared, Saved, Task
 from detattack.tasks.columns import COLUMNS, Column
-from detattack.tasks.detection import report_page, skipped
+from detattack.tasks.detection import report_page, run_data, skipped
 from detattack.tasks.detection.auto_batch import fitting_batch
 from detattack.tasks.detection.coco_export import coco_annotations, coco_results, truth_of
 from detattack.tasks.detection.config import DetectionConfig
@@ -45,7 +45,7 @@ from detattack.tasks.detection.summary import (
 )
 from detattack.tasks.registry import register_task
 
-Which = Literal["clean", "adversarial"]
+WHICH: tuple[Literal["clean"], Literal["adversarial"]] = ("clean", "adversarial")
 TRANSFERRED = ("images", "clean", "adversarial", "not_counted", "max_detections", "cut_images")
 """Of a summary's `ap`, what a transfer tells too."""
 AP_COLUMNS = (Column("ap_clean", "AP clean", ".3f"), Column("ap_adversarial", "AP attacked", ".3f"))
@@ -193,7 +193,7 @@ class DetectionTask(Task[Record, DetectionConfig, Detector]):
     def write_derived(self, folder: RunFolder[Record], dataset: Dataset) -> None:
         """Write detections in COCO's results format, the adversarial images as a COCO data set, and the summary."""
         card = card_of(folder.manifest)
-        for which in ("clean", "adversarial"):
+        for which in WHICH:
             results = coco_results(folder.iterate(), card, dataset, which)
             folder.write_json(f"{which}.json", map(dataset.originals.restored, results))
         folder.write_json("annotations.json", coco_annotations(folder.iterate(), card, dataset))
@@ -206,11 +206,17 @@ class DetectionTask(Task[Record, DetectionConfig, Detector]):
         most = config.get("max_detections", DEFAULT_MAX_DETECTIONS)
         summary = summarize(folder.iterate(), card, threshold)
         ids = _scored(folder)
-        results = [lambda which=which: coco_results(folder.iterate(), card, dataset, which) for which in Which.__args__]
         timing = summary.pop("timing")
         return {
             **summary,
-            "ap": average_precision(dataset, card, ids, *results, most),
+            "ap": average_precision(
+                dataset,
+                card,
+                ids,
+                lambda: coco_results(folder.iterate(), card, dataset, "clean"),
+                lambda: coco_results(folder.iterate(), card, dataset, "adversarial"),
+                most,
+            ),
             "questions": questions(threshold, card.eval_threshold, most),
             "timing": timing,
         }
@@ -225,8 +231,14 @@ class DetectionTask(Task[Record, DetectionConfig, Detector]):
         """Score AP of another detector, clean and adversarial, over the classes that it shares with the annotations."""
         truth = truth_of(folder)
         most = folder.manifest["config"].get("max_detections", DEFAULT_MAX_DETECTIONS)
-        results = [lambda which=which: coco_results(seen, model, truth, which) for which in Which.__args__]
-        scores = average_precision(truth, model, [record.id for record in seen], *results, most)
+        scores = average_precision(
+            truth,
+            model,
+            [record.id for record in seen],
+            lambda: coco_results(seen, model, truth, "clean"),
+            lambda: coco_results(seen, model, truth, "adversarial"),
+            most,
+        )
         return None if scores is None else {key: scores[key] for key in TRANSFERRED if key in scores}
 
     def scores_within(
@@ -284,7 +296,7 @@ class DetectionTask(Task[Record, DetectionConfig, Detector]):
 
     def read_run(self, path: Path) -> Any:
         """Read the records, the annotations and the detections of a run."""
-        return report_page.read(path)
+        return run_data.read(path)
 
     def page_content(self, run: Any, pictures: dict[int, Pictures]) -> Content:
         """Tell goals, boxes, AP and collateral damage."""

@@ -12,14 +12,11 @@ import numpy as np
 
 from detattack.core.errors import InputError
 from detattack.datasets.image_io import read_image
-from detattack.engine.config import RADIUS_MARK
 from detattack.report.figures import Sheet, count_text
+from detattack.report.method_titles import method_title
 from detattack.report.pictures import original_pixels
-from detattack.report.reading import RunData, read_run
 from detattack.tasks.detection.record import Record, from_lists
-
-TITLES = {"jnd": "JND", "jnd-paper": "JND (paper)", "fgsm": "FGSM", "fgv": "FGV", "pgd-linf": "PGD L∞"}
-"""How a figure spells the methods whose names are abbreviations."""
+from detattack.tasks.detection.run_data import DetectionData, read
 
 
 def method_figure(
@@ -34,7 +31,7 @@ def method_figure(
     """
     if not run_dirs:
         raise InputError("a figure of methods needs a run at least")
-    runs = [read_run(Path(run)) for run in run_dirs]
+    runs = [read(Path(run)) for run in run_dirs]
     records = [_record(run, stem) for run in runs]
     width, height = records[0].width, records[0].height
     for run, record in zip(runs, records, strict=True):
@@ -45,39 +42,36 @@ def method_figure(
     _photo(sheet, runs[0], records[0], "Original", _original(runs[0], records[0]), records[0].clean)
     for run, record in pairs:
         if differences:
-            sheet.picture(method_title(run), _facts(record), _pixels(run, "heatmaps", record))
+            sheet.picture(_title(run), _facts(record), _pixels(run, "heatmaps", record))
         else:
-            _photo(sheet, run, record, method_title(run), _pixels(run, "images", record), record.adversarial)
+            _photo(sheet, run, record, _title(run), _pixels(run, "images", record), record.adversarial)
     if differences:
         sheet.color_bar()
     sheet.save(Path(path))
 
 
-def method_title(run: RunData) -> str:
-    """The method of a run as a figure spells it."""
-    name, _, radius = str((run.config.get("attack") or {}).get("name", "unknown")).partition(RADIUS_MARK)
-    title = TITLES.get(name, name.capitalize())
-    return f"{title} ≤ {radius}/255" if radius else title
+def _title(run: DetectionData) -> str:
+    return method_title(str((run.config.get("attack") or {}).get("name", "unknown")))
 
 
-def _photo(sheet: Sheet, run: RunData, record: Record, title: str, pixels: np.ndarray, found: dict) -> None:
+def _photo(sheet: Sheet, run: DetectionData, record: Record, title: str, pixels: np.ndarray, found: dict) -> None:
     detections = from_lists(found)
     facts = [count_text(detections, run.tau), *([] if title == "Original" else [_facts(record)])]
     sheet.photo(title, ", ".join(filter(None, facts)), pixels, detections, run.names, run.tau, goal_box=record.box)
 
 
-def _record(run: RunData, stem: str) -> Record:
+def _record(run: DetectionData, stem: str) -> Record:
     for record in run.records:
         if record.stem == stem and record.digest:
             return record
     raise InputError(f"{run.path}: holds no image {stem!r}")
 
 
-def _pixels(run: RunData, folder: str, record: Record) -> np.ndarray:
+def _pixels(run: DetectionData, folder: str, record: Record) -> np.ndarray:
     return read_image(run.path / folder / f"{record.stem}.png").pixels
 
 
-def _original(run: RunData, record: Record) -> np.ndarray:
+def _original(run: DetectionData, record: Record) -> np.ndarray:
     after = _pixels(run, "images", record)
     pixels = original_pixels(run.path, record, after, run.manifest) if record.quality else after
     if pixels is None:
