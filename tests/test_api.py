@@ -18,6 +18,7 @@ from detattack.datasets.image_io import to_tensor
 from detattack.datasets.rendered import rendered_scenes
 from detattack.runs.folder import RunFolder
 from detattack.tasks.detection.goals import Suppress
+from detattack.tasks.detection.record import Record
 from tests.toy_pictures import squares
 
 
@@ -180,7 +181,7 @@ def test_a_run_folder_and_a_run_are_shown_in_a_line(toy, tmp_path):
     out = tmp_path / "run"
     Image.fromarray(squares("car@8,8")).save(tmp_path / "a.png")
     assert status_of(["untargeted", str(tmp_path / "a.png"), "--model", f"{toy}:factory", "--out", str(out)]) == 0
-    with closing(RunFolder.open(out)) as folder:
+    with closing(RunFolder.open(out, Record)) as folder:
         assert repr(folder) == f"RunFolder({str(out)!r})"
         assert all(len(repr(record)) < 200 for record in folder.iterate())
 

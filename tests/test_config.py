@@ -6,13 +6,13 @@ from functools import partial
 import pytest
 import torch
 
-from classify.config import read_config
+from classify.task import CLASSIFICATION
 from detattack.core.errors import InputError
 from detattack.datasets.image_io import to_pixels, to_tensor
 from detattack.engine import PRESETS
 from detattack.engine.config import LEVELS, named_attack, resolve_attack
 from detattack.engine.quantize import as_file
-from detattack.tasks.detection.config import make_config
+from detattack.tasks.detection.task import DETECTION
 
 
 @pytest.mark.parametrize(("name", "radius"), [("2", 2), ("4", 4), ("8", 8), ("0.5", 0.5), ("255", 255), ("16.0", 16)])
@@ -70,7 +70,7 @@ def test_what_is_judged_at_these_levels_is_what_a_file_holds(levels):
     assert torch.equal(to_tensor(to_pixels(seen)), seen)
 
 
-READERS = [partial(make_config, goal="suppress:all"), lambda attack: read_config({"attack": attack})]
+READERS = [partial(DETECTION.make_config, goal="suppress:all"), partial(CLASSIFICATION.make_config, loss="wrong")]
 
 
 @pytest.mark.parametrize("read", READERS, ids=["detect", "classify"])

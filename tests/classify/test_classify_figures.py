@@ -7,14 +7,15 @@ import pytest
 import torch
 from PIL import Image
 
-from classify.config import make_config
 from classify.figure import fitted, panel_size, write_attack_figure
 from classify.methods import PRESETS
-from classify.record import ClassificationRecord, run_batch
+from classify.record import ClassificationRecord
+from classify.task import CLASSIFICATION
 from detattack.core.errors import InputError
 from detattack.datasets.base import Picture
 from detattack.engine.config import resolve_attack
 from detattack.runs.record import Outcome
+from detattack.tasks.attack_batch import attack_batch
 from tests.toy_classifier import NAMES, Channels
 
 
@@ -22,9 +23,9 @@ def attacked(height: int = 12, width: int = 12, method: str = "jnd", floats: boo
     """A red image, attacked."""
     pixels = np.random.default_rng(0).integers(60, 140, (height, width, 3)).astype(np.uint8)
     pixels[..., 0] += 40
-    config = make_config(resolve_attack(method, floats, presets=PRESETS))
+    config = CLASSIFICATION.make_config(attack=resolve_attack(method, floats, presets=PRESETS))
     record = ClassificationRecord(1, "image", "image", status="")
-    (outcome,) = run_batch(Channels("cpu"), config, [(record, Picture(pixels))], {1: 0})
+    (outcome,) = attack_batch(CLASSIFICATION, config, {1: 0}, None, Channels("cpu"), [(record, Picture(pixels))])
     assert outcome.record.status == ("failure" if method == "noise" else "success")
     return outcome
 

@@ -20,9 +20,9 @@ from classify.paper.config import NAMES, Runs, Variant, load
 from classify.paper.names import METRICS
 from classify.paper.order import agreement, order
 from classify.record import ClassificationRecord
-from classify.task import ClassifyFolder
 from detattack.cli import status_of
 from detattack.core.errors import InputError
+from detattack.runs.folder import RunFolder
 from tests.toy_classifier import NAMES as COLORS
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +36,7 @@ needs_imagenet = pytest.mark.skipif(not IMAGENET.is_dir(), reason="needs ImageNe
 
 
 def records(folder: Path) -> list[ClassificationRecord]:
-    with closing(ClassifyFolder.open(folder)) as opened:
+    with closing(RunFolder.open(folder, ClassificationRecord)) as opened:
         return opened.records()
 
 
@@ -266,7 +266,7 @@ def test_a_second_call_runs_nothing_and_writes_the_same_bytes(toy, tmp_path, mon
     def never(*arguments: object) -> None:
         raise AssertionError("ran again")
 
-    monkeypatch.setattr("classify.task.run_batch", never)
+    monkeypatch.setattr("detattack.tasks.experiment.attack_batch", never)
     monkeypatch.setattr("detattack.runs.measure.measure", never)
     assert toy(*figures, "--out", "paper", "--quiet")[0] == 0
     assert {path: path.read_bytes() for path in before} == before
@@ -278,7 +278,7 @@ def test_interrupted_it_says_how_to_go_on_and_goes_on(toy, tmp_path, monkeypatch
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("classify.task.run_batch", interrupt)
+        patched.setattr("detattack.tasks.experiment.attack_batch", interrupt)
         status, _, err = toy("fig3", "--out", "paper")
     assert status == 130
     assert "the same command goes on" in err

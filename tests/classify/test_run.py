@@ -11,9 +11,9 @@ from PIL import Image
 
 from classify import task as run
 from classify.record import ClassificationRecord
-from classify.task import ClassifyFolder
 from detattack.cli import status_of
 from detattack.datasets.image_io import read_image, to_tensor
+from detattack.runs.folder import RunFolder
 from tests.toy_classifier import NAMES, nearest_boundary
 
 CUT = """
@@ -67,7 +67,7 @@ def compare(capsys, *arguments):
 
 
 def records(path) -> list[ClassificationRecord]:
-    folder = ClassifyFolder.open(path)
+    folder = RunFolder.open(path, ClassificationRecord)
     try:
         return folder.records()
     finally:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from detattack.runs.folder import RunFolder
+from detattack.tasks.detection.record import Record
 from detattack.workflows.compare import Curve, Method, differences, paired_difference, to_latex
 from tests.coco_squares import made, write_data
 
@@ -91,7 +92,10 @@ def test_noise_has_the_l2_of_the_jnd_run_of_the_same_image(compare, data):
     lengths = dict(read("cmp/noise/run.json")["lengths"])
     assert len(lengths) == 3
     assert [row["method"] for row in read("cmp/comparison.json")["methods"]] == ["noise", "jnd"]
-    with closing(RunFolder.open(Path("cmp/noise"))) as noise, closing(RunFolder.open(Path("cmp/jnd"))) as jnd:
+    with (
+        closing(RunFolder.open(Path("cmp/noise"), Record)) as noise,
+        closing(RunFolder.open(Path("cmp/jnd"), Record)) as jnd,
+    ):
         wanted = {r.id: r.quality["l2"] for r in jnd.iterate() if r.quality}
         got = {r.id: r.quality["l2"] for r in noise.iterate() if r.quality}
     assert lengths == wanted

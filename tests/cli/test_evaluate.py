@@ -297,18 +297,18 @@ def test_an_image_that_the_model_fails_on_leaves_its_batch_alone(evaluate, tmp_p
 
 
 def test_memory_that_runs_out_makes_batches_smaller(evaluate, data, monkeypatch):
-    from detattack.tasks.detection import task as detection
+    from detattack.tasks import experiment
 
     sizes = []
-    run_batch = detection.run_batch
+    attack_batch = experiment.attack_batch
 
-    def short(detector, config, pictures, lengths):
+    def short(task, config, truth, target_l2, model, pictures):
         sizes.append(len(pictures))
         if len(pictures) > 1:
             raise RuntimeError("CUDA out of memory. Tried to allocate 20 GiB")
-        return run_batch(detector, config, pictures, lengths)
+        return attack_batch(task, config, truth, target_l2, model, pictures)
 
-    monkeypatch.setattr(detection, "run_batch", short)
+    monkeypatch.setattr(experiment, "attack_batch", short)
     assert evaluate(*data, "--batch", 4).json["summary"]["success"] == 5
     assert sizes[:4] == [4, 2, 1, 1]
 

@@ -232,11 +232,10 @@ def test_all_images_skipped_is_refused(refused, toy, data):
 
 
 def test_scenes_that_are_skipped_are_replaced_by_later_ones(cli):
-    from detattack.cli.running import data_set
-    from detattack.tasks.detection.goals import parse_goal
+    from detattack.cli.options import DataOptions
+    from detattack.datasets.open import open_dataset
 
-    given = {"images": None, "annotations": None, "scenes": 2, "seed": 0, "skip": 1}
-    dataset = data_set(given, parse_goal("suppress:all")).after(1)
+    dataset = open_dataset(DataOptions(scenes=2, skip=1).source(seed=0))
     assert [sample.source for sample in dataset.samples] == ["scene 2 of seed 0", "scene 3 of seed 0"]
 
 

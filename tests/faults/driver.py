@@ -92,7 +92,7 @@ class Steps:
 def tell_of_start(after: str, pipe: int) -> None:
     """A byte into the pipe after the first commit, file or opened ledger of this process."""
     place, name = {
-        "row": (runs.BaseRunFolder, "commit"),
+        "row": (runs.RunFolder, "commit"),
         "file": (os, "replace"),
         "ledger": (runs.Ledger, "open"),
     }[after]

@@ -40,10 +40,11 @@ from detattack.engine.presets import PRESETS
 from detattack.runs.batching import parse_shard
 from detattack.runs.folder import RunFolder
 from detattack.runs.manifest import batch_of, task_in
-from detattack.tasks.detection.config import make_config
 from detattack.tasks.detection.goals import parse_goal
 from detattack.tasks.detection.goals.text import parse_box, parse_place
+from detattack.tasks.detection.record import Record
 from detattack.tasks.detection.report_page import write_report
+from detattack.tasks.detection.task import DETECTION
 from detattack.workflows.verify import verify_run
 from tests.coco_squares import write_data
 from tests.hostile.bad_inputs import as_json, changed, damaged, png, record_of, rewrite, texts, texts_of, values
@@ -73,7 +74,7 @@ def an_attack(text: str) -> None:
 
 
 def a_config(content: dict) -> None:
-    make_config(**content)
+    DETECTION.make_config(**content)
 
 
 GOALS = texts_of(
@@ -248,7 +249,7 @@ def _or_value_error(path: Path) -> None:
 def read_everything(run: Path) -> None:
     batch_of(run)
     task_in(run)
-    folder = RunFolder.open(run)
+    folder = RunFolder.open(run, Record)
     folder.close()
     for verdict in verify_run(run, "cpu", trust=True):
         assert isinstance(verdict.problem, str)

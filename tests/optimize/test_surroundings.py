@@ -7,14 +7,15 @@ import pytest
 import torch
 from torch import nn
 
-from classify.config import make_config
 from classify.methods import METHODS
 from classify.models.network import NetworkClassifier, Preprocessing
-from classify.record import ClassificationRecord, run_batch
+from classify.record import ClassificationRecord
+from classify.task import CLASSIFICATION
 from detattack.api import attack, load_detector
 from detattack.core.precision import fixed_numerics
 from detattack.datasets.base import Picture
 from detattack.datasets.scenes import render, scene_seed
+from detattack.tasks.attack_batch import attack_batch
 
 CROP = slice(64, 256), slice(120, 376)
 
@@ -98,9 +99,10 @@ def test_what_surrounds_a_call_changes_nothing(name, scene, expected):
 
 
 def classified(image, classifier):
-    config = make_config(replace(METHODS["jnd-min"].attack, max_iterations=4), device="cpu", seed=1)
+    attack = replace(METHODS["jnd-min"].attack, max_iterations=4)
+    config = CLASSIFICATION.make_config(attack=attack, device="cpu", seed=1)
     record = ClassificationRecord(1, "image", "image", status="")
-    (outcome,) = run_batch(classifier, config, [(record, Picture(image))], {})
+    (outcome,) = attack_batch(CLASSIFICATION, config, {}, None, classifier, [(record, Picture(image))])
     assert outcome.record.status in ("success", "failure")
     return outcome.png, outcome.record.trace
 

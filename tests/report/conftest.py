@@ -7,12 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from classify.config import make_config
 from classify.methods import PRESETS
 from classify.record import ClassificationRecord
 from classify.summary import summarize
-from classify.task import ClassifyFolder
-from detattack.core.types import Category, DetectorCard
+from classify.task import CLASSIFICATION
 from detattack.datasets.base import Dataset
 from detattack.datasets.image_io import png_bytes
 from detattack.engine import Attack
@@ -20,7 +18,7 @@ from detattack.metrics.image_quality import measure, quick_measures
 from detattack.runs.folder import RunFolder
 from detattack.runs.record import Outcome
 from detattack.tasks.detection.record import Record
-from detattack.tasks.detection.task import complete
+from detattack.tasks.detection.task import DETECTION
 
 NAMES = ("car", "dog", "traffic light")
 STATUSES = ("success", "failure", "nothing", "already", "error")
@@ -94,12 +92,11 @@ def annotations(records: list[Record]) -> tuple[dict, ...]:
 
 def write_run(path: Path, outcomes: list[Outcome], names=NAMES, annotated: bool = True) -> Path:
     """A finished run folder."""
-    folder = RunFolder.create(path, manifest(names, len(outcomes)))
+    folder = RunFolder.create(path, Record, manifest(names, len(outcomes)))
     folder.commit(outcomes)
     categories = tuple({"id": i, "name": name} for i, name in enumerate(names, 1))
     rows = annotations([o.record for o in outcomes]) if annotated else ()
-    card = DetectorCard("toy", tuple(Category(name, i) for i, name in enumerate(names, 1)), 0.05)
-    complete(folder, card, Dataset((), "", categories if annotated else (), rows))
+    DETECTION.write_derived(folder, Dataset((), "", categories if annotated else (), rows))
     folder.close()
     return path
 
@@ -150,11 +147,13 @@ def write_classified(
     path: Path, outcomes: list[Outcome], names=NAMES, attack: Attack = PRESETS["jnd"], **config
 ) -> Path:
     """The finished folder of a classifier's run."""
-    made = make_config(attack, model="toy", **config).model_dump(mode="json")
+    made = CLASSIFICATION.make_config(attack=attack, model="toy", **config).model_dump(mode="json")
     kept = {
         key: value for key, value in manifest(names, len(outcomes)).items() if key not in ("categories", "detector")
     }
-    folder = ClassifyFolder.create(path, kept | {"task": "classify", "config": made, "classes": list(names)})
+    folder = RunFolder.create(
+        path, ClassificationRecord, kept | {"task": "classify", "config": made, "classes": list(names)}
+    )
     folder.commit(outcomes)
     folder.write_json("summary.json", summarize(folder.iterate(), names))
     folder.close()
