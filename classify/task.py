@@ -74,6 +74,8 @@ class ClassificationTask(Task[ClassificationRecord, ClassifyConfig, Classifier])
 
     def open_dataset(self, source: Origin, model: Classifier, config: ClassifyConfig) -> Dataset:
         """Open labeled images: named files, a labels file, CIFAR-10, class folders, or installed photos."""
+        if source.format is not None:
+            return super().open_dataset(source, model, config)
         if source.files:
             return named_images([Path(file) for file in source.files])
         images, labels = (None if name is None else Path(name) for name in (source.images, source.labels))

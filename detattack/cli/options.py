@@ -117,6 +117,9 @@ Missing = Annotated[
     typer.Option(help="What to do where annotated or labeled images are not in the folder: attack the others, or end."),
 ]
 KeepOthers = Annotated[bool, typer.Option("--keep-others", help="All other detections have to stay.")]
+Format = Annotated[
+    str | None, typer.Option(help="The data format of --images, registered by a plugin. None: images, and COCO files.")
+]
 Skip = Annotated[int, typer.Option(min=0, help="Leave out the first N images, those that were tuned on for one.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="The first N images only.")]
 Shard = Annotated[str | None, typer.Option(help="i/n: the i-th of n parts, from 0 on; `detattack merge` joins them.")]
@@ -246,6 +249,7 @@ class DataOptions:
 
     images: ImagesDir = None
     annotations: Annotations = None
+    format: Format = None
     scenes: Scenes = 20
     skip: Skip = 0
     limit: Limit = None
@@ -257,10 +261,19 @@ class DataOptions:
         if self.images is None:
             if self.annotations is not None:
                 raise InputError("--annotations needs --images, the folder of the images that it speaks of")
+            if self.format is not None:
+                raise InputError("--format needs --images, what is of that format")
             return Origin(scenes=self.skip + self.scenes, seed=seed, skip=self.skip, limit=self.limit)
         annotations = None if self.annotations is None else absolute(self.annotations)
         images = absolute(self.images)
-        return Origin(images=images, annotations=annotations, skip=self.skip, limit=self.limit, missing=missing)
+        return Origin(
+            images=images,
+            annotations=annotations,
+            skip=self.skip,
+            limit=self.limit,
+            missing=missing,
+            format=self.format,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,13 +1,31 @@
-"""From the source of a data set to the data set: files, a folder with or without COCO annotations, rendered scenes."""
+"""From the source of a data set to the data set: files, a folder with or without COCO annotations, rendered scenes,
+or a format that a plugin has registered."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from detattack.core.errors import InputError
+from detattack.core.registry import Registry
 from detattack.datasets.base import Dataset, folder_dataset, image_files
 from detattack.datasets.coco import coco_dataset
 from detattack.datasets.rendered import SceneFacts, rendered_scenes
 from detattack.datasets.source import Origin
+
+Reader = Callable[[Path, Path | None], Dataset]
+"""Opens a data set: the path of `--images`, and of `--annotations` where there is one. Raises `InputError`."""
+FORMATS: Registry[Reader] = Registry("data format")
+"""Formats of data sets beside the built-in ones, by the name that `--format` takes."""
+
+
+def register_format(name: str) -> Callable[[Reader], Reader]:
+    """Make the reader of a format known by a name. Raises `InputError` where that is taken."""
+
+    def register(reader: Reader) -> Reader:
+        FORMATS.register(name, reader)
+        return reader
+
+    return register
 
 
 def open_dataset(source: Origin, suits: Callable[[SceneFacts], bool] = lambda scene: True) -> Dataset:
@@ -24,6 +42,10 @@ def open_dataset(source: Origin, suits: Callable[[SceneFacts], bool] = lambda sc
         dataset = image_files([Path(file) for file in source.files])
     elif source.images is None:
         raise InputError("run.json names no images")
+    elif source.format is not None:
+        annotations = None if source.annotations is None else Path(source.annotations)
+        dataset = FORMATS.find(source.format)(Path(source.images), annotations)
+        dataset = replace(dataset, origin=replace(source, skip=0, limit=None))
     elif source.annotations is None:
         dataset = folder_dataset(Path(source.images))
     else:

@@ -32,6 +32,7 @@ class Origin:
     limit: int | None = None
     only_right: bool = False
     missing: str = "skip"
+    format: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """For the manifest: what is said, without the rest."""

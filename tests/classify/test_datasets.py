@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,16 +15,16 @@ from torchvision.datasets import CIFAR10
 from torchvision.models import Inception_V3_Weights
 
 from classify.datasets import (
-    Dataset,
     cifar10,
     class_folders,
     labels_file,
-    open_dataset,
+    open_labeled,
     photos,
     resolve_labels,
 )
-from classify.record import target_index
+from classify.task import target_index
 from detattack.core.errors import InputError
+from detattack.datasets.base import Dataset
 from detattack.datasets.image_names import LINKS
 
 SHARED = Path(os.environ.get("DETATTACK_SHARED", Path(__file__).parents[3] / "shared"))
@@ -81,7 +82,7 @@ def test_images_beside_class_folders_and_empty_ones_are_noted(tmp_path):
     write_images(tmp_path, "cat/1.png", "overview.png", ".hidden.png")
     (tmp_path / "dog").mkdir()
     (tmp_path / ".git").mkdir()
-    beside, empty = class_folders(tmp_path).dataset.notes
+    beside, empty = class_folders(tmp_path).notes
     assert beside.startswith("1 images")
     assert "dog" in empty
 
@@ -124,16 +125,16 @@ def test_no_class_folders(tmp_path, made):
 
 def test_first_pick_and_fingerprints(tmp_path):
     data = class_folders(write_images(tmp_path, "a/1.png", "a/2.png", "b/1.png", "b/2.png"))
-    assert class_folders(tmp_path).dataset.fingerprint == data.fingerprint
+    assert class_folders(tmp_path).fingerprint == data.fingerprint
     assert data.first(None).dataset is data
     assert in_order(data.first(2)) == ["a", "b"]
     picked = data.pick({4, 2, 3}, "right")
     assert in_order(picked) == ["b", "a", "b"]
     assert in_order(picked.first(1)) == ["b"]
-    prints = [d.dataset.fingerprint for d in (data, data.first(2), picked, picked.first(1), data.pick([1], "tune"))]
+    prints = [d.fingerprint for d in (data, data.first(2), picked, picked.first(1), data.pick([1], "tune"))]
     assert len(set(prints)) == len(prints)
     write_images(tmp_path, "b/3.png")
-    assert class_folders(tmp_path).dataset.fingerprint != data.fingerprint
+    assert class_folders(tmp_path).fingerprint != data.fingerprint
 
 
 # A labels file
@@ -180,7 +181,7 @@ def test_images_that_are_missing_are_said_and_left_out(tmp_path):
     with pytest.raises(InputError, match=re.escape(f"{said} (the first: 'b.png')")):
         labels_file(tmp_path / "images", tmp_path / "l.csv", missing="error")
     write_images(tmp_path / "images", "c.png")
-    assert labels_file(tmp_path / "images", tmp_path / "l.csv").dataset.fingerprint != data.fingerprint
+    assert labels_file(tmp_path / "images", tmp_path / "l.csv").fingerprint != data.fingerprint
     (tmp_path / "l.csv").write_text("x.png,dog\n")
     with pytest.raises(InputError, match="none of the 1 labeled images is in"):
         labels_file(tmp_path / "images", tmp_path / "l.csv")
@@ -217,7 +218,7 @@ def test_a_link_that_no_row_names_is_no_matter(tmp_path):
     write_images(tmp_path / "images", "a.png")
     (tmp_path / "images" / "out.png").symlink_to(write_images(tmp_path / "outside", "b.png") / "b.png")
     (tmp_path / "l.csv").write_text("a.png,1\n")
-    assert labels_file(tmp_path / "images", tmp_path / "l.csv").dataset.notes == ()
+    assert labels_file(tmp_path / "images", tmp_path / "l.csv").notes == ()
 
 
 @pytest.mark.parametrize("linked", ["cat/1.png", "cat", "test"])
@@ -229,9 +230,9 @@ def test_links_out_of_class_folders(tmp_path, monkeypatch, linked):
     link.parent.mkdir(exist_ok=True)
     link.symlink_to(target)
     with pytest.raises(InputError, match=rf"images {root}: 1 links lead out of .*; {LINKS}=1 follows them"):
-        open_dataset(root, None)
+        open_labeled(root, None)
     monkeypatch.setenv(LINKS, "1")
-    assert set(open_dataset(root, None).labels.values()) == ({"cat"} if linked == "test" else {"cat", "dog"})
+    assert set(open_labeled(root, None).labels.values()) == ({"cat"} if linked == "test" else {"cat", "dog"})
 
 
 def test_an_unknown_label_is_not_the_text_null(tmp_path):
@@ -241,7 +242,7 @@ def test_an_unknown_label_is_not_the_text_null(tmp_path):
 
 def test_labels_are_part_of_the_fingerprint(tmp_path):
     one, other = labeled(tmp_path, "cat"), labeled(tmp_path, "dog")
-    assert one.dataset.fingerprint != other.dataset.fingerprint
+    assert one.fingerprint != other.fingerprint
 
 
 @pytest.mark.parametrize(
@@ -396,7 +397,7 @@ def test_cifar10_as_torchvision_reads_it(cifar):
 def test_the_splits_of_cifar10(cifar):
     train, test = cifar10(cifar, "train"), cifar10(cifar, "test")
     assert in_order(train.first(4)) == ["automobile", "truck", "bird", "truck"]
-    assert train.dataset.fingerprint != test.dataset.fingerprint == cifar10(cifar, "test").dataset.fingerprint
+    assert train.fingerprint != test.fingerprint == cifar10(cifar, "test").fingerprint
     with pytest.raises(InputError, match="unknown split of CIFAR-10 'tset': did you mean 'test'"):
         cifar10(cifar, "tset")
 
@@ -425,7 +426,7 @@ def test_photos(side):
         assert pixels.shape == (side, side, 3)
         assert sample.size == (side, side)
         assert side == 1 or pixels.std() > 30
-    assert data.fingerprint == photos(side).dataset.fingerprint != photos(side + 1).dataset.fingerprint
+    assert data.fingerprint == photos(side).fingerprint != photos(side + 1).fingerprint
 
 
 def test_photos_of_no_pixels():
@@ -437,35 +438,35 @@ def test_photos_of_no_pixels():
 
 
 def test_open_nothing_is_photos():
-    assert open_dataset(None, None, side=40).dataset.samples[0].size == (40, 40)
+    assert open_labeled(None, None, side=40).samples[0].size == (40, 40)
     with pytest.raises(InputError, match="the folder of their images is not given"):
-        open_dataset(None, Path("l.csv"))
+        open_labeled(None, Path("l.csv"))
 
 
 def test_open_cifar10(cifar):
     for path in (cifar, cifar / "cifar-10-batches-py"):
-        assert in_order(open_dataset(path, None)) == ["cat", "ship", "airplane"]
-        assert len(open_dataset(path, None, "train").labels) == 10
+        assert in_order(open_labeled(path, None)) == ["cat", "ship", "airplane"]
+        assert len(open_labeled(path, None, "train").labels) == 10
 
 
 def test_open_folders(tmp_path):
     write_images(tmp_path / "plain", "1.png", "2.png")
     write_images(tmp_path / "classes", "cat/1.png", "dog/1.png")
     write_images(tmp_path / "splits", "train/cat/1.png", "test/dog/1.png")
-    assert in_order(open_dataset(tmp_path / "plain", None)) == [None, None]
-    assert in_order(open_dataset(tmp_path / "classes", None)) == ["cat", "dog"]
-    assert in_order(open_dataset(tmp_path / "splits", None)) == ["dog"]
-    assert in_order(open_dataset(tmp_path / "splits", None, "train")) == ["cat"]
+    assert in_order(open_labeled(tmp_path / "plain", None)) == [None, None]
+    assert in_order(open_labeled(tmp_path / "classes", None)) == ["cat", "dog"]
+    assert in_order(open_labeled(tmp_path / "splits", None)) == ["dog"]
+    assert in_order(open_labeled(tmp_path / "splits", None, "train")) == ["cat"]
     (tmp_path / "l.csv").write_text("cat/1.png,3")
-    assert in_order(open_dataset(tmp_path / "classes", tmp_path / "l.csv")) == [3]
+    assert in_order(open_labeled(tmp_path / "classes", tmp_path / "l.csv")) == [3]
 
 
 def test_open_what_is_no_folder_of_images(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no image in this folder"):
-        open_dataset(tmp_path / "empty", None)
+        open_labeled(tmp_path / "empty", None)
     with pytest.raises(InputError, match="no such folder"):
-        open_dataset(tmp_path / "none", None)
+        open_labeled(tmp_path / "none", None)
 
 
 # Real data
@@ -475,11 +476,11 @@ def test_the_real_imagenet_photos():
     folder = SHARED / "data" / "imagenet-400"
     if not folder.is_dir():
         pytest.skip(f"{folder} is not there (DETATTACK_SHARED)")
-    data = open_dataset(folder / "images", folder / "labels.json")
+    data = open_labeled(folder / "images", folder / "labels.json")
     assert len(data.labels) == 400
     assert data.notes == ()
     assert resolve_labels(data, IMAGENET) == data.labels
     names = [row["name"] for row in json.loads((folder / "labels.json").read_text())]
-    by_name = Dataset(data, dict(zip(data.labels, names, strict=True)))
+    by_name = replace(data, labels=dict(zip(data.labels, names, strict=True)))
     differ = [names[i - 1] for i, label in resolve_labels(by_name, IMAGENET).items() if label != data.labels[i]]
     assert set(differ) <= {"crane", "maillot"}  # the file gives these names to two classes each

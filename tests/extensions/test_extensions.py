@@ -1,4 +1,4 @@
-"""Own goal, loss, step rule and measure, each a file outside of the package, through the command line and the API."""
+"""Own goal, loss, step rule, measure, data format and task, each a file outside of the package, run by the CLI and API."""
 
 import json
 import os
@@ -6,10 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 HERE = Path(__file__).parent
-OWN = ("own_goal", "own_loss", "own_step", "own_measure")
+OWN = ("own_goal", "own_loss", "own_step", "own_measure", "own_data")
 TWO_CARS = ("car@8,8", "car@40,24", "dog@8,32")
 
 
@@ -52,6 +54,82 @@ def test_everything_own_through_the_command_line(run, picture, toy, tmp_path):
     assert "RMS, gray levels" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     done = run("compare", "--goal", "vanish-top:car", "--methods", "mi,fgsm", *data, "--out", "both", "--json")
     assert [one["success_rate"] for one in json.loads(done.stdout)["summary"]["methods"]] == [1, 1]
+
+
+@pytest.fixture
+def yolo(picture):
+    """A folder of a picture of two cars and a dog, and YOLO labels beside it."""
+    image = picture("photos/a", *TWO_CARS)
+    image.with_name("classes.txt").write_text("person\ncar\ndog\n")
+    corners = [(1, 8, 8), (1, 40, 24), (2, 8, 32)]
+    lines = [f"{number} {(x + 8) / 64} {(y + 8) / 48} {16 / 64} {16 / 48}" for number, x, y in corners]
+    image.with_suffix(".txt").write_text("\n".join(lines))
+    return image.parent
+
+
+def test_an_own_data_format(run, yolo, toy, tmp_path):
+    model = ("--model", f"{toy}:factory")
+    done = run("evaluate", "--images", yolo, "--format", "yolo", *model, "--out", "run", "--json", "--limit", "1")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["summary"]["clean"]["ap"] == 1
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["origin"]["format"] == "yolo"
+    assert (done := run("rerun", "run", "--out", "again", "--trust")).returncode == 0, done.stderr
+    done = run("evaluate", "--images", yolo, "--format", "yol", *model)
+    assert (done.returncode, done.stderr) == (2, "detattack: unknown data format 'yol': did you mean 'yolo'?\n")
+    done = run("evaluate", "--format", "yolo", *model)
+    assert (done.returncode, done.stderr) == (2, "detattack: --format needs --images, what is of that format\n")
+    code = f"""
+import sys; sys.path.insert(0, {str(HERE)!r})
+import own_data
+from pathlib import Path
+from detattack.datasets.open import open_dataset
+from detattack.datasets.source import Origin
+data = open_dataset(Origin(images={str(yolo)!r}, format="yolo"))
+print(len(data.samples), [a["bbox"] for a in data.annotations])
+"""
+    expected = "1 [[8.0, 8.0, 16.0, 16.0], [40.0, 24.0, 16.0, 16.0], [8.0, 32.0, 16.0, 16.0]]\n"
+    assert run(code=code, plugins=()).stdout == expected
+
+
+def test_an_own_task_through_every_workflow(run, tmp_path):
+    """Four images, one of them dark already: the six commands know the task by its name alone."""
+    task = HERE / "own_task.py"
+    assert len(task.read_text(encoding="utf-8").splitlines()) <= 120
+    (tmp_path / "images").mkdir()
+    for i in range(4):
+        pixels = np.random.default_rng(i).integers(20, 60, (32, 48, 3), dtype=np.uint8)
+        pixels[4 : 4 + 7 * i, 8:40] = 160
+        Image.fromarray(pixels).save(tmp_path / "images" / f"{i}.png")
+    data = ["--task", "count", "--images", "images", "--batch", "1", "--quiet"]
+    commands = [
+        ["evaluate", *data, "--out", "run"],
+        ["compare", *data, "--methods", "jnd,fgsm,deepfool", "--out", "both"],
+        ["verify", "run", "--json"],
+        ["rerun", "run", "--out", "again", "--quiet"],
+        ["evaluate", *data, "--shard", "0/2", "--out", "s0"],
+        ["evaluate", *data, "--shard", "1/2", "--out", "s1"],
+        ["merge", "whole", "s0", "s1", "--quiet"],
+        ["report", "run", "--quiet"],
+        ["evaluate", *data, "--out", "run", "--resume"],
+    ]
+    code = f"""
+from detattack.cli import main
+for command in {commands!r}:
+    try:
+        main(command)
+    except SystemExit as end:
+        assert not end.code, command
+"""
+    done = run(code=code, plugins=["own_task"])
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (summary["success"], summary["nothing"], summary["bright_left"]) == (3, 1, 459)
+    table = (tmp_path / "both" / "comparison.csv").read_text().splitlines()
+    assert table[0].endswith("bright_left")
+    for name in ("again", "whole"):
+        for image in (tmp_path / "run" / "images").iterdir():
+            assert image.read_bytes() == (tmp_path / name / "images" / image.name).read_bytes()
+    assert "<h1><bdi>count</bdi></h1>" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
 
 
 def test_help_and_hints_name_them(run):

@@ -43,8 +43,8 @@ from detattack.runs.manifest import batch_of, task_in
 from detattack.tasks.detection.goals import parse_goal
 from detattack.tasks.detection.goals.text import parse_box, parse_place
 from detattack.tasks.detection.record import Record
-from detattack.tasks.detection.report_page import write_report
 from detattack.tasks.detection.task import DETECTION
+from detattack.workflows.report import write_report
 from detattack.workflows.verify import verify_run
 from tests.coco_squares import write_data
 from tests.hostile.bad_inputs import as_json, changed, damaged, png, record_of, rewrite, texts, texts_of, values

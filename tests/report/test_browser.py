@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from classify.report_page import write_report as write_classified_report
 from detattack.runs.record import Outcome
-from detattack.tasks.detection.report_page import write_report
+from detattack.workflows.report import write_report
 from tests.report.conftest import classified, found, outcome, write_classified, write_run
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
@@ -257,7 +256,7 @@ def test_the_gallery_by_keyboard(window, page, size):
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE])
 def test_what_a_classifier_says(window, classified_run, size):
-    window.open(write_classified_report(classified_run), size)
+    window.open(write_report(classified_run), size)
 
     def shown() -> list[str]:
         return [element.text for element in window.all(".shot .said")]
@@ -284,7 +283,7 @@ def test_what_a_classifier_says(window, classified_run, size):
 def test_long_names_of_classes_stay_apart(window, tmp_path):
     names = ("hen-of-the-woods, hen of the woods, Polyporus frondosus, Grifola frondosa",) * 2
     run = write_classified(tmp_path / "run", [classified(tmp_path, 1, "success")], names=names)
-    window.open(write_classified_report(run), PHONE)
+    window.open(write_report(run), PHONE)
     said = "const s = document.querySelector('.said'); return s.offsetWidth < s.parentElement.clientWidth"
     assert window.run(said)
     window.all(".shot")[0].click()

@@ -9,10 +9,11 @@ from html.parser import HTMLParser
 import pytest
 
 from classify.methods import PRESETS
-from classify.report_page import write_report
+from classify.task import CLASSIFICATION
 from detattack.cli import status_of
 from detattack.core.errors import InputError
-from detattack.tasks.detection import report_page as detection_page
+from detattack.tasks.detection.task import DETECTION
+from detattack.workflows.report import write_report
 from tests.report.conftest import NAMES, classified, write_classified
 
 HOSTILE = ("<script>window.pwned=1</script>", '"onerror="window.pwned=2"', "</script><b>'`${x}{{7*7}}")
@@ -140,7 +141,6 @@ def test_the_command_knows_the_task(run, classified_run, capsys):
     for folder in (run, classified_run):
         assert status_of(["report", str(folder), "--json", "--quiet"]) == 0
         assert json.loads(capsys.readouterr().out)["report"] == str(folder / "report.html")
-    with pytest.raises(InputError, match="another task"):
-        detection_page.write_report(classified_run)
-    with pytest.raises(InputError, match="another task"):
-        write_report(run)
+    for task, other in ((DETECTION, classified_run), (CLASSIFICATION, run)):
+        with pytest.raises(InputError, match="another task"):
+            task.read_run(other)

@@ -4,8 +4,7 @@ import json
 import re
 from functools import partial
 
-from classify.attack_batch import ClassificationRecord
-
+from classify.record import ClassificationRecord
 from detattack.report.common_page import common_content
 from detattack.report.page import write_page
 from detattack.report.reading import read_run

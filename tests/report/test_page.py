@@ -19,8 +19,9 @@ from detattack.report.method_titles import method_title
 from detattack.report.pictures import make_pictures
 from detattack.report.plots import Axis, Series, histogram, line_chart, ticks
 from detattack.tasks.detection.method_figure import method_figure
-from detattack.tasks.detection.report_page import page_data, shown_floor, write_report
+from detattack.tasks.detection.report_page import page_data, shown_floor
 from detattack.tasks.detection.run_data import read
+from detattack.workflows.report import write_report
 from tests.report.conftest import NAMES, outcome, write_run
 
 HOSTILE = ["<script>window.pwned=1</script>", '"onerror="window.pwned=2"', "</script><b>'`${x}{{7*7}}", "\u202egnp.exe"]
