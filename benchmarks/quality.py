@@ -45,7 +45,7 @@ from detattack.detectors.fast import FastDetector
 from detattack.detectors.registry import load_detector
 from detattack.engine import PRESETS, Attack, run, run_deepfool
 from detattack.engine.refine import finish
-from detattack.engine.state import Objective, State
+from detattack.engine.state import AttackState, Objective
 from detattack.metrics.image_quality import measure, quick_measures
 from detattack.tasks.detection.goals import CleanImage, Target, parse_goal
 from detattack.tasks.detection.objective import DetectionObjective
@@ -151,7 +151,7 @@ def judged(rows_of: str, method: str, problem: Problem, i: int, found: Found) ->
 
 def cleaned_up(problem: Problem, i: int, image: Tensor) -> Tensor:
     """A success `[3,H,W]` after the clean-up, as its file has it."""
-    state = State(problem.originals)
+    state = AttackState(problem.originals)
     state.keep(i, image, (image - problem.originals[i]).norm())
     shrunk = saved(finish(CLEAN_UP, problem.judge, state).images[i])
     if not problem.judge.confirm(shrunk, i):

@@ -36,7 +36,7 @@ from detattack.datasets.base import (
 )
 from detattack.datasets.image_io import read_image
 from detattack.datasets.image_names import IMAGE_SUFFIXES, find_files, image_paths, images_inside
-from detattack.datasets.source import Origin, absolute
+from detattack.datasets.source import DatasetSource, absolute
 
 Label = str | int | None
 
@@ -78,9 +78,9 @@ class LabeledDataset:
         in the origin, whose fields it has."""
         wanted = set(ids)
         samples = tuple(sample for sample in self.dataset.samples if sample.id in wanted)
-        origin = replace(self.dataset.origin, **which) if which and self.dataset.origin else None
+        source = replace(self.dataset.source, **which) if which and self.dataset.source else None
         fingerprint = f"{self.dataset.fingerprint}:{what}"
-        return self._with(replace(self.dataset, samples=samples, fingerprint=fingerprint, origin=origin))
+        return self._with(replace(self.dataset, samples=samples, fingerprint=fingerprint, source=source))
 
     def _with(self, dataset: Dataset) -> "LabeledDataset":
         return LabeledDataset(dataset, {sample.id: self.labels[sample.id] for sample in dataset.samples})
@@ -100,8 +100,8 @@ def open_dataset(
             raise InputError(f"labels {labels}: the folder of their images is not given")
         return photos(side)
     data = _open_folder(Path(images), labels, split, missing)
-    origin = Origin(images=absolute(images), labels=None if labels is None else absolute(labels), split=split)
-    return LabeledDataset(replace(data.dataset, origin=origin), data.labels)
+    source = DatasetSource(images=absolute(images), labels=None if labels is None else absolute(labels), split=split)
+    return LabeledDataset(replace(data.dataset, source=source), data.labels)
 
 
 def named_images(paths: Sequence[Path]) -> LabeledDataset:
@@ -224,7 +224,7 @@ def photos(side: int) -> LabeledDataset:
         for i, (stem, path) in enumerate(zip(stems, paths, strict=True), 1)
     )
     fingerprint = f"{file_fingerprint(b'', PHOTOS, paths)} at {side}"
-    dataset = Dataset(samples, fingerprint, origin=Origin(side=side))
+    dataset = Dataset(samples, fingerprint, source=DatasetSource(side=side))
     return LabeledDataset(dataset, dict.fromkeys(range(1, len(paths) + 1), None))
 
 

@@ -9,7 +9,7 @@ from classify.models.registry import load_classifier
 from classify.selection import after, only_right
 from classify.task import ClassifyRun, fingerprint
 from classify.types import Classifier
-from detattack.datasets.source import Origin
+from detattack.datasets.source import DatasetSource
 from detattack.workflows.rerun import Instead, check_same, flags
 
 
@@ -24,7 +24,7 @@ def repeated(path: Path, manifest: dict[str, Any], instead: Instead, trust: bool
     return ClassifyRun(classifier, config, data, **flags(manifest))
 
 
-def _data_set(origin: Origin, classifier: Classifier) -> LabeledDataset:
+def _data_set(origin: DatasetSource, classifier: Classifier) -> LabeledDataset:
     if origin.files:
         return named_images([Path(file) for file in origin.files])
     images, labels = (None if name is None else Path(name) for name in (origin.images, origin.labels))

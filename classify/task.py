@@ -102,7 +102,7 @@ class ClassifyRun:
             "lengths": lengths,
             "figures": self.figures,
             "all_measures": self.all_measures,
-            "origin": self.dataset.origin and self.dataset.origin.as_json(),
+            "origin": self.dataset.source and self.dataset.source.as_json(),
             "classes": list(self.classifier.classes),
         }
         manifest = make_manifest(config, fingerprint(self.classifier), self.dataset.fingerprint, **more)

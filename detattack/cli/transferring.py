@@ -16,10 +16,10 @@ Spec = tuple[str | None, str | None, str | None]
 
 def check_transfers(models: str | None, survive: str | None, device: str) -> list[Spec]:
     """The detectors of `--transfer-to`. Raises `InputError` for what would only be known when the run is done."""
-    from detattack.datasets.corruptions import parse_changes
+    from detattack.datasets.corruptions import parse_corruptions
     from detattack.detectors.registry import load_detector
 
-    parse_changes(survive or "")
+    parse_corruptions(survive or "")
     names = [name.strip() for name in (models or "").split(",") if name.strip()]
     for name in names:
         load_detector(name, device)
@@ -36,13 +36,13 @@ def transfers_of(
     from detattack.core.files import swept
     from detattack.core.locating import located_config
     from detattack.core.trust import check_trust
-    from detattack.datasets.corruptions import UNCHANGED, parse_changes
+    from detattack.datasets.corruptions import UNCORRUPTED, parse_corruptions
     from detattack.detectors.registry import load_detector
     from detattack.tasks.detection.config import make_config
     from detattack.tasks.detection.record import RunFolder
     from detattack.tasks.detection.transfer import transfer
 
-    changes = [UNCHANGED, *parse_changes(survive or "")]
+    changes = [UNCORRUPTED, *parse_corruptions(survive or "")]
     shown = Progress(console=Terminal(stderr=True, quiet=quiet))
     with closing(RunFolder.open(run)) as folder, swept(run), shown as bar:
         config = make_config(**located_config(run, folder.manifest))

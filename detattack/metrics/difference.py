@@ -1,4 +1,4 @@
-"""Difference maps: the L2 over channels of what an attack changed, and its heatmap."""
+"""Difference maps: the L2 norm over channels of an attack's change, and its heatmap."""
 
 from functools import lru_cache
 
@@ -11,18 +11,22 @@ COLOR_MAP = "inferno"
 
 
 DIFFERENCE_GAIN = 10.0
+"""Factor on the L2 norm before it is shown."""
 
 
 DIFFERENCE_LABEL = "L2 over channels × 10, range 0–1"
+"""Label of a color bar."""
 
 
 Pixels = NDArray[np.uint8]
 
 
 def difference_map(original: NDArray, adversarial: NDArray) -> NDArray[np.float32]:
-    """L2 norm over channels of the difference of two images `[H,W,3]`, × 10: float32 `[H,W]`, not clipped.
+    """Return the L2 norm over channels of the difference of two images, × 10: float32 `[H,W]`, not clipped.
 
-    uint8 pixels are taken as value/255, floats as they are in [0,1]. Raises ValueError for different shapes.
+    - original, adversarial: `[H,W,3]`; uint8 pixels are taken as value/255, floats as they are, in [0,1]
+
+    Raises ValueError for different shapes.
     """
     if original.shape != adversarial.shape or original.ndim != 3:
         raise ValueError(f"cannot compare images {list(original.shape)} and {list(adversarial.shape)}")
@@ -31,7 +35,7 @@ def difference_map(original: NDArray, adversarial: NDArray) -> NDArray[np.float3
 
 
 def heatmap(difference: NDArray) -> Pixels:
-    """A difference map `[H,W]` in the color map, range 0-1 (more is shown as 1): uint8 `[H,W,3]`."""
+    """Return a difference map `[H,W]` in the color map, range 0-1 (more is shown as 1): uint8 `[H,W,3]`."""
     levels = np.rint(np.nan_to_num(difference).clip(0, 1) * 255).astype(np.uint8)
     return _color_table()[levels]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from detattack.core.categories import pairs
-from detattack.metrics.coco import Precision, curve, mean_ap
+from detattack.core.categories import match_names
+from detattack.metrics.coco import PrecisionTable, curve, mean_ap
 from detattack.report.measures import ClassRow, reached_at, reached_within
 from detattack.report.plots import Axis, Plot, Series, bars, histogram, line_chart, traces
 from detattack.report.reading import RunData
@@ -18,7 +18,7 @@ MOST_TRACES, MOST_BARS, MOST_BUDGETS, MOST_JUDGED = 60, 8, 12, 1000
 LEGEND = [("clean", "clean"), ("adversarial", "adversarial")]
 
 
-def charts(run: RunData, rows: list[ClassRow], precision: Precision | None) -> list[Plot]:
+def charts(run: RunData, rows: list[ClassRow], precision: PrecisionTable | None) -> list[Plot]:
     """The charts of a run, in the order of the page."""
     made = [
         success_within(run.records),
@@ -35,9 +35,9 @@ def charts(run: RunData, rows: list[ClassRow], precision: Precision | None) -> l
     return [plot for plot in made if plot]
 
 
-def class_precision(precision: Precision, names: Sequence[str]) -> dict[str, tuple[float, float]]:
+def class_precision(precision: PrecisionTable, names: Sequence[str]) -> dict[str, tuple[float, float]]:
     """AP of each annotated class, clean and adversarial, by its name among the detector's `names`."""
-    ours = {theirs: names[label] for label, theirs in pairs(names, precision.names).items()}
+    ours = {theirs: names[label] for label, theirs in match_names(names, precision.names).items()}
     called = [ours.get(i, name) for i, name in enumerate(precision.names)]
     clean, adversarial = precision.of(False), precision.of(True)
     values = ((mean_ap(clean[:, :, i]), mean_ap(adversarial[:, :, i])) for i in range(len(precision.names)))
@@ -63,7 +63,7 @@ def success_within(records: Sequence[BaseRecord]) -> Plot | None:
     return Plot("Success against distance", svg, text)
 
 
-def _map_within(run: RunData, precision: Precision | None) -> Plot | None:
+def _map_within(run: RunData, precision: PrecisionTable | None) -> Plot | None:
     distance = {r.id: r.quality["l2"] or 0.0 for r in run.records if r.status == "success" and "l2" in r.quality}
     if precision is None or not distance:
         return None
@@ -99,7 +99,7 @@ def _reached(run: RunData, taus: list[float]) -> Plot | None:
     return Plot("Success against τ", svg, text, LEGEND)
 
 
-def _map_above(run: RunData, precision: Precision | None, taus: list[float]) -> Plot | None:
+def _map_above(run: RunData, precision: PrecisionTable | None, taus: list[float]) -> Plot | None:
     if precision is None:
         return None
     series = []
@@ -114,7 +114,7 @@ def _map_above(run: RunData, precision: Precision | None, taus: list[float]) -> 
     return Plot("mAP against τ", svg, "COCO's mAP if only detections above τ are counted.", LEGEND)
 
 
-def _curve(precision: Precision | None) -> Plot | None:
+def _curve(precision: PrecisionTable | None) -> Plot | None:
     if precision is None:
         return None
     series = []
@@ -149,7 +149,7 @@ def confidences(records: Sequence[BaseRecord], tau: float | None = None) -> Plot
     return Plot("Confidence", traces(shown, tau), text)
 
 
-def _classes(run: RunData, rows: list[ClassRow], precision: Precision | None) -> Plot | None:
+def _classes(run: RunData, rows: list[ClassRow], precision: PrecisionTable | None) -> Plot | None:
     if precision is not None:
         by_name = class_precision(precision, run.names)
         shown = [(name, *by_name[name]) for name in sorted(by_name, key=lambda name: -by_name[name][0])]

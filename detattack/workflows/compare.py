@@ -19,7 +19,7 @@ from detattack.core.files import swept, write_bytes_atomic, write_text_atomic
 from detattack.core.types import DEFAULT_MAX_DETECTIONS, DetectorCard
 from detattack.datasets.base import Dataset
 from detattack.datasets.coco import category_ids
-from detattack.metrics.coco import Precision, Truth, mean_ap
+from detattack.metrics.coco import GroundTruth, PrecisionTable, mean_ap
 from detattack.metrics.image_quality import MEASURES
 from detattack.runs.folder import BaseRunFolder
 from detattack.runs.manifest import COMPARISON
@@ -141,8 +141,8 @@ def curve(method: Method, folder: RunFolder, detector: DetectorCard, dataset: Da
     ids = [r.id for r in folder.iterate() if "boxes" in r.clean and "boxes" in r.adversarial]
     shared = category_ids(detector.categories, dataset.categories).values()
     most = folder.manifest["config"].get("max_detections", DEFAULT_MAX_DETECTIONS)
-    precision = Precision(
-        Truth(dataset.annotations, dataset.categories, ids, set(shared), most),
+    precision = PrecisionTable(
+        GroundTruth(dataset.annotations, dataset.categories, ids, set(shared), most),
         coco_results(folder.iterate(), detector, dataset, "clean"),
         coco_results(folder.iterate(), detector, dataset, "adversarial"),
     )

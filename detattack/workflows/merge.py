@@ -10,7 +10,7 @@ from typing import Any
 from detattack.core.errors import InputError
 from detattack.core.files import write_bytes_atomic
 from detattack.core.types import Category, DetectorCard
-from detattack.datasets.base import Originals
+from detattack.datasets.base import OriginalIds
 from detattack.runs.folder import PER_IMAGE
 from detattack.runs.manifest import DECIDING, MANIFEST, differences
 from detattack.tasks.detection.coco_export import truth_of
@@ -42,9 +42,9 @@ def _complete(folder: RunFolder, sources: Sequence[RunFolder]) -> None:
     """Writes what is made from the ledger, with the truth that the `annotations.json` of `sources` hold."""
     parts = [truth_of(source) for source in sources]
     annotations = tuple(chain.from_iterable(one.annotations for one in parts))
-    images = dict(chain.from_iterable(one.originals.images.items() for one in parts))
-    originals = Originals(images, parts[0].originals.categories)
-    complete(folder, card_of(folder.manifest), replace(parts[0], annotations=annotations, originals=originals))
+    images = dict(chain.from_iterable(one.original_ids.images.items() for one in parts))
+    originals = OriginalIds(images, parts[0].original_ids.categories)
+    complete(folder, card_of(folder.manifest), replace(parts[0], annotations=annotations, original_ids=originals))
 
 
 def card_of(manifest: dict[str, Any]) -> DetectorCard:

@@ -19,7 +19,7 @@ from detattack.core.trust import check_trust
 from detattack.datasets.base import Dataset, folder_dataset, image_files
 from detattack.datasets.coco import coco_dataset
 from detattack.datasets.rendered import rendered_scenes
-from detattack.datasets.source import Origin, read_origin
+from detattack.datasets.source import DatasetSource, read_dataset_source
 from detattack.detectors.registry import fingerprint, load_detector
 from detattack.runs.folder import PER_IMAGE, BaseRunFolder
 from detattack.runs.manifest import differences
@@ -59,9 +59,9 @@ class Instead:
             check_trust(path, str(config.get("model")), trust)
         return {**config, **instead}
 
-    def origin(self, path: Path, manifest: dict[str, Any]) -> Origin:
+    def origin(self, path: Path, manifest: dict[str, Any]) -> DatasetSource:
         """Where the images of the run in `path` are."""
-        return read_origin(manifest.get("origin"), str(path)).moved(self.images, self.annotations, self.labels)
+        return read_dataset_source(manifest.get("origin"), str(path)).moved(self.images, self.annotations, self.labels)
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def check_same(path: Path, manifest: dict[str, Any], model: str, dataset: Datase
         raise InputError(f"{path}: the images are not those that were attacked (fingerprint {dataset.fingerprint})")
 
 
-def _data_set(origin: Origin, config: RunConfig) -> Dataset:
+def _data_set(origin: DatasetSource, config: RunConfig) -> Dataset:
     if origin.scenes is not None:
         dataset = rendered_scenes(origin.scenes, origin.seed, parse_goal(config.goal).suits)
     elif origin.files:

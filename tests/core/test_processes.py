@@ -27,8 +27,8 @@ def eager(monkeypatch):
 def test_a_process_that_is_killed_is_an_error_of_the_machine_in_one_line():
     """As the system kills one for its memory."""
     with pytest.raises(OSError, match="one of 2 processes was killed, perhaps for want of memory"):
-        list(processes.spread(killed_at_three, range(8)))
+        list(processes.parallel_map(killed_at_three, range(8)))
 
 
 def test_all_is_done_in_order():
-    assert list(processes.spread(abs, range(-8, 0))) == list(range(8, 0, -1))
+    assert list(processes.parallel_map(abs, range(-8, 0))) == list(range(8, 0, -1))

@@ -395,7 +395,7 @@ def test_ids_are_integers_here(data, ids, numbers):
     assert [s.id for s in found.samples] == numbers
     assert found.annotations[0]["image_id"] == numbers[1]
     texts = {number: i for i, number in zip(ids, numbers, strict=True) if isinstance(i, str)}
-    assert found.originals.images == texts
+    assert found.original_ids.images == texts
     said = f"{len(texts)} image{'s' if len(texts) > 1 else ''} with a text for an id"
     assert [note.startswith(said) for note in found.notes] == [True] * bool(texts)
 

@@ -172,10 +172,10 @@ def test_what_is_no_readable_file(tmp_path):
 def test_no_permission(tmp_path, pixels, monkeypatch):
     write_png(tmp_path / "a.png", pixels)
 
-    def denied(*_):  # chmod does not stop root, who runs tests in containers
+    def denied(*_, **__):  # chmod does not stop root, who runs tests in containers
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("builtins.open", denied)
+    monkeypatch.setattr(Path, "open", denied)
     refused(tmp_path / "a.png", "no permission")
 
 

@@ -1,4 +1,4 @@
-"""Who stands where: vehicles in lanes, at curbs, in junctions; people on sidewalks and crossings; scenery."""
+"""The layout of a scene: vehicles in lanes, at curbs, in junctions; people on sidewalks and crossings; scenery."""
 
 from __future__ import annotations
 
@@ -57,6 +57,7 @@ class Item:
 
     @property
     def depth(self) -> float:
+        """The depth of its middle, in meters."""
         return (self.ground[2] + self.ground[3]) / 2
 
 
@@ -71,7 +72,7 @@ class Plan:
     items: list[Item]
 
     def occupied(self, ground: Ground, margin: float = 0.35) -> bool:
-        """Whether some item stands on this piece of ground."""
+        """Return whether some item stands on this piece of ground."""
         x0, x1, z0, z1 = ground
         return any(
             x0 < b[1] + margin and b[0] < x1 + margin and z0 < b[3] + margin and z1 + margin > b[2]
@@ -93,7 +94,7 @@ def lay_out(plan: Plan) -> None:
 
 
 def _distance(rng: np.random.Generator, low: float, high: float) -> float:
-    """Log-uniform: each halving of an object's size is equally frequent."""
+    """Draw a log-uniform distance: each halving of an object's size is equally frequent."""
     return float(math.exp(rng.uniform(math.log(low), math.log(high))))
 
 
@@ -109,7 +110,7 @@ def _corners(body: Solid, size: tuple[float, float], grow: float = 0.0) -> tuple
 
 
 def _inside(plan: Plan, ground: Ground, low: float) -> bool:
-    """Roughly in view, not too near, and the ground is free."""
+    """Return whether a place is roughly in view, not too near, and free."""
     x, z = (ground[0] + ground[1]) / 2, (ground[2] + ground[3]) / 2
     column, _ = plan.camera.project(x, 0, max(z, 1.0))
     edge = 0.06 * plan.camera.width
@@ -117,7 +118,7 @@ def _inside(plan: Plan, ground: Ground, low: float) -> bool:
 
 
 def _place_vehicle(plan: Plan, kind: str) -> bool:
-    """In a lane, parked at a curb, or across in a junction."""
+    """Place a vehicle in a lane, parked at a curb, or across in a junction."""
     rng, street = plan.rng, plan.street
     size, sketch = _FLEET[kind]
     where = rng.random()
@@ -145,13 +146,13 @@ def _place_vehicle(plan: Plan, kind: str) -> bool:
 
 
 def _beams(body: Solid, size: tuple[float, float]) -> tuple[list[Local], ...]:
-    """Where the head lamps light up the ground."""
+    """Return the ground that the head lamps light up."""
     u, v = size[0] / 2, size[1] / 2
     return ([body.place(a, b, 0.0) for a, b in ((u, -v * 0.7), (u + 5, -v * 2), (u + 5, v * 2), (u, v * 0.7))],)
 
 
 def _place_person(plan: Plan, _: str) -> bool:
-    """On a sidewalk, on a crossing, now and then in the street."""
+    """Place a person on a sidewalk, on a crossing, now and then in the street."""
     rng, street = plan.rng, plan.street
     where = rng.random()
     if where < 0.25 and street.crossing:
@@ -174,7 +175,7 @@ def _place_person(plan: Plan, _: str) -> bool:
 
 
 def _place_bike(plan: Plan, kind: str) -> bool:
-    """Ridden at the side of a lane or across the street, or parked on a sidewalk."""
+    """Place a bike, ridden at the side of a lane or across the street, or parked on a sidewalk."""
     rng, street = plan.rng, plan.street
     ridden = rng.random() < 0.62
     if ridden and rng.random() < 0.7:
@@ -212,7 +213,7 @@ def _curbside(plan: Plan, low: float, high: float) -> tuple[float, float, int]:
 
 
 def _place_light(plan: Plan, _: str) -> bool:
-    """On a pole at the curb, or on an arm above the street."""
+    """Place a traffic light on a pole at the curb, or on an arm above the street."""
     rng, street = plan.rng, plan.street
     x, z, side = _curbside(plan, 6, 21)
     if street.junction and rng.random() < 0.5:
@@ -235,7 +236,7 @@ def _place_light(plan: Plan, _: str) -> bool:
 
 
 def _place_sign(plan: Plan, _: str) -> bool:
-    """A stop sign at the curb."""
+    """Place a stop sign at the curb."""
     rng = plan.rng
     x, z, _side = _curbside(plan, 5, 20)
     ground = (x - 0.15, x + 0.15, z - 0.15, z + 0.15)
@@ -264,7 +265,7 @@ _PLACERS: dict[str, Callable[[Plan, str], bool]] = {
 
 
 def _scenery(plan: Plan) -> None:
-    """Trees and street lamps along both sidewalks."""
+    """Place trees and street lamps along both sidewalks."""
     rng, street, weather = plan.rng, plan.street, plan.weather
     for side, curb in ((-1, street.left), (1, street.right)):
         park = street.park[(side + 1) // 2]

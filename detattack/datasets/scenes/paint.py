@@ -44,12 +44,12 @@ class Patch:
 
 
 def mix(a: Color, b: Color, share: float) -> Color:
-    """`a` with `share` of `b` mixed in."""
+    """Mix `share` of `b` into `a`."""
     return (a[0] + (b[0] - a[0]) * share, a[1] + (b[1] - a[1]) * share, a[2] + (b[2] - a[2]) * share)
 
 
 def _fixed(points: Sequence[Point] | np.ndarray, left: int = 0, top: int = 0) -> np.ndarray:
-    """Pixel coordinates [...,2] to OpenCV's fixed point on the canvas, counted from (`left`, `top`)."""
+    """Convert pixel coordinates [...,2] to OpenCV's fixed point on the canvas, counted from (`left`, `top`)."""
     array = np.minimum(np.maximum(np.array(points, np.float64), -_REACH), _REACH)
     array *= SCALE
     array -= 0.5  # OpenCV's integers are the middles of pixels
@@ -83,7 +83,7 @@ def fill_many(canvas: np.ndarray, polygons: np.ndarray, color: Color, glow: floa
 
 
 def silhouette(shapes: Sequence[Shape]) -> Patch:
-    """All that `shapes` cover, whether inside of the frame or not."""
+    """Return everything that `shapes` cover, inside or outside the frame."""
     spans = []
     for shape in shapes:
         pad = shape.width / 2 + 1

@@ -6,7 +6,7 @@ from typing import Any
 
 from detattack.core.errors import InputError
 from detattack.core.types import DEFAULT_MAX_DETECTIONS
-from detattack.metrics.coco import Precision, Truth, mean_ap
+from detattack.metrics.coco import GroundTruth, PrecisionTable, mean_ap
 from detattack.report.charts import charts, class_precision
 from detattack.report.figures import class_color
 from detattack.report.measures import ClassRow, by_class
@@ -104,7 +104,7 @@ def _hex(color: tuple[float, float, float]) -> str:
     return "#" + "".join(f"{round(255 * part):02x}" for part in color)
 
 
-def _precision(run: RunData) -> Precision | None:
+def _precision(run: RunData) -> PrecisionTable | None:
     """Precision over the images and classes that the summary scored; None where it scored none."""
     ap = run.summary.get("ap")
     if not ap:
@@ -113,13 +113,13 @@ def _precision(run: RunData) -> Precision | None:
         images = {r.id for r in run.records if "boxes" in r.clean and "boxes" in r.adversarial}
         counted = {c["id"] for c in run.truth["categories"] if c["name"] in ap["per_category"]}
         most = ap.get("max_detections") or DEFAULT_MAX_DETECTIONS
-        truth = Truth(run.truth["annotations"], run.truth["categories"], images, counted, most)
-        return Precision(truth, run.clean, run.adversarial)
+        truth = GroundTruth(run.truth["annotations"], run.truth["categories"], images, counted, most)
+        return PrecisionTable(truth, run.clean, run.adversarial)
     except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
         raise InputError(f"{run.path}: annotations.json and the results do not fit together ({error!r})") from error
 
 
-def _questions(run: RunData, precision: Precision | None) -> list[tuple[str, str]]:
+def _questions(run: RunData, precision: PrecisionTable | None) -> list[tuple[str, str]]:
     asked = f"asks whether the goal holds among the detections above τ = {run.tau:g}, which is where the attack stops."
     if precision is None:
         return [("Success", asked)]
@@ -132,7 +132,7 @@ def _questions(run: RunData, precision: Precision | None) -> list[tuple[str, str
     return [("Success", asked), ("mAP", counted), *((what.capitalize(), f"{which}.") for what, _, which in notes)]
 
 
-def _cards(run: RunData, precision: Precision | None) -> list[Card]:
+def _cards(run: RunData, precision: PrecisionTable | None) -> list[Card]:
     cards = [success_card(run.records)]
     if precision:
         before, after = mean_ap(precision.of(False)), mean_ap(precision.of(True))
@@ -148,7 +148,7 @@ def _cards(run: RunData, precision: Precision | None) -> list[Card]:
     return cards
 
 
-def _classes(run: RunData, rows: list[ClassRow], precision: Precision | None) -> list[Table]:
+def _classes(run: RunData, rows: list[ClassRow], precision: PrecisionTable | None) -> list[Table]:
     by_name = class_precision(precision, run.names) if precision else {}
     seen = {row.name for row in rows}
     rows = rows + [ClassRow(name) for name in by_name if name not in seen]

@@ -109,7 +109,7 @@ def _manifest(run: Run) -> dict[str, Any]:
         "lengths": lengths,
         "figures": run.figures,
         "all_measures": run.all_measures,
-        "origin": run.dataset.origin and run.dataset.origin.as_json(),
+        "origin": run.dataset.source and run.dataset.source.as_json(),
         "detector": {
             "name": detector.name,
             "eval_threshold": detector.eval_threshold,
@@ -123,7 +123,7 @@ def complete(folder: RunFolder, detector: Detector | DetectorCard, dataset: Data
     """Writes what is made from the ledger: from nothing else, so at any time and to the same bytes."""
     for which in ("clean", "adversarial"):
         results = coco_results(folder.iterate(), detector, dataset, which)
-        folder.write_json(f"{which}.json", map(dataset.originals.restored, results))
+        folder.write_json(f"{which}.json", map(dataset.original_ids.restored, results))
     folder.write_json("annotations.json", coco_annotations(folder.iterate(), detector, dataset))
     folder.write_json("summary.json", summary_of(folder, detector, dataset))
 

@@ -8,9 +8,9 @@ from detattack.core.errors import InputError
 from detattack.core.faults import check_device
 from detattack.core.locating import located
 from detattack.core.precision import fixed_numerics
-from detattack.datasets.corruptions import Change
+from detattack.datasets.corruptions import Corruption
 from detattack.datasets.image_io import read_image, to_tensor
-from detattack.datasets.rendered import read_source
+from detattack.datasets.rendered import read_original
 from detattack.detectors.base import Detector
 from detattack.metrics.rates import rate
 from detattack.tasks.detection.attack_batch import detected
@@ -43,7 +43,7 @@ class Transfer:
 
 
 def transfer(
-    folder: RunFolder, detector: Detector, change: Change, progress: Callable[[], None] = lambda: None
+    folder: RunFolder, detector: Detector, change: Corruption, progress: Callable[[], None] = lambda: None
 ) -> Transfer:
     """Judges the files of a run's successes by `detector`, after `change`.
 
@@ -81,10 +81,10 @@ def transfer(
 
 
 @fixed_numerics(gradient=False)
-def _judged(folder: RunFolder, detector: Detector, config: RunConfig, record: Record, change: Change) -> Record:
+def _judged(folder: RunFolder, detector: Detector, config: RunConfig, record: Record, change: Corruption) -> Record:
     """The record as the detector sees its changed files; `reason` is what it was in the run."""
     source = located(record.source, folder.path, folder.manifest)
-    original = read_source(str(source or record.source)).pixels
+    original = read_original(str(source or record.source)).pixels
     file = read_image(folder.path / "images" / f"{record.stem}.png").pixels
     if original.shape != file.shape:
         raise InputError(f"{record.source}: is not the image that was attacked")
