@@ -90,7 +90,8 @@ class Problem:
     ways: dict[str, Way]
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Attack, add up and draw as the command line says. arguments: None: those of the process."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("set", nargs="?", metavar="SET")
     parser.add_argument("--out", type=Path, required=True)
@@ -103,7 +104,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=20, help="images that are to be attacked at most")
     parser.add_argument("--methods", help="names with commas between; default: all")
     parser.add_argument("--batch", type=int, default=1, help="images of one size that are attacked together")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     given.out.mkdir(parents=True, exist_ok=True)
     if given.set:
         attack_all(given)
