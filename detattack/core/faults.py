@@ -36,7 +36,7 @@ def check_gradient(name: str, images: Tensor, scores: Tensor) -> None:
     - scores: any scores computed from them
     """
     if images.requires_grad and not scores.requires_grad:
-        raise NoGradient(f"model {name}: lets no gradient through to the image, so cannot be attacked")
+        raise NoGradient(f"model {name}: lets no gradient through to the image, so it cannot be attacked")
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -55,7 +55,7 @@ def check_device(error: BaseException, what: str) -> None:
     while cause is not None:
         if _breaks_device(cause):
             said = " ".join(str(cause).split("\n")[0].split())[:200]
-            raise DeviceBroken(f"{what}: the device failed, and computes no more in this process ({said})") from error
+            raise DeviceBroken(f"{what}: the device failed and is lost to this process ({said})") from error
         cause = cause.__cause__ or cause.__context__
 
 

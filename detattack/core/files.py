@@ -95,7 +95,7 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise InputError(f"folder {folder}: another process is at work in it") from None
+        raise InputError(f"folder {folder}: is in use by another process") from None
     try:
         yield
     finally:

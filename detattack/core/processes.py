@@ -42,7 +42,7 @@ def _by_processes(work: Callable[[In], Out], items: Sequence[In]) -> Iterator[Ou
         try:
             yield from pool.map(work, items, chunksize=4)
         except BrokenProcessPool as error:
-            raise OSError(f"one of {workers} processes was killed, perhaps for want of memory") from error
+            raise OSError(f"one of {workers} processes was killed, perhaps for lack of memory") from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

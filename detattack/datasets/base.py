@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,9 +18,6 @@ from detattack.core.files import is_plain
 from detattack.datasets.image_io import image_size, read_image
 from detattack.datasets.image_names import image_paths, is_named
 from detattack.datasets.source import DatasetSource, absolute
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -138,7 +135,7 @@ def image_files(paths: Sequence[Path]) -> Dataset:
     for number, (path, stem) in enumerate(zip(paths, stems, strict=True), 1):
         image = read_image(path)
         digest.update(image.pixels.tobytes())
-        samples.append(Sample(number, stem, str(path), (image.width, image.height), partial(_picture, path)))
+        samples.append(Sample(number, stem, str(path), (image.width, image.height), partial(read_picture, path)))
     return Dataset(tuple(samples), digest.hexdigest()[:16], source=DatasetSource(files=tuple(map(absolute, paths))))
 
 
@@ -175,7 +172,7 @@ def file_sample(number: int, stem: str, path: Path, size: tuple[int, int] | None
     - path: of the image
     - size: (width, height); None: read from its header (0×0 if that fails)
     """
-    return Sample(number, stem, str(path), size or image_size(path) or (0, 0), partial(_picture, path))
+    return Sample(number, stem, str(path), size or image_size(path) or (0, 0), partial(read_picture, path))
 
 
 def file_fingerprint(start: bytes, names: Sequence[str], paths: Sequence[Path | None]) -> str:
@@ -282,6 +279,7 @@ def unique_stems(stems: Sequence[str], ids: Sequence[int]) -> list[str]:
         found = [f"{s}-{i}" if counts[s.lower()] > 1 else s for s, i in zip(found, ids, strict=True)]
 
 
-def _picture(path: Path) -> Picture:
+def read_picture(path: Path) -> Picture:
+    """Read an image file. Raises `InputError`."""
     image = read_image(path)
     return Picture(image.pixels, image.notes)

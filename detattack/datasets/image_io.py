@@ -18,7 +18,7 @@ from typing import BinaryIO
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, UnidentifiedImageError
 from torch import Tensor
 
 from detattack.core.errors import InputError
@@ -260,7 +260,7 @@ reads, and restored.
 def _read(file: BinaryIO, path: Path, max_pixels: int) -> LoadedImage:
     try:
         image = _open(file)
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise InputError(f"{path}: not an image that can be read") from None
     with image:
         _check_header(image, path, max_pixels)

@@ -12,11 +12,11 @@ import numpy as np
 
 from detattack.core.boxes import Box, to_box
 from detattack.core.errors import InputError
+from detattack.datasets.base import Dataset, Picture, Sample, read_picture
 from detattack.datasets.source import DatasetSource
 
 if TYPE_CHECKING:
     from detattack.datasets.scenes import Scene
-from detattack.datasets.base import Dataset, Picture, Sample, _picture
 
 _SCENE_SOURCE = "scene {number} of seed {seed}"
 
@@ -82,7 +82,7 @@ def rendered_scenes(count: int, seed: int, suits: Callable[["SceneFacts"], bool]
 def read_original(source: str) -> Picture:
     """Read again the image that a sample's `source` names. Raises `InputError` if it is gone."""
     found = re.fullmatch(_SCENE_SOURCE.format(number=r"(\d+)", seed=r"(\d+)"), source)
-    return _scene(int(found[2]), int(found[1])) if found else _picture(Path(source))
+    return _scene(int(found[2]), int(found[1])) if found else read_picture(Path(source))
 
 
 def _scene(seed: int, number: int) -> Picture:

@@ -11,18 +11,8 @@ from pydantic import AfterValidator, TypeAdapter, ValidationError
 from detattack.core.errors import InputError, first_error, unknown
 from detattack.engine.presets import PRESETS, Attack
 
-NON_NEGATIVE = (
-    "step_size",
-    "growth",
-    "loss_weight",
-    "l2_weight",
-    "range_weight",
-    "tv_weight",
-    "max_iterations",
-    "stop_confidence",
-    "refine",
-    "undo",
-)
+NON_NEGATIVE = tuple(field.name for field in fields(Attack) if field.type in (int, float))
+"""Every number of an attack but for those that may be None, which have checks of their own."""
 RADIUS_MARK = "@"
 """Separates a method from its radius in gray levels, as in `pgd-linf@4`."""
 

@@ -8,20 +8,15 @@ from numpy.typing import NDArray
 
 COLOR_MAP = "inferno"
 """The color map of every difference map: perceptually uniform, and still ordered when printed in gray."""
-
-
 DIFFERENCE_GAIN = 10.0
 """Factor on the L2 norm before it is shown."""
-
-
 DIFFERENCE_LABEL = "L2 over channels × 10, range 0–1"
 """Label of a color bar."""
-
-
 Pixels = NDArray[np.uint8]
+Values = NDArray[np.uint8] | NDArray[np.floating]
 
 
-def difference_map(original: NDArray, adversarial: NDArray) -> NDArray[np.float32]:
+def difference_map(original: Values, adversarial: Values) -> NDArray[np.float32]:
     """Return the L2 norm over channels of the difference of two images, × 10: float32 `[H,W]`, not clipped.
 
     - original, adversarial: `[H,W,3]`; uint8 pixels are taken as value/255, floats as they are, in [0,1]
@@ -34,7 +29,7 @@ def difference_map(original: NDArray, adversarial: NDArray) -> NDArray[np.float3
     return DIFFERENCE_GAIN * np.sqrt(np.einsum("hwc,hwc->hw", difference, difference))
 
 
-def heatmap(difference: NDArray) -> Pixels:
+def heatmap(difference: NDArray[np.floating]) -> Pixels:
     """Return a difference map `[H,W]` in the color map, range 0-1 (more is shown as 1): uint8 `[H,W,3]`."""
     levels = np.rint(np.nan_to_num(difference).clip(0, 1) * 255).astype(np.uint8)
     return _color_table()[levels]
@@ -48,7 +43,7 @@ def _color_table() -> Pixels:
     return table
 
 
-def _unit(image: NDArray) -> NDArray[np.float32]:
+def _unit(image: Values) -> NDArray[np.float32]:
     if image.dtype == np.uint8:
         return image.astype(np.float32) / np.float32(255)
     return image.astype(np.float32)

@@ -44,7 +44,7 @@ class NumberedError(RuntimeError):
     ],
 )
 def test_a_lost_device_is_told_from_an_error_or_its_cause(error):
-    with pytest.raises(DeviceBroken, match="a.png: the device failed, and computes no more in this process"):
+    with pytest.raises(DeviceBroken, match="a.png: the device failed and is lost to this process"):
         check_device(error, "a.png")
     try:
         raise ValueError("of the model") from error

@@ -72,7 +72,7 @@ def test_a_file_in_pieces_that_fails_on_the_way_is_not_there(tmp_path):
 def test_a_folder_is_held_once_and_free_again_after(tmp_path):
     with locked(tmp_path):
         assert (tmp_path / LOCK).exists()
-        with pytest.raises(InputError, match=str(tmp_path)), locked(tmp_path):
+        with pytest.raises(InputError, match=f"^folder {tmp_path}: is in use by another process$"), locked(tmp_path):
             pass
     with locked(tmp_path):
         pass

@@ -369,14 +369,14 @@ def test_write_png_wants_rgb_pixels(tmp_path, shape):
 def test_threads_read_at_the_same_time_and_switches_are_put_back(tmp_path, pixels, monkeypatch):
     write_png(tmp_path / "a.png", pixels)
     before = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES, list(warnings.filters)
-    together, opened = threading.Barrier(4), images._open
+    together, opened = threading.Barrier(4), Image.open
 
-    def opened_together(file):
+    def opened_together(*given, **options):
         together.wait(timeout=30)  # broken where another has to be through with it first
         assert (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES) == (None, False)
-        return opened(file)
+        return opened(*given, **options)
 
-    monkeypatch.setattr(images, "_open", opened_together)
+    monkeypatch.setattr(Image, "open", opened_together)
     with ThreadPoolExecutor(4) as pool:
         for found in pool.map(lambda _: read_image(tmp_path / "a.png"), range(4)):
             assert (found.pixels == pixels).all()

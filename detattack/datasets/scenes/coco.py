@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -41,8 +42,8 @@ def write_coco(
         raise ValueError(f"a data set needs at least one scene, not {n}")
     out = Path(out)
     (out / "images").mkdir(parents=True, exist_ok=True)
-    images: list[dict] = []
-    annotations: list[dict] = []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for i in range(1, n + 1):
         scene = render(scene_seed(seed, i), width, height)
         name = f"{i:06d}.png"
@@ -58,7 +59,7 @@ def write_coco(
     return path
 
 
-def annotate(scene: Scene, image_id: int, first_id: int = 1) -> list[dict]:
+def annotate(scene: Scene, image_id: int, first_id: int = 1) -> list[dict[str, Any]]:
     """Return COCO annotations of a scene, numbered from `first_id`; `area` is the number of visible pixels."""
     records = []
     for k, mask in enumerate(scene.masks):
@@ -86,7 +87,7 @@ def _png(image: np.ndarray) -> bytes:
     return data.tobytes()
 
 
-def _data_set(images: list[dict], annotations: list[dict], seed: int) -> dict:
+def _data_set(images: list[dict[str, Any]], annotations: list[dict[str, Any]], seed: int) -> dict[str, Any]:
     return {
         "info": {"description": "detattack rendered street scenes", "version": "1.0", "seed": seed},
         "licenses": [{"id": 1, "name": "CC0 1.0", "url": "https://creativecommons.org/publicdomain/zero/1.0/"}],

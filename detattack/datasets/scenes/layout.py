@@ -34,7 +34,7 @@ Ground = tuple[float, float, float, float]
 LABELS = {category.name: k for k, category in enumerate(CATEGORIES)}
 _KINDS = ("car", "person", "bicycle", "motorcycle", "bus", "truck", "traffic light", "stop sign")
 _SHARES = (0.30, 0.22, 0.085, 0.085, 0.07, 0.08, 0.10, 0.06)
-_FLEET: dict[str, tuple[tuple[float, float], Callable]] = {
+_FLEET: dict[str, tuple[tuple[float, float], Callable[[Solid, np.random.Generator, float], None]]] = {
     "car": (CAR, draw_car),
     "bus": (BUS, draw_bus),
     "truck": (TRUCK, draw_truck),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import cv2
 import numpy as np
 
-from detattack.datasets.scenes.paint import Color, Shape, mix
-from detattack.datasets.scenes.solid import Solid, shade
+from detattack.datasets.scenes.paint import Color, Point, Shape, mix
+from detattack.datasets.scenes.solid import Local, Solid, shade
 
 __all__ = ["BUS", "CAR", "TRUCK", "draw_bus", "draw_car", "draw_truck"]
 
@@ -87,7 +90,7 @@ def _greenhouse(body: Solid, base: list[tuple[float, float]], paint: Color, half
     _windows(body, base, half, narrow)
 
 
-def _glint(body: Solid, foot: tuple, top: tuple, half: float, narrow: float, color: Color) -> None:
+def _glint(body: Solid, foot: Point, top: Point, half: float, narrow: float, color: Color) -> None:
     """Draw a light diagonal on the windshield."""
 
     def at(v: float, share: float) -> tuple[float, float, float]:
@@ -115,7 +118,7 @@ def _windows(body: Solid, base: list[tuple[float, float]], half: float, narrow: 
             body.panel(pane, (0, side, 0), _GLASS)
 
 
-def _blend(a: tuple, b: tuple, t: float) -> tuple[float, float, float]:
+def _blend(a: Local, b: Local, t: float) -> Local:
     return (a[0] + (b[0] - a[0]) * t, a[1] + (b[1] - a[1]) * t, a[2] + (b[2] - a[2]) * t)
 
 
@@ -242,7 +245,10 @@ def draw_truck(body: Solid, rng: np.random.Generator, lights: float) -> None:
     tall, axles, radius = rng.uniform(2.9, 3.5), (-2.0, 2.4), 0.46
     _wheels(body, axles, half - 0.05, radius, 0.34)
     body.box((-length, length - 0.2), (-half * 0.8, half * 0.8), (0.45, 0.8), _DARK)
-    parts = [lambda: _cab(body, paint, length, half * 0.94), lambda: _cargo(body, cargo, length, half, tall)]
+    parts: list[Callable[[], None]] = [
+        partial(_cab, body, paint, length, half * 0.94),
+        partial(_cargo, body, cargo, length, half, tall),
+    ]
     # The farther part first: that is the cab when the truck drives away from us.
     for part in parts if body.cos >= 0 else reversed(parts):
         part()
