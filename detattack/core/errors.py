@@ -10,8 +10,7 @@ if TYPE_CHECKING:
 NEAR, SPREAD = 0.5, 0.25
 """Similarity (0 to 1) that a known name needs to be suggested, and how far below the best suggestion it may lie."""
 SUGGESTED, SHOWN = 3, 20
-"""How many similar names a message suggests, and how many known names it lists where there are more than twice as many.
-"""
+"""How many similar names a message suggests, and how many known names it lists if they are more than twice as many."""
 
 
 class InputError(Exception):

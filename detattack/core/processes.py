@@ -13,8 +13,7 @@ from typing import TypeVar
 from detattack.core.plugins import load_plugins
 
 WORTH_A_PROCESS_S = 4.0
-"""Starting processes, which import torch, takes about as long: below this many seconds a process pool does not pay off.
-"""
+"""Below this many seconds a process pool does not pay off: starting processes, which import torch, takes as long."""
 MOST_PROCESSES = 16
 
 In = TypeVar("In")

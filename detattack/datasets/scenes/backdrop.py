@@ -1,4 +1,4 @@
-"""Everything behind the objects: sky, hills, houses, the street itself; and the trees and lamps along it."""
+"""The background: sky, hills, houses, the street itself; and the trees and lamps along it."""
 
 from __future__ import annotations
 

@@ -11,7 +11,13 @@ __all__ = ["Camera", "make_camera"]
 
 @dataclass(frozen=True)
 class Camera:
-    """A level camera. `center` is the vanishing point's x and `horizon` its y, in pixels, like `focal`."""
+    """A level pinhole camera.
+
+    - width, height: of the image, in pixels
+    - focal: in pixels
+    - center, horizon: x and y of the vanishing point, in pixels
+    - eye: height above the ground, in meters
+    """
 
     width: int
     height: int

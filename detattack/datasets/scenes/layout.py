@@ -44,9 +44,13 @@ _BIKES = {"bicycle": (draw_bicycle, 0.92), "motorcycle": (draw_motorcycle, 0.84)
 
 @dataclass(frozen=True)
 class Item:
-    """Something standing in the street on `ground`; `label` is None for scenery.
+    """An object or a piece of scenery in the street.
 
-    beams, shadow: outlines on the ground, in meters, that its lamps light up and that it darkens.
+    - shapes: how it is painted
+    - ground: where it stands
+    - label: index into `CATEGORIES`; None for scenery
+    - beams: outlines on the ground, in meters, that its lamps light up
+    - shadow: outline on the ground, in meters, that it darkens
     """
 
     shapes: list[Shape]
@@ -63,7 +67,7 @@ class Item:
 
 @dataclass
 class Plan:
-    """What the scene will hold; `items` grows while it is laid out."""
+    """The scene to be rendered; `items` grows while it is laid out."""
 
     camera: Camera
     street: Street
@@ -81,7 +85,7 @@ class Plan:
 
 
 def lay_out(plan: Plan) -> None:
-    """Fill an empty plan: signs and lights first, then the rare, then cars; trees and lamps last."""
+    """Fill an empty plan: signs and lights first, then the rare objects, then cars; trees and lamps last."""
     rng = plan.rng
     count = int(rng.integers(0, 3)) if rng.random() < 0.08 else int(np.clip(rng.poisson(7.6), 3, 15))
     kinds = ["car"] if count > 2 and rng.random() < 0.35 else []

@@ -1,7 +1,7 @@
-"""A street scene from a seed: what hides what, the picture, and the truth about it.
+"""Render a street scene from a seed: occlusion, the picture, and the ground truth.
 
-Objects are drawn up first and kept or dropped from near to far, on exact coverage masks, so that everything
-that is annotated can be seen; then all is painted from far to near.
+Objects are drawn up first and kept or dropped from near to far, on exact coverage masks, so that everything that is
+annotated can be seen; then all is painted from far to near.
 """
 
 from __future__ import annotations

@@ -31,7 +31,10 @@ def _circle(step: float, parts: int) -> tuple[tuple[float, float], ...]:
 class Solid:
     """Collects the shapes of one object at (x, z) whose forward axis is turned by `yaw` from straight ahead.
 
-    `sun` is the side the light comes from, -1 (left) to 1 (right).
+    - camera: that sees it
+    - x, z: its place, in meters
+    - yaw: in radians
+    - sun: the side the light comes from, −1 (left) to 1 (right)
     """
 
     def __init__(self, camera: Camera, x: float, z: float, yaw: float, sun: float = 0.4) -> None:

@@ -1,4 +1,4 @@
-"""Time of day and weather: colors of sky and haze before painting, light and the camera's flaws after it."""
+"""Time of day and weather: colors of sky and haze before painting, light and camera flaws after it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,16 @@ _POOL = 4  # the map of lamp light has a quarter of the image's resolution
 
 @dataclass(frozen=True)
 class Weather:
-    """Sky colors are given as painted, that is before `ambient` (a factor per channel) darkens everything.
+    """The weather of a scene. Colors are as painted, before `ambient` darkens them.
 
-    density: haze per meter. sun_side: -1 light from the left, 1 right. clouds, lit_windows: how many, 0 to 1.
-    sun: the disc of the sun or the moon. lights: how brightly lamps burn, 0 to 1.
+    - name: "day", "dusk", "night" or "fog"
+    - zenith, haze, cloud: colors, RGB 0-255
+    - ambient: a factor per channel on all colors
+    - density: haze per meter
+    - sun_side: −1 for light from the left, 1 from the right
+    - clouds, lit_windows: share, 0 to 1
+    - sun: color of the disc of the sun or the moon; None: not visible
+    - lights: brightness of lamps, 0 to 1
     """
 
     name: str
