@@ -45,7 +45,7 @@ from detattack.detectors.fast import FastDetector
 from detattack.detectors.registry import load_detector
 from detattack.engine import PRESETS, Attack, run, run_deepfool
 from detattack.engine.refine import finish
-from detattack.engine.state import Objective, State
+from detattack.engine.state import AttackState, Objective
 from detattack.metrics.image_quality import measure, quick_measures
 from detattack.tasks.detection.goals import CleanImage, Target, parse_goal
 from detattack.tasks.detection.objective import DetectionObjective
@@ -90,7 +90,8 @@ class Problem:
     ways: dict[str, Way]
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Attack, add up and draw as the command line says. arguments: None: those of the process."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("set", nargs="?", metavar="SET")
     parser.add_argument("--out", type=Path, required=True)
@@ -103,7 +104,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=20, help="images that are to be attacked at most")
     parser.add_argument("--methods", help="names with commas between; default: all")
     parser.add_argument("--batch", type=int, default=1, help="images of one size that are attacked together")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     given.out.mkdir(parents=True, exist_ok=True)
     if given.set:
         attack_all(given)
@@ -151,7 +152,7 @@ def judged(rows_of: str, method: str, problem: Problem, i: int, found: Found) ->
 
 def cleaned_up(problem: Problem, i: int, image: Tensor) -> Tensor:
     """A success `[3,H,W]` after the clean-up, as its file has it."""
-    state = State(problem.originals)
+    state = AttackState(problem.originals)
     state.keep(i, image, (image - problem.originals[i]).norm())
     shrunk = saved(finish(CLEAN_UP, problem.judge, state).images[i])
     if not problem.judge.confirm(shrunk, i):

@@ -39,7 +39,7 @@ from detattack.datasets.base import (
 )
 from detattack.datasets.image_io import read_image, to_tensor
 from detattack.datasets.image_names import IMAGE_SUFFIXES, find_files, image_paths, images_inside
-from detattack.datasets.source import Origin, absolute
+from detattack.datasets.source import DatasetSource, absolute
 
 SPLITS = ("train", "test")
 CIFAR10_FOLDER = "cifar-10-batches-py"
@@ -70,8 +70,8 @@ def open_labeled(
             raise InputError(f"labels {labels}: the folder of their images is not given")
         return photos(side)
     data = _open_folder(Path(images), labels, split, missing)
-    origin = Origin(images=absolute(images), labels=None if labels is None else absolute(labels), split=split)
-    return replace(data, origin=origin)
+    source = DatasetSource(images=absolute(images), labels=None if labels is None else absolute(labels), split=split)
+    return replace(data, source=source)
 
 
 def named_images(paths: Sequence[Path]) -> Dataset:
@@ -194,7 +194,7 @@ def photos(side: int) -> Dataset:
         for i, (stem, path) in enumerate(zip(stems, paths, strict=True), 1)
     )
     fingerprint = f"{file_fingerprint(b'', PHOTOS, paths)} at {side}"
-    dataset = Dataset(samples, fingerprint, origin=Origin(side=side))
+    dataset = Dataset(samples, fingerprint, source=DatasetSource(side=side))
     return replace(dataset, labels=dict.fromkeys(range(1, len(paths) + 1), None))
 
 

@@ -20,7 +20,7 @@ from detattack.core.errors import InputError, unknown
 from detattack.core.fingerprint import fingerprint_of_tensors
 from detattack.datasets.base import Dataset, Picture
 from detattack.datasets.image_io import to_pixels, to_tensor
-from detattack.datasets.source import Origin
+from detattack.datasets.source import DatasetSource
 from detattack.metrics.image_quality import measure, quick_measures
 from detattack.report.page import Content
 from detattack.report.pictures import Pictures
@@ -72,7 +72,7 @@ class ClassificationTask(Task[ClassificationRecord, ClassifyConfig, Classifier])
         """Hash weights and classes."""
         return fingerprint_of_tensors(model, model.classes)
 
-    def open_dataset(self, source: Origin, model: Classifier, config: ClassifyConfig) -> Dataset:
+    def open_dataset(self, source: DatasetSource, model: Classifier, config: ClassifyConfig) -> Dataset:
         """Open labeled images: named files, a labels file, CIFAR-10, class folders, or installed photos."""
         if source.format is not None:
             return super().open_dataset(source, model, config)

@@ -1,11 +1,9 @@
 """What a run amounts to, on records made by hand."""
 
-import math
-
 import pytest
 
 from detattack.core.types import Category, DetectorCard
-from detattack.metrics.rates import mean_interval, wilson_interval
+from detattack.metrics.rates import wilson_interval
 from detattack.tasks.detection.record import Record
 from detattack.tasks.detection.summary import emptying_threshold, match, summarize
 
@@ -30,27 +28,6 @@ def record(number=1, status="success", goal="suppress:all", clean=(), adversaria
 
 
 # Proportions
-
-
-@pytest.mark.parametrize(
-    ("successes", "trials", "low", "high"),
-    [(8, 10, 0.4901625, 0.9433178), (0, 10, 0, 0.2775328), (10, 10, 0.7224672, 1), (1, 1, 0.2065493, 1)],
-)
-def test_wilson_against_published_values(successes, trials, low, high):
-    assert wilson_interval(successes, trials) == pytest.approx((low, high), abs=1e-6)
-
-
-def test_wilson_without_a_trial():
-    assert wilson_interval(0, 0) is None
-
-
-def test_a_mean_and_its_interval():
-    one = mean_interval([1.0, 2.0, 3.0])
-    half = 1.959964 / math.sqrt(3)
-    assert one["mean"] == 2
-    assert one["interval"] == pytest.approx((2 - half, 2 + half), abs=1e-5)
-    assert mean_interval([]) == {"mean": None, "interval": None}
-    assert mean_interval([5.0]) == {"mean": 5.0, "interval": None}
 
 
 @pytest.mark.parametrize(

@@ -25,11 +25,11 @@ def attack(
     """Make a classifier take images for something else."""
     from classify.task import CLASSIFICATION
     from detattack.cli.running import goes_on, print_attacks, progress_of, resumable, say_if_tuned_on
-    from detattack.datasets.source import Origin, absolute
+    from detattack.datasets.source import DatasetSource, absolute
     from detattack.workflows.evaluate import carried_out, make_experiment
 
     out, files = run.folder("classify"), tuple(map(absolute, images or ()))
-    source = Origin(files=files) if files else Origin(side=PHOTO_SIDES.get(model.model, PHOTO_SIDE))
+    source = DatasetSource(files=files) if files else DatasetSource(side=PHOTO_SIDES.get(model.model, PHOTO_SIDE))
     values = c.values_of(model, wanted, attack.seed, attack.precision)
     with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
         chosen = attack.settings(**wanted.stop()).attack(CLASSIFICATION, method)

@@ -10,7 +10,7 @@ from detattack.cli import names as n
 from detattack.cli import options as o
 
 if TYPE_CHECKING:
-    from detattack.datasets.source import Origin
+    from detattack.datasets.source import DatasetSource
 
 Images = Annotated[
     list[Path] | None, typer.Argument(help="Image files. None: photos that are installed already.", show_default=False)
@@ -81,12 +81,12 @@ class DataOptions:
     skip: o.Skip = 0
     limit: o.Limit = None
 
-    def source(self, split: str, missing: str = "skip") -> "Origin":
+    def source(self, split: str, missing: str = "skip") -> "DatasetSource":
         """Name where the images come from."""
-        from detattack.datasets.source import Origin, absolute
+        from detattack.datasets.source import DatasetSource, absolute
 
         images, labels = (None if path is None else absolute(path) for path in (self.images, self.labels))
-        return Origin(
+        return DatasetSource(
             images=images,
             labels=labels,
             split=split,

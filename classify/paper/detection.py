@@ -8,7 +8,7 @@ from typing import Any
 from classify.paper.config import Detection
 from classify.paper.running import RUNS
 from detattack.core.errors import unknown
-from detattack.datasets.source import Origin
+from detattack.datasets.source import DatasetSource
 from detattack.engine.presets import PRESETS
 from detattack.runs.folder import RunFolder
 from detattack.tasks.columns import Column
@@ -39,7 +39,7 @@ def carry_out(detection: Detection, out: Path, device: str, progress: Reporting 
 
     values = {"goal": str(parse_goal(detection.goal)), "seed": detection.seed, "device": device}
     attacks = Settings().attacks(DETECTION, detection.methods)
-    source = Origin(scenes=detection.scenes, seed=detection.seed)
+    source = DatasetSource(scenes=detection.scenes, seed=detection.seed)
     experiment = make_experiment(DETECTION, values, attacks[detection.methods[0]], source)
 
     def experiment_of(name: str, target_l2: Mapping[int, float] | None) -> Any:

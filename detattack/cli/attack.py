@@ -103,13 +103,13 @@ def _run(
     run: o.RunOptions,
 ) -> None:
     from detattack.cli.running import goes_on, print_attacks, progress_of, resumable, say_if_tuned_on
-    from detattack.datasets.source import Origin, absolute
+    from detattack.datasets.source import DatasetSource, absolute
     from detattack.tasks.detection.goals import parse_goal
     from detattack.tasks.detection.task import DETECTION
     from detattack.workflows.evaluate import carried_out, make_experiment
 
     files = tuple(map(absolute, images or ()))
-    source = Origin(files=files) if files else Origin(scenes=shared.scenes, seed=attack.seed)
+    source = DatasetSource(files=files) if files else DatasetSource(scenes=shared.scenes, seed=attack.seed)
     values = {
         **asdict(model),
         "goal": str(parse_goal(goal)),

@@ -14,7 +14,7 @@ from detattack.cli.command import CONFIG_SET, HERE
 from detattack.core.errors import InputError, unknown
 
 if TYPE_CHECKING:
-    from detattack.datasets.source import Origin
+    from detattack.datasets.source import DatasetSource
     from detattack.workflows.evaluate import Settings
 
 DEFAULT_SCORE_THRESHOLD, DEFAULT_MAX_DETECTIONS = 0.5, 100
@@ -254,19 +254,19 @@ class DataOptions:
     skip: Skip = 0
     limit: Limit = None
 
-    def source(self, seed: int, missing: str = "skip") -> "Origin":
+    def source(self, seed: int, missing: str = "skip") -> "DatasetSource":
         """Name where the images come from. Raises `InputError`."""
-        from detattack.datasets.source import Origin, absolute
+        from detattack.datasets.source import DatasetSource, absolute
 
         if self.images is None:
             if self.annotations is not None:
                 raise InputError("--annotations needs --images, the folder of the images that it speaks of")
             if self.format is not None:
                 raise InputError("--format needs --images, what is of that format")
-            return Origin(scenes=self.skip + self.scenes, seed=seed, skip=self.skip, limit=self.limit)
+            return DatasetSource(scenes=self.skip + self.scenes, seed=seed, skip=self.skip, limit=self.limit)
         annotations = None if self.annotations is None else absolute(self.annotations)
         images = absolute(self.images)
-        return Origin(
+        return DatasetSource(
             images=images,
             annotations=annotations,
             skip=self.skip,

@@ -15,7 +15,7 @@ from detattack.cli import options as o
 from detattack.core.errors import InputError
 
 if TYPE_CHECKING:
-    from detattack.metrics.image_pairs import Match, MeasuredPair
+    from detattack.metrics.image_pairs import MatchedFolders, MeasuredPair
 
 NAMED_AT_MOST = 5
 """Images without a partner that are named on stderr; `--json` has them all."""
@@ -41,12 +41,12 @@ def quality(
     """Measure how far images are from their originals: distances, similarities, colors."""
     from detattack.cli.progress import Progress
     from detattack.core.files import write_text_atomic
-    from detattack.metrics.image_pairs import match, measure_pair, measure_pairs
+    from detattack.metrics.image_pairs import match_images, measure_pair, measure_pairs
 
     names = _names(only)
     if csv and not csv.absolute().parent.is_dir():
         raise InputError(f"--csv {csv}: no such folder {csv.absolute().parent}")
-    found = match(a, b)
+    found = match_images(a, b)
     if not found.pairs:
         raise InputError(f"{a} and {b}: no image of the one has the name of an image of the other")
     if a.is_dir():
@@ -75,7 +75,7 @@ def _names(only: str | None) -> list[str]:
     return list(dict.fromkeys(MEASURES.find(name).name for name in names))
 
 
-def _warn(a: Path, b: Path, found: "Match", measured: "Sequence[MeasuredPair]") -> None:
+def _warn(a: Path, b: Path, found: "MatchedFolders", measured: "Sequence[MeasuredPair]") -> None:
     """On stderr: who has no partner, what could not be measured, what was converted (each kind once)."""
     from detattack.cli.terminal import say
 
@@ -91,11 +91,11 @@ def _warn(a: Path, b: Path, found: "Match", measured: "Sequence[MeasuredPair]") 
         say(f"{name}: {note}", file=sys.stderr)
 
 
-def _print_json(found: "Match", measured: "Sequence[MeasuredPair]") -> None:
+def _print_json(found: "MatchedFolders", measured: "Sequence[MeasuredPair]") -> None:
     """A measure without a number (PSNR of identical images, what is not defined) is null."""
     import json
 
-    from detattack.metrics.image_pairs import average
+    from detattack.metrics.image_pairs import average_quality
 
     summary = {
         "images": len(measured),
@@ -103,8 +103,8 @@ def _print_json(found: "Match", measured: "Sequence[MeasuredPair]") -> None:
         "errors": sum(one.quality is None for one in measured),
         "only_a": found.only_first,
         "only_b": found.only_second,
-        "mean": average(measured, fmean).as_json(),
-        "median": average(measured, median).as_json(),
+        "mean": average_quality(measured, fmean).as_json(),
+        "median": average_quality(measured, median).as_json(),
     }
     print(json.dumps({"summary": summary, "images": [_row(one) for one in measured]}, allow_nan=False))
 
@@ -118,13 +118,13 @@ def _csv(names: list[str], measured: "Sequence[MeasuredPair]") -> str:
     """A column a measure, empty where it is not defined, and one for what went wrong."""
     import csv
 
-    from detattack.metrics.image_quality import Quality
+    from detattack.metrics.image_quality import ImageQuality
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["image", *names, "error"])
     for one in measured:
-        found = one.quality or Quality()
+        found = one.quality or ImageQuality()
         values = [found.get(name, math.nan) for name in names]
         writer.writerow([one.pair.name, *("" if math.isnan(value) else value for value in values), one.reason])
     return text.getvalue()
@@ -135,7 +135,7 @@ def _print_table(names: list[str], measured: "Sequence[MeasuredPair]") -> None:
     from rich.text import Text
 
     from detattack.cli.terminal import Terminal, shown
-    from detattack.metrics.image_pairs import average
+    from detattack.metrics.image_pairs import average_quality
     from detattack.metrics.image_quality import MEASURES
 
     table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
@@ -145,7 +145,7 @@ def _print_table(names: list[str], measured: "Sequence[MeasuredPair]") -> None:
     done = [one for one in measured if one.quality]
     rows = [(one.pair.name, one.quality) for one in measured if one.quality]
     if len(rows) > 1:
-        rows += [("mean", average(done, fmean)), ("median", average(done, median))]
+        rows += [("mean", average_quality(done, fmean)), ("median", average_quality(done, median))]
     for name, quality in rows:
         table.add_row(Text(shown(name)), *(MEASURES[name].text(quality[name]) for name in names))
     # a table that is piped has no width to keep to

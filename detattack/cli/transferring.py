@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 def check_transfers(models: str | None, survive: str | None, device: str) -> "list[Other]":
     """List the run's own model and those of `--transfer-to`. Raises `InputError` for what would only be known when the
     run is done."""
-    from detattack.datasets.corruptions import parse_changes
+    from detattack.datasets.corruptions import parse_corruptions
     from detattack.detectors.registry import load_detector
     from detattack.workflows.transfer import Other
 
-    parse_changes(survive or "")
+    parse_corruptions(survive or "")
     names = [name.strip() for name in (models or "").split(",") if name.strip()]
     for name in names:
         load_detector(name, device)

@@ -38,9 +38,9 @@ def verify(
     if model is None and (weights or categories):
         raise InputError("--weights and --categories go with --model")
     if survive is not None:
-        from detattack.datasets.corruptions import parse_changes
+        from detattack.datasets.corruptions import parse_corruptions
 
-        parse_changes(survive)
+        parse_corruptions(survive)
     if model is None:
         check_own_model(run, trust)  # before torch is imported, which takes seconds
     if model is None and survive is None:

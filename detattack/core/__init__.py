@@ -1,1 +1,1 @@
-"""The nouns and tools that every room shares: types, boxes, categories, errors, files, processes, precision."""
+"""Types and tools that every other room uses: boxes, categories, errors, files, processes, numerical precision."""

@@ -1,4 +1,4 @@
-"""Boxes, xyxy in pixels, and how much they overlap."""
+"""Boxes as xyxy in pixels, their area and their overlap."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def iou(boxes: Tensor, others: Tensor) -> Tensor:
-    """Intersection over union of `[...,4]` with `[...,4]`, elementwise with broadcasting. Differentiable."""
+    """Return the intersection over union of `[...,4]` with `[...,4]`, elementwise with broadcasting. Differentiable."""
     left_top = torch.maximum(boxes[..., :2], others[..., :2])
     right_bottom = torch.minimum(boxes[..., 2:], others[..., 2:])
     shared = (right_bottom - left_top).clamp_min(0).prod(-1)
@@ -15,12 +15,15 @@ def iou(boxes: Tensor, others: Tensor) -> Tensor:
 
 
 def iou_matrix(boxes: Tensor, others: Tensor) -> Tensor:
-    """IoU of each of `[M,4]` with each of `[L,4]`: `[M,L]`."""
+    """Return the IoU `[M,L]` of each of `[M,4]` with each of `[L,4]`."""
     return iou(boxes[:, None], others[None])
 
 
 def giou(boxes: Tensor, others: Tensor) -> Tensor:
-    """Generalized IoU in [−1,1] (Rezatofighi et al., 2019): has a gradient also where boxes do not touch."""
+    """Return the generalized IoU in [−1,1] (Rezatofighi et al., 2019) of `[...,4]` with `[...,4]`, elementwise.
+
+    Unlike IoU, it has a gradient also where boxes do not touch.
+    """
     hull = torch.maximum(boxes[..., 2:], others[..., 2:]) - torch.minimum(boxes[..., :2], others[..., :2])
     left_top = torch.maximum(boxes[..., :2], others[..., :2])
     right_bottom = torch.minimum(boxes[..., 2:], others[..., 2:])
@@ -31,14 +34,15 @@ def giou(boxes: Tensor, others: Tensor) -> Tensor:
 
 
 def area(boxes: Tensor) -> Tensor:
-    """Area of `[...,4]`; 0 where a box is inverted."""
+    """Return the area of `[...,4]` in square pixels; 0 where a box is inverted."""
     return (boxes[..., 2:] - boxes[..., :2]).clamp_min(0).prod(-1)
 
 
 Box = tuple[float, float, float, float]
+"""x1, y1, x2, y2 in pixels."""
 
 
 def to_box(values: Iterable[float]) -> Box:
-    """Four numbers as a box."""
+    """Convert four numbers to a `Box`."""
     x1, y1, x2, y2 = (float(v) for v in values)
     return x1, y1, x2, y2

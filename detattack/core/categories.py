@@ -1,8 +1,8 @@
-"""Names of categories: COCO's 80 with their ids, and other data sets' words for the same things.
+"""Category names: COCO's 80 with their ids, and other data sets' names for the same classes.
 
-Categories are matched by name everywhere, by `pairs` and `match`, and this is the one table: letter case, `_`, `-` and
-blanks do not tell names apart, nor do aliases. Where several names of one side are then the same, only the one that is
-written to the letter as on the other side is taken: nothing is guessed, and nothing is counted twice.
+Categories are matched by name everywhere, by `match_names` and `find_name`, and this is the one table: letter case,
+`_`, `-` and blanks do not tell names apart, nor do aliases. Where this makes several names of one side equal, only the
+one that is spelled exactly as on the other side is taken: nothing is guessed, and nothing is counted twice.
 """
 
 import re
@@ -23,7 +23,7 @@ _IN_ORDER = (
 )
 COCO_NAMES = tuple(_IN_ORDER.split(", "))
 COCO_IDS = dict(zip(COCO_NAMES, (i for i in range(1, 91) if i not in COCO_GAPS), strict=True))
-"""COCO's ids by name: 1 to 90 with gaps."""
+"""COCO category id by name: 1 to 90 with gaps."""
 
 ALIASES = {
     # Pascal VOC
@@ -57,18 +57,17 @@ ALIASES = {
     "tv monitor": "tv",
     "wineglass": "wine glass",
 }
-"""Another data set's word for what COCO calls by its own; in small letters, with single blanks."""
+"""COCO's name by the name that another data set uses; in lower case, with single blanks."""
 
 
 def canonical(name: str) -> str:
-    """The name without letter case, with single blanks for `_`, `-` and blanks, in COCO's word where an alias is
-    known."""
+    """Return the name in lower case, with single blanks for `_`, `-` and blanks, as COCO spells it if an alias."""
     plain = " ".join(re.split(r"[\s_-]+", name.casefold())).strip()
     return ALIASES.get(plain, plain)
 
 
 def coco_id(name: str) -> int | None:
-    """COCO's id of a category that is called as COCO, or an alias, calls it; letter case and outer blanks aside.
+    """Return the COCO id of a category named as in COCO, or by an alias; letter case and outer blanks are ignored.
 
     Narrower than `canonical`: ids are part of a model's fingerprint, by which runs are resumed and verified.
     """
@@ -76,9 +75,11 @@ def coco_id(name: str) -> int | None:
     return COCO_IDS.get(ALIASES.get(plain, plain))
 
 
-def pairs(names: Sequence[str], others: Sequence[str]) -> dict[int, int]:
-    """From indices of `names` to indices of `others` that name the same: to the letter, else by `canonical` where
-    that name is the only one of its kind on either side."""
+def match_names(names: Sequence[str], others: Sequence[str]) -> dict[int, int]:
+    """Match names with others: return a mapping from indices of `names` to indices of `others`.
+
+    Two names match if they are equal, or else if their `canonical` names are equal and unique on both sides.
+    """
     exact = {name: i for i, name in reversed(list(enumerate(others)))}
     ours, theirs = (Counter(map(canonical, side)) for side in (names, others))
     alike = {canonical(name): i for i, name in enumerate(others)}
@@ -92,13 +93,13 @@ def pairs(names: Sequence[str], others: Sequence[str]) -> dict[int, int]:
     return found
 
 
-def match(name: str, names: Sequence[str]) -> int | None:
-    """The index of a name among `names`, as of `pairs`; None where there is none, or more than one that is like it."""
-    return pairs([name], names).get(0)
+def find_name(name: str, names: Sequence[str]) -> int | None:
+    """Return the index of a name in `names`, matched as by `match_names`; None for no match or several."""
+    return match_names([name], names).get(0)
 
 
 def categories_named(names: Iterable[str]) -> tuple[Category, ...]:
-    """Categories of these names, with COCO's ids where COCO knows all of them, else numbered from 1 on."""
+    """Make categories of these names, with COCO's ids if COCO has all of them, else numbered from 1."""
     names = tuple(names)
     known = [coco_id(name) for name in names]
     unique = None not in known and len(set(known)) == len(known)

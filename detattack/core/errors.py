@@ -1,4 +1,4 @@
-"""The one exception for anything the user can put right; the command line prints it as one line, exit status 2."""
+"""The one exception for anything the user can fix; the command line prints it as one line and exits with status 2."""
 
 from collections.abc import Iterable
 from difflib import SequenceMatcher
@@ -8,18 +8,22 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 NEAR, SPREAD = 0.5, 0.25
-"""How alike a name and a known one must be for it to be suggested, and how much less alike than the nearest one it may
-be; 1: equal."""
+"""Similarity (0 to 1) that a known name needs to be suggested, and how far below the best suggestion it may lie."""
 SUGGESTED, SHOWN = 3, 20
-"""Names in a message: so many that are near, or so many of those that are known where they are more than twice that."""
+"""How many similar names a message suggests, and how many known names it lists if they are more than twice as many."""
 
 
 class InputError(Exception):
-    """Bad input. The message names what is wrong and where, in one line."""
+    """Bad input. The message says in one line what is wrong and where."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
-    """An `InputError` for a name that is not among `known`, with the nearest names suggested."""
+    """Return an `InputError` for a name that is not in `known`, which suggests similar names.
+
+    - kind: what the name stands for, e.g. `method`
+    - name: as the user gave it
+    - known: all valid names
+    """
     names = list(known)
     near = {one: _likeness(name.lower(), one.lower()) for one in names}
     best = max(near.values(), default=0.0)
@@ -30,7 +34,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
 
 
 def first_error(error: "ValidationError") -> str:
-    """What pydantic found first, in one line."""
+    """Return the first error that pydantic found, as one line."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     got = repr(first["input"])
@@ -38,8 +42,10 @@ def first_error(error: "ValidationError") -> str:
 
 
 def _likeness(name: str, known: str) -> float:
-    """From 0, not alike, to 1: the name is the known one, or what follows its prefix (`torchvision/`). A known one that
-    begins alike is nearly as near."""
+    """Return the similarity of two names from 0 (unlike) to 1: equal, but for a prefix (`torchvision/`) of `known`.
+
+    A known name that begins alike scores nearly as high.
+    """
     if not name:
         return 0.0
     return max(_ratio(name, known), _ratio(name, known.partition("/")[2]), 0.9 * _ratio(name, known[: len(name)]))

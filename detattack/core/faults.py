@@ -1,4 +1,4 @@
-"""Whose fault an error of a model is: the image's, the memory's, or a device's that computes no more."""
+"""Classify errors raised by a model: bad input, out of memory, or a device that is lost to this process."""
 
 import torch
 from torch import Tensor
@@ -15,42 +15,47 @@ _BROKEN = (
     *("miopenstatusinternalerror", "miopenstatusunknownerror", "rocblas_status_internal_error"),
     *("hiperrorlaunchfailure", "hiperrorillegaladdress", "command buffer exited with error"),
 )
-"""What CUDA, ROCm, MPS and their libraries say where all later work of the process fails, too."""
+"""Messages of CUDA, ROCm, MPS and their libraries after which all later work of the process fails, too."""
 _LOST = {214, 700, 702, 710, 714, 715, 716, 717, 718, 719}
-"""Numbers of CUDA's and HIP's errors after which the context is lost."""
+"""CUDA and HIP error codes after which the context is lost."""
 
 
 class NoGradient(InputError):
-    """A model lets no gradient through from an image to its scores: that image's error, unless it is so with all."""
+    """A model has no gradient from its scores to the image. Recorded for that image, unless all images have it."""
 
 
 class DeviceBroken(OSError):
-    """A device computes no more in this process: whatever is asked of it fails. Nobody's input is at fault."""
+    """A device that fails at whatever this process asks of it from now on. No input is at fault."""
 
 
 def check_gradient(name: str, images: Tensor, scores: Tensor) -> None:
-    """Raises `NoGradient` where the scores that model `name` gives for images in need of a gradient have none."""
+    """Check that the scores that a model gives for images that require a gradient have one. Raises `NoGradient`.
+
+    - name: the model's name, for the message
+    - images: `[N,3,H,W]`
+    - scores: any scores computed from them
+    """
     if images.requires_grad and not scores.requires_grad:
-        raise NoGradient(f"model {name}: lets no gradient through to the image, so cannot be attacked")
+        raise NoGradient(f"model {name}: lets no gradient through to the image, so it cannot be attacked")
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on any device."""
+    """Return whether an error says that memory ran out, on any device."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError) and any(text in str(error).lower() for text in _NO_MEMORY)
     )
 
 
 def check_device(error: BaseException, what: str) -> None:
-    """Raises `DeviceBroken` where an error, or what caused it, tells that the device is lost to this process.
+    """Raise `DeviceBroken` if an error, or any of its causes, means that the device is lost to this process.
 
-    what: at work on which the error came.
+    what: what was being worked on, for the message.
     """
     cause: BaseException | None = error
     while cause is not None:
         if _breaks_device(cause):
             said = " ".join(str(cause).split("\n")[0].split())[:200]
-            raise DeviceBroken(f"{what}: the device failed, and computes no more in this process ({said})") from error
+            raise DeviceBroken(f"{what}: the device failed and is lost to this process ({said})") from error
         cause = cause.__cause__ or cause.__context__
 
 

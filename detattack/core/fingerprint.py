@@ -1,5 +1,7 @@
-"""Hashes that tell models apart, so that a resumed or verified run is known to be of the same one; and the walk through
-a model's objects that finds all its weights."""
+"""Hashes that identify models, so that resumed and verified runs are known to use the same one.
+
+The hash covers all weights that an adapter holds, which `reachable` finds by walking through its objects.
+"""
 
 import hashlib
 import sys
@@ -16,16 +18,16 @@ from torch import Tensor, nn
 _OF_MODULES = frozenset(vars(nn.Module()))
 """Attributes that PyTorch gives every module: what is registered there is in its `state_dict`."""
 _FOREIGN = frozenset({"torch", "numpy", *sys.stdlib_module_names})
-"""Packages whose objects are not looked into."""
+"""Packages whose objects are not searched."""
 
 
 def reachable(model: object) -> Iterator[tuple[str, nn.Module | Tensor]]:
-    """Yields the modules and tensors that an adapter is or holds, each with its path, as `nets[0]` or `inner.head`.
+    """Yield the modules and tensors that an adapter is or holds, each with its path, such as `nets[0]` or `inner.head`.
 
     Follows attributes (`__slots__` too), lists, tuples, sets, dictionaries, bound methods, partials and closures. Each
-    object is yielded once, under the path with the fewest steps; what is registered in a module comes with that
-    module. Tensors that are caches are left out: those in a dictionary whose keys are not text, and those that a
-    module below the adapter holds without having registered them.
+    object is yielded once, under the path with the fewest steps; what is registered in a module comes with that module.
+    Tensors that are caches are left out: those in a dictionary whose keys are not text, and those that a module below
+    the adapter holds without having registered them.
     """
     seen: dict[int, object] = {}  # kept, so that no other object gets its id
     todo: deque[tuple[str, Any, bool]] = deque([("", model, True)])
@@ -48,11 +50,10 @@ def reachable(model: object) -> Iterator[tuple[str, nn.Module | Tensor]]:
 
 
 def fingerprint_of_tensors(model: object, names: object) -> str:
-    """Returns a hash of all weights that an adapter is or holds, and of what its classes are called.
+    """Return a hash of all weights that an adapter is or holds, and of the names of its classes.
 
-    Weights are the state of its modules, the tensors among its attributes, and further inside the tensors of
-    floating-point numbers (whole numbers are tables there, which the classes decide). Numbers and NumPy arrays don't
-    count.
+    Weights are the state of its modules, the tensors among its attributes, and in deeper objects the floating-point
+    tensors (integer tensors there are tables, which follow from the classes). Numbers and NumPy arrays do not count.
     """
     digest = hashlib.sha256(repr(names).encode())
     for (path, key), states in groupby(sorted(_states(model), key=_place), key=_place):
@@ -63,7 +64,7 @@ def fingerprint_of_tensors(model: object, names: object) -> str:
 
 
 def _states(model: object) -> Iterator[tuple[str, str, Tensor]]:
-    """Path, key and tensor of all weights. What is an attribute of the adapter stands there under each of its names."""
+    """Yield path, key and tensor of all weights. An attribute of the adapter is yielded under each of its names."""
     direct = {"": model, **dict(_attributes(model))}
     shared = [(path, value) for path, value in direct.items() if isinstance(value, nn.Module | Tensor)]
     inner = [(path, value) for path, value in reachable(model) if path not in direct]
@@ -87,7 +88,7 @@ def _join(path: str, step: str) -> str:
 
 
 def _attributes(value: object) -> list[tuple[str, Any]]:
-    """The attributes that an object itself has, by name; of a module without those that every module has."""
+    """Return an object's own attributes by name; for a module without those that every module has."""
     found = dict(getattr(value, "__dict__", {}))
     slots = (name for kind in type(value).__mro__ for name in _slots(kind))
     found |= {name: getattr(value, name) for name in slots if hasattr(value, name)}
@@ -96,7 +97,7 @@ def _attributes(value: object) -> list[tuple[str, Any]]:
 
 
 def _slots(kind: type) -> tuple[str, ...]:
-    """The names of `__slots__`, as they are mangled."""
+    """Return the names of `__slots__`, mangled."""
     slots = vars(kind).get("__slots__", ())
     names = (slots,) if isinstance(slots, str) else tuple(slots)
     mangled = (f"_{kind.__name__.lstrip('_')}{n}" if n[:2] == "__" != n[-2:] else n for n in names)
@@ -104,7 +105,7 @@ def _slots(kind: type) -> tuple[str, ...]:
 
 
 def _parts(value: Any) -> list[tuple[str, Any]]:
-    """What an object that is neither module nor tensor consists of, each with the step that leads there."""
+    """Return the parts of an object that is neither module nor tensor, each with the step that leads there."""
     if isinstance(value, dict | MappingProxyType):
         items = [(f"[{key!r}]", part) for key, part in value.items()]
     elif isinstance(value, list | tuple | deque):

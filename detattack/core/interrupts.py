@@ -1,5 +1,8 @@
-"""Ctrl-C that is never lost: libraries written in C, and callbacks of the interpreter, may swallow the
-`KeyboardInterrupt`, or turn it into an error of their own, which would then pass for the model's."""
+"""Ctrl-C that is never lost.
+
+Libraries written in C, and callbacks of the interpreter, may swallow `KeyboardInterrupt` or turn it into an error of
+their own, which would then be recorded as the model's.
+"""
 
 import signal
 import threading
@@ -10,8 +13,11 @@ from types import FrameType
 
 @contextmanager
 def interrupts() -> Iterator[Callable[[], None]]:
-    """Gives a function that raises `KeyboardInterrupt` where Ctrl-C came since. Signals reach the main thread alone: in
-    another one it never does, nor where somebody else handles them."""
+    """Provide a function that raises `KeyboardInterrupt` if Ctrl-C was pressed since this context was entered.
+
+    Signals reach the main thread only: in other threads, and where SIGINT has a handler already, the function never
+    raises.
+    """
     came = False
 
     def note(number: int, frame: FrameType | None) -> None:

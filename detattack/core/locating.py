@@ -1,4 +1,4 @@
-"""Where the files are that a run names by relative paths: they are relative to the folder in which it was started."""
+"""Find the files that a run names by relative paths, which are relative to the folder in which it was started."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,8 +13,13 @@ _OWN_NAMES = ("weights", "categories")
 
 
 def start_folders(run: Path, manifest: Mapping[str, Any]) -> Iterator[Path]:
-    """Yields the folders that relative paths of a run may be relative to, the likeliest first: where it was started,
-    where we are, and those that its images or the run folder lie in."""
+    """Yield the folders that relative paths of a run may be relative to, the likeliest first.
+
+    These are: where the run was started, the current folder, and the parents of its images and of the run folder.
+
+    - run: the run folder
+    - manifest: the content of its `run.json`
+    """
     said = manifest.get(FOLDER)
     if isinstance(said, str):
         yield Path(said)
@@ -29,7 +34,7 @@ def start_folders(run: Path, manifest: Mapping[str, Any]) -> Iterator[Path]:
 
 
 def located(path: str, run: Path, manifest: Mapping[str, Any]) -> Path | None:
-    """A file or folder that a run names; None where it is nowhere."""
+    """Return a file or folder that a run names; None if it is nowhere. Parameters as in `start_folders`."""
     try:
         return next((found for base in start_folders(run, manifest) if (found := base / path).exists()), None)
     except (OSError, ValueError):  # no path at all: a run folder may come from anybody
@@ -37,9 +42,9 @@ def located(path: str, run: Path, manifest: Mapping[str, Any]) -> Path | None:
 
 
 def located_config(run: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """The config of a run's manifest, its files as they are found from here.
+    """Return the config of a run's manifest, with its files as they are found from here.
 
-    Raises `InputError` where a file is nowhere, saying what to do.
+    Parameters as in `start_folders`. Raises `InputError` where a file is nowhere, saying what to do.
     """
     config = dict(manifest["config"])
     for key in ("model", *_OWN_NAMES):
@@ -57,7 +62,7 @@ def located_config(run: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parts(key: str, value: str) -> tuple[str, str, str]:
-    """A value taken apart around the file that it may name; no file where it names none."""
+    """Split a config value around the file that it may name: prefix, file, suffix; an empty file if it names none."""
     if key in _OWN_NAMES:
         return "", "" if value == "none" else value, ""
     if ".py:" in value:

@@ -1,9 +1,9 @@
-"""Plugins: Python files and installed packages that register own goals, losses, step rules, methods and measures.
+"""Plugins: Python files and installed packages that register their own goals, losses, step rules, methods and measures.
 
 An installed package names its module in the entry-point group `detattack.plugins`; a file is named by the environment
-variable `DETATTACK_PLUGINS` (several with `os.pathsep` between). Only those make code run: a goal or a method in a run
-folder is a name, never a path. Workers inherit the variable, so that what the command knows, they know as well. In a
-Python program `import` does the same.
+variable `DETATTACK_PLUGINS` (several separated by `os.pathsep`). Only these cause code to run: a goal or a method in a
+run folder is a name, never a path. Workers inherit the variable, so that they know what the command knows. In a Python
+program `import` does the same.
 """
 
 import importlib.util
@@ -22,7 +22,7 @@ _loaded: set[str] = set()
 
 
 def load_plugins() -> None:
-    """Imports every plugin that this process has not imported yet. Raises `InputError` for one that cannot be."""
+    """Import every plugin that this process has not imported yet. Raises `InputError` for one that fails."""
     for entry in entry_points(group=GROUP):
         _once(f"entry point {entry.name}", entry.load)
     for file in plugin_files():
@@ -30,7 +30,7 @@ def load_plugins() -> None:
 
 
 def plugin_files() -> list[Path]:
-    """The files that `DETATTACK_PLUGINS` names, as absolute paths."""
+    """Return the files that `DETATTACK_PLUGINS` names, as absolute paths."""
     named = os.environ.get(VARIABLE, "").split(os.pathsep)
     return [Path(name).expanduser().absolute() for name in named if name]
 

@@ -1,4 +1,4 @@
-"""The numerical surroundings of attack and judgment: whatever the caller has set, both count in the same way."""
+"""Numerical settings of attack and judgment: both compute the same numbers, whatever the caller has set."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -9,26 +9,29 @@ from typing import Any, Literal
 import torch
 
 Precision = Literal["fp32", "bf16"]
-"""Of the gradient: float32, or bfloat16 with float32 sums. What decides is float32 in any case."""
+"""Of the gradient: float32, or bfloat16 with float32 accumulation. Decisions are always made in float32."""
 Switch = tuple[Callable[[], Any], Callable[[Any], None], Any]
-"""Of torch's process: how it is read, how it is set, and what it is to be."""
+"""A setting of torch's process: its getter, its setter, and the value that it has to have."""
 EXACT = ("none", "ieee")
-"""What torch calls products of unrounded float32 factors."""
+"""torch's names for products of unrounded float32 factors."""
 
 
 def has_fast_bf16() -> bool:
-    """Whether this processor multiplies bfloat16 matrices natively."""
+    """Return whether this processor multiplies bfloat16 matrices natively."""
     ops = torch.ops.mkldnn
     return bool(hasattr(ops, "_is_mkldnn_bf16_supported") and ops._is_mkldnn_bf16_supported())
 
 
 @contextmanager
 def fixed_numerics(gradient: bool = True, tf32: bool = False) -> Iterator[None]:
-    """Lets nothing that the caller has set change a number, and puts it back afterwards: `no_grad`, `inference_mode`,
-    autocast, default dtype and device, deterministic mode, and reduced precision of float32.
+    """Override every setting of the caller that would change a number, and restore it afterwards.
 
-    gradient: whether operations are recorded for one. tf32: whether CUDA devices may round the factors of float32
-    products to 10 bits (TF32), as torch lets convolutions do unless told otherwise.
+    These are `no_grad`, `inference_mode`, autocast, default dtype and device, deterministic mode, and reduced precision
+    of float32.
+
+    - gradient: whether operations are recorded for a backward pass
+    - tf32: whether CUDA devices may round the factors of float32 products to 10 bits (TF32), as torch lets convolutions
+      do by default
     """
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
@@ -53,8 +56,11 @@ def _modes() -> Iterator[Switch]:
 
 
 def _rounding(tf32: bool) -> Iterator[Switch]:
-    """torch has two sets of switches, and refuses to read one of the older where the newer say something else. What
-    the older leave open is then set by the newer, which torch before 2.9 has not."""
+    """Yield the settings for the precision of float32 products.
+
+    torch has two sets of switches, and refuses to read one of the older where the newer differ. What the older leave
+    open is then set by the newer, which torch before 2.9 does not have.
+    """
     cuda: Any = torch.backends.cuda.matmul
     cudnn: Any = torch.backends.cudnn
     cpu: Any = torch.backends.mkldnn

@@ -1,4 +1,4 @@
-"""Work spread over the processor's cores, for what takes long and needs no accelerator."""
+"""Distribute CPU-bound work over the processor's cores, for work that takes long and needs no accelerator."""
 
 import os
 import signal
@@ -13,18 +13,18 @@ from typing import TypeVar
 from detattack.core.plugins import load_plugins
 
 WORTH_A_PROCESS_S = 4.0
-"""Starting processes, which import torch, takes about as long: before, nothing is gained by it."""
+"""Below this many seconds a process pool does not pay off: starting processes, which import torch, takes as long."""
 MOST_PROCESSES = 16
 
 In = TypeVar("In")
 Out = TypeVar("Out")
 
 
-def spread(work: Callable[[In], Out], items: Sequence[In]) -> Iterator[Out]:
-    """`work(item)` for each item, in order; by several processes where it takes long, so all of it has to pickle.
+def parallel_map(work: Callable[[In], Out], items: Sequence[In]) -> Iterator[Out]:
+    """Yield `work(item)` for each item, in order; in several processes once it takes long, so everything has to pickle.
 
-    What `work` raises is raised here, and OSError where a process is killed, as for its memory. Leaving the loop early
-    stops the processes.
+    Raises what `work` raises, and OSError if a process is killed, for instance for lack of memory. Leaving the loop
+    early stops the processes.
     """
     start = time.monotonic()
     for done, item in enumerate(items):
@@ -41,7 +41,7 @@ def _by_processes(work: Callable[[In], Out], items: Sequence[In]) -> Iterator[Ou
         try:
             yield from pool.map(work, items, chunksize=4)
         except BrokenProcessPool as error:
-            raise OSError(f"one of {workers} processes was killed, perhaps for want of memory") from error
+            raise OSError(f"one of {workers} processes was killed, perhaps for lack of memory") from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -52,8 +52,11 @@ def _cores() -> int:
 
 
 def _start_worker() -> None:
-    """Ctrl-C is for the parent, which stops its workers; where the parent is killed, they must not stay behind. What
-    the parent has from plugins, they have too."""
+    """Prepare a worker process.
+
+    Ctrl-C is for the parent, which stops its workers; if the parent is killed, workers end too. They load the same
+    plugins.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     load_plugins()

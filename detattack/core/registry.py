@@ -1,4 +1,4 @@
-"""Things known by a name: built-in ones are registered by the file that defines them, others by a plugin."""
+"""Registries of named things: built-in ones are registered by the file that defines them, others by a plugin."""
 
 from collections.abc import Iterator, Mapping
 from typing import TypeVar
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class Registry(Mapping[str, T]):
-    """A mapping by name, in the order of registration, to which names can be added but not taken away.
+    """A read-only mapping by name, in the order of registration, that can only be added to.
 
     what: what an entry is called in messages, e.g. `step rule`.
     """
@@ -19,13 +19,13 @@ class Registry(Mapping[str, T]):
         self._entries: dict[str, T] = {}
 
     def register(self, name: str, entry: T) -> None:
-        """Adds an entry. Raises `InputError` where the name is taken: nothing that exists is replaced silently."""
+        """Add an entry. Raises `InputError` if the name is taken: nothing that exists is replaced silently."""
         if name in self._entries:
             raise InputError(f"{self.what} {name!r}: is registered already")
         self._entries[name] = entry
 
     def find(self, name: str) -> T:
-        """The entry of a name that a user gave. Raises `InputError` with the nearest names."""
+        """Return the entry of a name that a user gave. Raises `InputError` that suggests similar names."""
         if name not in self._entries:
             raise unknown(self.what, name, self._entries)
         return self._entries[name]

@@ -1,4 +1,4 @@
-"""Which models are code, and who may have it run. Nothing here imports torch, so that it can be asked first."""
+"""Which models run code from files, and the consent that this needs. Imports no torch, so that it is quick to ask."""
 
 from pathlib import Path
 
@@ -6,14 +6,22 @@ from detattack.core.errors import InputError
 
 
 def runs_code(spec: str) -> bool:
-    """Whether loading a model runs code from a file that its name leads to: an adapter, a pickled model, a config of
-    detectron2, whose YAML may construct anything."""
+    """Return whether loading a model runs code from a file that its name leads to.
+
+    These are adapters, pickled models, and configs of detectron2, whose YAML may construct any object.
+    """
     library, _, name = spec.partition("/")
     return ".py:" in spec or (library in ("detectron2", "ultralytics") and Path(name).exists())
 
 
 def check_trust(path: Path, model: str, trust: bool) -> None:
-    """Raises `InputError` where the model of a run folder, which may come from anybody, would run code that nobody
-    said may run."""
+    """Check that the model of a run folder, which may come from anybody, runs no code without consent.
+
+    - path: the run folder, for the message
+    - model: its model's name
+    - trust: whether the user consents
+
+    Raises `InputError`.
+    """
     if runs_code(model) and not trust:
         raise InputError(f"{path}: its model {model} runs code from a file; --trust lets it")

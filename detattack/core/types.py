@@ -1,4 +1,4 @@
-"""The nouns that the rooms exchange. Images are float RGB `[N,3,H,W]` in [0,1] at native size, everywhere."""
+"""The types that rooms exchange. Images are float RGB `[N,3,H,W]` in [0,1] at native size, everywhere."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,14 +7,18 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 DEFAULT_SCORE_THRESHOLD = 0.5
-"""τ: the score above which a detection counts as shown or acted upon, unless said otherwise."""
+"""τ: the score above which a detection counts as shown or acted upon, by default."""
 DEFAULT_MAX_DETECTIONS = 100
-"""The detections of one class that count for AP, an image; COCO's own number."""
+"""How many detections of one class and image count for AP; COCO's own number."""
 
 
 @dataclass(frozen=True)
 class Category:
-    """A class of a detector: its name and its id in COCO's annotation files (1-90 with gaps)."""
+    """A class of a detector.
+
+    - name: its name
+    - coco_id: its id in COCO's annotation files (1-90 with gaps)
+    """
 
     name: str
     coco_id: int
@@ -22,10 +26,10 @@ class Category:
 
 @dataclass(frozen=True)
 class DetectorCard:
-    """What a finished run knows of its detector without loading it. See `Detector` for the fields.
+    """What a finished run records of its detector, readable without loading it. See `Detector` for the other fields.
 
-    expected_ap: the AP on the whole of COCO val2017 that the model's own card states, 0-1; None: it states none. A
-    detector may have an attribute of this name.
+    expected_ap: the AP on COCO val2017 that the model's own card states, 0-1; None: it states none. A detector may have
+    an attribute of this name.
     """
 
     name: str
@@ -36,10 +40,11 @@ class DetectorCard:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Detections:
-    """What a detector reports for one image.
+    """The detections of one image; there may be none (M = 0), and the tensors are never None.
 
-    boxes: float32 `[M,4]`, xyxy in pixels of the given image. scores: float32 `[M]` in [0,1].
-    labels: int64 `[M]`, indices into `detector.categories`. M may be 0; the tensors are never None.
+    - boxes: float32 `[M,4]`, xyxy in pixels of the given image
+    - scores: float32 `[M]` in [0,1]
+    - labels: int64 `[M]`, indices into `detector.categories`
     """
 
     boxes: Tensor
@@ -54,31 +59,31 @@ class Detections:
         return f"Detections({len(self)}{scores})"
 
     def above(self, score_threshold: float) -> "Detections":
-        """Those with a score strictly above the threshold."""
+        """Return the detections with a score strictly above the threshold."""
         keep = self.scores > score_threshold
         return Detections(self.boxes[keep], self.scores[keep], self.labels[keep])
 
     def of(self, label: int | None) -> "Detections":
-        """Those of one class; None: all."""
+        """Return the detections of one class; None: all."""
         if label is None:
             return self
         keep = self.labels == label
         return Detections(self.boxes[keep], self.scores[keep], self.labels[keep])
 
     def cpu(self) -> "Detections":
-        """The same on the CPU."""
+        """Return the same detections on the CPU."""
         return Detections(self.boxes.cpu(), self.scores.cpu(), self.labels.cpu())
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Candidates:
-    """Everything that a detector considers before thresholding and NMS, differentiable to the images.
+    """Everything that a detector considers before thresholding and NMS, differentiable with respect to the images.
 
-    boxes: `[N,A,4]` xyxy in pixels, or `[N,A,K,4]` (a box per class).
-    logits: `[N,A,K]`; `sigmoid(logits)` is the score that the detector thresholds.
-    valid: bool `[N,A]`, False for padding; None: all are valid.
-    anchors: `[N,A,4]`, where a candidate comes from, in pixels; None: unknown.
-    state: whatever the adapter's own `select` needs (levels, image sizes).
+    - boxes: `[N,A,4]` xyxy in pixels, or `[N,A,K,4]` (a box per class)
+    - logits: `[N,A,K]`; `sigmoid(logits)` is the score that the detector thresholds
+    - valid: bool `[N,A]`, False for padding; None: all are valid
+    - anchors: `[N,A,4]`, the anchor box of each candidate, in pixels; None: unknown
+    - state: whatever the adapter's own `select` needs (levels, image sizes)
     """
 
     boxes: Tensor
@@ -96,11 +101,14 @@ def _always(row: int) -> bool:
 
 
 class Evaluation(NamedTuple):
-    """What an objective says of a batch: loss `[N]` (minimized), success bool `[N]`, confidence `[N]`.
+    """The objective of a batch at the current images.
 
-    success: a proposal; where it is made, `agrees(row)` tells whether the model's own post-processing bears it out,
-    which costs too much to be asked of every image. confidence is the score that the goal is about: the highest
-    targeted detection that is to vanish, or the best detection that is to appear.
+    - loss: `[N]`, minimized
+    - success: bool `[N]`, a proposal
+    - confidence: `[N]`, the score that the goal is about: the highest targeted detection that is to vanish, or the best
+      detection that is to appear
+    - agrees: whether the model's own post-processing supports the success proposed for a row; too expensive to ask for
+      every image
     """
 
     loss: Tensor

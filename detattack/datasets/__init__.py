@@ -1,1 +1,1 @@
-"""Images and annotations, from files, folders, COCO files and the renderer; image input and output; corruptions."""
+"""Data sets: images from files and folders, COCO data sets, rendered scenes, and image corruptions."""

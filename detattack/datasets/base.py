@@ -1,5 +1,4 @@
-"""Where images come from: files, folders, rendered scenes (COCO files: `coco_data`). All as the same few nouns,
-read when their turn comes."""
+"""Data sets of image files and folders (COCO: `coco`; rendered scenes: `rendered`); images are read one by one."""
 
 import hashlib
 import json
@@ -18,12 +17,17 @@ from detattack.core.errors import InputError
 from detattack.core.files import is_plain
 from detattack.datasets.image_io import image_size, read_image
 from detattack.datasets.image_names import image_paths, is_named
-from detattack.datasets.source import Origin, absolute
+from detattack.datasets.source import DatasetSource, absolute
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Picture:
-    """An image that has been read: pixels uint8 `[H,W,3]` RGB, what was converted, and free road if known."""
+    """An image that has been read.
+
+    - pixels: uint8 `[H,W,3]` RGB
+    - notes: the conversions made while reading
+    - road: a box on free road, where the image is rendered and has one
+    """
 
     pixels: np.ndarray
     notes: tuple[str, ...] = ()
@@ -35,8 +39,14 @@ class Picture:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Sample:
-    """One image of a data set. stem: of the files written for it. source: where it came from, for people.
-    size: (width, height)."""
+    """One image of a data set, not read yet.
+
+    - id: its id in the data set
+    - stem: the file stem of the files written for it
+    - source: human-readable origin: its path, or the number of its scene
+    - size: (width, height)
+    - load: reads the image
+    """
 
     id: int
     stem: str
@@ -53,14 +63,14 @@ Label = str | int | None
 
 
 @dataclass(frozen=True)
-class Originals:
-    """The ids of images and categories that are texts in a COCO file, by the integers that stand for them here."""
+class OriginalIds:
+    """Ids of images and categories that are texts in a COCO file, by the integers that stand for them here."""
 
     images: Mapping[int, str] = field(default_factory=dict)
     categories: Mapping[int, str] = field(default_factory=dict)
 
     def restored(self, item: Mapping[str, Any]) -> dict[str, Any]:
-        """An annotation or a result with the ids of its image and category as the file has them."""
+        """Return an annotation or a result with the ids of its image and category as in the file."""
         image, category = item["image_id"], item["category_id"]
         ids = {"image_id": self.images.get(image, image), "category_id": self.categories.get(category, category)}
         return {**item, **ids}
@@ -68,12 +78,15 @@ class Originals:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    """Samples in order, their COCO annotations if there are any, and a fingerprint of what they are.
+    """Samples in order, with their COCO annotations if there are any.
 
+    - samples: the images
+    - fingerprint: identifies the data
+    - categories, annotations: as in a COCO file
     - labels: what classifiers should say, by sample id: a class name, an index, or None where it is unknown
-    - notes: what people should know of it, each said once
-    - origin: what opens it again, where that is known
-    - originals: ids that are not integers in the annotation file
+    - notes: messages for the user, each printed once
+    - source: how to open it again, where that is known
+    - original_ids: ids that are not integers in the annotation file
     """
 
     samples: tuple[Sample, ...]
@@ -81,8 +94,8 @@ class Dataset:
     categories: tuple[dict[str, Any], ...] = ()
     annotations: tuple[dict[str, Any], ...] = field(default=())
     notes: tuple[str, ...] = ()
-    origin: Origin | None = None
-    originals: Originals = Originals()
+    source: DatasetSource | None = None
+    original_ids: OriginalIds = OriginalIds()
     labels: Mapping[int, Label] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -90,13 +103,13 @@ class Dataset:
         return f"Dataset({len(self.samples)} images{truth})"
 
     def first(self, count: int | None) -> "Dataset":
-        """The first `count` samples and their annotations; None: all."""
+        """Return the first `count` samples and their annotations; None: all."""
         if count is None or count >= len(self.samples):
             return self
         return self._part(self.samples[:count], f"first {count}", limit=count)
 
     def after(self, count: int) -> "Dataset":
-        """All samples but the first `count`, and their annotations. Raises `InputError` where none is left."""
+        """Return all samples but the first `count`, and their annotations. Raises `InputError` if none is left."""
         if not count:
             return self
         if count >= len(self.samples):
@@ -104,41 +117,53 @@ class Dataset:
         return self._part(self.samples[count:], f"after {count}", skip=count)
 
     def pick(self, ids: Collection[int], what: str, **which: Any) -> "Dataset":
-        """The samples of these ids, in order; `what`, `which`: as of `_part`."""
+        """Pick the samples of these ids, in order; `what`, `which`: as of `_part`."""
         wanted = set(ids)
         return self._part(tuple(sample for sample in self.samples if sample.id in wanted), what, **which)
 
     def _part(self, samples: tuple[Sample, ...], what: str, **which: Any) -> "Dataset":
-        """Some samples; `what` says in the fingerprint which they are, and `which` in the origin, whose fields it
-        has."""
+        """Return a part of the data set.
+
+        - samples: those of the part
+        - what: names the part in the fingerprint
+        - which: the fields of the source that select it
+        """
         ids = {sample.id for sample in samples}
         annotations = tuple(a for a in self.annotations if a["image_id"] in ids)
-        origin = replace(self.origin, **which) if which and self.origin else None
+        source = replace(self.source, **which) if which and self.source else None
         labels = {i: label for i, label in self.labels.items() if i in ids}
         fingerprint = f"{self.fingerprint}:{what}"
         return replace(
-            self, samples=samples, annotations=annotations, labels=labels, fingerprint=fingerprint, origin=origin
+            self, samples=samples, annotations=annotations, labels=labels, fingerprint=fingerprint, source=source
         )
 
 
 def image_files(paths: Sequence[Path]) -> Dataset:
-    """Images named by the user. Each is read at once, so that bad input is known before anything is written."""
+    """Make a data set of images given by path.
+
+    Each is read at once, so that bad input is known before anything is written. Raises `InputError`.
+    """
     digest = hashlib.sha256()
     samples = []
     stems = unique_stems([path.stem for path in paths], list(range(1, len(paths) + 1)))
     for number, (path, stem) in enumerate(zip(paths, stems, strict=True), 1):
         image = read_image(path)
         digest.update(image.pixels.tobytes())
-        samples.append(Sample(number, stem, str(path), (image.width, image.height), partial(_picture, path)))
-    return Dataset(tuple(samples), digest.hexdigest()[:16], origin=Origin(files=tuple(map(absolute, paths))))
+        samples.append(Sample(number, stem, str(path), (image.width, image.height), partial(read_picture, path)))
+    return Dataset(tuple(samples), digest.hexdigest()[:16], source=DatasetSource(files=tuple(map(absolute, paths))))
 
 
 def folder_dataset(folder: Path, root: Path | None = None) -> Dataset:
-    """All images of a folder and its subfolders, in the order of their paths. Hidden files and files without the
-    name of an image are left out; one that cannot be read is found out when its turn comes.
+    """Make a data set of all images of a folder and its subfolders, in the order of their paths.
 
-    root: the folder that links must not leave; None: `folder`. Raises `InputError` where one does, unless the
-    environment lets it (`image_names.LINKS`), where there is no such folder, and no image in it.
+    Hidden files and files without an image suffix are left out; one that cannot be read is reported when it is
+    attacked.
+
+    - folder: of the images
+    - root: the folder that links must not leave; None: `folder`
+
+    Raises `InputError` if a link does, unless the environment allows it (`image_names.LINKS`), if there is no such
+    folder, and if it has no image.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -150,17 +175,27 @@ def folder_dataset(folder: Path, root: Path | None = None) -> Dataset:
     ids = range(1, len(paths) + 1)
     stems = unique_stems([path.stem for path in paths], ids)
     samples = tuple(map(file_sample, ids, stems, paths, [None] * len(paths)))
-    return Dataset(samples, file_fingerprint(b"", names, paths), origin=Origin(images=absolute(folder)))
+    return Dataset(samples, file_fingerprint(b"", names, paths), source=DatasetSource(images=absolute(folder)))
 
 
 def file_sample(number: int, stem: str, path: Path, size: tuple[int, int] | None) -> Sample:
-    """A sample that is a file; its size from its header where it is not known (0×0 if that cannot be read)."""
-    return Sample(number, stem, str(path), size or image_size(path) or (0, 0), partial(_picture, path))
+    """Make a sample of a file.
+
+    - number: its id
+    - stem: the file stem of the files written for it
+    - path: of the image
+    - size: (width, height); None: read from its header (0×0 if that fails)
+    """
+    return Sample(number, stem, str(path), size or image_size(path) or (0, 0), partial(read_picture, path))
 
 
 def file_fingerprint(start: bytes, names: Sequence[str], paths: Sequence[Path | None]) -> str:
-    """A hash of `start` and of the files' names and sizes: cheap also where the images are many. A path that is None is
-    that of a missing image, which `start` names."""
+    """Return a hash of the files' names and sizes: cheap also for many images.
+
+    - start: hashed first; it names the missing images
+    - names: one per image
+    - paths: None for a missing image
+    """
     digest = hashlib.sha256(start)
     for name, path in zip(names, paths, strict=True):
         said = "missing\n" if path is None else f"{name}\0{_file_size(path)}\n"
@@ -179,9 +214,14 @@ def _file_size(path: Path) -> int:
 def missing_images(
     names: Sequence[str], paths: Sequence[Path | None], folder: Path, kind: str, missing: str
 ) -> list[str]:
-    """What is to be said of images that a description names and that are not in the folder. kind: of those images.
+    """Return the note on images that a description names and that are not in the folder; none if all are there.
 
-    missing: "skip", or "error" to refuse them. Raises `InputError`, also where none is there.
+    - names, paths: one per image; the path is None if it is missing
+    - folder: of the images
+    - kind: of those images, for the message
+    - missing: "skip", or "error" to refuse them
+
+    Raises `InputError`, also if all are missing.
     """
     away = [name for name, path in zip(names, paths, strict=True) if path is None]
     here = len(names) - len(away)
@@ -196,7 +236,7 @@ def missing_images(
 
 
 def renamed_images(names: Sequence[str], paths: Sequence[Path | None], folder: Path) -> list[str]:
-    """What is to be said of images that are in the folder by another name than the description has."""
+    """Return the note on images that are in the folder under another name than in the description, if there are any."""
     other = [(name, path) for name, path in zip(names, paths, strict=True) if path and not is_named(path, folder, name)]
     if not other:
         return []
@@ -206,7 +246,7 @@ def renamed_images(names: Sequence[str], paths: Sequence[Path | None], folder: P
 
 
 def read_description(path: Path, where: str) -> bytes:
-    """The bytes of a file that describes a data set. Raises `InputError` where it cannot be read."""
+    """Read the bytes of a file that describes a data set. Raises `InputError` if it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -214,7 +254,14 @@ def read_description(path: Path, where: str) -> bytes:
 
 
 def parse_json(data: bytes, where: str, pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
-    """JSON that describes a data set; `pairs_hook` as json's. Raises `InputError` that says the line."""
+    """Parse JSON that describes a data set.
+
+    - data: its bytes
+    - where: names the file in messages
+    - pairs_hook: as json's `object_pairs_hook`
+
+    Raises `InputError` that names the line.
+    """
     try:
         return json.loads(decoded(data, where), object_pairs_hook=pairs_hook)
     except json.JSONDecodeError as error:
@@ -226,7 +273,7 @@ def parse_json(data: bytes, where: str, pairs_hook: Callable[[list[tuple[str, An
 
 
 def decoded(data: bytes, where: str) -> str:
-    """UTF-8 text, with or without a byte order mark. Raises `InputError`."""
+    """Decode UTF-8 text, with or without a byte order mark. Raises `InputError`."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -234,8 +281,10 @@ def decoded(data: bytes, where: str) -> str:
 
 
 def unique_stems(stems: Sequence[str], ids: Sequence[int]) -> list[str]:
-    """Stems, with the id where two collide (also by letter case, which some file systems ignore); the id alone for
-    what cannot name a file everywhere."""
+    """Make file stems unique: append the id where two collide, also by letter case, which some file systems ignore.
+
+    What cannot be a file name everywhere is replaced by the id.
+    """
     found = [stem if is_plain(stem) else f"image-{i}" for stem, i in zip(stems, ids, strict=True)]
     while True:
         counts = Counter(stem.lower() for stem in found)
@@ -244,6 +293,7 @@ def unique_stems(stems: Sequence[str], ids: Sequence[int]) -> list[str]:
         found = [f"{s}-{i}" if counts[s.lower()] > 1 else s for s, i in zip(found, ids, strict=True)]
 
 
-def _picture(path: Path) -> Picture:
+def read_picture(path: Path) -> Picture:
+    """Read an image file. Raises `InputError`."""
     image = read_image(path)
     return Picture(image.pixels, image.notes)

@@ -1,14 +1,14 @@
-"""COCO data sets, `instances_*.json` and a folder of images, as they are published and as others write them.
+"""COCO data sets: `instances_*.json` and a folder of images, as published or as exported by other tools.
 
 The whole annotation file is checked before anything runs (`coco_file`), and which of its images are there. Images are
-not read here: one that is damaged is recorded when its turn comes.
+not read here: one that is damaged is recorded when it is attacked.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from detattack.core.categories import canonical, pairs
+from detattack.core.categories import canonical, match_names
 from detattack.core.errors import InputError
 from detattack.core.types import Category
 from detattack.datasets.base import (
@@ -21,22 +21,27 @@ from detattack.datasets.base import (
     renamed_images,
     unique_stems,
 )
-from detattack.datasets.coco_file import Record, Repairs, parse_coco
+from detattack.datasets.coco_file import CocoItem, Repairs, parse_coco
 from detattack.datasets.image_io import image_size
 from detattack.datasets.image_names import find_files
-from detattack.datasets.source import Origin, absolute
+from detattack.datasets.source import DatasetSource, absolute
 
 UNKNOWN, AMBIGUOUS = "no such class in the model", "not the only class of that name"
-"""Why an annotated category is not counted."""
+"""Reasons why an annotated category is not counted."""
 Size = tuple[int, int]
 
 
 def coco_dataset(images_dir: Path, annotations_file: Path, missing: str = "skip") -> Dataset:
-    """The images of a COCO file that are in a folder, in its order, with its annotations and categories.
+    """Open a COCO data set: the images of the file that are in the folder, with their annotations and categories.
 
-    Crowds and masks (polygons, run lengths) are kept as they are; a missing `iscrowd` is 0, a missing `area` that
-    of the box. What is mended and left out is in the notes. missing: "skip" for images that are not in the folder, or
-    "error". Raises `InputError` for what cannot be mended, naming what and where, and where no image is there.
+    Crowds and masks (polygons, run lengths) are kept as they are; a missing `iscrowd` is 0, a missing `area` that of
+    the box. What is repaired or left out is in the notes.
+
+    - images_dir: the folder of the images
+    - annotations_file: the JSON file, whose order is kept
+    - missing: "skip" images that are not in the folder, or "error"
+
+    Raises `InputError` for what cannot be repaired, naming what and where, and if no image is there.
     """
     images_dir, annotations_file = Path(images_dir), Path(annotations_file)
     if not images_dir.is_dir():
@@ -58,33 +63,38 @@ def coco_dataset(images_dir: Path, annotations_file: Path, missing: str = "skip"
         tuple(file.categories),
         annotations,
         (*notes, *file.notes, *repairs.notes()),
-        Origin(images=absolute(images_dir), annotations=absolute(annotations_file)),
-        file.originals,
+        DatasetSource(images=absolute(images_dir), annotations=absolute(annotations_file)),
+        file.original_ids,
     )
 
 
 def category_ids(categories: Sequence[Category], of_data: Sequence[Mapping[str, Any]]) -> dict[int, int]:
-    """From a detector's labels to the category ids of the annotations, matched by name as `detectors.names.pairs` does.
+    """Map a detector's labels to the category ids of the annotations, matched by name as by `categories.match_names`.
 
-    A class that the data set does not have is left out. No categories in the data: the detector's COCO ids.
+    Classes that the data set does not have are left out. Without categories in the data: the detector's COCO ids.
     """
     if not of_data:
         return {label: c.coco_id for label, c in enumerate(categories)}
-    found = pairs([c.name for c in categories], [c["name"] for c in of_data])
+    found = match_names([c.name for c in categories], [c["name"] for c in of_data])
     return {label: of_data[i]["id"] for label, i in found.items()}
 
 
 def classes_not_counted(
     categories: Sequence[Category], of_data: Sequence[Mapping[str, Any]], annotations: Iterable[Mapping[str, Any]]
 ) -> dict[str, str]:
-    """Names of annotated categories that no class of the detector is matched with, and why each is not."""
+    """Return the names of annotated categories that match no class of the detector, each with the reason.
+
+    - categories: the detector's
+    - of_data: the categories of the data set
+    - annotations: of the data set
+    """
     annotated = {a["category_id"] for a in annotations} - set(category_ids(categories, of_data).values())
     known = {canonical(c.name) for c in categories}
     names = [c["name"] for c in of_data if c["id"] in annotated]
     return {name: AMBIGUOUS if canonical(name) in known else UNKNOWN for name in names}
 
 
-def _samples(images: list[Record], paths: Sequence[Path | None]) -> tuple[Sample, ...]:
+def _samples(images: list[CocoItem], paths: Sequence[Path | None]) -> tuple[Sample, ...]:
     there = [(image, path) for image, path in zip(images, paths, strict=True) if path]
     ids, files = [image["id"] for image, _ in there], [path for _, path in there]
     stems = unique_stems([path.stem for path in files], ids)
@@ -92,8 +102,8 @@ def _samples(images: list[Record], paths: Sequence[Path | None]) -> tuple[Sample
     return tuple(map(file_sample, ids, stems, files, sizes))
 
 
-def _of_samples(annotations: Iterable[Record], samples: Sequence[Sample], repairs: Repairs) -> Iterable[Record]:
-    """The annotations of these images, but for those that lie outside of theirs."""
+def _of_samples(annotations: Iterable[CocoItem], samples: Sequence[Sample], repairs: Repairs) -> Iterable[CocoItem]:
+    """Yield the annotations of these images, except those that lie outside of their image."""
     of_id = {sample.id: sample for sample in samples}
     for annotation in annotations:
         sample = of_id.get(annotation["image_id"])

@@ -1,7 +1,7 @@
-"""COCO annotation files as they are published and as others export them: read, and mended where the meaning is plain.
+"""Read COCO annotation files, as published or as exported by other tools, and repair what has a plain meaning.
 
-What is mended or left out is noted once a kind, with a count and the first place; what cannot be is an `InputError`.
-Numbers may be written as 12.0 or "12".
+What is repaired or left out is noted once per kind, with a count and the first place; what cannot be is an
+`InputError`. Numbers may be written as 12.0 or "12".
 """
 
 import json
@@ -16,14 +16,15 @@ from typing import Any
 from pycocotools import mask
 
 from detattack.core.errors import InputError
-from detattack.datasets.base import Originals, parse_json
+from detattack.datasets.base import OriginalIds, parse_json
 
-Record = dict[str, Any]
+CocoItem = dict[str, Any]
+"""An image, an annotation or a category of a COCO file."""
 LARGEST_ID = 2**63 - 1
 
 _DIGITS = re.compile(r"[0-9]{1,18}")
 _RUNS = re.compile(r"(?:[P-o]{0,6}[0-O])+")
-"""Run lengths as pycocotools packs them: characters from P on say that another one follows."""
+"""Run lengths as packed by pycocotools: a character from P on means that another one follows."""
 _LARGEST_MASK = 2**31
 _DEEPEST = 4
 _CHECKED = frozenset(("id", "image_id", "category_id", "bbox", "area", "iscrowd"))
@@ -32,28 +33,37 @@ _encode = json.JSONEncoder(allow_nan=False).encode
 
 @dataclass(frozen=True)
 class CocoFile:
-    """What a COCO file holds, mended, with integers for ids. originals: the ids that the file has in another form."""
+    """The content of a COCO file, repaired, with integer ids.
 
-    images: list[Record]
-    annotations: list[Record]
-    categories: list[Record]
-    originals: Originals
+    original_ids: the ids that the file has in another form.
+    """
+
+    images: list[CocoItem]
+    annotations: list[CocoItem]
+    categories: list[CocoItem]
+    original_ids: OriginalIds
     notes: tuple[str, ...]
 
 
 class Repairs:
-    """What had to be mended: how often each, and where first."""
+    """The repairs of a file: how often each was made, and where first."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, str, str], tuple[int, object]] = {}
 
     def add(self, kind: str, what: str, place: object, done: str) -> None:
-        """One more item of a kind, `what` is with it, where, and what was done."""
+        """Count a repair.
+
+        - kind: of the item, e.g. `annotation`
+        - what: is wrong with it
+        - place: its id or number
+        - done: how it was repaired
+        """
         number, first = self._found.get((kind, what, done), (0, place))
         self._found[kind, what, done] = (number + 1, first)
 
     def notes(self) -> tuple[str, ...]:
-        """A line for each."""
+        """Return a line for each kind of repair."""
         return tuple(
             f"{number} {kind if number == 1 else _plural(kind)} {what} (the first: {kind} {first}); {done}"
             for (kind, what, done), (number, first) in self._found.items()
@@ -61,7 +71,13 @@ class Repairs:
 
 
 def parse_coco(data: bytes, where: str) -> CocoFile:
-    """Images, annotations and categories of a COCO file. `where` is said of what is wrong. Raises `InputError`."""
+    """Parse the images, annotations and categories of a COCO file.
+
+    - data: its bytes
+    - where: names the file in messages
+
+    Raises `InputError`.
+    """
     content = _parse(data, where)
     repairs = Repairs()
     items = list(_items(content["annotations"], where))
@@ -76,11 +92,11 @@ def parse_coco(data: bytes, where: str) -> CocoFile:
     _give_ids(annotations, repairs)
     for annotation in annotations:
         annotation["category_id"] = merged.get(annotation["category_id"], annotation["category_id"])
-    originals = Originals(images.originals, categories.originals)
-    return CocoFile(pictures, annotations, classes, originals, repairs.notes())
+    original_ids = OriginalIds(images.original_ids, categories.original_ids)
+    return CocoFile(pictures, annotations, classes, original_ids, repairs.notes())
 
 
-def _parse(data: bytes, where: str) -> Record:
+def _parse(data: bytes, where: str) -> CocoItem:
     content = parse_json(data, where)
     if not isinstance(content, dict):
         raise InputError(f"{where}: holds a {type(content).__name__} where COCO has an object")
@@ -92,8 +108,8 @@ def _parse(data: bytes, where: str) -> Record:
     return content
 
 
-def _items(annotations: list[Any], where: str) -> Iterator[Record]:
-    """The annotations; of a panoptic file, whose annotations are of a whole image each, its segments."""
+def _items(annotations: list[Any], where: str) -> Iterator[CocoItem]:
+    """Yield the annotations; of a panoptic file, which has one annotation per image, their segments."""
     for number, item in enumerate(annotations, 1):
         place = f"{where}: annotation number {number}"
         segments = _object(item, place).get("segments_info")
@@ -104,14 +120,14 @@ def _items(annotations: list[Any], where: str) -> Iterator[Record]:
 
 
 class _Ids:
-    """Images or categories with integers for ids. originals: the ids that are texts in the file, by the integer.
+    """Images or categories with integer ids. original_ids: the ids that are texts in the file, by the integer.
 
-    Texts of digits are the integers that they say; where that does not tell them apart, or one is another text, all
-    are numbered in the order of the file. What stands there twice is taken once. Raises `InputError`.
+    Texts of digits become these integers; if that makes two equal, or one is another text, all are numbered in the
+    order of the file. What is listed twice is taken once. Raises `InputError`.
     """
 
-    def __init__(self, items: list[Any], kind: str, where: str, repairs: Repairs):
-        unique: dict[int | str, Record] = {}
+    def __init__(self, items: list[Any], kind: str, where: str, repairs: Repairs) -> None:
+        unique: dict[int | str, CocoItem] = {}
         for number, item in enumerate(items, 1):
             place = f"{where}: {kind} number {number}"
             written = _written_id(_object(item, place), place)
@@ -126,13 +142,13 @@ class _Ids:
             values = []
         own = dict(zip(unique, said, strict=True))
         self.items = [{**item, "id": own[written]} for written, item in unique.items()]
-        self.originals = {number: written for written, number in own.items() if isinstance(written, str)}
-        for written in self.originals.values():
+        self.original_ids = {number: written for written, number in own.items() if isinstance(written, str)}
+        for written in self.original_ids.values():
             repairs.add(kind, "with a text for an id", written, "an integer here, the text again in the results")
         self._numbers: dict[Any, int] = {value: value for value in values if value is not None} | own
 
     def number(self, written: Any) -> int | None:
-        """What the id that another item names is here; None: of nothing."""
+        """Return the integer for an id that another item refers to; None if there is no such item."""
         if isinstance(written, bool) or not isinstance(written, int | float | str):
             return None
         if written in self._numbers:
@@ -141,11 +157,11 @@ class _Ids:
         return self._numbers.get(value, self._numbers.get(str(value)))
 
     def written(self, number: int) -> int | str:
-        """The id as the file has it."""
-        return self.originals.get(number, number)
+        """Return the id as in the file."""
+        return self.original_ids.get(number, number)
 
 
-def _image(item: Record, where: str, repairs: Repairs) -> Record:
+def _image(item: CocoItem, where: str, repairs: Repairs) -> CocoItem:
     name = item.get("file_name") or item.get("coco_url", item.get("file_name"))  # LVIS has URLs alone
     if name is None:
         raise InputError(f"{where}: has no 'file_name'")
@@ -160,15 +176,15 @@ def _image(item: Record, where: str, repairs: Repairs) -> Record:
 
 
 def _classes(
-    items: list[Record], used: Container[int | None], where: str, repairs: Repairs
-) -> tuple[list[Record], dict[int, int]]:
-    """The categories that are classes, and which others are the same as one of these, by their names.
+    items: list[CocoItem], used: Container[int | None], where: str, repairs: Repairs
+) -> tuple[list[CocoItem], dict[int, int]]:
+    """Return the categories that are classes, and a mapping from ids of duplicates to these, by name.
 
-    A category that nothing is annotated with and that others belong to, as Roboflow writes it, is none.
+    A category without annotations that is the supercategory of others, as Roboflow writes it, is no class.
     """
     named = [_category(item, f"{where}: category", repairs) for item in items]
     parents = Counter(item["supercategory"] for item in named if isinstance(item.get("supercategory"), str))
-    classes: dict[str, Record] = {}
+    classes: dict[str, CocoItem] = {}
     merged = {}
     for item in named:
         children = parents[item["name"]] - (item.get("supercategory") == item["name"])
@@ -182,11 +198,11 @@ def _classes(
     return list(classes.values()), merged
 
 
-def _labeled(category: Record) -> str:
+def _labeled(category: CocoItem) -> str:
     return f"{category['id']} {category['name']!r}"
 
 
-def _category(item: Record, where: str, repairs: Repairs) -> Record:
+def _category(item: CocoItem, where: str, repairs: Repairs) -> CocoItem:
     place = f"{where} {item['id']}"
     if "name" not in item:
         raise InputError(f"{place}: has no 'name'")
@@ -199,8 +215,10 @@ def _category(item: Record, where: str, repairs: Repairs) -> Record:
     return {**_writable(item, "category", item["id"], repairs), "name": name}
 
 
-def _annotations(items: list[Record], images: _Ids, categories: _Ids, where: str, repairs: Repairs) -> Iterator[Record]:
-    """The annotations that can be used, each with a box, an area and `iscrowd`; their ids as they are."""
+def _annotations(
+    items: list[CocoItem], images: _Ids, categories: _Ids, where: str, repairs: Repairs
+) -> Iterator[CocoItem]:
+    """Yield the valid annotations, each with a box, an area and `iscrowd`; their ids as they are."""
     for number, item in enumerate(items, 1):
         written = item.get("id")
         place = written if isinstance(written, int | str) else f"number {number}"
@@ -218,8 +236,8 @@ def _annotations(items: list[Record], images: _Ids, categories: _Ids, where: str
             yield {**item, **ids, "bbox": box, "area": area, "iscrowd": crowd}
 
 
-def _box(item: Record, place: object, repairs: Repairs) -> list[float] | None:
-    """x, y, width, height as the annotation has it, else around its segmentation; None where neither can be."""
+def _box(item: CocoItem, place: object, repairs: Repairs) -> list[float] | None:
+    """Return x, y, width, height as annotated, else the box around the segmentation; None where neither is valid."""
     written = item.get("bbox")
     box = _four_numbers(written)
     if box is not None and any(box):
@@ -239,7 +257,7 @@ def _box(item: Record, place: object, repairs: Repairs) -> list[float] | None:
 
 
 def _four_numbers(box: Any) -> list[float] | None:
-    """A box of finite numbers and a size that is not negative, or None."""
+    """Return a box of finite numbers and a size that is not negative, or None."""
     if not isinstance(box, list) or len(box) != 4:
         return None
     values = [v if type(v) is float or type(v) is int else _number(v) for v in box]
@@ -251,7 +269,7 @@ def _four_numbers(box: Any) -> list[float] | None:
 
 
 def _box_around(segmentation: Any) -> list[float] | None:
-    """The box around polygons or a mask of run lengths, or None."""
+    """Return the box around polygons or a mask of run lengths, or None."""
     if isinstance(segmentation, dict):
         return _box_of_mask(segmentation)
     numbers = list(_numbers(segmentation, _DEEPEST)) if isinstance(segmentation, list) else []
@@ -262,7 +280,7 @@ def _box_around(segmentation: Any) -> list[float] | None:
 
 
 def _numbers(values: list[Any], depth: int) -> Iterator[float | None]:
-    """All numbers in lists of lists; None for what is no number."""
+    """Yield all numbers in lists of lists; None for what is no number."""
     for value in values:
         if isinstance(value, list) and depth:
             yield from _numbers(value, depth - 1)
@@ -270,8 +288,11 @@ def _numbers(values: list[Any], depth: int) -> Iterator[float | None]:
             yield _number(value)
 
 
-def _box_of_mask(runs: Record) -> list[float] | None:
-    """The box around run lengths, packed or not. They may come from anybody, and pycocotools trusts what it gets."""
+def _box_of_mask(runs: CocoItem) -> list[float] | None:
+    """Return the box around run lengths, packed or not, or None.
+
+    The file may come from anybody, and pycocotools trusts its input, so they are checked first.
+    """
     size, counts = runs.get("size"), runs.get("counts")
     if not isinstance(size, list) or len(size) != 2 or not all(_is_integer(v) and v > 0 for v in size):
         return None
@@ -290,7 +311,7 @@ def _box_of_mask(runs: Record) -> list[float] | None:
     return [x, y, w, h] if 0 <= x < x + w <= width and 0 <= y < y + h <= height else None
 
 
-def _crowd(item: Record, place: object, where: str, repairs: Repairs) -> int:
+def _crowd(item: CocoItem, place: object, where: str, repairs: Repairs) -> int:
     written = item.get("iscrowd", 0)
     if written is None:
         repairs.add("annotation", "with null for iscrowd", place, "0 counts")
@@ -301,7 +322,7 @@ def _crowd(item: Record, place: object, where: str, repairs: Repairs) -> int:
     return crowd
 
 
-def _area(item: Record, box: list[float], place: object, repairs: Repairs) -> float:
+def _area(item: CocoItem, box: list[float], place: object, repairs: Repairs) -> float:
     written = item.get("area")
     area = _number(written)
     if area is not None and area >= 0:
@@ -312,8 +333,8 @@ def _area(item: Record, box: list[float], place: object, repairs: Repairs) -> fl
     return box[2] * box[3]
 
 
-def _give_ids(annotations: list[Record], repairs: Repairs) -> None:
-    """Makes the ids integers that are all different. What has no such id is numbered after those that have."""
+def _give_ids(annotations: list[CocoItem], repairs: Repairs) -> None:
+    """Make the ids unique integers. What has no such id is numbered after those that have."""
     taken: set[int] = set()
     without = []
     for number, annotation in enumerate(annotations, 1):
@@ -331,8 +352,8 @@ def _give_ids(annotations: list[Record], repairs: Repairs) -> None:
         annotation["id"] = value
 
 
-def _writable(item: Record, kind: str, place: object, repairs: Repairs) -> Record:
-    """The item without what could be read, but not be written again with the adversarial images."""
+def _writable(item: CocoItem, kind: str, place: object, repairs: Repairs) -> CocoItem:
+    """Return an item without the keys that could not be written again with the adversarial images."""
     bad = [key for key, value in item.items() if key not in _CHECKED and not _is_writable(value)]
     for key in bad:
         what = f"with a {key[:40]!r} that is not finite, or nested too deeply"
@@ -354,14 +375,14 @@ def _is_writable(value: Any) -> bool:
 
 
 def _are_polygons(value: list[Any]) -> bool:
-    """Whether these are lists of finite numbers: the most of a file, and asked without a call for each number."""
+    """Return whether these are lists of finite numbers: most of a file, checked without a call per number."""
     try:
         return all(type(one) is list and math.isfinite(sum(one)) for one in value)
     except (TypeError, OverflowError):
         return False
 
 
-def _written_id(item: Record, place: str) -> int | str:
+def _written_id(item: CocoItem, place: str) -> int | str:
     if "id" not in item:
         raise InputError(f"{place}: has no 'id'")
     written = item["id"]
@@ -375,14 +396,14 @@ def _written_id(item: Record, place: str) -> int | str:
     return value
 
 
-def _object(item: Any, place: str) -> Record:
+def _object(item: Any, place: str) -> CocoItem:
     if not isinstance(item, dict):
         raise InputError(f"{place}: not an object but {_shown(item)}")
     return item
 
 
 def _integer(value: Any) -> int | None:
-    """The integer that is written as 12, 12.0 or "12"; None for all else."""
+    """Return the integer that is written as 12, 12.0 or "12"; None for anything else."""
     if type(value) is int:
         return value
     if isinstance(value, float) and value.is_integer():
@@ -391,7 +412,7 @@ def _integer(value: Any) -> int | None:
 
 
 def _number(value: Any) -> float | None:
-    """The finite number that is written as one, or as a text; None for all else."""
+    """Return the finite number that is written as a number or a text; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:

@@ -1,6 +1,7 @@
-"""What happens to images on their way in the world: compression, resizing, blur. Does an attack survive it?"""
+"""Image corruptions used to test whether an attack holds: JPEG, resize, blur."""
 
 import io
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,11 +16,11 @@ Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Change:
-    """A change of an image uint8 `[H,W,3]`, of which the size stays the same.
+class Corruption:
+    """An image corruption: a function of an image uint8 `[H,W,3]` that keeps its size.
 
-    `jpeg`: saved and read again at quality 1 to 100. `resize`: down to this share of the sides, and up again.
-    `blur`: Gaussian, σ in pixels. `none`: nothing.
+    - name: `jpeg` (encoded and decoded), `resize` (down and up again), `blur` (Gaussian) or `none`
+    - value: JPEG quality 1 to 100; share of the sides in (0,1]; σ in pixels
     """
 
     name: str
@@ -29,29 +30,30 @@ class Change:
         return self.name if self.name == "none" else f"{self.name}:{self.value:g}"
 
     def __call__(self, pixels: Pixels) -> Pixels:
-        return _CHANGES[self.name](pixels, self.value)
+        """Return the corrupted image, uint8 `[H,W,3]`."""
+        return _FUNCTIONS[self.name](pixels, self.value)
 
 
-UNCHANGED = Change("none")
+UNCORRUPTED = Corruption("none")
 
 
-def parse_changes(text: str) -> list[Change]:
-    """From `jpeg:90,resize:0.5,blur:1`. Raises `InputError`."""
+def parse_corruptions(text: str) -> list[Corruption]:
+    """Parse a list such as `jpeg:90,resize:0.5,blur:1`. Raises `InputError`."""
     return [_parsed(part.strip()) for part in text.split(",") if part.strip()]
 
 
-def _parsed(text: str) -> Change:
+def _parsed(text: str) -> Corruption:
     name, _, value = text.partition(":")
     if name not in LIMITS:
-        raise unknown("change", name, LIMITS)
+        raise unknown("corruption", name, LIMITS)
     low, high, what = LIMITS[name]
     try:
         number = float(value)
     except ValueError:
-        number = float("nan")
+        number = math.nan
     if not low <= number <= high:
-        raise InputError(f"change {text!r}: {what}, from {low:g} to {high:g}")
-    return Change(name, number)
+        raise InputError(f"corruption {text!r}: {what}, from {low:g} to {high:g}")
+    return Corruption(name, number)
 
 
 LIMITS = {
@@ -59,6 +61,7 @@ LIMITS = {
     "resize": (0.05, 1.0, "a share of the sides"),
     "blur": (0.1, 50.0, "σ in pixels"),
 }
+"""Smallest and largest value of each corruption, and what the value is."""
 
 
 def _jpeg(pixels: Pixels, quality: float) -> Pixels:
@@ -79,7 +82,7 @@ def _blur(pixels: Pixels, sigma: float) -> Pixels:
     return np.asarray(cv2.GaussianBlur(pixels, (0, 0), sigma), np.uint8)
 
 
-_CHANGES: dict[str, Callable[[Pixels, float], Pixels]] = {
+_FUNCTIONS: dict[str, Callable[[Pixels, float], Pixels]] = {
     "none": lambda pixels, _: pixels,
     "jpeg": _jpeg,
     "resize": _resize,

@@ -1,7 +1,7 @@
-"""Reading and writing images: what a camera or an editor made becomes uint8 RGB at native size or is refused.
+"""Read and write images: files from cameras and editors become uint8 RGB at native size or are refused.
 
-Nothing is lost silently. What is converted (gray, palette, CMYK, alpha, EXIF orientation) is noted; what
-would lose information (16 bits, several frames) or is damaged raises an `InputError`.
+Nothing is lost silently. Conversions (gray, palette, CMYK, alpha, EXIF orientation) are noted; what would lose
+information (16 bits, several frames) or is damaged raises an `InputError`.
 """
 
 import io
@@ -18,16 +18,16 @@ from typing import BinaryIO
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, UnidentifiedImageError
 from torch import Tensor
 
 from detattack.core.errors import InputError
 from detattack.core.files import write_bytes_atomic
 
 MAX_PIXELS = 100_000_000
-"""The largest image that is read unless said otherwise: 100 megapixels, 300 MB as uint8 RGB."""
+"""Size limit of an image by default: 100 megapixels, 300 MB as uint8 RGB."""
 LIMIT = "DETATTACK_MAX_PIXELS"
-"""The variable of the environment that says otherwise."""
+"""Environment variable that overrides `MAX_PIXELS`."""
 
 # Only formats that Pillow decodes by itself (EPS would start Ghostscript) and whose bit depth we can check.
 _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
@@ -58,10 +58,11 @@ _ORIENTATION, _BITS_PER_SAMPLE = 0x0112, 258
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LoadedImage:
-    """An image as it was read.
+    """An image that has been read.
 
-    pixels: uint8 `[H,W,3]` RGB, upright, at native size. path: where it came from.
-    notes: the conversions that were made, each in a few words; empty for an ordinary RGB file.
+    - pixels: uint8 `[H,W,3]` RGB, upright, at native size
+    - path: its file
+    - notes: the conversions that were made, each in a few words; empty for an ordinary RGB file
     """
 
     pixels: NDArray[np.uint8]
@@ -85,10 +86,12 @@ class LoadedImage:
 def read_image(path: str | os.PathLike[str], max_pixels: int | None = None) -> LoadedImage:
     """Read a JPEG, PNG, WebP, BMP, GIF, TIFF or PPM file as uint8 RGB `[H,W,3]`.
 
-    Raises `InputError` (one line, naming the file and what is wrong) if it is missing, not a regular file,
-    empty, not an image, damaged or truncated, has more than 8 bits a channel, several frames, no pixels, or
-    more than `max_pixels` (None: `most_pixels`) of them according to its header (nothing of that size is allocated
-    then).
+    - path: the file
+    - max_pixels: None: `most_pixels`
+
+    Raises `InputError` (one line, naming the file and what is wrong) if it is missing, not a regular file, empty, not
+    an image, damaged or truncated, has more than 8 bits a channel, several frames, no pixels, or more than `max_pixels`
+    of them according to its header (nothing of that size is allocated then).
     """
     path = Path(path)
     max_pixels = most_pixels() if max_pixels is None else max_pixels
@@ -104,7 +107,7 @@ def read_image(path: str | os.PathLike[str], max_pixels: int | None = None) -> L
 
 
 def most_pixels() -> int:
-    """How many pixels an image may have: `MAX_PIXELS`, or what the environment says. Raises `InputError`."""
+    """Return how many pixels an image may have: `MAX_PIXELS`, or what the environment says. Raises `InputError`."""
     said = os.environ.get(LIMIT, str(MAX_PIXELS))
     if not (said.isascii() and said.isdigit() and 0 < len(said) < 19):
         raise InputError(f"{LIMIT}={said}: not a number of pixels")
@@ -112,8 +115,13 @@ def most_pixels() -> int:
 
 
 def read_floats(path: Path, height: int, width: int) -> NDArray[np.float32]:
-    """The float image `[3,H,W]` in a file that `--float` wrote. Raises OSError, or ValueError for anything else; a
-    header that promises more than the file holds allocates nothing."""
+    """Read a float image `[3,H,W]` that `--float` wrote.
+
+    - path: the file
+    - height, width: of the image
+
+    Raises OSError, or ValueError for anything else; a header that promises more than the file holds allocates nothing.
+    """
     try:
         floats = np.lib.format.open_memmap(path, mode="r")
     except OSError:
@@ -126,7 +134,7 @@ def read_floats(path: Path, height: int, width: int) -> NDArray[np.float32]:
 
 
 def image_size(path: str | os.PathLike[str]) -> tuple[int, int] | None:
-    """(width, height) of an upright image, from its header alone; None where that cannot be read."""
+    """Read (width, height) of an upright image from its header alone; None if that fails."""
     try:
         with _opened(Path(path)) as file, _strict_pillow(), _open(file) as image:
             width, height = image.size
@@ -137,16 +145,16 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int] | None:
 
 
 def to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
-    """uint8 `[H,W,3]` -> float32 `[3,H,W]` in [0,1], each value exactly the float32 nearest to value/255."""
+    """Convert uint8 `[H,W,3]` to float32 `[3,H,W]` in [0,1], each value exactly the float32 nearest to value/255."""
     _check_pixels(pixels)
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)).astype(np.float32) / np.float32(255))
 
 
 def to_pixels(tensor: Tensor) -> NDArray[np.uint8]:
-    """A float tensor `[3,H,W]` in [0,1], on any device -> uint8 `[H,W,3]`, rounded to the nearest level.
+    """Convert a float tensor `[3,H,W]` in [0,1], on any device, to uint8 `[H,W,3]`, rounded to the nearest level.
 
-    Raises ValueError for another shape or dtype, for values that are not finite, and for values outside
-    [0,1] by more than 1e-4; smaller excursions, the rounding error of an optimizer, are clamped.
+    Raises ValueError for another shape or dtype, for values that are not finite, and for values outside [0,1] by more
+    than 1e-4; smaller excursions, the rounding error of an optimizer, are clamped.
     """
     if tensor.ndim != 3 or tensor.shape[0] != 3 or not tensor.is_floating_point():
         raise ValueError(f"expected a float tensor [3,H,W], got {tensor.dtype} {list(tensor.shape)}")
@@ -160,7 +168,7 @@ def to_pixels(tensor: Tensor) -> NDArray[np.uint8]:
 
 
 def png_bytes(pixels: NDArray[np.uint8]) -> bytes:
-    """uint8 `[H,W,3]` -> a PNG file: the same bytes every time, compressed for speed, without metadata."""
+    """Encode uint8 `[H,W,3]` as a PNG file: the same bytes every time, compressed for speed, without metadata."""
     _check_pixels(pixels)
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "PNG", compress_level=1)
@@ -168,7 +176,7 @@ def png_bytes(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def decode_png(data: bytes) -> NDArray[np.uint8]:
-    """The pixels uint8 `[H,W,3]` of a PNG file made by `png_bytes`."""
+    """Decode a PNG file made by `png_bytes` to uint8 `[H,W,3]`."""
     with Image.open(io.BytesIO(data)) as image:
         return np.asarray(image)
 
@@ -185,7 +193,7 @@ def _check_pixels(pixels: NDArray[np.uint8]) -> None:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
-    """The file, open for reading. Whatever keeps it from being opened is an InputError."""
+    """Open a file for reading. Raises `InputError` if it cannot be opened."""
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
@@ -194,7 +202,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
             raise InputError(f"{path}: not a regular file")
         if status.st_size == 0:
             raise InputError(f"{path}: the file is empty")
-        file = open(path, "rb")  # noqa: SIM115 (closed below; errors while reading are told apart from these)
+        file = path.open("rb")  # closed below; errors while reading are told apart from these
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except PermissionError:
@@ -206,9 +214,9 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
 
 class _Shared:
-    """A context for several threads at once: entered by the first that comes, left by the last that goes."""
+    """A context shared by several threads: entered with the first user, left with the last."""
 
-    def __init__(self, make: Callable[[], AbstractContextManager[None]]):
+    def __init__(self, make: Callable[[], AbstractContextManager[None]]) -> None:
         self._make = make
         self._lock = threading.Lock()
         self._users = 0
@@ -244,14 +252,15 @@ def _strict() -> Iterator[None]:
 _strict_pillow = _Shared(_strict)
 """Pillow without its warnings and its own size limit (ours is checked), never padding truncated files.
 
-These are process-wide switches of Pillow's that another library may have turned: they are set only while some thread of
-ours reads, and put back."""
+These are process-wide switches of Pillow that another library may have set: they are set only while a thread of ours
+reads, and restored.
+"""
 
 
 def _read(file: BinaryIO, path: Path, max_pixels: int) -> LoadedImage:
     try:
         image = _open(file)
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise InputError(f"{path}: not an image that can be read") from None
     with image:
         _check_header(image, path, max_pixels)
@@ -274,7 +283,7 @@ def _known_formats() -> set[str]:
 
 
 def _check_header(image: ImageFile.ImageFile, path: Path, max_pixels: int) -> None:
-    """Refuse, before any pixel is decoded, what is too large, has no pixels, 16 bits or several frames."""
+    """Refuse, before any pixel is decoded, images that are too large, empty, 16 bits deep or of several frames."""
     width, height = image.size
     if width < 1 or height < 1:
         raise InputError(f"{path}: the image is {width}x{height}, it has no pixels")
@@ -293,7 +302,7 @@ def _check_header(image: ImageFile.ImageFile, path: Path, max_pixels: int) -> No
 
 
 def _more_than_8_bits(image: ImageFile.ImageFile) -> bool:
-    """Whether the file is deeper than 8 bits, also where Pillow's mode hides it (it reduces 16-bit RGB)."""
+    """Return whether the file is deeper than 8 bits, also where Pillow's mode hides it (it reduces 16-bit RGB)."""
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
         return True
     if image.format == "TIFF":
@@ -306,7 +315,7 @@ def _more_than_8_bits(image: ImageFile.ImageFile) -> bool:
 
 
 def _check_png_sums(file: BinaryIO) -> None:
-    """Raise if a PNG's checksums do not fit or its end is missing, which Pillow's decoder lets pass."""
+    """Raise if a PNG's checksums are wrong or its end is missing, which Pillow's decoder accepts."""
     position = file.tell()
     file.seek(0)
     with Image.open(io.BytesIO(file.read()), formats=["PNG"]) as copy:
@@ -315,7 +324,7 @@ def _check_png_sums(file: BinaryIO) -> None:
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; 1 (upright) if there is none or the EXIF block is damaged."""
+    """Return the EXIF orientation, 1 to 8; 1 (upright) if there is none or the EXIF block is damaged."""
     try:
         value = image.getexif().get(_ORIENTATION, 1)
     except Exception:  # a broken EXIF block says nothing about the pixels

@@ -1,6 +1,6 @@
-"""Which images are in a folder, what links in it may do, and which file a description of a data set means by a name.
+"""Find images in a folder, restrict links, and resolve the file names of a data set's description.
 
-A data set may come from anybody, so a link that leads out of the folder is not followed unless the environment says so.
+A data set may come from anybody, so links that lead out of the folder are not followed unless the environment says so.
 """
 
 import os
@@ -17,16 +17,16 @@ IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif", ".pjpeg", ".pjp", ".mpo"),
     *(".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"),
 )
-"""Files of these names in a folder, in any letter case, are taken for images."""
+"""Suffixes of image files, in any letter case."""
 LINKS = "DETATTACK_FOLLOW_LINKS"
-"""The variable of the environment that says whether links out of a folder of images are followed: 0 or 1."""
+"""Environment variable: whether links that lead out of a folder of images are followed, 0 or 1."""
 
 _HOST = re.compile(r"[A-Za-z][\w+.-]*://[^/\\]*")
 _DRIVE = re.compile(r"^[a-z]:")
 
 
 def follows_links() -> bool:
-    """Whether the environment lets links lead out of a folder of images. Raises `InputError`."""
+    """Return whether the environment lets links lead out of a folder of images. Raises `InputError`."""
     said = os.environ.get(LINKS, "0")
     if said not in ("0", "1"):
         raise InputError(f"{LINKS}={said}: neither 0 nor 1")
@@ -34,9 +34,12 @@ def follows_links() -> bool:
 
 
 def image_paths(folder: Path, root: Path | None = None) -> list[Path]:
-    """Files with the name of an image in a folder and its subfolders, in the order of their paths; hidden ones not.
+    """Return the image files in a folder and its subfolders, in the order of their paths, without hidden ones.
 
-    root: the folder that links must not leave; None: `folder`. Raises `InputError` where one does, unless `LINKS`.
+    - folder: to search
+    - root: the folder that links must not leave; None: `folder`
+
+    Raises `InputError` if a link does, unless `LINKS` allows it.
     """
     found = list(_walk(folder, root or folder))
     leaving = [path for path, leaves in found if leaves]
@@ -47,14 +50,21 @@ def image_paths(folder: Path, root: Path | None = None) -> list[Path]:
 
 
 def images_inside(folder: Path) -> list[Path]:
-    """The same, but for what links lead out to. Raises `InputError` for nothing but the environment."""
+    """Return the image files as `image_paths` does, but leave out what links lead out to.
+
+    Raises `InputError` for nothing but the environment.
+    """
     return [Path(path) for path, leaves in _walk(folder, folder) if not leaves]
 
 
 def path_inside(folder: Path, name: str, where: str) -> Path:
-    """The path of a file that a description of a data set names. `where` is said of a name that cannot be right.
+    """Return the path of a file that a data set's description names.
 
-    Raises `InputError` for a name that leads out of the folder, also through a link, unless `LINKS`.
+    - folder: of the images
+    - name: as in the description
+    - where: names the place in messages
+
+    Raises `InputError` for a name that leads out of the folder, also through a link, unless `LINKS` allows it.
     """
     path = Path(name)
     if not name or path.name in ("", ".", ".."):
@@ -75,13 +85,17 @@ def path_inside(folder: Path, name: str, where: str) -> Path:
 
 
 def find_files(folder: Path, names: Sequence[str], where: Callable[[int], str]) -> list[Path | None]:
-    """The file that each name means; None where it is not in the folder.
+    """Find the file that each name means; None if it is not in the folder.
 
-    A name that is not there to the letter may be written as on another system: with backslashes, in another letter
-    case or Unicode form, as a URL, with folders in front that are not here, or without those that are. It means the
-    one file that fits, if no other name means that too. where: what is said of the name of a number.
+    A name without an exact match may be written as on another system: with backslashes, in another letter case or
+    Unicode form, as a URL, with folders in front that are not here, or without those that are. It means the one file
+    that fits, if no other name means it, too.
 
-    Raises `InputError` for what can name no file, and for absolute names and those with `..` where no such name means
+    - folder: of the images
+    - names: as in the description
+    - where: names the place of the name at an index, for messages
+
+    Raises `InputError` for what cannot be a file name, and for absolute names and those with `..` if no such name means
     a file of the folder.
     """
     start = len(str(folder))
@@ -104,7 +118,7 @@ def find_files(folder: Path, names: Sequence[str], where: Callable[[int], str]) 
 
 
 def is_named(path: Path, folder: Path, name: str) -> bool:
-    """Whether a file of a folder has a name to the letter."""
+    """Return whether a file of a folder has exactly this name."""
     return str(path) == f"{folder}{os.sep}{name}" or path == folder / name
 
 
@@ -120,9 +134,9 @@ def _is_outside(name: str) -> bool:
 
 
 class _Spellings:
-    """Files by the last part of their names, however that is written."""
+    """Files by the last part of their names, in any spelling."""
 
-    def __init__(self, files: Mapping[str, str]):
+    def __init__(self, files: Mapping[str, str]) -> None:
         self._files: dict[str, list[tuple[tuple[str, ...], str]]] = {}
         for name, path in files.items():
             parts = _parts(name)
@@ -130,7 +144,7 @@ class _Spellings:
                 self._files.setdefault(parts[-1], []).append((parts, path))
 
     def find(self, name: str) -> Path | None:
-        """The file that shares most folders with a name, all those of the shorter of the two; None: no or several."""
+        """Return the file that shares most folders with a name, all of the shorter one; None for none or several."""
         parts = _parts(name)
         fitting = [
             (min(len(parts), len(own)), path)
@@ -143,16 +157,16 @@ class _Spellings:
 
 
 def _parts(name: str) -> tuple[str, ...]:
-    """The parts of a name, alike for all ways to write it."""
+    """Return the parts of a name, equal for all spellings."""
     path = re.split("[?#]", _HOST.sub("", name))[0] if _HOST.match(name) else name
     plain = unicodedata.normalize("NFC", unquote(path).replace("\\", "/")).casefold()
     return tuple(part for part in _DRIVE.sub("", plain).split("/") if part not in ("", ".", ".."))
 
 
 def _walk(folder: Path, root: Path) -> Iterator[tuple[str, bool]]:
-    """Images below a folder, and whether each is a link that leaves `root` and may not; linked folders that do, too.
+    """Yield the images below a folder, and linked folders that leave `root`; each with whether it leaves and may not.
 
-    A linked folder that stays inside is not entered: its images are there by their own names.
+    A linked folder that stays inside is not entered: its images are found under their own names.
     """
     follow, top = follows_links(), Path(os.path.realpath(root))
     if not follow and _leaves(folder, top):

@@ -1,5 +1,4 @@
-"""From the source of a data set to the data set: files, a folder with or without COCO annotations, rendered scenes,
-or a format that a plugin has registered."""
+"""From the source of a data set to the data set: files, a folder, COCO, rendered scenes, or the format of a plugin."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +9,7 @@ from detattack.core.registry import Registry
 from detattack.datasets.base import Dataset, folder_dataset, image_files
 from detattack.datasets.coco import coco_dataset
 from detattack.datasets.rendered import SceneFacts, rendered_scenes
-from detattack.datasets.source import Origin
+from detattack.datasets.source import DatasetSource
 
 Reader = Callable[[Path, Path | None], Dataset]
 """Opens a data set: the path of `--images`, and of `--annotations` where there is one. Raises `InputError`."""
@@ -28,7 +27,7 @@ def register_format(name: str) -> Callable[[Reader], Reader]:
     return register
 
 
-def open_dataset(source: Origin, suits: Callable[[SceneFacts], bool] = lambda scene: True) -> Dataset:
+def open_dataset(source: DatasetSource, suits: Callable[[SceneFacts], bool] = lambda scene: True) -> Dataset:
     """Open the images that a source names, without those that it skips.
 
     - source: where the images come from
@@ -45,7 +44,7 @@ def open_dataset(source: Origin, suits: Callable[[SceneFacts], bool] = lambda sc
     elif source.format is not None:
         annotations = None if source.annotations is None else Path(source.annotations)
         dataset = FORMATS.find(source.format)(Path(source.images), annotations)
-        dataset = replace(dataset, origin=replace(source, skip=0, limit=None))
+        dataset = replace(dataset, source=replace(source, skip=0, limit=None))
     elif source.annotations is None:
         dataset = folder_dataset(Path(source.images))
     else:

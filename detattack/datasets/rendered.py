@@ -12,25 +12,30 @@ import numpy as np
 
 from detattack.core.boxes import Box, to_box
 from detattack.core.errors import InputError
-from detattack.datasets.source import Origin
+from detattack.datasets.base import Dataset, Picture, Sample, read_picture
+from detattack.datasets.source import DatasetSource
 
 if TYPE_CHECKING:
     from detattack.datasets.scenes import Scene
-from detattack.datasets.base import Dataset, Picture, Sample, _picture
 
 _SCENE_SOURCE = "scene {number} of seed {seed}"
 
 
 @dataclass(frozen=True, eq=False)
 class SceneFacts:
-    """What can be known of a rendered scene before it is chosen: scene `number` of the data set `seed`."""
+    """What is known of a rendered scene before it is chosen for a data set.
+
+    - scene: the scene
+    - number: its number in the data set
+    - seed: of the data set
+    """
 
     scene: "Scene"
     number: int
     seed: int
 
     def may_show(self, name: str) -> bool:
-        """Whether an object of that class is in it; True where the renderer has no such class, so cannot tell."""
+        """Return whether the scene has an object of that class; True for classes that the renderer does not have."""
         from detattack.datasets.scenes import CATEGORIES
 
         names = [c.name for c in CATEGORIES]
@@ -38,14 +43,18 @@ class SceneFacts:
 
     @cached_property
     def road(self) -> Box | None:
-        """A box where the road is free; None: there is no such place."""
+        """A box on free road; None if there is no such place."""
         return _free_road(self.scene, self.number, self.seed)
 
 
 def rendered_scenes(count: int, seed: int, suits: Callable[["SceneFacts"], bool] = lambda scene: True) -> Dataset:
-    """The first `count` scenes of the rendered data set `seed` that suit, with their annotations. No file is needed.
+    """Render a data set: the first `count` suitable scenes of the seed, with their annotations. Needs no file.
 
-    suits: what decides, a goal's for one; by default all do.
+    - count: how many
+    - seed: of the data set
+    - suits: whether a scene is suitable, e.g. for a goal; by default all are
+
+    Raises `InputError` for a count below 1.
     """
     from detattack.datasets.scenes import CATEGORIES, render, scene_seed
     from detattack.datasets.scenes.coco import annotate
@@ -66,14 +75,14 @@ def rendered_scenes(count: int, seed: int, suits: Callable[["SceneFacts"], bool]
             break
     categories = ({"id": c.coco_id, "name": c.name, "supercategory": c.supercategory} for c in CATEGORIES)
     fingerprint = f"scenes {','.join(str(s.id) for s in samples)} of seed {seed}"
-    origin = Origin(scenes=count, seed=seed)
-    return Dataset(tuple(samples), fingerprint, tuple(categories), tuple(annotations), origin=origin)
+    opened_by = DatasetSource(scenes=count, seed=seed)
+    return Dataset(tuple(samples), fingerprint, tuple(categories), tuple(annotations), source=opened_by)
 
 
-def read_source(source: str) -> Picture:
-    """The image that a sample's `source` names, read again. Raises `InputError` where it is gone."""
+def read_original(source: str) -> Picture:
+    """Read again the image that a sample's `source` names. Raises `InputError` if it is gone."""
     found = re.fullmatch(_SCENE_SOURCE.format(number=r"(\d+)", seed=r"(\d+)"), source)
-    return _scene(int(found[2]), int(found[1])) if found else _picture(Path(source))
+    return _scene(int(found[2]), int(found[1])) if found else read_picture(Path(source))
 
 
 def _scene(seed: int, number: int) -> Picture:

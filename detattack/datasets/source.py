@@ -1,4 +1,4 @@
-"""Where a data set came from, as `run.json` says it, so that it can be opened again: `detattack rerun`."""
+"""The source of a data set as `run.json` records it, so that `detattack rerun` can open it again."""
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,12 +10,20 @@ from detattack.core.errors import InputError
 
 
 @dataclass(frozen=True)
-class Origin:
-    """What opens a data set: one of `files`, `images`, `scenes` and `side`, with what goes with it. Paths are absolute.
+class DatasetSource:
+    """How to open a data set: one of `files`, `images`, `scenes` and `side`, and its options. Paths are absolute.
 
-    files: images named one by one. images: a folder; annotations: its COCO file; labels: its file of labels; split: of
-    CIFAR-10 and the like. scenes: how many are rendered, by `seed`. side: of the photos that are always there. skip,
-    limit, only_right: which of all these. missing: what is done where annotated images are not in the folder.
+    - files: images given one by one
+    - images: a folder
+    - annotations: its COCO file
+    - labels: its file of labels
+    - split: of CIFAR-10 and the like
+    - scenes: how many are rendered
+    - seed: of the rendered scenes
+    - side: in pixels, of the photos that ship with scikit-image
+    - skip, limit, only_right: which of the images
+    - missing: what is done where annotated images are not in the folder
+    - format: of the images, where it is a plugin's
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -35,12 +43,17 @@ class Origin:
     format: str | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """For the manifest: what is said, without the rest."""
-        return {key: value for key, value in asdict(self).items() if value != getattr(Origin, key)}
+        """Return the fields that differ from the default, for the manifest."""
+        return {key: value for key, value in asdict(self).items() if value != getattr(DatasetSource, key)}
 
     def moved(self, images: Path | None, annotations: Path | None, labels: Path | None) -> Self:
-        """The same data in another place. images: the folder where the images lie now, one by one or all. Raises
-        `InputError` where there is no such thing to be moved."""
+        """Return the source of the same data at another place.
+
+        - images: the folder where the images are now, whether given one by one or as a folder
+        - annotations, labels: the files' paths now
+
+        Raises `InputError` for a path of something that the source does not have.
+        """
         given = {"images": images, "annotations": annotations, "labels": labels}
         for name in (name for name, path in given.items() if path and not getattr(self, name)):
             if name != "images" or not self.files:
@@ -55,13 +68,17 @@ class Origin:
 
 
 def absolute(path: Path) -> str:
-    """A path as a manifest holds it."""
+    """Return a path as a manifest records it."""
     return str(path.absolute())
 
 
-def read_origin(values: Any, where: str) -> Origin:
-    """From `as_json`, after a round trip through JSON. `where` is said of what cannot be read. Raises `InputError`."""
+def read_dataset_source(values: Any, where: str) -> DatasetSource:
+    """Read a source from the JSON of `as_json`. Raises `InputError`.
+
+    - values: the parsed JSON
+    - where: names the file in messages
+    """
     try:
-        return TypeAdapter(Origin).validate_python(values)
+        return TypeAdapter(DatasetSource).validate_python(values)
     except ValidationError as error:
         raise InputError(f"{where}: does not say where its images came from ({error.errors()[0]['msg']})") from error

@@ -1,7 +1,12 @@
-"""The one iterative engine: cost (Eq. 2, 5, 6), step rules, attacks as data, and the loop that runs them all.
+"""The iterative engine: the cost (Eq. 2, 5, 6), step rules, attacks as data, and the one loop that runs them all.
 
-It knows images and objectives, nothing of detectors or classifiers. Its names are looked up when they are first asked
-for: `presets` is data that help texts read, before anything imports torch.
+To read it in order: `presets` (what an attack is), `cost` (the terms of Eq. 2), `steps.base` and `steps.descent` (how
+an iterate is updated), `loop` (one iteration), `state` (which images are active, and who decides that the goal holds),
+`quantize` (8-bit images), `refine` (what shrinks a success). Then what stands beside the loop: `steps.minimum_norm`,
+`perceptual`, `deepfool`, `random_noise`, and `config`, which checks an attack that a user changed.
+
+The engine knows images and objectives, nothing of detectors or classifiers. Its names are imported when they are first
+used: `presets` is data that help texts read, before anything imports torch.
 """
 
 from importlib import import_module
@@ -11,7 +16,7 @@ if TYPE_CHECKING:
     from detattack.engine.deepfool import run_deepfool
     from detattack.engine.loop import run
     from detattack.engine.presets import PRESETS, Attack
-    from detattack.engine.random_noise import noise_of_length, run_control
+    from detattack.engine.random_noise import noise_of_l2, run_control
     from detattack.engine.state import AttackResult, Objective, Trace
 
 __all__ = [
@@ -20,7 +25,7 @@ __all__ = [
     "AttackResult",
     "Objective",
     "Trace",
-    "noise_of_length",
+    "noise_of_l2",
     "run",
     "run_control",
     "run_deepfool",
@@ -29,7 +34,7 @@ _MODULES = {
     "deepfool": ("run_deepfool",),
     "loop": ("run",),
     "presets": ("PRESETS", "Attack"),
-    "random_noise": ("noise_of_length", "run_control"),
+    "random_noise": ("noise_of_l2", "run_control"),
     "state": ("AttackResult", "Objective", "Trace"),
 }
 

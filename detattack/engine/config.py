@@ -1,5 +1,4 @@
-"""What a run is asked to do, resolved and checked in one place before anything loads: options over a config
-file over defaults."""
+"""Resolve and check an attack before anything is loaded: options override a config file, which overrides defaults."""
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -12,27 +11,17 @@ from pydantic import AfterValidator, TypeAdapter, ValidationError
 from detattack.core.errors import InputError, first_error, unknown
 from detattack.engine.presets import PRESETS, Attack
 
-NON_NEGATIVE = (
-    "step_size",
-    "growth",
-    "loss_weight",
-    "l2_weight",
-    "range_weight",
-    "tv_weight",
-    "max_iterations",
-    "stop_confidence",
-    "refine",
-    "undo",
-)
+NON_NEGATIVE = tuple(field.name for field in fields(Attack) if field.type in (int, float))
+"""Every number of an attack but for those that may be None, which have checks of their own."""
 RADIUS_MARK = "@"
-"""Between a method and its radius in gray levels."""
+"""Separates a method from its radius in gray levels, as in `pgd-linf@4`."""
 
 
 LEVELS = tuple(count for count in range(2, 257) if 255 % (count - 1) == 0)
 """Numbers of gray levels whose values an 8-bit file holds exactly."""
 LARGEST_SEED = 2**63 - 1
 MOST_COUNTED = 2**31
-"""Iterations and the like are fewer."""
+"""Upper bound of iterations and other counts."""
 MOST_CONFIG_BYTES = 1_000_000
 Scalar = str | int | float | bool
 TUNED_ON = "tuned_on"
@@ -40,7 +29,10 @@ TUNED_ON = "tuned_on"
 
 
 def check_attack(attack: Attack) -> Attack:
-    """The attack itself, if its values can be: those of options as those of a manifest. Raises `InputError`."""
+    """Check the values of an attack, whether they come from options or from a manifest, and return it.
+
+    Raises `InputError`.
+    """
     from detattack.engine.steps import STEPS
 
     STEPS.find(attack.step)
@@ -67,7 +59,7 @@ def _check_radius(attack: Attack) -> None:
 
 
 CheckedAttack = Annotated[Attack, AfterValidator(check_attack)]
-"""An attack in a config."""
+"""An attack as a field of a config."""
 
 
 def resolve_attack(
@@ -77,10 +69,15 @@ def resolve_attack(
     overrides: Mapping[str, Any] | None = None,
     presets: Mapping[str, Attack] = PRESETS,
 ) -> Attack:
-    """The attack of a method, with what the user changed. `floats` judges floats instead of 8-bit images.
+    """Return the attack of a method with the user's changes.
 
-    method: a name as in `named_attack`. overrides: by field of `Attack`; values may be text. presets: the methods of
-    the task. Raises `InputError` for an unknown method, an unknown key, or a value that does not fit.
+    - method: a name as in `named_attack`, or an attack
+    - floats: judge floats instead of 8-bit images
+    - max_iterations: None: the method's own
+    - overrides: values by field of `Attack`; they may be text
+    - presets: the methods of the task
+
+    Raises `InputError` for an unknown method, an unknown key, or an invalid value.
     """
     from detattack.engine.steps import STEPS
 
@@ -105,8 +102,10 @@ def resolve_attack(
 
 
 def named_attack(method: str, presets: Mapping[str, Attack] = PRESETS) -> Attack:
-    """The attack of a name of `presets`. `NAME@N`, where that has a radius: with one of N gray levels, N/255, and
-    steps of a quarter of it. Raises `InputError`."""
+    """Return the preset of a name; `NAME@N` sets the radius of a method that has one to N gray levels.
+
+    The radius is then N/255 and the step size a quarter of it. Raises `InputError`.
+    """
     name, mark, number = method.strip().partition(RADIUS_MARK)
     if name not in presets:
         raise unknown("method", name, presets)
@@ -126,7 +125,7 @@ def named_attack(method: str, presets: Mapping[str, Attack] = PRESETS) -> Attack
 
 
 def parse_assignments(pairs: list[str]) -> dict[str, str]:
-    """`["key=value", ...]` of `--set` as a dictionary."""
+    """Parse the `["key=value", ...]` of `--set` into a dictionary. Raises `InputError`."""
     for pair in pairs:
         if "=" not in pair:
             raise InputError(f"--set {pair!r}: not of the form key=value")
@@ -134,21 +133,21 @@ def parse_assignments(pairs: list[str]) -> dict[str, str]:
 
 
 class _RepeatedKey(Exception):
-    """A mapping says one thing twice."""
+    """A mapping has a key twice."""
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """A safe loader of mappings that have each key once; at the top `score-threshold` is `score_threshold`."""
+    """A safe YAML loader that refuses repeated keys; top-level keys are spelled with `_` for `-`."""
 
     def construct_document(self, node: yaml.Node) -> Any:
-        """Spells the keys at the top as Python does."""
+        """Construct a document, its top-level keys spelled as in Python."""
         for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             if key.tag == self.DEFAULT_SCALAR_TAG:
                 key.value = key.value.replace("-", "_")
         return super().construct_document(node)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Raises `_RepeatedKey`."""
+        """Construct a mapping. Raises `_RepeatedKey`."""
         lines: dict[str, int] = {}
         for key, _ in node.value:
             line = key.start_mark.line + 1
@@ -160,12 +159,12 @@ class _UniqueKeys(yaml.SafeLoader):
 
 
 def read_config_file(path: Path) -> dict[str, Any]:
-    """A YAML file of settings, keys as on the command line (`score-threshold` or `score_threshold`).
+    """Read a YAML file of settings, with keys as on the command line (`score-threshold` or `score_threshold`).
 
     Raises `InputError`.
     """
     try:
-        with open(path, "rb") as file:
+        with path.open("rb") as file:
             data = file.read(MOST_CONFIG_BYTES + 1)
         text = data.decode("utf-8-sig")
     except (OSError, ValueError) as error:
@@ -185,7 +184,7 @@ def read_config_file(path: Path) -> dict[str, Any]:
 
 
 def read_options(path: Path) -> dict[str, Any]:
-    """A YAML file of command line options: a value is a scalar, a list of scalars, or a mapping of scalars.
+    """Read a YAML file of command line options: a value is a scalar, a list of scalars, or a mapping of scalars.
 
     Raises `InputError`.
     """

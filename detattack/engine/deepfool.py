@@ -1,6 +1,6 @@
-"""DeepFool (Moosavi-Dezfooli et al., 2016): at each iterate the nearest boundary of the classifier made linear there.
+"""DeepFool (Moosavi-Dezfooli et al., 2016): step to the nearest boundary of the linearized classifier, and repeat.
 
-It needs a gradient per class, which no cost has, so it is a loop of its own; the judge is the same.
+It needs a gradient per class, which no cost has, so it has a loop of its own; success is judged in the same way.
 """
 
 from typing import Any, Protocol
@@ -11,50 +11,60 @@ from torch import Tensor
 from detattack.engine.presets import Attack
 from detattack.engine.quantize import as_file
 from detattack.engine.refine import finish
-from detattack.engine.state import AttackResult, Objective, State, judge
+from detattack.engine.state import AttackResult, AttackState, Objective, judge
 
 CHUNK = 64
-"""Classes whose gradients are taken in one pass backward."""
+"""How many classes share one backward pass."""
 NUDGE = 1e-4
 """Added to each distance, so that an iterate on the boundary itself still moves."""
 
 
 class MarginObjective(Objective, Protocol):
-    """What DeepFool needs of an objective beside what every attack does."""
+    """An objective that also gives DeepFool the margin of each class."""
 
     def margins(self, images: Tensor, index: Tensor) -> tuple[Tensor, Any]:
-        """`[n,C]`: by how much the logit of each class that would do exceeds that of the class to leave; and the
-        evaluation (`loss`, `success`, `confidence`) of the same forward pass."""
+        """Return the margins and the evaluation of the same forward pass.
+
+        Margins `[n,C]` are by how much the logit of each acceptable class exceeds that of the class to leave; the
+        evaluation has `loss`, `success` and `confidence`.
+        """
 
 
 def run_deepfool(attack: Attack, images: Tensor, objective: MarginObjective, active: int | None = None) -> AttackResult:
-    """Runs DeepFool on `images` `[N,3,H,W]` in [0,1]; `attack.step_size` is the overshoot (0.02 in the paper).
+    """Run DeepFool on a batch.
 
-    active: as of `run`.
-    An iteration counts as one forward and as many backwards as there are classes to leave for.
+    - attack: its `step_size` is the overshoot (0.02 in the paper)
+    - images: `[N,3,H,W]` in [0,1]
+    - objective: gives margins and evaluations
+    - active: as in `run`
+
+    An iteration counts as one forward pass and one backward pass per acceptable class.
     """
-    state = State(images.detach(), active)
+    state = AttackState(images.detach(), active)
     total = torch.zeros_like(state.originals)
     while len(state.rows):
         seen = as_file(state.floats[state.index], attack.levels).requires_grad_()
         margins, evaluation = objective.margins(seen, state.rows)
         distance = (seen - state.originals[state.index]).detach().flatten(1).norm(dim=1)
         state.record(evaluation, distance)
-        going_on, _ = judge(attack, objective, state, seen, evaluation, distance)
-        if len(going_on):
-            chosen, rows = state.on_device(going_on), state.on_device(state.rows[going_on])
+        continuing, _ = judge(attack, objective, state, seen, evaluation, distance)
+        if len(continuing):
+            chosen, rows = state.on_device(continuing), state.on_device(state.rows[continuing])
             change = nearest_boundary(margins.detach(), _class_gradients(margins, seen))[chosen]
-            state.backwards[state.rows[going_on]] += margins.shape[1]
+            state.backwards[state.rows[continuing]] += margins.shape[1]
             state.healthy[rows] = finite = change.flatten(1).isfinite().all(1)
             total[rows] += change.where(finite.view(-1, 1, 1, 1), 0.0)
             state.floats[rows] = (state.originals[rows] + (1 + attack.step_size) * total[rows]).clamp(0, 1)
-        state.go_on(going_on)
+        state.advance(continuing)
     return finish(attack, objective, state)
 
 
 def nearest_boundary(margins: Tensor, gradients: Tensor) -> Tensor:
-    """The smallest change `[n,...]` that closes one of the margins `[n,C]`, to first order, by their gradients
-    `[C,n,...]`: |m| / ‖w‖² · w for the class with the least |m| / ‖w‖."""
+    """Return the smallest change `[n,...]` that closes one of the margins, to first order.
+
+    It is |m| / ‖w‖² · w for the class with the smallest |m| / ‖w‖, where m are the margins `[n,C]` and w their
+    gradients `[C,n,...]`.
+    """
     flat = gradients.flatten(2)
     norms = flat.norm(dim=2).T.clamp_min(torch.finfo(flat.dtype).tiny ** 0.5)
     distances = margins.abs() / norms
@@ -65,11 +75,11 @@ def nearest_boundary(margins: Tensor, gradients: Tensor) -> Tensor:
 
 
 def _class_gradients(margins: Tensor, images: Tensor) -> Tensor:
-    """`[C,n,3,H,W]`: ∂margins[:, c]/∂images, a chunk of classes a pass."""
+    """Return ∂margins[:, c]/∂images as `[C,n,3,H,W]`, a chunk of classes per backward pass."""
     count, classes = margins.shape
     chosen = torch.eye(classes, dtype=margins.dtype, device=margins.device)[:, None].expand(classes, count, classes)
     parts = [
         torch.autograd.grad(margins, images, part, retain_graph=True, is_grads_batched=True)[0]
-        for part in chosen.split(CHUNK)
+        for part in torch.split(chosen, CHUNK)
     ]
     return torch.cat(parts)

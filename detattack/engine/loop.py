@@ -1,4 +1,4 @@
-"""The loop: one forward and one backward an iteration for the unsolved images, and for those only."""
+"""The loop: one forward and one backward pass per iteration, of the images that have not succeeded yet only."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -10,7 +10,7 @@ from detattack.engine.cost import bounded_range, squared_l2, total_variation
 from detattack.engine.presets import Attack
 from detattack.engine.quantize import as_file, within_ball, within_radius
 from detattack.engine.refine import finish
-from detattack.engine.state import AttackResult, Objective, State, judge
+from detattack.engine.state import AttackResult, AttackState, Objective, judge
 from detattack.engine.steps import Iterate, Step, make_step
 
 
@@ -21,44 +21,46 @@ def run(
     active: int | None = None,
     seeds: Sequence[int] | None = None,
 ) -> AttackResult:
-    """Runs `attack` on `images` `[N,3,H,W]` in [0,1], all against one objective.
+    """Run an attack on a batch of images against one objective.
 
-    active: how many of them are worked on at a time, the next one as soon as one is done; None: all. seeds: of each
-    image's own randomness, for attacks that have any; None: 0 for each.
+    - attack: the step rule and its settings
+    - images: `[N,3,H,W]` in [0,1]
+    - objective: the loss to minimize and the check of success
+    - active: how many images are attacked at a time; the next one starts as soon as one is done. None: all
+    - seeds: one per image, for attacks that use randomness; None: 0 for each
 
-    K counts an image's own updates: one that meets the goal untouched has K = 0. An image whose loss or gradient is
-    not finite stops alone. Images are independent of their neighbors in the batch.
+    K counts an image's own updates: one that meets the goal unchanged has K = 0. An image whose loss or gradient is not
+    finite stops alone. Images are independent of their neighbors in the batch.
     """
-    state = State(images.detach(), active, attack.perceptual, seeds)
+    state = AttackState(images.detach(), active, attack.perceptual, seeds)
     step = make_step(attack, images)
     while len(state.rows):
         _iterate(attack, step, state, objective)
     return finish(attack, objective, state)
 
 
-def _iterate(attack: Attack, step: Step, state: State, objective: Objective) -> None:
-    """One iteration of the active images. The host waits for the device once, in `judge`."""
+def _iterate(attack: Attack, step: Step, state: AttackState, objective: Objective) -> None:
+    """Do one iteration of the active images. The host waits for the device once, in `judge`."""
     seen = as_file(state.floats[state.index], attack.levels).requires_grad_()
     evaluation = objective(seen, state.rows)
     squared = squared_l2(*state.to_compare(seen, state.index))
     terms = {"loss_cost": attack.loss_weight * evaluation.loss} | _regularizers(attack, seen, squared)
     distance = squared.detach().sqrt()
     state.record(evaluation, distance, **terms)
-    going_on, reached = judge(attack, objective, state, seen, evaluation, distance)
-    if len(going_on):
-        chosen = state.on_device(going_on)
+    continuing, reached = judge(attack, objective, state, seen, evaluation, distance)
+    if len(continuing):
+        chosen = state.on_device(continuing)
         cost = torch.stack(list(terms.values())).sum(0)
         (gradient,) = torch.autograd.grad(cost[chosen].sum(), seen)
-        rows = state.rows[going_on]
+        rows = state.rows[continuing]
         state.backwards[rows] += 1
-        loss, success = terms["loss_cost"].detach()[chosen], state.on_device(reached[going_on])
+        loss, success = terms["loss_cost"].detach()[chosen], state.on_device(reached[continuing])
         _update(attack, step, state, rows, gradient[chosen], loss, success)
-    state.go_on(going_on)
+    state.advance(continuing)
 
 
 def _regularizers(attack: Attack, seen: Tensor, squared: Tensor) -> dict[str, Tensor]:
-    """The terms of Eq. 2 but for the loss, `[n]` each; one without weight takes no pass over the images and is left
-    out."""
+    """Return the terms of Eq. 2 other than the loss, `[n]` each. A term of weight 0 is left out, and costs nothing."""
     terms = {}
     if attack.l2_weight:
         terms["l2_cost"] = attack.l2_weight * squared
@@ -69,8 +71,8 @@ def _regularizers(attack: Attack, seen: Tensor, squared: Tensor) -> dict[str, Te
     return terms
 
 
-def _gradient_of_regularizers(attack: Attack, state: State, index: Tensor) -> Tensor:
-    """∂/∂x `[n,3,H,W]` of the terms of `_regularizers`, of which there is one, at the images that the model saw."""
+def _gradient_of_regularizers(attack: Attack, state: AttackState, index: Tensor) -> Tensor:
+    """Return ∂/∂x `[n,3,H,W]` of the terms of `_regularizers` (at least one) at the images that the model saw."""
     seen = as_file(state.floats[index], attack.levels).requires_grad_()
     terms = _regularizers(attack, seen, squared_l2(*state.to_compare(seen, index)))
     (gradient,) = torch.autograd.grad(torch.stack(list(terms.values())).sum(), seen)
@@ -78,10 +80,12 @@ def _gradient_of_regularizers(attack: Attack, state: State, index: Tensor) -> Te
 
 
 def _update(
-    attack: Attack, step: Step, state: State, rows: Tensor, gradient: Tensor, loss: Tensor, success: Tensor
+    attack: Attack, step: Step, state: AttackState, rows: Tensor, gradient: Tensor, loss: Tensor, success: Tensor
 ) -> None:
-    """Moves the float images that go on, kept in [0,1] and within the radius; one whose gradient is not finite stays
-    where it is, for `judge` to find."""
+    """Update the float images that continue, and keep them in [0,1] and within the radius.
+
+    An image whose gradient is not finite stays where it is, for `judge` to find.
+    """
     index, numbers = state.on_device(rows), state.numbers[rows]
     images, originals = state.floats[index], state.originals[index]
     gradient = state.steepest(gradient, index)

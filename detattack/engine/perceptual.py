@@ -1,23 +1,23 @@
-"""Where a change is seen less: weights of the distance by local contrast (`perceptual`).
+"""Perceptual weights of the distance (`perceptual`): changes count for less where local contrast is high.
 
-An eye, and SSIM, forgive more where an image is busy than where it is flat.
+Both the eye and SSIM tolerate more where an image is busy than where it is flat.
 """
 
 import torch.nn.functional as F
 from torch import Tensor
 
 SIDE = 7
-"""Of the window, in pixels."""
+"""Side of the window, in pixels."""
 FLOOR = 0.02
 """Added to the standard deviation, on [0,1], so that the weights of flat regions stay finite."""
 POWER = 0.25
-"""Of the contrast. More lowers 1 − SSIM further, but the plain L2 and CIEDE2000 rise fast."""
+"""Exponent of the contrast. A larger one lowers 1 − SSIM further, but the plain L2 and CIEDE2000 rise fast."""
 
 
 def contrast_weights(images: Tensor) -> Tensor:
-    """`[N,1,H,W]`, mean 1 in each image: (standard deviation of the gray values around a pixel + FLOOR)^−POWER.
+    """Return weights `[N,1,H,W]` with mean 1 in each image: (local standard deviation of gray + FLOOR)^−POWER.
 
-    Every side of `images` `[N,3,H,W]` has more than SIDE // 2 pixels.
+    Every side of `images` `[N,3,H,W]` must have more than SIDE // 2 pixels.
     """
     gray = F.pad(images.mean(1, keepdim=True), [SIDE // 2] * 4, mode="reflect")
     mean, square = (F.avg_pool2d(values, SIDE, stride=1) for values in (gray, gray.square()))

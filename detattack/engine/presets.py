@@ -8,30 +8,34 @@ from detattack.core.registry import Registry
 Norm = Literal["linf", "l2"]
 Stop = Literal["first", "confidence", "budget"]
 UNIT = "unit"
-"""In the metadata of a field of `Attack`: the field that says what a value of it means. The same value is the same
-setting for several attacks only where they agree in that."""
+"""Metadata key of a field of `Attack`: the field that gives its value a meaning.
+
+The same value is the same setting for two attacks only if they agree in that field.
+"""
 
 
 @dataclass(frozen=True)
 class Attack:
-    """One attack.
+    """Settings of one attack.
 
-    name: what reports call it.
-    step: the name of a registered step rule (`engine/steps`). Of classifiers, `deepfool` has a loop of its own; `noise`
-        is no descent at all but the control: random noise of the L2 that `jnd` needs.
-    step_size: α, in [0,1] units (`deepfool`: the overshoot). growth: factor on α from one iteration to the next, for
-        images on which α is too small.
-    loss_weight, l2_weight, range_weight, tv_weight: λ1..λ4 of Eq. 2.
-    max_iterations: updates at most; the last iterate is judged too.
-    levels: 256: the model sees, and is judged on, 8-bit images; None: floats.
-    stop: `first` success; first success with `stop_confidence`; or `budget`: go on to `max_iterations` and
-        keep the smallest success.
-    radius: distance from the original, in `norm`, that no iterate leaves (PGD's projection), in [0,1] units; L∞
-        with `levels` not by rounding either; None: no bound.
-    refine: trials of the bisection that shrinks a found perturbation while the goal holds; 0: none.
-    undo: with `levels`, trials of the search that then takes changes of one gray level back, those that help least
-        first, while the goal holds; 0: none.
-    perceptual: the L2 counts changes for less where the original has more local contrast, see `contrast.py`.
+    - name: the name in reports
+    - step: the name of a registered step rule (`engine/steps`). For classifiers, `deepfool` has a loop of its own;
+      `noise` is no descent at all but the control: random noise of the L2 that `jnd` needs
+    - step_size: α, in [0,1] units (`deepfool`: the overshoot)
+    - growth: factor on α from one iteration to the next, for images on which α is too small
+    - loss_weight, l2_weight, range_weight, tv_weight: λ1..λ4 of Eq. 2
+    - max_iterations: maximum number of updates; the last iterate is judged, too
+    - levels: 256: the model sees, and is judged on, 8-bit images; None: floats
+    - stop: at the `first` success; at the first success with `stop_confidence` (`confidence`); or after
+      `max_iterations`, keeping the smallest success (`budget`)
+    - stop_confidence: in [0,1], for `stop` = `confidence`
+    - radius: maximum distance of any iterate from the original, in `norm` (PGD's projection), in [0,1] units; in L∞
+      with `levels`, rounding does not exceed it either; None: no bound
+    - norm: of the radius
+    - refine: trials of the bisection that shrinks a success while the goal holds; 0: none
+    - undo: with `levels`, trials of the search that then reverts changes of one gray level, those that help least
+      first, while the goal holds; 0: none
+    - perceptual: weight the L2 by local contrast, see `perceptual.py`
     """
 
     name: str
@@ -54,12 +58,11 @@ class Attack:
 
 
 PRESETS: Registry[Attack] = Registry("method")
-"""The methods of `--method` on detectors, by name; one with a radius also as `NAME@GRAYLEVELS`, see
-`config.named_attack`."""
+"""The methods of `--method` on detectors; one with a radius also as `NAME@GRAYLEVELS`, see `config.named_attack`."""
 
 
 def register_method(attack: Attack) -> None:
-    """Makes an attack on detectors known to `--method` by its name. Raises `InputError` where that is taken."""
+    """Register an attack on detectors for `--method`, by its name. Raises `InputError` if the name is taken."""
     PRESETS.register(attack.name, attack)
 
 

@@ -1,23 +1,23 @@
-"""8-bit images inside the loop: what the model is shown is what a file can hold."""
+"""8-bit images inside the loop: the model is shown what a file can hold."""
 
 import torch
 from torch import Tensor
 
 SLACK = 1e-3
-"""Of a gray level: what floating point may lack of a whole one."""
+"""Tolerance of floating-point error, in gray levels."""
 BISECTIONS = 10
-"""Of the scale of a change that is to have some length when rounded."""
+"""How many bisections find the scale of a change that has a given L2 after rounding."""
 
 
 def as_file(images: Tensor, levels: int | None) -> Tensor:
-    """Images in [0,1] rounded to the nearest of `levels` gray levels a channel; untouched where None."""
+    """Round images in [0,1] to the nearest of `levels` gray levels per channel; None: return them unchanged."""
     if levels is None:
         return images
-    return (images * (levels - 1)).round() / (levels - 1)
+    return (images * (levels - 1)).round().div(levels - 1)
 
 
 def within_radius(images: Tensor, originals: Tensor, radius: float, levels: int | None) -> Tensor:
-    """Images clamped to the L∞ distance `radius` from the originals, such that `as_file` keeps them inside it."""
+    """Clamp images to the L∞ distance `radius` from the originals, such that `as_file` keeps them within it."""
     low, high = originals - radius, originals + radius
     if levels is not None:  # the outermost gray levels inside
         low = (low * (levels - 1) - SLACK).ceil() / (levels - 1)
@@ -26,23 +26,27 @@ def within_radius(images: Tensor, originals: Tensor, radius: float, levels: int 
 
 
 def within_ball(images: Tensor, originals: Tensor, radius: float) -> Tensor:
-    """Images drawn back to the L2 distance `radius` from the originals. Rounding may lead out of it again."""
+    """Project images onto the L2 ball of `radius` around the originals. Rounding may leave it again."""
     change = images - originals
     length = change.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1)
     return originals + change * (radius / length).clamp_max(1)
 
 
-def rounded_to_length(originals: Tensor, directions: Tensor, radii: Tensor, levels: int | None) -> Tensor:
-    """Images of `levels` at the L2 distance `radii` `[n]` from the originals, along unit vectors `directions`.
+def rounded_to_l2(originals: Tensor, directions: Tensor, target_l2: Tensor, levels: int | None) -> Tensor:
+    """Return images on the gray levels at a given L2 distance from the originals, along given directions.
 
-    Originals `[n,3,H,W]` on the levels. x(0) + t·v is rounded to the nearest level, and t found by bisection such
-    that the distance of the rounded and clamped image is the radius, or the next that rounding allows above it.
-    Floats where `levels` is None: t is the radius.
+    - originals: `[n,3,H,W]`, on the levels
+    - directions: v, `[n,3,H,W]`, unit vectors
+    - target_l2: `[n]`
+    - levels: number of gray levels; None: floats, without rounding
+
+    x(0) + t·v is rounded to the nearest level, where t is found by bisection such that the L2 of the rounded and
+    clamped change is the target, or the next larger one that rounding allows.
     """
     if levels is None:
-        return (originals + radii.view(-1, 1, 1, 1) * directions).clamp(0, 1)
+        return (originals + target_l2.view(-1, 1, 1, 1) * directions).clamp(0, 1)
     start = (originals * (levels - 1)).round()
-    target = radii * (levels - 1)
+    target = target_l2 * (levels - 1)
 
     def rounded(scale: Tensor) -> Tensor:
         return (start + scale.view(-1, 1, 1, 1) * directions).round().clamp(0, levels - 1)

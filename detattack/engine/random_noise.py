@@ -1,4 +1,4 @@
-"""The control: random noise with no idea of the model."""
+"""The control: random noise that knows nothing of the model."""
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -13,13 +13,19 @@ from detattack.engine.quantize import as_file
 from detattack.engine.state import AttackResult, Objective, Trace
 
 TRIALS = 40
+"""Bisections of the scale of the noise."""
 
 
-def noise_of_length(original: Tensor, length: float, seed: int, levels: int | None) -> Tensor:
-    """`original` `[3,H,W]` plus Gaussian noise whose L2, clamped and rounded to `levels`, is about `length`.
+def noise_of_l2(original: Tensor, target_l2: float, seed: int, levels: int | None) -> Tensor:
+    """Add Gaussian noise to an image whose L2, after clamping and rounding, is about `target_l2`.
 
-    Rounding swallows faint noise, so the scale is found by bisection on the rounded image; the result is the
-    image whose distance comes nearest from above, hence never an easier control than asked.
+    - original: `[3,H,W]` in [0,1]
+    - target_l2: in [0,1] units
+    - seed: of the noise
+    - levels: number of gray levels; None: floats
+
+    Rounding removes faint noise, so the scale is found by bisection on the rounded image. The result is the image with
+    the smallest L2 not below the target, so the control is never easier than asked.
     """
     generator = torch.Generator().manual_seed(seed)
     direction = torch.randn(original.shape, generator=generator).to(original)
@@ -28,13 +34,13 @@ def noise_of_length(original: Tensor, length: float, seed: int, levels: int | No
     def noisy(scale: float) -> Tensor:
         return as_file((original + scale * direction).clamp(0, 1), levels)
 
-    low, high = 0.0, max(length, 1e-6)
+    low, high = 0.0, max(target_l2, 1e-6)
     limit = 2 * float(original.numel()) ** 0.5
-    while (noisy(high) - original).norm() < length and high < limit:
+    while (noisy(high) - original).norm() < target_l2 and high < limit:
         low, high = high, 2 * high
     for _ in range(TRIALS):
         middle = (low + high) / 2
-        if (noisy(middle) - original).norm() < length:
+        if (noisy(middle) - original).norm() < target_l2:
             low = middle
         else:
             high = middle
@@ -45,28 +51,25 @@ def run_control(
     attack: Attack,
     images: Tensor,
     objective: Objective,
-    lengths: Sequence[float | None],
+    target_l2: Sequence[float | None],
     seeds: Sequence[int],
     reference: Attack,
     active: int | None = None,
 ) -> AttackResult:
-    """Random noise for images `[N,3,H,W]`, each of the L2 in `lengths`, judged once.
+    """Add random noise to a batch of images and judge each once.
 
-    Where a length is None, it is what `reference` needs on the image, at the control's levels and `active` images at a
-    time; what it costs to find that is not the control's.
+    - attack: the control; its `levels` count
+    - images: `[N,3,H,W]` in [0,1]
+    - objective: judges the result
+    - target_l2: the L2 of each image's noise; None where it is not known: what `reference` needs on the image, at the
+      control's levels. The passes that find it are not counted as the control's
+    - seeds: of each image's noise
+    - reference: the attack that finds an unknown L2
+    - active: how many images the reference attacks at a time; None: all
     """
-    unknown = [row for row, length in enumerate(lengths) if length is None]
-    if unknown:
-        some, of_some = images[unknown], [seeds[row] for row in unknown]
-        part = _Part(objective, torch.tensor(unknown))
-        found = run(replace(reference, levels=attack.levels), some, part, active, of_some)
-        needed = (found.images - some).flatten(1).norm(dim=1).tolist()
-        lengths = [needed.pop(0) if length is None else length for length in lengths]
+    needed_l2 = _needed_l2(attack, images, objective, target_l2, seeds, reference, active)
     noisy = torch.stack(
-        [
-            noise_of_length(image, length or 0.0, seed, attack.levels)
-            for image, length, seed in zip(images, lengths, seeds, strict=True)
-        ]
+        [noise_of_l2(image, l2, seed, attack.levels) for image, l2, seed in zip(images, needed_l2, seeds, strict=True)]
     )
     success = torch.tensor([objective.confirm(image, row) for row, image in enumerate(noisy)])
     ones = torch.ones(len(images), dtype=torch.long)
@@ -77,15 +80,35 @@ def run_control(
         first_iteration=torch.where(success, 1, -1),
         finite=torch.ones_like(success),
         forwards=ones,
-        backwards=0 * ones,
+        backwards=torch.zeros_like(ones),
         trace=Trace(*[torch.empty(0, len(images))] * len(fields(Trace))),
     )
 
 
-class _Part:
-    """An objective of some images of a batch: of `rows`."""
+def _needed_l2(
+    attack: Attack,
+    images: Tensor,
+    objective: Objective,
+    target_l2: Sequence[float | None],
+    seeds: Sequence[int],
+    reference: Attack,
+    active: int | None,
+) -> list[float]:
+    """Replace each unknown L2 by what `reference` needs on the image. Parameters as in `run_control`."""
+    unknown = [row for row, l2 in enumerate(target_l2) if l2 is None]
+    found: list[float] = []
+    if unknown:
+        some, of_some = images[unknown], [seeds[row] for row in unknown]
+        part = _Part(objective, torch.tensor(unknown))
+        result = run(replace(reference, levels=attack.levels), some, part, active, of_some)
+        found = (result.images - some).flatten(1).norm(dim=1).tolist()
+    return [found.pop(0) if l2 is None else l2 for l2 in target_l2]
 
-    def __init__(self, objective: Objective, rows: Tensor):
+
+class _Part:
+    """The objective of some images of a batch: those at `rows`."""
+
+    def __init__(self, objective: Objective, rows: Tensor) -> None:
         self._objective, self._rows = objective, rows
 
     def __call__(self, images: Tensor, index: Tensor) -> Any:

@@ -1,18 +1,18 @@
-"""What was found, shrunk while the goal holds: each trial is confirmed."""
+"""Shrink a success while the goal holds; each trial is confirmed."""
 
 import torch
 from torch import Tensor
 
 from detattack.engine.presets import Attack
 from detattack.engine.quantize import as_file
-from detattack.engine.state import AttackResult, Objective, State, confident, confirmed
+from detattack.engine.state import AttackResult, AttackState, Objective, confident, confirmed
 
 FIRST_SHARE = 1 / 128
-"""Of the changed values: how many the first trial of `undo` takes back."""
+"""Share of the changed values that the first trial of `undo` reverts."""
 
 
-def finish(attack: Attack, objective: Objective, state: State) -> AttackResult:
-    """What was found, shrunk where the attack has it so."""
+def finish(attack: Attack, objective: Objective, state: AttackState) -> AttackResult:
+    """Shrink the successes as the attack asks, and return the result."""
     success = state.first_iteration >= 0
     for row in success.nonzero().flatten().tolist():
         if attack.refine:
@@ -33,8 +33,8 @@ def finish(attack: Attack, objective: Objective, state: State) -> AttackResult:
     )
 
 
-def _refine(attack: Attack, objective: Objective, state: State, row: int) -> None:
-    """Bisection on the line from the original to the found image: the shortest change that is confirmed."""
+def _refine(attack: Attack, objective: Objective, state: AttackState, row: int) -> None:
+    """Bisect the line from the original to the success, for the shortest change that is confirmed."""
     original = state.originals[row]
     change = (state.best if attack.stop == "budget" else state.floats)[row] - original
     low, high = 0.0, 1.0
@@ -51,9 +51,12 @@ def _refine(attack: Attack, objective: Objective, state: State, row: int) -> Non
             low = middle
 
 
-def _undo(attack: Attack, objective: Objective, state: State, row: int) -> None:
-    """Takes changes of one gray level back: those first whose loss rises least, to first order, for what the squared
-    L2 falls by. Their number is doubled while the goal holds, then found by bisection."""
+def _undo(attack: Attack, objective: Objective, state: AttackState, row: int) -> None:
+    """Revert changes of one gray level, for the largest number of them that is confirmed.
+
+    Those come first whose loss rises least, to first order, per decrease of the squared L2. Their number is doubled
+    while the goal holds, then bisected.
+    """
     top, original, found = (attack.levels or 2) - 1, state.originals[row], state.best[row]
     change = ((found - original) * top).round().flatten()
     rise = -_loss_gradient(objective, state, found, row).flatten() * change.sign()
@@ -73,8 +76,8 @@ def _undo(attack: Attack, objective: Objective, state: State, row: int) -> None:
             high = middle
 
 
-def _loss_gradient(objective: Objective, state: State, image: Tensor, row: int) -> Tensor:
-    """∂loss/∂x of `[3,H,W]`, one pass forward and one backward, counted."""
+def _loss_gradient(objective: Objective, state: AttackState, image: Tensor, row: int) -> Tensor:
+    """Return ∂loss/∂x `[3,H,W]`; one forward and one backward pass, counted."""
     seen = image.detach()[None].requires_grad_()
     (gradient,) = torch.autograd.grad(objective(seen, torch.tensor([row])).loss.sum(), seen)
     state.forwards[row] += 1

@@ -1,1 +1,1 @@
-"""Measures of what an attack did: COCO AP, rates with intervals, image quality, difference maps."""
+"""Measures of the effect of an attack: COCO AP, rates with intervals, image quality, difference maps."""

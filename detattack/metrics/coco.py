@@ -1,8 +1,8 @@
-"""COCO's average precision by pycocotools: the one evaluation of summaries, pages, comparisons and of the training.
+"""COCO's average precision by pycocotools: the one evaluation for summaries, pages, comparisons and training.
 
-pycocotools' `loadRes([])` raises, its unscored figures are −1, and `summarize` knows no other number of detections
-than 100; here a detector that sees nothing scores 0 wherever there was something to see, what cannot be scored is
-None, never NaN or −1, and the figures are read from pycocotools' own tables of precision and recall.
+pycocotools' `loadRes([])` raises, its undefined figures are −1, and `summarize` supports no other number of detections
+than 100. Here a detector without detections scores 0 wherever there are objects, undefined figures are None, never NaN
+or −1, and all figures are read from pycocotools' own tables of precision and recall.
 """
 
 import contextlib
@@ -34,10 +34,11 @@ class CategoryScores:
 
 @dataclass(frozen=True)
 class CocoScores:
-    """The twelve figures of COCO's table, in its order, and each category by name; None: nothing to score.
+    """The twelve figures of COCO's table, in its order, and the scores of each category; None: nothing to score.
 
-    ar100 and the figures by size: at the number of detections that count. cut_images: how many images have more
-    detections of one category than count.
+    - ap .. ar_large: in [0,1]; ar100 and the figures by size are at the maximum number of detections that count
+    - per_category: AP and AP50 by category name
+    - cut_images: how many images have more detections of one category than count
     """
 
     ap: float | None
@@ -56,20 +57,20 @@ class CocoScores:
     cut_images: int = 0
 
     def figures(self) -> dict[str, float | None]:
-        """The twelve figures by name."""
+        """Return the twelve figures by name."""
         return {name: getattr(self, name) for name in FIGURES}
 
 
 FIGURES = tuple(f.name for f in fields(CocoScores))[:12]
 
 
-class Truth:
-    """What detections are scored against.
+class GroundTruth:
+    """The annotations that detections are scored against.
 
-    - annotations, categories: as in a COCO file; a missing `iscrowd` is 0, a missing `area` that of the box.
-    - image_ids: the images that count.
-    - category_ids: the categories that count, those that detector and data share; None: all.
-    - max_detections: only the best so many of an image and category count.
+    - annotations, categories: as in a COCO file; a missing `iscrowd` is 0, a missing `area` that of the box
+    - image_ids: the images that count
+    - category_ids: the categories that count, those that detector and data share; None: all
+    - max_detections: only the best so many of an image and category count
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class Truth:
         image_ids: Collection[int],
         category_ids: Collection[int] | None = None,
         max_detections: int = DEFAULT_MAX_DETECTIONS,
-    ):
+    ) -> None:
         counted = {c["id"]: c for c in categories if category_ids is None or c["id"] in category_ids}
         self.categories = [counted[i] for i in sorted(counted)]
         self.names = [str(c["name"]) for c in self.categories]
@@ -88,12 +89,15 @@ class Truth:
         self._annotations = self._index(map(_truth, self.of(annotations)))
 
     def of(self, items: Items) -> Iterator[Mapping[str, Any]]:
-        """The annotations or results of the images and categories that count."""
+        """Yield the annotations or results of the images and categories that count."""
         images, classes = set(self._images), set(self._classes)
         return (i for i in items if i["image_id"] in images and i["category_id"] in classes)
 
     def matched(self, results: Items, areas: Mapping[str, tuple[float, float]] | None = None) -> COCOeval:
-        """pycocotools' evaluation of results, with annotations and detections matched. areas: ranges; None: COCO's."""
+        """Match results with the annotations and return pycocotools' evaluation.
+
+        areas: ranges in square pixels, by name; None: COCO's.
+        """
         with _silent():
             evaluation = COCOeval(self._annotations, self._index(map(_found, self.of(results))), "bbox")
             params = evaluation.params
@@ -105,11 +109,11 @@ class Truth:
         return evaluation
 
     def precision(self, results: Items, area: tuple[float, float] = ANY_AREA) -> NDArray[np.float64]:
-        """Precision `[10 IoUs, 101 recalls, categories]` (−1: no annotation) over objects of a range of areas."""
+        """Return precision `[10 IoUs, 101 recalls, categories]` (−1: no annotation) for objects in a range of areas."""
         return _accumulated(self.matched(results, {"all": area}))["precision"][..., 0, -1]
 
     def _index(self, items: Iterable[dict[str, Any]]) -> COCO:
-        """Items numbered from 1: pycocotools takes a match with the annotation 0 for no match."""
+        """Index items, numbered from 1: pycocotools takes a match with the annotation 0 for no match."""
         coco = COCO()
         coco.dataset = {
             "images": [{"id": i} for i in self._images],
@@ -129,9 +133,12 @@ def evaluate(
     category_ids: Collection[int] | None = None,
     max_detections: int = DEFAULT_MAX_DETECTIONS,
 ) -> CocoScores:
-    """Scores detections in COCO's results format (`image_id, category_id, bbox [x,y,w,h], score`), as many as there
-    are, against annotations. The other arguments are those of `Truth`."""
-    truth = Truth(annotations, categories, image_ids, category_ids, max_detections)
+    """Score detections against annotations.
+
+    - results: detections in COCO's format (`image_id, category_id, bbox [x,y,w,h], score`), any number of them
+    - annotations, categories, image_ids, category_ids, max_detections: see `GroundTruth`
+    """
+    truth = GroundTruth(annotations, categories, image_ids, category_ids, max_detections)
     found = list(truth.of(results))
     scored = _accumulated(truth.matched(found))
     precision, recall = scored["precision"], scored["recall"]
@@ -148,24 +155,27 @@ def evaluate(
     return CocoScores(**figures, per_category=per_category, cut_images=len(cut))
 
 
-class Precision:
-    """Precision of any mixture of clean and attacked images, and from any score on.
+class PrecisionTable:
+    """Precision for any mixture of clean and attacked images, and above any score.
 
-    pycocotools matches detections with annotations once for the clean and once for the adversarial images. A match
-    does not depend on lower scores or on other images, so that every point of a curve is only added up again, by
-    pycocotools' own `accumulate`.
+    pycocotools matches detections with annotations once for the clean and once for the adversarial images. A match does
+    not depend on lower scores or on other images, so every point of a curve only needs pycocotools' own `accumulate`.
+
+    - truth: the annotations
+    - clean, adversarial: results of the clean and of the attacked images
     """
 
-    def __init__(self, truth: Truth, clean: Items, adversarial: Items):
+    def __init__(self, truth: GroundTruth, clean: Items, adversarial: Items) -> None:
         self.names = truth.names
         self._evaluation = truth.matched(clean, {"all": ANY_AREA})
         self._clean = self._evaluation.evalImgs
         self._adversarial = truth.matched(adversarial, {"all": ANY_AREA}).evalImgs
 
     def of(self, attacked: Collection[int] | bool, above: float = 0.0) -> NDArray[np.float64]:
-        """Precision `[10 IoUs, 101 recalls, categories]` (−1: no annotation), detections with a score above `above`.
+        """Return precision `[10 IoUs, 101 recalls, categories]` (−1: no annotation).
 
-        attacked: ids of the images that count as attacked, the others being clean; True: all, False: none.
+        - attacked: ids of the images that count as attacked, the others being clean; True: all, False: none
+        - above: only detections with a score above this count
         """
         clean, adversarial = self._clean, self._adversarial
         if isinstance(attacked, bool):
@@ -179,26 +189,26 @@ class Precision:
 
 
 def mean_ap(precision: NDArray[np.float64]) -> float | None:
-    """COCO's AP, the mean over IoU 0.5 to 0.95, recalls and classes; None where nothing is annotated."""
+    """Return COCO's AP, the mean over IoU 0.5 to 0.95, recalls and classes; None where nothing is annotated."""
     known = precision[precision > -1]
     return float(known.mean()) if known.size else None
 
 
 def curve(precision: NDArray[np.float64]) -> tuple[list[float], list[float]]:
-    """Recall and precision at IoU 0.5, the mean over the classes that have annotations."""
+    """Return recall and precision at IoU 0.5, the mean over the annotated classes."""
     known = precision[0][:, (precision[0] > -1).all(axis=0)]
     return np.linspace(0, 1, 101).tolist(), known.mean(axis=1).tolist() if known.size else [0.0] * 101
 
 
 def _accumulated(evaluation: COCOeval) -> dict[str, Any]:
-    """pycocotools' tables, of which the last two axes are areas and numbers of detections."""
+    """Return pycocotools' tables, whose last two axes are areas and numbers of detections."""
     with _silent():
         evaluation.accumulate()
     return evaluation.eval
 
 
 def _silent() -> contextlib.redirect_stdout[io.StringIO]:
-    """pycocotools prints."""
+    """Suppress pycocotools' prints."""
     return contextlib.redirect_stdout(io.StringIO())
 
 
@@ -215,7 +225,7 @@ def _found(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _above(one: dict[str, Any] | None, score: float) -> dict[str, Any] | None:
-    """An image's matches of one class, without the detections up to a score; they are sorted by it."""
+    """Return an image's matches of one class without the detections up to a score, by which they are sorted."""
     if one is None:
         return None
     count = sum(s > score for s in one["dtScores"])

@@ -1,4 +1,4 @@
-"""Difference maps: the L2 over channels of what an attack changed, and its heatmap."""
+"""Difference maps: the L2 norm over channels of an attack's change, and its heatmap."""
 
 from functools import lru_cache
 
@@ -8,21 +8,20 @@ from numpy.typing import NDArray
 
 COLOR_MAP = "inferno"
 """The color map of every difference map: perceptually uniform, and still ordered when printed in gray."""
-
-
 DIFFERENCE_GAIN = 10.0
-
-
+"""Factor on the L2 norm before it is shown."""
 DIFFERENCE_LABEL = "L2 over channels × 10, range 0–1"
-
-
+"""Label of a color bar."""
 Pixels = NDArray[np.uint8]
+Values = NDArray[np.uint8] | NDArray[np.floating]
 
 
-def difference_map(original: NDArray, adversarial: NDArray) -> NDArray[np.float32]:
-    """L2 norm over channels of the difference of two images `[H,W,3]`, × 10: float32 `[H,W]`, not clipped.
+def difference_map(original: Values, adversarial: Values) -> NDArray[np.float32]:
+    """Return the L2 norm over channels of the difference of two images, × 10: float32 `[H,W]`, not clipped.
 
-    uint8 pixels are taken as value/255, floats as they are in [0,1]. Raises ValueError for different shapes.
+    - original, adversarial: `[H,W,3]`; uint8 pixels are taken as value/255, floats as they are, in [0,1]
+
+    Raises ValueError for different shapes.
     """
     if original.shape != adversarial.shape or original.ndim != 3:
         raise ValueError(f"cannot compare images {list(original.shape)} and {list(adversarial.shape)}")
@@ -30,8 +29,8 @@ def difference_map(original: NDArray, adversarial: NDArray) -> NDArray[np.float3
     return DIFFERENCE_GAIN * np.sqrt(np.einsum("hwc,hwc->hw", difference, difference))
 
 
-def heatmap(difference: NDArray) -> Pixels:
-    """A difference map `[H,W]` in the color map, range 0-1 (more is shown as 1): uint8 `[H,W,3]`."""
+def heatmap(difference: NDArray[np.floating]) -> Pixels:
+    """Return a difference map `[H,W]` in the color map, range 0-1 (more is shown as 1): uint8 `[H,W,3]`."""
     levels = np.rint(np.nan_to_num(difference).clip(0, 1) * 255).astype(np.uint8)
     return _color_table()[levels]
 
@@ -44,7 +43,7 @@ def _color_table() -> Pixels:
     return table
 
 
-def _unit(image: NDArray) -> NDArray[np.float32]:
+def _unit(image: Values) -> NDArray[np.float32]:
     if image.dtype == np.uint8:
         return image.astype(np.float32) / np.float32(255)
     return image.astype(np.float32)

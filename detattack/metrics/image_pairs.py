@@ -1,4 +1,4 @@
-"""Any two images, or two folders of them, matched by their names and measured against each other."""
+"""Compare two images, or two folders of images matched by file name."""
 
 import math
 from collections import Counter
@@ -8,15 +8,19 @@ from functools import partial
 from pathlib import Path
 
 from detattack.core.errors import InputError
-from detattack.core.processes import spread
+from detattack.core.processes import parallel_map
 from detattack.datasets.image_io import LoadedImage, read_image
 from detattack.datasets.image_names import image_paths
-from detattack.metrics.image_quality import Quality, measure
+from detattack.metrics.image_quality import ImageQuality, measure
 
 
 @dataclass(frozen=True)
-class Pair:
-    """An image and the one that is held against it. name: of the original, in its folder."""
+class ImagePair:
+    """An image and the one that it is compared with.
+
+    - name: of the original, in its folder
+    - original, other: the files
+    """
 
     name: str
     original: Path
@@ -25,47 +29,54 @@ class Pair:
 
 @dataclass(frozen=True)
 class MeasuredPair:
-    """A pair and its measures; None and a reason where it could not be measured. notes: what was converted."""
+    """A pair and its quality measures.
 
-    pair: Pair
-    quality: Quality | None
+    - quality: None where it could not be measured
+    - reason: why not; empty otherwise
+    - notes: the conversions made while reading
+    """
+
+    pair: ImagePair
+    quality: ImageQuality | None
     reason: str = ""
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Match:
-    """The pairs of two folders in the order of the first's paths, and the names without a partner in each."""
+class MatchedFolders:
+    """The image pairs of two folders, in the order of the first's paths, and the names without a partner in each."""
 
-    pairs: tuple[Pair, ...]
+    pairs: tuple[ImagePair, ...]
     only_first: tuple[str, ...] = ()
     only_second: tuple[str, ...] = ()
 
 
-def match(first: Path, second: Path) -> Match:
-    """Two files are a pair whatever their names. The images of two folders are matched by relative path, the rest
-    by relative path without suffix, the rest by stem; a name that several share matches nothing.
+def match_images(first: Path, second: Path) -> MatchedFolders:
+    """Match two files, or the images of two folders.
 
-    Raises `InputError` for a file and a folder, and for what is not there.
+    Two files are a pair whatever their names. The images of two folders are matched by relative path, the rest by
+    relative path without suffix, the rest by file stem; a name that is not unique matches nothing.
+
+    Raises `InputError` for a file and a folder, and for missing paths.
     """
     for path in (first, second):
         if not path.exists():
             raise InputError(f"{path}: no such file or folder")
     if not first.is_dir() and not second.is_dir():
-        return Match((Pair(first.name, first, second),))
+        return MatchedFolders((ImagePair(first.name, first, second),))
     if not (first.is_dir() and second.is_dir()):
         folder, file = (first, second) if first.is_dir() else (second, first)
         raise InputError(f"{folder} is a folder and {file} is not: two images are measured, or two folders")
     return _match_folders(first, second)
 
 
-def measure_pairs(pairs: Sequence[Pair], only: Sequence[str] | None = None) -> Iterator[MeasuredPair]:
-    """Each pair's measures (see `quality.measure`) in order, over all cores; what went wrong is a pair's reason."""
-    return spread(partial(_measured, only), pairs)
+def measure_pairs(pairs: Sequence[ImagePair], only: Sequence[str] | None = None) -> Iterator[MeasuredPair]:
+    """Yield each pair's measures (see `image_quality.measure`) in order, over all cores; errors become reasons."""
+    return parallel_map(partial(_measured, only), pairs)
 
 
-def measure_pair(pair: Pair, only: Sequence[str] | None = None) -> MeasuredPair:
-    """The measures of one pair. Raises `InputError` where an image cannot be read or their sizes differ."""
+def measure_pair(pair: ImagePair, only: Sequence[str] | None = None) -> MeasuredPair:
+    """Measure one pair. Raises `InputError` if an image cannot be read or the sizes differ."""
     original, other = read_image(pair.original), read_image(pair.other)
     if original.pixels.shape != other.pixels.shape:
         sizes = f"{_size(original)} and {_size(other)}"
@@ -73,17 +84,17 @@ def measure_pair(pair: Pair, only: Sequence[str] | None = None) -> MeasuredPair:
     return MeasuredPair(pair, measure(original.pixels, other.pixels, only), notes=original.notes + other.notes)
 
 
-def average(measured: Sequence[MeasuredPair], mean: Callable[[list[float]], float]) -> Quality:
-    """A kind of mean of each measure over the pairs for which it is defined; NaN where it is for none."""
+def average_quality(measured: Sequence[MeasuredPair], mean: Callable[[list[float]], float]) -> ImageQuality:
+    """Aggregate each measure by `mean` over the pairs for which it is defined; NaN if it is defined for none."""
     qualities = [one.quality for one in measured if one.quality]
-    found = Quality()
+    found = ImageQuality()
     for name in qualities[0] if qualities else ():
         defined = [values[name] for values in qualities if not math.isnan(values[name])]
         found[name] = mean(defined) if defined else math.nan
     return found
 
 
-def _measured(only: Sequence[str] | None, pair: Pair) -> MeasuredPair:
+def _measured(only: Sequence[str] | None, pair: ImagePair) -> MeasuredPair:
     try:
         return measure_pair(pair, only)
     except InputError as error:
@@ -94,7 +105,7 @@ def _size(image: LoadedImage) -> str:
     return f"{image.width}×{image.height}"
 
 
-def _match_folders(first: Path, second: Path) -> Match:
+def _match_folders(first: Path, second: Path) -> MatchedFolders:
     lefts, rights = ({path.relative_to(folder): path for path in image_paths(folder)} for folder in (first, second))
     partners: dict[Path, Path] = {}
     only_first, only_second = list(lefts), list(rights)
@@ -104,12 +115,12 @@ def _match_folders(first: Path, second: Path) -> Match:
         taken = set(found.values())
         only_first = [name for name in only_first if name not in found]
         only_second = [name for name in only_second if name not in taken]
-    pairs = tuple(Pair(name.as_posix(), lefts[name], rights[partners[name]]) for name in lefts if name in partners)
-    return Match(pairs, tuple(map(Path.as_posix, only_first)), tuple(map(Path.as_posix, only_second)))
+    pairs = tuple(ImagePair(name.as_posix(), lefts[name], rights[partners[name]]) for name in lefts if name in partners)
+    return MatchedFolders(pairs, tuple(map(Path.as_posix, only_first)), tuple(map(Path.as_posix, only_second)))
 
 
 def _partners(lefts: list[Path], rights: list[Path], key: Callable[[Path], Path]) -> dict[Path, Path]:
-    """By a key that only one name has, on either side."""
+    """Match names by a key that is unique on either side."""
     left_counts, right_counts = Counter(map(key, lefts)), Counter(map(key, rights))
     found = {key(name): name for name in rights if right_counts[key(name)] == 1}
     return {name: found[key(name)] for name in lefts if left_counts[key(name)] == 1 and key(name) in found}

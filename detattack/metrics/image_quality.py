@@ -1,10 +1,9 @@
-"""How far an adversarial image is from its original: distances, similarities, color statistics.
+"""Distance of an adversarial image from its original: norms, similarities, color statistics.
 
-Pure functions of two images `[H,W,3]` of the same shape: uint8 pixels (taken as value/255) or floats in
-[0,1]. Every number is of one pair of images; means over a data set are the caller's. NaN, without a
-warning, means that a measure is not defined for these images (too small for its window, or nothing to
-compare). Each measure registers itself, with its label, unit and format, so that no table has a list of its own.
-The arithmetic is scikit-image's and sewar's.
+Pure functions of two images `[H,W,3]` of the same shape: uint8 pixels (taken as value/255) or floats in [0,1]. Each
+value is of one pair of images; means over a data set are computed by the caller. NaN, without a warning, means that a
+measure is undefined for these images (too small for its window, or nothing to compare). Each measure registers itself
+with its label, unit and format, so that no table has a list of its own. The arithmetic is scikit-image's and sewar's.
 """
 
 import contextlib
@@ -27,10 +26,13 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Measure:
-    """A measure by its name: how tables and pages spell and format it, and what computes it.
+    """A registered image quality measure: its function, and how tables and pages label and format it.
 
-    - label: for headings, e.g. `L∞`. unit: e.g. `dB`; empty where there is none
-    - format: of a value in a table
+    - name: in tables of files and options
+    - label: for headings, e.g. `L∞`
+    - unit: e.g. `dB`; empty for none
+    - format: format specification of a value in a table
+    - function: of two images `[H,W,3]`
     - quick: every attack reports it; the others are measured after the run (`--quality all`)
     """
 
@@ -47,27 +49,31 @@ class Measure:
         return f"{self.label}, {self.unit}" if self.unit else self.label
 
     def __call__(self, original: Image, adversarial: Image) -> float:
-        """The value for a pair of images `[H,W,3]`; NaN where it is not defined."""
+        """Return the value for a pair of images `[H,W,3]`; NaN where it is undefined."""
         return self.function(original, adversarial)
 
     def text(self, value: float | None) -> str:
-        """A value as tables have it; `-` where there is none."""
+        """Format a value for a table; `-` for None and NaN."""
         if value is None or math.isnan(value):
             return "-"
         return "∞" if math.isinf(value) else format(value, self.format)
 
 
 MEASURES: Registry[Measure] = Registry("quality measure")
-"""Every measure by its name; that is also the order of columns."""
+"""Every image quality measure by name, in the order of columns."""
 F = TypeVar("F", bound=Callable[[Image, Image], float])
 
 
 def register_measure(
     name: str, *, label: str = "", unit: str = "", format: str = ".4f", quick: bool = False
 ) -> Callable[[F], F]:
-    """A decorator that makes a function of two images known as a measure. Raises `InputError` for a taken name.
+    """Decorate a function of two images to register it as a quality measure.
 
-    label: the name in capitals, where none is given.
+    - name: in tables of files and options
+    - label: by default the name in capitals
+    - unit, format, quick: see `Measure`
+
+    Raises `InputError` if the name is taken.
     """
 
     def registered(function: F) -> F:
@@ -78,25 +84,28 @@ def register_measure(
 
 
 def quick_measures() -> tuple[str, ...]:
-    """The names of the measures that every attack reports."""
+    """Return the names of the measures that every attack reports."""
     return tuple(name for name, one in MEASURES.items() if one.quick)
 
 
-class Quality(dict[str, float]):
-    """What was measured of one pair of images, by the name of the measure, in the order of `MEASURES`."""
+class ImageQuality(dict[str, float]):
+    """The measures of one pair of images by name, in the order of `MEASURES`."""
 
     def as_json(self) -> dict[str, float | None]:
-        """The same for JSON: infinity (PSNR of identical images) and NaN are None."""
+        """Return the measures for JSON: infinity (PSNR of identical images) and NaN become None."""
         return {name: value if math.isfinite(value) else None for name, value in self.items()}
 
 
-def measure(original: Image, adversarial: Image, only: Iterable[str] | None = None) -> Quality:
-    """Measure a pair of images by the measures named in `only` (default: all of `MEASURES`).
+def measure(original: Image, adversarial: Image, only: Iterable[str] | None = None) -> ImageQuality:
+    """Measure a pair of images.
+
+    - original, adversarial: `[H,W,3]`
+    - only: names of measures; None: all of `MEASURES`
 
     Raises InputError for an unknown name, ValueError for images that cannot be compared.
     """
     names = set(MEASURES) if only is None else {MEASURES.find(name).name for name in only}
-    return Quality({name: one(original, adversarial) for name, one in MEASURES.items() if name in names})
+    return ImageQuality({name: one(original, adversarial) for name, one in MEASURES.items() if name in names})
 
 
 # Distances, in units of the [0,1] range. Symmetric.
@@ -104,25 +113,28 @@ def measure(original: Image, adversarial: Image, only: Iterable[str] | None = No
 
 @register_measure("l1", label="L1", format=".2f", quick=True)
 def l1(original: Image, adversarial: Image) -> float:
-    """Sum of the absolute differences of all H·W·3 values."""
+    """Return the sum of the absolute differences of all H·W·3 values."""
     return float(np.abs(_difference(original, adversarial)).sum())
 
 
 @register_measure("l2", label="L2", quick=True)
 def l2(original: Image, adversarial: Image) -> float:
-    """Euclidean norm of the difference, over all H·W·3 values."""
+    """Return the Euclidean norm of the difference, over all H·W·3 values."""
     return math.sqrt(np.square(_difference(original, adversarial)).sum())
 
 
 @register_measure("linf", label="L∞", quick=True)
 def linf(original: Image, adversarial: Image) -> float:
-    """Largest absolute difference of any value."""
+    """Return the largest absolute difference of any value."""
     return float(np.abs(_difference(original, adversarial)).max())
 
 
 @register_measure("psnr", unit="dB", format=".2f", quick=True)
 def psnr(original: Image, adversarial: Image) -> float:
-    """Peak signal-to-noise ratio in dB, peak 1 (the data range); infinite for identical images. Symmetric."""
+    """Return the peak signal-to-noise ratio in dB, peak 1 (the data range); infinite for identical images.
+
+    Symmetric.
+    """
     distance = l2(original, adversarial)
     return 10 * math.log10(original.size / distance**2) if distance > 0 else math.inf
 
@@ -132,10 +144,10 @@ def psnr(original: Image, adversarial: Image) -> float:
 
 @register_measure("ssim", quick=True)
 def ssim(original: Image, adversarial: Image) -> float:
-    """Structural similarity (Wang et al. 2004), scikit-image's: 7x7 uniform window, mean over the channels.
+    """Return the structural similarity (Wang et al. 2004), scikit-image's: 7x7 uniform window, mean over the channels.
 
-    A side below 7 pixels shrinks the window to the largest odd size that fits; for 1 or 2 pixels it is a
-    single pixel and only luminance is compared. Symmetric.
+    A side below 7 pixels shrinks the window to the largest odd size that fits; for 1 or 2 pixels it is a single pixel
+    and only luminance is compared. Symmetric.
     """
     first, second = (image / 255 for image in _pair(original, adversarial))
     side = (min(7, *first.shape[:2]) - 1) // 2 * 2 + 1
@@ -145,31 +157,31 @@ def ssim(original: Image, adversarial: Image) -> float:
 
 @register_measure("uqi")
 def uqi(original: Image, adversarial: Image) -> float:
-    """Universal image quality index as sewar's `uqi` computes it, on the 0-255 scale, 8x8 window.
+    """Return the universal image quality index as sewar's `uqi` computes it, on the 0-255 scale, 8x8 window.
 
-    sewar puts window means where the definition (Wang and Bovik 2002) has sums, so this lies closer to 1 than
-    the textbook's; published tables are made with it. NaN if a side is below 9 pixels. Symmetric.
+    sewar puts window means where the definition (Wang and Bovik 2002) has sums, so this lies closer to 1 than the
+    textbook's; published tables are made with it. NaN if a side is below 9 pixels. Symmetric.
     """
     return _by_sewar(full_ref.uqi, original, adversarial, smallest=9)
 
 
 @register_measure("scc")
 def scc(original: Image, adversarial: Image) -> float:
-    """Spatial correlation of the Laplacians (Zhou et al. 1998), sewar's `scc`, 0-255 scale, 8x8 window.
+    """Return the spatial correlation of the Laplacians (Zhou et al. 1998), sewar's `scc`, 0-255 scale, 8x8 window.
 
-    A window that is flat in either image counts as 0, so an image with flat areas stays below 1 as soon as a
-    single value differs; identical images are 1 by definition. Symmetric.
+    A window that is flat in either image counts as 0, so an image with flat areas stays below 1 as soon as a single
+    value differs; identical images are 1 by definition. Symmetric.
     """
     return _by_sewar(full_ref.scc, original, adversarial)
 
 
 @register_measure("vifp")
 def vifp(original: Image, adversarial: Image) -> float:
-    """Visual information fidelity in pixels (Sheikh and Bovik 2006), sewar's `vifp`, 0-255 scale.
+    """Return the visual information fidelity in pixels (Sheikh and Bovik 2006), sewar's `vifp`, 0-255 scale.
 
-    A channel of the original that is flat carries no information (0/0): the mean is over the channels that
-    do, and NaN if none does, or if sewar's windows do not fit a small image. NOT symmetric: it is the
-    information about the original that the other still carries, above 1 if contrast grew.
+    A channel of the original that is flat carries no information (0/0): the mean is over the channels that do, and NaN
+    if none does, or if sewar's windows do not fit a small image. NOT symmetric: it is the information about the
+    original that the other still carries, above 1 if contrast grew.
     """
     return _by_sewar(full_ref.vifp, original, adversarial)
 
@@ -179,12 +191,11 @@ def vifp(original: Image, adversarial: Image) -> float:
 
 @register_measure("kl_histogram", label="KL", format=".2e")
 def kl_histogram(original: Image, adversarial: Image) -> float:
-    """KL divergence Σ p·log(p/q), in nats, of the color histograms (Eq. 9 with its sign put right).
+    """Return the KL divergence Σ p·log(p/q), in nats, of the color histograms (Eq. 9 with its sign corrected).
 
-    p (original) and q (adversarial) have 256 bins for each of the three channels (floats go to the nearest
-    level) and sum to 1 over all 768, so this is the mean over the channels of their divergences. Empty
-    bins: one pixel is added to every bin of both histograms, so that the divergence is finite. NOT
-    symmetric.
+    p (original) and q (adversarial) have 256 bins for each of the three channels (floats go to the nearest level) and
+    sum to 1 over all 768, so this is the mean over the channels of their divergences. Empty bins: one pixel is added to
+    every bin of both histograms, so that the divergence is finite. NOT symmetric.
     """
     p, q = (_histogram(image) for image in _pair(original, adversarial))
     return max(0.0, float((p * np.log(p / q)).sum()))
@@ -192,7 +203,7 @@ def kl_histogram(original: Image, adversarial: Image) -> float:
 
 @register_measure("ciede2000_share", label="ΔE>1", format=".1%")
 def ciede2000_share(original: Image, adversarial: Image) -> float:
-    """Share of the pixels, in [0,1], whose color differs by more than 1 in CIEDE2000: what an eye can tell.
+    """Return the share of the pixels, in [0,1], whose color differs visibly: by more than 1 in CIEDE2000.
 
     Both images are taken as sRGB under D65. Symmetric.
     """
@@ -215,14 +226,17 @@ def _check(original: Image, adversarial: Image) -> None:
 
 
 def _pair(original: Image, adversarial: Image) -> tuple[Floats, Floats]:
-    """Both on the 0-255 scale."""
+    """Check two images and return both on the 0-255 scale."""
     _check(original, adversarial)
     return _scaled(original), _scaled(adversarial)
 
 
 def _scaled(image: Image) -> Floats:
-    """On the 0-255 scale; what lies within float32's rounding error of a whole level is put on it, so that an
-    image and its own float version are the same."""
+    """Return an image on the 0-255 scale.
+
+    Values within float32's rounding error of a whole level are put on it, so that an image and its own float version
+    are equal.
+    """
     if image.dtype == np.uint8:
         return image.astype(np.float64)
     values = image.astype(np.float64) * 255
@@ -237,7 +251,7 @@ def _difference(original: Image, adversarial: Image) -> Floats:
 def _by_sewar(
     similarity: Callable[[Floats, Floats], float], original: Image, adversarial: Image, smallest: int = 1
 ) -> float:
-    """The mean over the channels for which the similarity is defined; 1 for identical images."""
+    """Return the mean over the channels for which the similarity is defined; 1 for identical images."""
     first, second = _pair(original, adversarial)
     if np.array_equal(first, second):
         return 1.0

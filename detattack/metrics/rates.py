@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 Z95 = statistics.NormalDist().inv_cdf(0.975)
+"""Quantile of the normal distribution for a two-sided 95% interval."""
 
 
 def wilson_interval(successes: int, trials: int) -> tuple[float, float] | None:
-    """The 95% score interval of a proportion (Wilson 1927); None without a trial."""
+    """Return the 95% score interval of a proportion (Wilson 1927); None without a trial."""
     if not trials:
         return None
     share, z2 = successes / trials, Z95**2
@@ -20,7 +21,7 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float] | None:
 
 
 def rate(successes: int, trials: int) -> dict[str, Any]:
-    """A proportion as JSON: counts, share, and its interval."""
+    """Return a proportion for JSON: counts, share, and its 95% interval."""
     return {
         "successes": successes,
         "trials": trials,
@@ -30,7 +31,7 @@ def rate(successes: int, trials: int) -> dict[str, Any]:
 
 
 def mean_interval(values: Sequence[float]) -> dict[str, Any]:
-    """A mean with its 95% interval (normal approximation; None below two values)."""
+    """Return a mean for JSON, with its 95% interval (normal approximation; None below two values)."""
     if not values:
         return {"mean": None, "interval": None}
     mean = statistics.fmean(values)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from detattack.core.errors import InputError
-from detattack.core.processes import spread
+from detattack.core.processes import parallel_map
 from detattack.datasets.base import Dataset, Sample
 from detattack.datasets.image_io import read_floats, read_image
 from detattack.metrics.image_quality import measure
@@ -24,7 +24,7 @@ def measure_all(folder: RunFolder[Any], dataset: Dataset, progress: Callable[[in
     """
     samples = {sample.id: sample for sample in dataset.samples}
     todo = [(samples[r.id], r) for r in folder.unmeasured() if r.id in samples]
-    for number, (image_id, measures) in enumerate(spread(partial(_measure_one, folder.path), todo), 1):
+    for number, (image_id, measures) in enumerate(parallel_map(partial(_measure_one, folder.path), todo), 1):
         if measures is not None:
             folder.add_quality(image_id, measures)
         if progress:

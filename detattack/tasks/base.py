@@ -19,7 +19,7 @@ from detattack.core.errors import InputError, first_error
 from detattack.core.precision import Precision
 from detattack.datasets.base import Dataset, Picture, Sample
 from detattack.datasets.open import open_dataset
-from detattack.datasets.source import Origin
+from detattack.datasets.source import DatasetSource
 from detattack.engine import PRESETS, Attack, Objective
 from detattack.engine.config import LARGEST_SEED, CheckedAttack
 from detattack.report.common_page import common_content
@@ -124,7 +124,7 @@ class Task(ABC, Generic[R, C, M]):
     def fingerprint(self, model: M) -> str:
         """Hash what decides the model's answers: models that differ, differ here."""
 
-    def open_dataset(self, source: Origin, model: M, config: C) -> Dataset:
+    def open_dataset(self, source: DatasetSource, model: M, config: C) -> Dataset:
         """Open the images that a source names. Raises `InputError`."""
         return open_dataset(source)
 

@@ -94,7 +94,7 @@ class Experiment(Generic[R, C, M]):
             lengths=target_l2,
             figures=self.figures,
             all_measures=self.all_measures,
-            origin=self.dataset.origin and self.dataset.origin.as_json(),
+            origin=self.dataset.source and self.dataset.source.as_json(),
             notes=list(self.dataset.notes),
             **self.task.manifest(self.model, self.dataset),
         )

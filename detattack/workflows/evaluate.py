@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from detattack.core.errors import InputError
-from detattack.datasets.source import Origin
+from detattack.datasets.source import DatasetSource
 from detattack.engine import Attack
 from detattack.engine.config import named_attack, parse_assignments, resolve_attack
 from detattack.engine.presets import UNIT
@@ -119,7 +119,7 @@ def make_experiment(
     task: Task[Any, Any, Any],
     values: Mapping[str, Any],
     attack: Attack,
-    source: Origin,
+    source: DatasetSource,
     batch: int | None = 1,
     out: Path | None = None,
     **more: Any,

@@ -9,7 +9,7 @@ from typing import Any
 
 from detattack.core.errors import InputError
 from detattack.core.files import write_bytes_atomic
-from detattack.datasets.base import Dataset, Originals
+from detattack.datasets.base import Dataset, OriginalIds
 from detattack.runs.folder import PER_IMAGE, SUMMARY, RunFolder
 from detattack.runs.manifest import DECIDING, MANIFEST, differences, task_in
 from detattack.tasks.registry import find_task
@@ -39,9 +39,9 @@ def merge_runs(out: Path, shards: Sequence[Path]) -> RunFolder[Any]:
 def _joined(parts: Sequence[Dataset]) -> Dataset:
     """The annotations of all shards."""
     annotations = tuple(chain.from_iterable(one.annotations for one in parts))
-    images = dict(chain.from_iterable(one.originals.images.items() for one in parts))
-    originals = Originals(images, parts[0].originals.categories)
-    return replace(parts[0], annotations=annotations, originals=originals)
+    images = dict(chain.from_iterable(one.original_ids.images.items() for one in parts))
+    originals = OriginalIds(images, parts[0].original_ids.categories)
+    return replace(parts[0], annotations=annotations, original_ids=originals)
 
 
 def _check(folders: list[RunFolder[Any]], needed: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from detattack.core.errors import InputError
 from detattack.core.locating import located_config
 from detattack.core.trust import check_trust
-from detattack.datasets.source import Origin, read_origin
+from detattack.datasets.source import DatasetSource, read_dataset_source
 from detattack.runs.folder import PER_IMAGE, RunFolder
 from detattack.runs.manifest import differences, task_of
 from detattack.runs.record import BaseRecord
@@ -54,9 +54,9 @@ class Instead:
             check_trust(path, str(config.get("model")), trust)
         return {**config, **instead}
 
-    def origin(self, path: Path, manifest: dict[str, Any]) -> Origin:
+    def origin(self, path: Path, manifest: dict[str, Any]) -> DatasetSource:
         """Where the images of the run in `path` are."""
-        return read_origin(manifest.get("origin"), str(path)).moved(self.images, self.annotations, self.labels)
+        return read_dataset_source(manifest.get("origin"), str(path)).moved(self.images, self.annotations, self.labels)
 
 
 @dataclass(frozen=True)

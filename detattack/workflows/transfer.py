@@ -12,9 +12,9 @@ from detattack.core.files import swept
 from detattack.core.locating import located, located_config
 from detattack.core.precision import fixed_numerics
 from detattack.core.trust import check_trust
-from detattack.datasets.corruptions import UNCHANGED, Change, parse_changes
+from detattack.datasets.corruptions import UNCORRUPTED, Corruption, parse_corruptions
 from detattack.datasets.image_io import read_image, to_tensor
-from detattack.datasets.rendered import read_source
+from detattack.datasets.rendered import read_original
 from detattack.metrics.rates import rate
 from detattack.runs.folder import RunFolder
 from detattack.runs.manifest import task_in
@@ -59,13 +59,13 @@ def transfer_run(
 ) -> list[Transfer]:
     """Judge the files of a run by each model after each corruption, and write `transfer.json` into its folder.
 
-    - survive: corruptions with commas between, see `parse_changes`; the uncorrupted files always come first
+    - survive: corruptions with commas between, see `parse_corruptions`; the uncorrupted files always come first
     - trust: whether the run's own model may run the code of its file
     - progress: told how many images of how many are judged
 
     Raises `InputError`.
     """
-    changes = [UNCHANGED, *parse_changes(survive or "")]
+    changes = [UNCORRUPTED, *parse_corruptions(survive or "")]
     task = find_task(task_in(path))
     with closing(RunFolder.open(path, task.record_type)) as folder, swept(path):
         config = task.make_config(**located_config(path, folder.manifest))
@@ -89,7 +89,7 @@ def transfer(
     task: Task[Any, Any, Any],
     folder: RunFolder[Any],
     model: Any,
-    change: Change,
+    change: Corruption,
     progress: Callable[[], None] = lambda: None,
 ) -> Transfer:
     """Judge the files of a run's attacked images by `model`, after `change`. Raises `InputError`."""
@@ -129,11 +129,11 @@ def _loaded(task: Task[Any, Any, Any], config: Any, other: Other, device: str) -
 
 @fixed_numerics(gradient=False)
 def _seen(
-    task: Task[Any, Any, Any], folder: RunFolder[Any], model: Any, config: Any, record: Any, change: Change
+    task: Task[Any, Any, Any], folder: RunFolder[Any], model: Any, config: Any, record: Any, change: Corruption
 ) -> Any:
     """The record as the model sees its corrupted files."""
     source = located(record.source, folder.path, folder.manifest)
-    original = read_source(str(source or record.source)).pixels
+    original = read_original(str(source or record.source)).pixels
     file = read_image(folder.path / "images" / f"{record.stem}.png").pixels
     if original.shape != file.shape:
         raise InputError(f"{record.source}: is not the image that was attacked")

@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from detattack.core.errors import InputError
-from detattack.core.locating import located, located_config
 from tests.coco_squares import write_data
 
 
@@ -62,28 +60,3 @@ def test_code_that_is_found_elsewhere_needs_trust_all_the_same(cli, started, tmp
     said = cli("verify", started, "--device", "cpu")
     assert said.status == 2
     assert "--trust" in said.err
-
-
-def test_files_of_each_kind(tmp_path):
-    start = tmp_path / "start"
-    for name in ("adapter.py", "net.pt", "names.txt", "yolo.pt"):
-        start.mkdir(exist_ok=True)
-        (start / name).touch()
-    manifest = {
-        "folder": str(start),
-        "config": {"model": "adapter.py:f", "weights": "net.pt", "categories": "names.txt"},
-    }
-    wanted = {"model": f"{start}/adapter.py:f", "weights": f"{start}/net.pt", "categories": f"{start}/names.txt"}
-    assert located_config(tmp_path, manifest) == wanted
-    for model in ("demo", "torchvision/fcos_resnet50_fpn", "hf/owner/name", "/no/such.py:f"):
-        config = {"model": model, "weights": "none", "categories": None}
-        assert located_config(tmp_path, {**manifest, "config": config}) == config
-    config = {"model": "ultralytics/yolo.pt"}
-    assert located_config(tmp_path, {**manifest, "config": config}) == {"model": f"ultralytics/{start}/yolo.pt"}
-    with pytest.raises(InputError, match=f"its weights gone.pt is not in {start}; go where it is"):
-        located_config(tmp_path, {**manifest, "config": {"model": "demo", "weights": "gone.pt"}})
-
-
-def test_what_is_no_path_is_nowhere(tmp_path):
-    for path in ("a\0b", "x" * 5000):
-        assert located(path, tmp_path, {}) is None

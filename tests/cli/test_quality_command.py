@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detattack.metrics.image_pairs import match
+from detattack.metrics.image_pairs import match_images
 from detattack.metrics.image_quality import MEASURES, measure
 
 
@@ -165,7 +165,7 @@ def test_names_are_matched_from_exact_to_loose(write, tmp_path):
         write(f"a/{name}")
     for name in ("1.jpg", "1.png", "sub/2.jpg", "3.png", "4.png", "5.png", "6.webp", "flat/3.png"):
         write(f"b/{name}")
-    found = match(tmp_path / "a", tmp_path / "b")
+    found = match_images(tmp_path / "a", tmp_path / "b")
     partners = {pair.name: pair.other.relative_to(tmp_path / "b").as_posix() for pair in found.pairs}
     assert partners == {
         **{"1.jpg": "1.jpg", "1.png": "1.png", "3.png": "3.png"},

@@ -1,4 +1,4 @@
-"""Own goal, loss, step rule, measure, data format and task, each a file outside of the package, run by the CLI and API."""
+"""Own goal, loss, step rule, measure, data format and task: files outside of the package, run by the CLI and API."""
 
 import json
 import os
@@ -83,8 +83,8 @@ import sys; sys.path.insert(0, {str(HERE)!r})
 import own_data
 from pathlib import Path
 from detattack.datasets.open import open_dataset
-from detattack.datasets.source import Origin
-data = open_dataset(Origin(images={str(yolo)!r}, format="yolo"))
+from detattack.datasets.source import DatasetSource
+data = open_dataset(DatasetSource(images={str(yolo)!r}, format="yolo"))
 print(len(data.samples), [a["bbox"] for a in data.annotations])
 """
     expected = "1 [[8.0, 8.0, 16.0, 16.0], [40.0, 24.0, 16.0, 16.0], [8.0, 32.0, 16.0, 16.0]]\n"

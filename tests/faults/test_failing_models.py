@@ -293,7 +293,7 @@ def test_a_model_without_any_gradient_is_refused_and_nothing_recorded(adapter, t
     capsys.readouterr()
     assert status_of([*line, "--out", str(tmp_path / "run")]) == 2
     (told,) = capsys.readouterr().err.splitlines()
-    assert told == "detattack: model toy: lets no gradient through to the image, so cannot be attacked"
+    assert told == "detattack: model toy: lets no gradient through to the image, so it cannot be attacked"
     assert records_of(tmp_path / "run") == []
 
 

@@ -39,7 +39,7 @@ def test_the_second_is_refused_and_touches_nothing(busy, cli_here, tmp_path, res
     before = left(tmp_path / "run")
     status, said = cli_here(*line, *resume)
     assert status == 2
-    assert said == "detattack: folder run: another process is at work in it\n" or not resume
+    assert said == "detattack: folder run: is in use by another process\n" or not resume
     assert len(said.splitlines()) == 1
     assert left(tmp_path / "run") == before
 

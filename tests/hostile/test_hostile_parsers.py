@@ -28,10 +28,10 @@ from detattack.cli import status_of
 from detattack.core.errors import InputError
 from detattack.core.types import Category
 from detattack.datasets.coco import category_ids, coco_dataset
-from detattack.datasets.corruptions import parse_changes
+from detattack.datasets.corruptions import parse_corruptions
 from detattack.datasets.image_io import image_size, read_floats, read_image
 from detattack.datasets.image_names import path_inside
-from detattack.datasets.rendered import read_source
+from detattack.datasets.rendered import read_original
 from detattack.detectors.category_file import read_categories
 from detattack.detectors.registry import load_detector
 from detattack.detectors.weights import read_weights
@@ -92,12 +92,12 @@ TEXTS = {
     "place": (texts_of("center", "random", "road", "1,2,3,4", " "), parse_place),
     "shard": (texts_of("0", "1", "/", "-", "4", "00", "0/4"), parse_shard),
     "method and --set": (ATTACKS, an_attack),
-    "--survive": (texts_of("jpeg", "resize", "blur", ":", "90", "0.5", "nan", ","), parse_changes),
+    "--survive": (texts_of("jpeg", "resize", "blur", ":", "90", "0.5", "nan", ","), parse_corruptions),
     "--preprocess": (
         texts_of("resize", "crop", "mean", "std", "=", "224", ":", "1/0", "nan", ",", "0"),
         Preprocessing.parse,
     ),
-    "source": (texts_of("scene ", "1", " of seed ", "9" * 30, "0", "scene 2 of seed 1"), read_source),
+    "source": (texts_of("scene ", "1", " of seed ", "9" * 30, "0", "scene 2 of seed 1"), read_original),
     "config in run.json": (
         changed(CONFIG).filter(lambda c: isinstance(c, dict) and all(isinstance(k, str) for k in c)),
         a_config,

@@ -14,7 +14,7 @@ from PIL import Image
 
 from detattack.cli import status_of
 from detattack.core.errors import InputError
-from detattack.metrics.coco import Precision, Truth, mean_ap
+from detattack.metrics.coco import GroundTruth, PrecisionTable, mean_ap
 from detattack.report.method_titles import method_title
 from detattack.report.pictures import make_pictures
 from detattack.report.plots import Axis, Series, histogram, line_chart, ticks
@@ -236,8 +236,8 @@ def test_a_run_of_many_boxes_is_shown_from_a_higher_score_on(run, monkeypatch):
 def test_precision_agrees_with_the_summary_and_mixes(run):
     data = read(run)
     ids = {r.id for r in data.records if "boxes" in r.clean}
-    truth = Truth(data.truth["annotations"], data.truth["categories"], ids)
-    precision = Precision(truth, data.clean, data.adversarial)
+    truth = GroundTruth(data.truth["annotations"], data.truth["categories"], ids)
+    precision = PrecisionTable(truth, data.clean, data.adversarial)
     clean, attacked = mean_ap(precision.of(False)), mean_ap(precision.of(True))
     assert clean == pytest.approx(data.summary["ap"]["clean"]["ap"], abs=1e-9)
     assert attacked == pytest.approx(data.summary["ap"]["adversarial"]["ap"], abs=1e-9)

@@ -1,6 +1,8 @@
-"""Rendered street scenes in COCO format, and the compact detector that is trained on them.
+"""Rendered street scenes in COCO format. The renderer needs NumPy and OpenCV only, no torch.
 
-The renderer needs numpy and OpenCV only; torch is imported by `network`, `train` and `evaluate` alone.
+To read it in order: `types` (what a scene is), `scene` (how one is rendered), `layout` and `backdrop` (what is in it),
+`people`, `vehicles` and `solid` (how objects are drawn), `paint`, `camera` and `weather` (how they become pixels),
+`coco` (the data set on disk), `free_road` and `seeds`. The embedded detectors (`detectors/demo`) are trained on them.
 """
 
 from detattack.datasets.scenes.coco import write_coco

@@ -1,8 +1,9 @@
-"""Everything behind the objects: sky, hills, houses, the street itself; and the trees and lamps along it."""
+"""The background: sky, hills, houses, the street itself; and the trees and lamps along it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -19,17 +20,21 @@ _WALLS: tuple[Color, ...] = (
     (196, 148, 116), (214, 196, 164), (164, 92, 76), (182, 186, 190), (226, 214, 196), (138, 150, 164),
     (206, 170, 120), (170, 118, 100), (150, 172, 160), (230, 200, 170), (122, 116, 126),
 )  # fmt: skip
+_WHITE: Color = (226, 226, 220)
 _AWNINGS: tuple[Color, ...] = ((188, 52, 48), (46, 98, 86), (44, 78, 130), (212, 160, 60), (120, 60, 96))
 
 
 @dataclass(frozen=True)
 class Street:
-    """Where things are, in meters relative to the camera.
+    """The street, in meters relative to the camera.
 
-    left, right: the curbs' x. sidewalk: the sidewalks' width. lanes: (middle x, +1 ahead / -1 toward us)
-    each. crossing: depth of a zebra crossing or None. junction: depths (near, far) of a crossing street or
-    None. park: whether there are trees instead of buildings on the left, on the right. parking: width of a
-    parking strip.
+    - left, right: the curbs' x
+    - sidewalk: the sidewalks' width
+    - parking: width of a parking strip
+    - lanes: (middle x, +1 ahead / -1 toward us) each
+    - crossing: depth of a zebra crossing, or None
+    - junction: depths (near, far) of a crossing street, or None
+    - park: whether there are trees instead of buildings on the left, on the right
     """
 
     left: float
@@ -43,7 +48,7 @@ class Street:
 
 
 def make_street(rng: np.random.Generator) -> Street:
-    """A straight street of two to four lanes; traffic keeps to the right."""
+    """Make a straight street of two to four lanes; traffic keeps to the right."""
     each = int(rng.choice((1, 2), p=(0.62, 0.38)))
     lane, parking = rng.uniform(3.0, 3.5), 2.2 if rng.random() < 0.6 else 0.4
     half = each * lane + parking
@@ -152,7 +157,7 @@ def _ground(canvas: np.ndarray, rng: np.random.Generator, camera: Camera, street
 
 
 def _street(canvas: np.ndarray, rng: np.random.Generator, camera: Camera, street: Street, weather: Weather) -> None:
-    """Sidewalks, curbs, asphalt and markings, in bands so that the haze can thicken with distance."""
+    """Paint sidewalks, curbs, asphalt and markings, in bands so that the haze can thicken with distance."""
     near, stone = camera.nearest * 0.9, shade((186, 180, 170), rng.uniform(0.9, 1.06))
     asphalt = shade((92, 94, 100), rng.uniform(0.82, 1.12))
     edges = [near] + [z for z in np.geomspace(5, 400, 24) if z > near * 1.05]
@@ -162,7 +167,7 @@ def _street(canvas: np.ndarray, rng: np.random.Generator, camera: Camera, street
         (street.left, street.right, asphalt),
     )
     for left, right, color in strips:  # each whole before the next: no seams show through
-        for a, b in zip(edges[:-1], edges[1:], strict=True):
+        for a, b in pairwise(edges):
             quad = _quad(camera, (left, right), (max(near, a * 0.985), b))
             draw(canvas, [Shape(quad, color)], weather.haze, weather.haze_at((a + b) / 2))
     if street.junction:
@@ -179,7 +184,7 @@ def _markings(
     weather: Weather,
     near: float,
 ) -> None:
-    white, middle = (226, 226, 220), (street.left + street.right) / 2
+    middle = (street.left + street.right) / 2
     junction, crossing = street.junction or (1e9, -1e9), street.crossing
 
     def free(z0: float, z1: float) -> bool:
@@ -191,33 +196,34 @@ def _markings(
             quad = _quad(camera, (x - wide / 2, x + wide / 2), (z0, z1))
             draw(canvas, [Shape(quad, color)], weather.haze, weather.haze_at((z0 + z1) / 2))
 
-    solid, tint = rng.random() < 0.5, (232, 196, 84) if rng.random() < 0.4 else white
+    solid, tint = rng.random() < 0.5, (232, 196, 84) if rng.random() < 0.4 else _WHITE
     for k in range(40):
         z = near + 1.5 * k if solid else near + 3.2 * k - 1.0
         line(middle, 0.14, max(z, near), z + (1.5 if solid else 1.6), tint)
     inner = [x for x, _ in street.lanes]
-    dividers = [(a + b) / 2 for a, b in zip(inner[:-1], inner[1:], strict=True) if abs((a + b) / 2 - middle) > 1]
+    dividers = [(a + b) / 2 for a, b in pairwise(inner) if abs((a + b) / 2 - middle) > 1]
     borders = [street.left + street.parking, street.right - street.parking] if street.parking > 1 else []
     for x in dividers + borders:
         for k in range(22):
             z = near + 4.0 * k
-            line(x, 0.11, z, z + 1.7, white)
+            line(x, 0.11, z, z + 1.7, _WHITE)
     if crossing is not None:
-        share, x = weather.haze_at(crossing), street.left + 0.4
-        while x < street.right - 0.4:
-            draw(
-                canvas,
-                [Shape(_quad(camera, (x, x + 0.5), (crossing, crossing + 2.6)), white)],
-                weather.haze,
-                share,
-            )
-            x += 1.0
+        _zebra(canvas, camera, street, weather, crossing)
+
+
+def _zebra(canvas: np.ndarray, camera: Camera, street: Street, weather: Weather, depth: float) -> None:
+    """Paint the bars of a crossing that begins at `depth` meters."""
+    share, x = weather.haze_at(depth), street.left + 0.4
+    while x < street.right - 0.4:
+        bar = _quad(camera, (x, x + 0.5), (depth, depth + 2.6))
+        draw(canvas, [Shape(bar, _WHITE)], weather.haze, share)
+        x += 1.0
 
 
 def _houses(
     canvas: np.ndarray, rng: np.random.Generator, camera: Camera, street: Street, weather: Weather, side: int
 ) -> None:
-    """A row of buildings on one side (-1 left, 1 right), far to near, with a gap for the crossing street."""
+    """Paint a row of buildings on one side (-1 left, 1 right), far to near, with a gap for the crossing street."""
     park = street.park[(side + 1) // 2]
     front = (street.right + street.sidewalk) if side > 0 else (street.left - street.sidewalk)
     front += side * (rng.uniform(10, 16) if park else 0.0)
@@ -286,7 +292,7 @@ def _panes(
     tall: float,
     along: bool,
 ) -> None:
-    """Windows whose middle bottoms are at `feet`, `half` meters to each side (along the street or across)."""
+    """Paint windows with bottom centers at `feet`, `half` meters to each side (along the street or across)."""
     at = np.array(feet).reshape(-1, 1, 3)
     lit = rng.random(len(at)) < weather.lit_windows
     axis = 2 if along else 0
@@ -302,7 +308,7 @@ def _panes(
 
 
 def draw_tree(body: Solid, rng: np.random.Generator) -> None:
-    """A tree 4 to 7 m high with a round crown."""
+    """Draw a tree 4 to 7 m high with a round crown."""
     tall, wide = rng.uniform(3.2, 5.2), rng.uniform(1.1, 1.8)
     green = ((82, 132, 66), (104, 146, 62), (64, 112, 74), (150, 134, 60), (168, 112, 58))[
         rng.choice(5, p=(0.34, 0.28, 0.24, 0.08, 0.06))
@@ -322,7 +328,7 @@ def draw_tree(body: Solid, rng: np.random.Generator) -> None:
 
 
 def draw_lamp(body: Solid, reach: float, lights: float) -> tuple[float, float, float]:
-    """A street lamp whose arm reaches `reach` meters to the side; returns where its light is (x, y, z)."""
+    """Draw a street lamp whose arm reaches `reach` meters to the side; return where its light is (x, y, z)."""
     pole = (96, 100, 104)
     body.rod([(0, 0, 0), (0, 0, 5.6), (0, reach * 0.35, 6.0), (0, reach, 6.05)], 0.13, pole)
     body.rod(

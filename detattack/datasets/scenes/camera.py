@@ -11,7 +11,13 @@ __all__ = ["Camera", "make_camera"]
 
 @dataclass(frozen=True)
 class Camera:
-    """A level camera. `center` is the vanishing point's x and `horizon` its y, in pixels, like `focal`."""
+    """A level pinhole camera.
+
+    - width, height: of the image, in pixels
+    - focal: in pixels
+    - center, horizon: x and y of the vanishing point, in pixels
+    - eye: height above the ground, in meters
+    """
 
     width: int
     height: int
@@ -21,17 +27,17 @@ class Camera:
     eye: float
 
     def project(self, x: float, y: float, z: float) -> tuple[float, float]:
-        """The pixel position of a point in meters; z must be positive."""
+        """Return the pixel position of a point in meters; z must be positive."""
         scale = self.focal / z
         return self.center + scale * x, self.horizon + scale * (self.eye - y)
 
     def project_all(self, points: np.ndarray) -> np.ndarray:
-        """Points [...,3] in meters to pixel positions [...,2]."""
+        """Project points [...,3] in meters to pixel positions [...,2]."""
         scale = self.focal / points[..., 2]
         return np.stack([self.center + scale * points[..., 0], self.horizon + scale * (self.eye - points[..., 1])], -1)
 
     def ground_depth(self, row: float) -> float:
-        """How far away, in meters, the ground is that is seen at pixel row `row` below the horizon."""
+        """Return the depth in meters of the ground seen at pixel row `row` below the horizon."""
         return self.focal * self.eye / (row - self.horizon)
 
     @property
@@ -41,7 +47,7 @@ class Camera:
 
 
 def make_camera(rng: np.random.Generator, width: int, height: int) -> Camera:
-    """A camera as high as a driver or a van's roof, looking along the street, a little to one side."""
+    """Make a camera as high as a driver or a van's roof, looking along the street, a little to one side."""
     side = min(width, 1.5 * height)
     return Camera(
         width=width,

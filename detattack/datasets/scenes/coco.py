@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,34 +27,30 @@ def write_coco(
     height: int = 320,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Render scenes 1..n of the data set `seed` and return the path of the annotations.
+    """Render scenes 1..n of a data set and return the path of the annotations.
 
-    Writes `out/images/%06d.png` (named after the image id) and, when all pictures are there,
-    `out/instances.json`; the same arguments give the same bytes. Image i has the seed `scene_seed(seed, i)`.
-    Segmentations are run lengths of the visible pixels; each annotation also has a `visibility` (see
-    `Scene`). `progress(done, n)` is called after each picture. Raises ValueError for n < 1.
+    - out: the folder; gets `images/%06d.png` (the image id) and then `instances.json`
+    - n: how many scenes
+    - seed: of the data set; image i has the seed `scene_seed(seed, i)`
+    - width, height: in pixels
+    - progress: called with (done, n) after each picture
+
+    The same arguments give the same bytes. Segmentations are run lengths of the visible pixels; each annotation also
+    has a `visibility` (see `Scene`). Raises ValueError for n < 1.
     """
     if n < 1:
         raise ValueError(f"a data set needs at least one scene, not {n}")
     out = Path(out)
     (out / "images").mkdir(parents=True, exist_ok=True)
-    images: list[dict] = []
-    annotations: list[dict] = []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for i in range(1, n + 1):
         scene = render(scene_seed(seed, i), width, height)
         name = f"{i:06d}.png"
         write_bytes_atomic(out / "images" / name, _png(scene.image))
-        images.append(
-            {
-                "id": i,
-                "file_name": name,
-                "width": width,
-                "height": height,
-                "license": 1,
-                "seed": scene_seed(seed, i),
-                "weather": scene.weather,
-            }
-        )
+        size = {"width": width, "height": height}
+        facts = {"license": 1, "seed": scene_seed(seed, i), "weather": scene.weather}
+        images.append({"id": i, "file_name": name, **size, **facts})
         annotations += annotate(scene, i, len(annotations) + 1)
         if progress:
             progress(i, n)
@@ -62,8 +59,8 @@ def write_coco(
     return path
 
 
-def annotate(scene: Scene, image_id: int, first_id: int = 1) -> list[dict]:
-    """COCO annotations of a scene, numbered from `first_id`; `area` is the number of visible pixels."""
+def annotate(scene: Scene, image_id: int, first_id: int = 1) -> list[dict[str, Any]]:
+    """Return COCO annotations of a scene, numbered from `first_id`; `area` is the number of visible pixels."""
     records = []
     for k, mask in enumerate(scene.masks):
         x0, y0, x1, y1 = scene.boxes[k].tolist()
@@ -90,7 +87,7 @@ def _png(image: np.ndarray) -> bytes:
     return data.tobytes()
 
 
-def _data_set(images: list[dict], annotations: list[dict], seed: int) -> dict:
+def _data_set(images: list[dict[str, Any]], annotations: list[dict[str, Any]], seed: int) -> dict[str, Any]:
     return {
         "info": {"description": "detattack rendered street scenes", "version": "1.0", "seed": seed},
         "licenses": [{"id": 1, "name": "CC0 1.0", "url": "https://creativecommons.org/publicdomain/zero/1.0/"}],

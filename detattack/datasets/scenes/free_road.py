@@ -1,4 +1,4 @@
-"""Where a car could stand: free places for objects that an attack makes a detector see."""
+"""Free road: places for objects that an attack makes a detector see."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["free_road_box"]
 
 
 def free_road_box(scene: Scene, rng: np.random.Generator) -> np.ndarray | None:
-    """A box float32 [4] (xyxy) where a car could stand, touching no object; None where none is found.
+    """Return a box float32 [4] (xyxy) where a car could stand, touching no object; None if none is found.
 
     Its width and height are a car's at the depth of its lower edge, which lies on free road; 40 to 120
     pixels wide in a picture 480 pixels wide.
@@ -33,7 +33,7 @@ def free_road_box(scene: Scene, rng: np.random.Generator) -> np.ndarray | None:
 
 
 def _on_road(road: np.ndarray, box: np.ndarray) -> bool:
-    """Whether the lowest tenth of the box is nothing but free road."""
+    """Return whether the lowest tenth of the box is nothing but free road."""
     left, top, right, bottom = (int(v) for v in np.rint(box))
     strip = road[bottom - max(2, (bottom - top) // 10) : bottom, left:right]
     return bool(strip.size and strip.all())

@@ -1,4 +1,4 @@
-"""Who stands where: vehicles in lanes, at curbs, in junctions; people on sidewalks and crossings; scenery."""
+"""The layout of a scene: vehicles in lanes, at curbs, in junctions; people on sidewalks and crossings; scenery."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Ground = tuple[float, float, float, float]
 LABELS = {category.name: k for k, category in enumerate(CATEGORIES)}
 _KINDS = ("car", "person", "bicycle", "motorcycle", "bus", "truck", "traffic light", "stop sign")
 _SHARES = (0.30, 0.22, 0.085, 0.085, 0.07, 0.08, 0.10, 0.06)
-_FLEET: dict[str, tuple[tuple[float, float], Callable]] = {
+_FLEET: dict[str, tuple[tuple[float, float], Callable[[Solid, np.random.Generator, float], None]]] = {
     "car": (CAR, draw_car),
     "bus": (BUS, draw_bus),
     "truck": (TRUCK, draw_truck),
@@ -44,9 +44,13 @@ _BIKES = {"bicycle": (draw_bicycle, 0.92), "motorcycle": (draw_motorcycle, 0.84)
 
 @dataclass(frozen=True)
 class Item:
-    """Something standing in the street on `ground`; `label` is None for scenery.
+    """An object or a piece of scenery in the street.
 
-    beams, shadow: outlines on the ground, in meters, that its lamps light up and that it darkens.
+    - shapes: how it is painted
+    - ground: where it stands
+    - label: index into `CATEGORIES`; None for scenery
+    - beams: outlines on the ground, in meters, that its lamps light up
+    - shadow: outline on the ground, in meters, that it darkens
     """
 
     shapes: list[Shape]
@@ -57,12 +61,13 @@ class Item:
 
     @property
     def depth(self) -> float:
+        """The depth of its middle, in meters."""
         return (self.ground[2] + self.ground[3]) / 2
 
 
 @dataclass
 class Plan:
-    """What the scene will hold; `items` grows while it is laid out."""
+    """The scene to be rendered; `items` grows while it is laid out."""
 
     camera: Camera
     street: Street
@@ -71,7 +76,7 @@ class Plan:
     items: list[Item]
 
     def occupied(self, ground: Ground, margin: float = 0.35) -> bool:
-        """Whether some item stands on this piece of ground."""
+        """Return whether some item stands on this piece of ground."""
         x0, x1, z0, z1 = ground
         return any(
             x0 < b[1] + margin and b[0] < x1 + margin and z0 < b[3] + margin and z1 + margin > b[2]
@@ -80,7 +85,7 @@ class Plan:
 
 
 def lay_out(plan: Plan) -> None:
-    """Fill an empty plan: signs and lights first, then the rare, then cars; trees and lamps last."""
+    """Fill an empty plan: signs and lights first, then the rare objects, then cars; trees and lamps last."""
     rng = plan.rng
     count = int(rng.integers(0, 3)) if rng.random() < 0.08 else int(np.clip(rng.poisson(7.6), 3, 15))
     kinds = ["car"] if count > 2 and rng.random() < 0.35 else []
@@ -93,7 +98,7 @@ def lay_out(plan: Plan) -> None:
 
 
 def _distance(rng: np.random.Generator, low: float, high: float) -> float:
-    """Log-uniform: each halving of an object's size is equally frequent."""
+    """Draw a log-uniform distance: each halving of an object's size is equally frequent."""
     return float(math.exp(rng.uniform(math.log(low), math.log(high))))
 
 
@@ -109,7 +114,7 @@ def _corners(body: Solid, size: tuple[float, float], grow: float = 0.0) -> tuple
 
 
 def _inside(plan: Plan, ground: Ground, low: float) -> bool:
-    """Roughly in view, not too near, and the ground is free."""
+    """Return whether a place is roughly in view, not too near, and free."""
     x, z = (ground[0] + ground[1]) / 2, (ground[2] + ground[3]) / 2
     column, _ = plan.camera.project(x, 0, max(z, 1.0))
     edge = 0.06 * plan.camera.width
@@ -117,7 +122,7 @@ def _inside(plan: Plan, ground: Ground, low: float) -> bool:
 
 
 def _place_vehicle(plan: Plan, kind: str) -> bool:
-    """In a lane, parked at a curb, or across in a junction."""
+    """Place a vehicle in a lane, parked at a curb, or across in a junction."""
     rng, street = plan.rng, plan.street
     size, sketch = _FLEET[kind]
     where = rng.random()
@@ -145,13 +150,13 @@ def _place_vehicle(plan: Plan, kind: str) -> bool:
 
 
 def _beams(body: Solid, size: tuple[float, float]) -> tuple[list[Local], ...]:
-    """Where the head lamps light up the ground."""
+    """Return the ground that the head lamps light up."""
     u, v = size[0] / 2, size[1] / 2
     return ([body.place(a, b, 0.0) for a, b in ((u, -v * 0.7), (u + 5, -v * 2), (u + 5, v * 2), (u, v * 0.7))],)
 
 
 def _place_person(plan: Plan, _: str) -> bool:
-    """On a sidewalk, on a crossing, now and then in the street."""
+    """Place a person on a sidewalk, on a crossing, now and then in the street."""
     rng, street = plan.rng, plan.street
     where = rng.random()
     if where < 0.25 and street.crossing:
@@ -174,7 +179,7 @@ def _place_person(plan: Plan, _: str) -> bool:
 
 
 def _place_bike(plan: Plan, kind: str) -> bool:
-    """Ridden at the side of a lane or across the street, or parked on a sidewalk."""
+    """Place a bike, ridden at the side of a lane or across the street, or parked on a sidewalk."""
     rng, street = plan.rng, plan.street
     ridden = rng.random() < 0.62
     if ridden and rng.random() < 0.7:
@@ -212,7 +217,7 @@ def _curbside(plan: Plan, low: float, high: float) -> tuple[float, float, int]:
 
 
 def _place_light(plan: Plan, _: str) -> bool:
-    """On a pole at the curb, or on an arm above the street."""
+    """Place a traffic light on a pole at the curb, or on an arm above the street."""
     rng, street = plan.rng, plan.street
     x, z, side = _curbside(plan, 6, 21)
     if street.junction and rng.random() < 0.5:
@@ -235,7 +240,7 @@ def _place_light(plan: Plan, _: str) -> bool:
 
 
 def _place_sign(plan: Plan, _: str) -> bool:
-    """A stop sign at the curb."""
+    """Place a stop sign at the curb."""
     rng = plan.rng
     x, z, _side = _curbside(plan, 5, 20)
     ground = (x - 0.15, x + 0.15, z - 0.15, z + 0.15)
@@ -264,7 +269,7 @@ _PLACERS: dict[str, Callable[[Plan, str], bool]] = {
 
 
 def _scenery(plan: Plan) -> None:
-    """Trees and street lamps along both sidewalks."""
+    """Place trees and street lamps along both sidewalks."""
     rng, street, weather = plan.rng, plan.street, plan.weather
     for side, curb in ((-1, street.left), (1, street.right)):
         park = street.park[(side + 1) // 2]

@@ -1,4 +1,4 @@
-"""Shapes in pixel coordinates, and how they become pixels: double resolution, RGB and glow."""
+"""Shapes in pixel coordinates, and their rasterization: double resolution, RGB and glow."""
 
 from __future__ import annotations
 
@@ -20,10 +20,14 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Shape:
-    """A filled polygon (`width` 0) or a round-ended line of `width` pixels through `points`.
+    """A filled polygon (`width` 0) or a round-ended line through points.
 
-    glow: 0 reflects light, 1 shines by itself. closed: the line returns to its start. filled: count what a
-    closed line encloses (the inside of a spoked wheel) as part of the object.
+    - points: pixel coordinates
+    - color: RGB, 0-255
+    - glow: 0 reflects light, 1 shines by itself
+    - width: of the line, in pixels
+    - closed: the line returns to its start
+    - filled: what a closed line encloses (the inside of a spoked wheel) is part of the object
     """
 
     points: Sequence[Point]
@@ -44,12 +48,12 @@ class Patch:
 
 
 def mix(a: Color, b: Color, share: float) -> Color:
-    """`a` with `share` of `b` mixed in."""
+    """Mix `share` of `b` into `a`."""
     return (a[0] + (b[0] - a[0]) * share, a[1] + (b[1] - a[1]) * share, a[2] + (b[2] - a[2]) * share)
 
 
 def _fixed(points: Sequence[Point] | np.ndarray, left: int = 0, top: int = 0) -> np.ndarray:
-    """Pixel coordinates [...,2] to OpenCV's fixed point on the canvas, counted from (`left`, `top`)."""
+    """Convert pixel coordinates [...,2] to OpenCV's fixed point on the canvas, counted from (`left`, `top`)."""
     array = np.minimum(np.maximum(np.array(points, np.float64), -_REACH), _REACH)
     array *= SCALE
     array -= 0.5  # OpenCV's integers are the middles of pixels
@@ -65,7 +69,12 @@ def _ink(color: Color, glow: float) -> tuple[float, ...]:
 
 
 def draw(canvas: np.ndarray, shapes: Sequence[Shape], haze: Color = (0, 0, 0), share: float = 0.0) -> None:
-    """Paint `shapes` in order onto `canvas` uint8 [2H,2W,4], each color mixed with `share` of `haze`."""
+    """Paint shapes in order.
+
+    - canvas: uint8 [2H,2W,4]
+    - shapes: to paint
+    - haze, share: each color is mixed with this share of `haze`
+    """
     for shape in shapes:
         ink = _ink(mix(shape.color, haze, share), shape.glow * (1 - share))
         points = _fixed(shape.points)
@@ -83,7 +92,7 @@ def fill_many(canvas: np.ndarray, polygons: np.ndarray, color: Color, glow: floa
 
 
 def silhouette(shapes: Sequence[Shape]) -> Patch:
-    """All that `shapes` cover, whether inside of the frame or not."""
+    """Return everything that `shapes` cover, inside or outside the frame."""
     spans = []
     for shape in shapes:
         pad = shape.width / 2 + 1

@@ -29,7 +29,7 @@ def _pick(rng: np.random.Generator, colors: tuple[Color, ...]) -> Color:
 
 
 def draw_person(body: Solid, rng: np.random.Generator) -> None:
-    """Someone 1.15 to 1.9 m tall, walking or standing, seen from the front, the back or a side."""
+    """Draw a person 1.15 to 1.9 m tall, walking or standing, seen from the front, the back or a side."""
     k = rng.uniform(1.5, 1.9) / 1.75 if rng.random() < 0.86 else rng.uniform(1.15, 1.4) / 1.75
     shirt, legs, skin, hair = (
         _pick(rng, _CLOTHES),
@@ -87,7 +87,7 @@ def _head(body: Solid, k: float, look: float, skin: Color, hair: Color, back: bo
 
 
 def draw_rider(body: Solid, rng: np.random.Generator, seat: float) -> None:
-    """Someone sitting on a two-wheeler whose saddle is `seat` meters high."""
+    """Draw a person on a two-wheeler whose saddle is `seat` meters high."""
     shirt, legs, skin = _pick(rng, _CLOTHES), _pick(rng, _TROUSERS), _pick(rng, _SKIN)
     helmet = _pick(rng, _CLOTHES) if rng.random() < 0.75 else _pick(rng, _HAIR)
     top, foot = seat + 0.56, seat - 0.6
@@ -127,7 +127,7 @@ def _wheel(body: Solid, u: float, radius: float, thick: float, spokes: bool) -> 
 
 
 def draw_bicycle(body: Solid, rng: np.random.Generator, lights: float) -> None:
-    """A city bicycle, 1.75 m long."""
+    """Draw a city bicycle, 1.75 m long."""
     color, r = _pick(rng, _CLOTHES), 0.34
     hub, head, seat, bottom = (-0.53, 0.0, r), (0.38, 0.0, 0.86), (-0.2, 0.0, 0.88), (-0.08, 0.0, 0.3)
     for u in (-0.53, 0.56):
@@ -150,7 +150,7 @@ def _bike_lamp(body: Solid, u: float, y: float, radius: float, lights: float) ->
 
 
 def draw_motorcycle(body: Solid, rng: np.random.Generator, lights: float) -> None:
-    """A motorcycle, 2 m long, with a tank, an engine and fat tires."""
+    """Draw a motorcycle, 2 m long, with a tank, an engine and fat tires."""
     color, r = _pick(rng, _CLOTHES), 0.32
     for u in (-0.68, 0.72):
         _wheel(body, u, r, 0.15, spokes=False)
@@ -180,7 +180,7 @@ LAMPS: tuple[Color, ...] = ((255, 52, 40), (255, 196, 40), (60, 240, 120))
 
 
 def draw_light(body: Solid, rng: np.random.Generator, y: float, side: float) -> None:
-    """A traffic light's housing, its bottom at `y` meters, its lamps toward us; `side` turns it a little."""
+    """Draw a traffic light, its bottom at `y` meters, its lamps toward us; `side` turns it a little."""
     on, wide, tall = rng.choice(3, p=(0.42, 0.16, 0.42)), 0.23, 1.15
     case = (34, 38, 38) if rng.random() < 0.7 else (196, 160, 40)
     for half, bottom, top, color in (
@@ -205,7 +205,7 @@ _LETTERS: dict[str, list[tuple[float, float]]] = {  # strokes on a 2x4 grid
 
 
 def draw_sign(body: Solid, y: float) -> None:
-    """A stop sign 0.9 m wide, its middle at `y` meters, turned by the heading of `body`."""
+    """Draw a stop sign 0.9 m wide, its middle at `y` meters, turned by the heading of `body`."""
     for radius, color in ((0.49, (238, 238, 234)), (0.45, (200, 30, 38))):
         corners = [(2 * k + 1) * math.pi / 8 for k in range(8)]
         outline = [(0.0, radius * math.cos(a), y + radius * math.sin(a)) for a in corners]

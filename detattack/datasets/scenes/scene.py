@@ -1,7 +1,7 @@
-"""A street scene from a seed: what hides what, the picture, and the truth about it.
+"""Render a street scene from a seed: occlusion, the picture, and the ground truth.
 
-Objects are drawn up first and kept or dropped from near to far, on exact coverage masks, so that everything
-that is annotated can be seen; then all is painted from far to near.
+Objects are drawn up first and kept or dropped from near to far, on exact coverage masks, so that everything that is
+annotated can be seen; then all is painted from far to near.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MIN_VISIBILITY, MIN_HEIGHT, MIN_AREA = 0.3, 9, 60
 
 
 def render(seed: int, width: int = 480, height: int = 320) -> Scene:
-    """The scene of `seed` at this size in pixels, the same bytes each time.
+    """Render the scene of `seed` at this size in pixels, the same bytes each time.
 
     Raises ValueError if a side is shorter than 128.
     """
@@ -46,7 +46,7 @@ def render(seed: int, width: int = 480, height: int = 320) -> Scene:
 
 
 def _order(a: Item, b: Item) -> int:
-    """Negative when `a` stands before `b`: by depth where depths differ, else by distance from the axis."""
+    """Return a negative number if `a` is before `b`: by depth where depths differ, else by distance from the axis."""
     (ax0, ax1, az0, az1), (bx0, bx1, bz0, bz1) = a.ground, b.ground
     if az1 <= bz0 or bz1 <= az0 or (ax0 < bx1 and bx0 < ax1):
         first, second = a.depth, b.depth
@@ -56,7 +56,7 @@ def _order(a: Item, b: Item) -> int:
 
 
 def _select(plan: Plan) -> tuple[list[Item], np.ndarray, list[float]]:
-    """What to paint, from near to far; who owns each canvas pixel (0 nobody, k+1 item k); visible shares."""
+    """Return the items to paint, near to far; the owner of each canvas pixel (0: none, k+1: item k); visible shares."""
     height, width = plan.camera.height * SCALE, plan.camera.width * SCALE
     owner = np.zeros((height, width), np.uint8)
     kept: list[Item] = []
@@ -80,7 +80,7 @@ def _select(plan: Plan) -> tuple[list[Item], np.ndarray, list[float]]:
 
 
 def _crop(owner: np.ndarray, patch: Patch) -> tuple[np.ndarray, np.ndarray]:
-    """The part of the frame under `patch`, and the part of the patch inside the frame."""
+    """Return the part of the frame under `patch`, and the part of the patch inside the frame."""
     tall, wide = patch.mask.shape
     top, left = max(patch.top, 0), max(patch.left, 0)
     bottom, right = min(patch.top + tall, owner.shape[0]), min(patch.left + wide, owner.shape[1])
@@ -91,7 +91,7 @@ def _crop(owner: np.ndarray, patch: Patch) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _worth_it(visible: np.ndarray, count: int, share: float) -> bool:
-    """Whether enough of an object can be seen for it to be annotated."""
+    """Return whether enough of an object can be seen for it to be annotated."""
     if share < MIN_VISIBILITY or count < MIN_AREA * SCALE * SCALE:
         return False
     rows, columns = np.flatnonzero(visible.any(1)), np.flatnonzero(visible.any(0))
@@ -99,7 +99,7 @@ def _worth_it(visible: np.ndarray, count: int, share: float) -> bool:
 
 
 def _road(plan: Plan) -> np.ndarray:
-    """Road surface as bool [H,W], as if nothing stood on it."""
+    """Return the road surface as bool [H,W], as if nothing stood on it."""
     camera, street = plan.camera, plan.street
     mask = np.zeros((camera.height, camera.width), np.uint8)
     near = camera.nearest * 0.9
@@ -119,7 +119,7 @@ def _shadows(canvas: np.ndarray, plan: Plan, kept: list[Item]) -> None:
     for item in kept:
         if item.shadow:
             corners = np.array(item.shadow)
-            moved = corners + (shift * 0.5, 0.0, 0.25)
+            moved = corners + np.array((shift * 0.5, 0.0, 0.25))
             hull = cv2.convexHull(np.concatenate([corners, moved])[:, [0, 2]].astype(np.float32))[:, 0]
             ring = np.stack([hull[:, 0], np.zeros(len(hull)), np.maximum(hull[:, 1], 0.8)], -1)
             points = np.rint((plan.camera.project_all(ring).clip(-4000, 4000)) * 16).astype(np.int32)
@@ -143,7 +143,7 @@ def _pools(plan: Plan, kept: list[Item]) -> np.ndarray:
 def _annotate(
     plan: Plan, image: np.ndarray, kept: list[Item], owner: np.ndarray, seen: list[float], road: np.ndarray
 ) -> Scene:
-    """Masks and boxes at image resolution: a pixel belongs to whoever covers at least half of it."""
+    """Return masks and boxes at image resolution: a pixel belongs to whoever covers at least half of it."""
     height, width = image.shape[:2]
     cells = np.stack((owner[::2, ::2], owner[::2, 1::2], owner[1::2, ::2], owner[1::2, 1::2]))
     free = road & ~cells.any(0)

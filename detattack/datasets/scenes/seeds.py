@@ -1,4 +1,4 @@
-"""Which seed a scene has: scenes to train on and scenes to test on never share one."""
+"""Seeds of scenes: scenes to train on and scenes to test on never share one."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def _derive(seed: int, index: int) -> int:
 
 
 def scene_seed(seed: int, index: int) -> int:
-    """The seed of scene number `index` >= 0 of the data set `seed` >= 0: below 2**51."""
+    """Return the seed of scene number `index` >= 0 of the data set `seed` >= 0: below 2**51."""
     return _derive(seed, index)
 
 
 def training_seed(seed: int, index: int) -> int:
-    """The seed of the `index`-th scene of a training run: 2**51 or more, so no data set contains it."""
+    """Return the seed of the `index`-th scene of a training run: 2**51 or more, so no data set contains it."""
     return _derive(seed, index) | (1 << _BITS)

@@ -18,20 +18,23 @@ _NEAR = 0.6  # meters in front of the camera; nothing is projected from closer
 
 
 def shade(color: Color, light: float) -> Color:
-    """`color` made darker (light < 1) or lighter."""
+    """Make `color` darker (light < 1) or lighter."""
     return (color[0] * light, color[1] * light, color[2] * light)
 
 
 @functools.cache
 def _circle(step: float, parts: int) -> tuple[tuple[float, float], ...]:
-    """Cosine and sine of 0, `step`, 2 `step`..."""
+    """Return cosine and sine of 0, `step`, 2 `step`..."""
     return tuple((math.cos(k * step), math.sin(k * step)) for k in range(parts))
 
 
 class Solid:
     """Collects the shapes of one object at (x, z) whose forward axis is turned by `yaw` from straight ahead.
 
-    `sun` is the side the light comes from, -1 (left) to 1 (right).
+    - camera: that sees it
+    - x, z: its place, in meters
+    - yaw: in radians
+    - sun: the side the light comes from, −1 (left) to 1 (right)
     """
 
     def __init__(self, camera: Camera, x: float, z: float, yaw: float, sun: float = 0.4) -> None:
@@ -40,11 +43,11 @@ class Solid:
         self.shapes: list[Shape] = []
 
     def place(self, u: float, v: float, y: float) -> tuple[float, float, float]:
-        """Local to street coordinates."""
+        """Convert local to street coordinates."""
         return self.x + u * self.sin + v * self.cos, y, self.z + u * self.cos - v * self.sin
 
     def pixel(self, point: Local) -> Point:
-        """Local coordinates to pixels."""
+        """Convert local coordinates to pixels."""
         u, v, y = point
         camera = self.camera
         scale = camera.focal / max(self.z + u * self.cos - v * self.sin, _NEAR)
@@ -52,25 +55,25 @@ class Solid:
         return camera.center + scale * x, camera.horizon + scale * (camera.eye - y)
 
     def size(self, meters: float) -> float:
-        """How many pixels `meters` are at this object's distance."""
+        """Return how many pixels `meters` are at this object's distance."""
         return meters * self.camera.focal / max(self.z, _NEAR)
 
     def faces_us(self, point: Local, normal: Local) -> bool:
-        """Whether a surface at `point` with this outward normal can be seen."""
+        """Return whether a surface at `point` with this outward normal can be seen."""
         x, y, z = self.place(*point)
         nx = normal[0] * self.sin + normal[1] * self.cos
         nz = normal[0] * self.cos - normal[1] * self.sin
         return nx * x + normal[2] * (y - self.camera.eye) + nz * z < 0
 
     def light_on(self, normal: Local) -> float:
-        """Brightness of a surface: a sun above, behind us and to one side."""
+        """Return the brightness of a surface: a sun above, behind us and to one side."""
         nx = normal[0] * self.sin + normal[1] * self.cos
         nz = normal[0] * self.cos - normal[1] * self.sin
         length = math.sqrt(nx * nx + nz * nz + normal[2] * normal[2]) or 1.0
         return 0.66 + 0.36 * max(-0.35, (self.sun * nx + 0.72 * normal[2] - 0.45 * nz) / length)
 
     def panel(self, points: Sequence[Local], normal: Local, color: Color, glow: float = 0.0) -> bool:
-        """A flat polygon seen from one side only; says whether it is seen."""
+        """Add a flat polygon seen from one side only; return whether it is seen."""
         if not self.faces_us(points[0], normal):
             return False
         lit = color if glow else shade(color, self.light_on(normal))
@@ -78,7 +81,7 @@ class Solid:
         return True
 
     def prism(self, profile: Sequence[Point], widths: Sequence[float], colors: Sequence[Color]) -> None:
-        """A solid with the convex side view `profile` [(u, y)...], counter-clockwise seen from the right.
+        """Add a solid with the convex side view `profile` [(u, y)...], counter-clockwise seen from the right.
 
         `widths` are half widths at the profile's points, `colors` one per edge (starting at each point) and a
         last one for the two flanks.
@@ -94,7 +97,7 @@ class Solid:
             self.panel(flank, (0.0, side, 0.0), colors[-1])
 
     def box(self, u: Point, v: Point, y: Point, color: Color) -> None:
-        """An axis-parallel box between the given limits."""
+        """Add an axis-parallel box between the given limits."""
         (u0, u1), (v0, v1), (y0, y1) = u, v, y
         self.panel([(u0, v0, y1), (u0, v1, y1), (u1, v1, y1), (u1, v0, y1)], (0, 0, 1), color)
         for a, n in ((u0, -1.0), (u1, 1.0)):
@@ -103,20 +106,20 @@ class Solid:
             self.panel([(u0, b, y0), (u1, b, y0), (u1, b, y1), (u0, b, y1)], (0, n, 0), color)
 
     def ring(self, u: float, v: float, y: float, radius: float, parts: int = 14) -> list[Point]:
-        """The pixels of a circle in the upright plane along the heading."""
+        """Return the pixels of a circle in the upright plane along the heading."""
         circle = _circle(2 * math.pi / parts, parts)
         return [self.pixel((u + radius * c, v, y + radius * s)) for c, s in circle]
 
     def disc(self, u: float, v: float, y: float, radius: float, color: Color) -> None:
-        """A filled circle in the upright plane along the heading."""
+        """Add a filled circle in the upright plane along the heading."""
         self.shapes.append(Shape(self.ring(u, v, y, radius), color))
 
     def rod(self, points: Sequence[Local], thickness: float, color: Color, glow: float = 0.0) -> None:
-        """A round-ended line through `points`, `thickness` in meters."""
+        """Add a round-ended line through `points`, `thickness` in meters."""
         self.shapes.append(Shape([self.pixel(p) for p in points], color, glow, max(self.size(thickness), 0.5)))
 
     def ball(self, point: Local, radius: float, color: Color, glow: float = 0.0, tall: float = 1.0) -> None:
-        """A sphere (an upright ellipsoid with `tall` above 1) of `radius` meters."""
+        """Add a sphere (an upright ellipsoid with `tall` above 1) of `radius` meters."""
         x, y = self.pixel(point)
         r = self.size(radius)
         high = r * tall

@@ -1,4 +1,4 @@
-"""What a rendered scene is made of, and the eight kinds of object in it."""
+"""The types of a rendered scene, and the eight classes of object in it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["CATEGORIES", "Scene", "SceneCategory"]
 
 @dataclass(frozen=True)
 class SceneCategory:
-    """One kind of object: its COCO name, its COCO id (sparse, 1..90) and COCO's group of kinds."""
+    """A class of object: its COCO name, its COCO id (sparse, 1..90) and its supercategory."""
 
     name: str
     coco_id: int
@@ -34,13 +34,16 @@ CATEGORIES: tuple[SceneCategory, ...] = (
 
 @dataclass(frozen=True, repr=False)
 class Scene:
-    """One picture and the truth about it; M >= 0 objects, from the nearest to the farthest.
+    """A picture and its ground truth: M >= 0 objects, from the nearest to the farthest.
 
-    image: uint8 [H,W,3], RGB. boxes: float32 [M,4], xyxy in pixels, around the visible pixels and tight to a
-    pixel. labels: int64 [M], indices into `CATEGORIES`. visibility: float32 [M], the visible share of the
-    object's whole silhouette, inside and outside of the frame. masks: bool [M,H,W], the visible pixels; no
-    pixel belongs to two objects. road: bool [H,W], road surface with nothing in front of it. camera: how the
-    street projects onto the image. weather: "day", "dusk", "night" or "fog".
+    - image: uint8 [H,W,3], RGB
+    - boxes: float32 [M,4], xyxy in pixels, around the visible pixels and tight to a pixel
+    - labels: int64 [M], indices into `CATEGORIES`
+    - visibility: float32 [M], the visible share of the object's whole silhouette, inside and outside of the frame
+    - masks: bool [M,H,W], the visible pixels; no pixel belongs to two objects
+    - road: bool [H,W], road surface with nothing in front of it
+    - camera: how the street projects onto the image
+    - weather: "day", "dusk", "night" or "fog"
     """
 
     image: np.ndarray

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import cv2
 import numpy as np
 
-from detattack.datasets.scenes.paint import Color, Shape, mix
-from detattack.datasets.scenes.solid import Solid, shade
+from detattack.datasets.scenes.paint import Color, Point, Shape, mix
+from detattack.datasets.scenes.solid import Local, Solid, shade
 
 __all__ = ["BUS", "CAR", "TRUCK", "draw_bus", "draw_car", "draw_truck"]
 
@@ -31,7 +34,7 @@ def _pick(rng: np.random.Generator, colors: tuple[Color, ...]) -> Color:
 
 
 def _wheels(body: Solid, axles: tuple[float, ...], half: float, radius: float, wide: float = 0.22) -> None:
-    """The tires: the hull of an inner and an outer circle, so that they have a tread from the front."""
+    """Draw the tires: the hull of an inner and an outer circle, so that they have a tread from the front."""
     for u in axles:
         for side in (-1.0, 1.0):
             rings = [body.ring(u, side * (half - inset), radius, radius) for inset in (0.0, wide)]
@@ -40,7 +43,7 @@ def _wheels(body: Solid, axles: tuple[float, ...], half: float, radius: float, w
 
 
 def _hubs(body: Solid, axles: tuple[float, ...], half: float, radius: float) -> None:
-    """The outer faces of the wheels on the side that we see, with a dark arch behind each."""
+    """Draw the outer faces of the wheels on the side that we see, with a dark arch behind each."""
     for side in (-1.0, 1.0):
         if body.faces_us((0, side * half, radius), (0, side, 0)):
             for u in axles:
@@ -51,7 +54,7 @@ def _hubs(body: Solid, axles: tuple[float, ...], half: float, radius: float) -> 
 
 
 def _lamps(body: Solid, u: float, half: float, y: float, tall: float, wide: float, lights: float) -> None:
-    """Head lamps in front (`u` > 0), tail lamps at the rear; `lights` 0 to 1 is how brightly they burn."""
+    """Draw head lamps in front (`u` > 0), tail lamps at the rear, `lights` from 0 (off) to 1."""
     front = u > 0
     unlit: Color = (228, 230, 224) if front else (150, 20, 24)
     lit: Color = (255, 248, 222) if front else (255, 44, 38)
@@ -64,19 +67,19 @@ def _lamps(body: Solid, u: float, half: float, y: float, tall: float, wide: floa
 
 
 def _plate(body: Solid, u: float, v: tuple[float, float], y: tuple[float, float], color: Color) -> bool:
-    """A rectangle on the front or the rear face."""
+    """Draw a rectangle on the front or the rear face."""
     (a, b), (low, high) = v, y
     return body.panel([(u, a, low), (u, b, low), (u, b, high), (u, a, high)], (1.0 if u > 0 else -1.0, 0, 0), color)
 
 
 def _side_panel(body: Solid, points: list[tuple[float, float]], half: float, color: Color, glow: float = 0) -> None:
-    """The same polygon [(u, y)...] on both flanks; the one that faces us is drawn."""
+    """Draw the same polygon [(u, y)...] on both flanks; only the one that faces us shows."""
     for side in (-1.0, 1.0):
         body.panel([(u, side * half, y) for u, y in points], (0, side, 0), color, glow)
 
 
 def _greenhouse(body: Solid, base: list[tuple[float, float]], paint: Color, half: float, narrow: float) -> None:
-    """The cabin above the waist line; `base` is its rear foot, rear top, front top and front foot (u, y)."""
+    """Draw the cabin above the waist line; `base` is its rear foot, rear top, front top and front foot (u, y)."""
     rear, rear_top, front_top, front = base
     profile = [front, front_top, rear_top, rear]
     widths = [half, narrow, narrow, half]
@@ -87,8 +90,8 @@ def _greenhouse(body: Solid, base: list[tuple[float, float]], paint: Color, half
     _windows(body, base, half, narrow)
 
 
-def _glint(body: Solid, foot: tuple, top: tuple, half: float, narrow: float, color: Color) -> None:
-    """A light diagonal on the windshield."""
+def _glint(body: Solid, foot: Point, top: Point, half: float, narrow: float, color: Color) -> None:
+    """Draw a light diagonal on the windshield."""
 
     def at(v: float, share: float) -> tuple[float, float, float]:
         width = half + (narrow - half) * share
@@ -98,7 +101,7 @@ def _glint(body: Solid, foot: tuple, top: tuple, half: float, narrow: float, col
 
 
 def _windows(body: Solid, base: list[tuple[float, float]], half: float, narrow: float) -> None:
-    """Two panes on each flank of the cabin, split by a pillar."""
+    """Draw two panes on each flank of the cabin, split by a pillar."""
     (ur, yr), (urt, yrt), (uft, yft), (uf, yf) = base
     low, high = 0.12, 0.86
 
@@ -115,7 +118,7 @@ def _windows(body: Solid, base: list[tuple[float, float]], half: float, narrow: 
             body.panel(pane, (0, side, 0), _GLASS)
 
 
-def _blend(a: tuple, b: tuple, t: float) -> tuple[float, float, float]:
+def _blend(a: Local, b: Local, t: float) -> Local:
     return (a[0] + (b[0] - a[0]) * t, a[1] + (b[1] - a[1]) * t, a[2] + (b[2] - a[2]) * t)
 
 
@@ -129,7 +132,7 @@ _CARS = {
 
 
 def draw_car(body: Solid, rng: np.random.Generator, lights: float) -> None:
-    """A sedan, hatchback, off-roader or van, 4.3 m long and 1.8 m wide."""
+    """Draw a sedan, hatchback, off-roader or van, 4.3 m long and 1.8 m wide."""
     kind = list(_CARS)[rng.choice(4, p=(0.36, 0.3, 0.22, 0.12))]
     waist, roof, hood, ur, urt, uft, uf = _CARS[kind]
     paint, half, length = _pick(rng, _PAINTS), CAR[1] / 2, CAR[0] / 2
@@ -173,7 +176,7 @@ def _car_ends(body: Solid, length: float, half: float, waist: float, hood: float
 
 
 def draw_bus(body: Solid, rng: np.random.Generator, lights: float) -> None:
-    """A city bus, 10.5 m long and 3 m high: a window band, doors, a destination sign."""
+    """Draw a city bus, 10.5 m long and 3 m high: a window band, doors, a destination sign."""
     paint, half, length = _pick(rng, _FLEET), BUS[1] / 2, BUS[0] / 2
     skirt = shade(paint, 0.7) if rng.random() < 0.5 else (228, 228, 222)
     axles, radius, top = (-3.0, 3.2), 0.48, 3.05
@@ -236,13 +239,16 @@ def _bus_ends(body: Solid, length: float, half: float, glass: Color, glow: float
 
 
 def draw_truck(body: Solid, rng: np.random.Generator, lights: float) -> None:
-    """A delivery truck, 7.2 m long: a cab, a chassis and a tall cargo box."""
+    """Draw a delivery truck, 7.2 m long: a cab, a chassis and a tall cargo box."""
     paint, half, length = _pick(rng, _PAINTS), TRUCK[1] / 2, TRUCK[0] / 2
     cargo = (226, 226, 220) if rng.random() < 0.5 else _pick(rng, _FLEET)
     tall, axles, radius = rng.uniform(2.9, 3.5), (-2.0, 2.4), 0.46
     _wheels(body, axles, half - 0.05, radius, 0.34)
     body.box((-length, length - 0.2), (-half * 0.8, half * 0.8), (0.45, 0.8), _DARK)
-    parts = [lambda: _cab(body, paint, length, half * 0.94), lambda: _cargo(body, cargo, length, half, tall)]
+    parts: list[Callable[[], None]] = [
+        partial(_cab, body, paint, length, half * 0.94),
+        partial(_cargo, body, cargo, length, half, tall),
+    ]
     # The farther part first: that is the cab when the truck drives away from us.
     for part in parts if body.cos >= 0 else reversed(parts):
         part()

@@ -1,4 +1,4 @@
-"""Time of day and weather: colors of sky and haze before painting, light and the camera's flaws after it."""
+"""Time of day and weather: colors of sky and haze before painting, light and camera flaws after it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,16 @@ _POOL = 4  # the map of lamp light has a quarter of the image's resolution
 
 @dataclass(frozen=True)
 class Weather:
-    """Sky colors are given as painted, that is before `ambient` (a factor per channel) darkens everything.
+    """The weather of a scene. Colors are as painted, before `ambient` darkens them.
 
-    density: haze per meter. sun_side: -1 light from the left, 1 right. clouds, lit_windows: how many, 0 to 1.
-    sun: the disc of the sun or the moon. lights: how brightly lamps burn, 0 to 1.
+    - name: "day", "dusk", "night" or "fog"
+    - zenith, haze, cloud: colors, RGB 0-255
+    - ambient: a factor per channel on all colors
+    - density: haze per meter
+    - sun_side: −1 for light from the left, 1 from the right
+    - clouds, lit_windows: share, 0 to 1
+    - sun: color of the disc of the sun or the moon; None: not visible
+    - lights: brightness of lamps, 0 to 1
     """
 
     name: str
@@ -38,12 +44,12 @@ class Weather:
     lit_windows: float = 0.0
 
     def haze_at(self, z: float) -> float:
-        """The share of haze in the color of something `z` meters away."""
+        """Return the share of haze in the color of something `z` meters away."""
         return 1.0 - math.exp(-self.density * z)
 
 
 def make_weather(rng: np.random.Generator) -> Weather:
-    """Day (half of the scenes), dusk, night or fog."""
+    """Make the weather: day (half of the scenes), dusk, night or fog."""
     name = ("day", "dusk", "night", "fog")[rng.choice(4, p=(0.52, 0.17, 0.18, 0.13))]
     side = float(rng.uniform(0.25, 0.6) * (1 if rng.random() < 0.5 else -1))
     clouds, j = float(rng.uniform(0, 1)), rng.uniform(-10, 10, 3)
@@ -91,12 +97,12 @@ def light_pool(glow: np.ndarray, camera: Camera, points: list[tuple[float, float
 
 
 def new_pools(camera: Camera) -> np.ndarray:
-    """An empty map for `light_pool`."""
+    """Return an empty map for `light_pool`."""
     return np.zeros((-(-camera.height // _POOL), -(-camera.width // _POOL)), np.float32)
 
 
 def develop(canvas: np.ndarray, pools: np.ndarray, weather: Weather, rng: np.random.Generator) -> np.ndarray:
-    """From the canvas uint8 [2H,2W,4] to the picture uint8 [H,W,3]: light, bloom, lens, sensor, JPEG."""
+    """Convert the canvas uint8 [2H,2W,4] to the picture uint8 [H,W,3]: light, bloom, lens, sensor, JPEG."""
     height, width = canvas.shape[0] // 2, canvas.shape[1] // 2
     small = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)
     *paint, glow = (plane.astype(np.float32) for plane in cv2.split(small))  # planes are faster than pixels
@@ -115,7 +121,7 @@ def develop(canvas: np.ndarray, pools: np.ndarray, weather: Weather, rng: np.ran
 
 
 def _camera_flaws(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Exposure, white balance, a slight blur, light sensor noise, and JPEG in half of the pictures."""
+    """Apply exposure, white balance, a slight blur, sensor noise, and JPEG in half of the pictures."""
     gain = (rng.uniform(0.86, 1.12) * (1 + rng.uniform(-0.04, 0.04, 3))).astype(np.float32)
     for channel in range(3):
         image[..., channel] *= gain[channel]

@@ -12,7 +12,7 @@ from torch import nn
 from detattack.datasets.scenes.scene import render
 from detattack.datasets.scenes.seeds import scene_seed
 from detattack.datasets.scenes.types import CATEGORIES, Scene
-from detattack.metrics.coco import ANY_AREA, Truth, evaluate, mean_ap
+from detattack.metrics.coco import ANY_AREA, GroundTruth, evaluate, mean_ap
 
 __all__ = ["Quality", "evaluate_network"]
 
@@ -63,7 +63,7 @@ def evaluate_network(
     whole = evaluate(truths, categories, found, image_ids)
     for truth, share in zip(truths, visible, strict=True):
         truth["area"] *= share >= 0.5  # pycocotools ignores what lies outside of the range of areas
-    clear = Truth(truths, categories, image_ids).precision(found, (SMALL, ANY_AREA[1]))
+    clear = GroundTruth(truths, categories, image_ids).precision(found, (SMALL, ANY_AREA[1]))
     return Quality(
         scenes=n,
         objects=len(truths),

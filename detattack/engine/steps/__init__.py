@@ -1,4 +1,8 @@
-"""Step rules: each registers itself in the file that defines it, with its name, help and search range for `tune`."""
+"""Step rules: each registers itself in the file that defines it, with its name, help and search range for `tune`.
+
+`base` says what a rule is, `descent` has those of plain descent, `minimum_norm` those that look for the nearest
+success.
+"""
 
 from detattack.engine.steps import descent, minimum_norm
 from detattack.engine.steps.base import STEPS, Iterate, Range, Step, StepRule, make_step, register_step

@@ -1,6 +1,6 @@
-"""What a step rule is given and what it gives back, and the registry of all rules.
+"""The interface of a step rule, and the registry of all rules.
 
-State is kept per image of the original batch, so that `rows` (the images still unsolved) can shrink.
+A rule keeps its state per image of the original batch, so that `rows` (the active images) can change.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,13 +19,17 @@ TINY = 1e-12
 
 @dataclass(frozen=True, eq=False)
 class Iterate:
-    """What one iteration has seen of the n images that go on.
+    """The current iterate of the n images that continue.
 
-    rows `[n]`: which images of the batch these are. images, originals `[n,3,H,W]`: x(k), before rounding, and
-    x(0). gradient `[n,3,H,W]`: of the cost. loss `[n]`: its first term, λ1 times that of the objective. success bool
-    `[n]`: proposed for x(k). number `[n,1,1,1]`: k of each image, float64, on the host. size `[n,1,1,1]`: α of its
-    iteration. seeds: of each image's own randomness. regularizers: gives the gradient `[n,3,H,W]` of the other terms
-    of the cost; None: there are none.
+    - rows: `[n]`, their places in the batch
+    - images, originals: `[n,3,H,W]`, x(k) before rounding, and x(0)
+    - gradient: `[n,3,H,W]`, ∂Cost/∂x(k)
+    - loss: `[n]`, the first term of the cost, λ1 times the objective's loss
+    - success: bool `[n]`, whether the goal holds for x(k)
+    - number: `[n,1,1,1]`, k of each image, float64, on the host
+    - size: `[n,1,1,1]`, α of each image's iteration
+    - seeds: of each image's own randomness
+    - regularizers: returns the gradient `[n,3,H,W]` of the other terms of the cost; None: there are none
     """
 
     rows: Tensor
@@ -40,9 +44,9 @@ class Iterate:
     regularizers: Callable[[], Tensor] | None = None
 
     def to_boundary(self) -> Tensor:
-        """The distance `[n]` to the boundary, to first order: |loss| / ‖∂loss/∂x‖, where λ1 cancels out."""
+        """Return the distance `[n]` to the boundary to first order, |loss| / ‖∂loss/∂x‖₂, where λ1 cancels."""
         of_loss = self.gradient if self.regularizers is None else self.gradient - self.regularizers()
-        return self.loss.abs() / lengths(of_loss).clamp_min(TINY)
+        return self.loss.abs() / l2_norms(of_loss).clamp_min(TINY)
 
 
 class Step(Protocol):
@@ -51,33 +55,36 @@ class Step(Protocol):
     def __init__(self, attack: Attack, images: Tensor) -> None: ...
 
     def step(self, now: Iterate) -> Tensor:
-        """x(k+1) `[n,3,H,W]`, not yet clamped."""
+        """Return x(k+1) `[n,3,H,W]`, not yet clamped."""
 
 
 @dataclass(frozen=True)
 class Range:
-    """Values from `low` to `high`, both above 0, searched on a logarithmic scale."""
+    """A range of values from `low` to `high`, both above 0, searched on a logarithmic scale."""
 
     low: float
     high: float
 
     def values(self, count: int) -> list[float]:
-        """The middles of `count` equal parts, to four digits."""
+        """Return the midpoints of `count` equal parts, to four digits."""
         return [rounded(self.low * (self.high / self.low) ** ((i + 0.5) / count)) for i in range(count)]
 
     def nearest(self, value: float) -> float:
-        """The value within the range."""
+        """Return the nearest value within the range."""
         return min(max(value, self.low), self.high)
 
 
 @dataclass(frozen=True)
 class StepRule:
-    """A step rule by its name.
+    """A registered step rule.
 
-    - make: makes the rule for one attack on one batch; None: the loop knows no such rule, a function of its own does
+    - name: in `Attack.step`
+    - make: makes the rule for one attack on one batch; None: not a rule for the loop, a function of its own runs it
     - help: what it does, in a few words
-    - search: step sizes that `tune` tries, from what takes hundreds of iterations to what takes one; None: none
-    - own_loop: where a task runs methods of this rule by a function of its own, so no other method can take the rule
+    - search: step sizes that `tune` tries, from those that need hundreds of iterations to those that need one; None:
+      none
+    - own_loop: whether a task runs methods of this rule by a function of its own, so that no other method can use the
+      rule
     """
 
     name: str
@@ -88,12 +95,18 @@ class StepRule:
 
 
 STEPS: Registry[StepRule] = Registry("step rule")
-"""Every step rule by its name, which is what `Attack.step` and `--set step=NAME` say."""
+"""All step rules by name, as in `Attack.step` and `--set step=NAME`."""
 S = TypeVar("S", bound=type[Step])
 
 
 def register_step(name: str, *, help: str, search: Range | None = None, own_loop: bool = False) -> Callable[[S], S]:
-    """A class decorator: makes a step rule known by a name. Raises `InputError` where the name is taken."""
+    """Decorate a class to register it as a step rule.
+
+    - name: in `Attack.step`
+    - help, search, own_loop: see `StepRule`
+
+    Raises `InputError` if the name is taken.
+    """
 
     def registered(rule: S) -> S:
         STEPS.register(name, StepRule(name, rule, help, search, own_loop))
@@ -103,7 +116,7 @@ def register_step(name: str, *, help: str, search: Range | None = None, own_loop
 
 
 def make_step(attack: Attack, images: Tensor) -> Step:
-    """The rule of an attack, made for a batch `[N,3,H,W]`. Raises `InputError` where the loop knows none."""
+    """Make the rule of an attack for a batch `[N,3,H,W]`. Raises `InputError` if the loop has no such rule."""
     rule = STEPS.find(attack.step)
     if rule.make is None:
         raise InputError(f"method {attack.name}: step {attack.step} is not for iterations")
@@ -111,20 +124,20 @@ def make_step(attack: Attack, images: Tensor) -> Step:
 
 
 def rounded(value: float) -> float:
-    """To four digits, which is what is tried, saved and printed of a search."""
+    """Round to four digits, as step sizes of a search are tried, saved and printed."""
     return float(f"{value:.4g}")
 
 
 def unit(vectors: Tensor) -> Tensor:
-    """`[n,3,H,W]` scaled to L2 length 1 each; zero stays zero."""
-    return vectors / spread(lengths(vectors).clamp_min(TINY))
+    """Scale `[n,3,H,W]` to an L2 norm of 1 each; zero stays zero."""
+    return vectors / broadcast(l2_norms(vectors).clamp_min(TINY))
 
 
-def lengths(vectors: Tensor) -> Tensor:
-    """The L2 of each of `[n,3,H,W]`: `[n]`."""
+def l2_norms(vectors: Tensor) -> Tensor:
+    """Return the L2 norm `[n]` of each of `[n,3,H,W]`."""
     return vectors.flatten(1).norm(dim=1)
 
 
-def spread(values: Tensor) -> Tensor:
-    """`[n]` as `[n,1,1,1]`, to go with images."""
+def broadcast(values: Tensor) -> Tensor:
+    """Reshape `[n]` to `[n,1,1,1]`, to broadcast against images."""
     return values.view(-1, 1, 1, 1)

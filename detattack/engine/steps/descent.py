@@ -1,4 +1,4 @@
-"""Step rules that descend: from what an iteration has seen to the next images. g is ∂Cost/∂x(k), α the step size."""
+"""Step rules of plain descent: x(k+1) from x(k), where g is ∂Cost/∂x(k) and α the step size."""
 
 from torch import Tensor, zeros_like
 
@@ -14,14 +14,16 @@ class GradientDescent:
         """Nothing to remember."""
 
     def step(self, now: Iterate) -> Tensor:
+        """Return x(k+1)."""
         return now.images - now.size * now.gradient
 
 
 @register_step("normalized", help="a step of L2 length step_size", search=Range(2e-3, 5))
 class Normalized(GradientDescent):
-    """x(k+1) = x(k) − α·g / ‖g‖₂: a step of L2 length α, whatever the scale of the loss."""
+    """x(k+1) = x(k) − α·g / ‖g‖₂: a step of L2 norm α, whatever the scale of the loss."""
 
     def step(self, now: Iterate) -> Tensor:
+        """Return x(k+1)."""
         return now.images - now.size * unit(now.gradient)
 
 
@@ -30,13 +32,16 @@ class Sign(GradientDescent):
     """x(k+1) = x(k) − α·sign(g): Eq. 7, iterated."""
 
     def step(self, now: Iterate) -> Tensor:
+        """Return x(k+1)."""
         return now.images - now.size * now.gradient.sign()
 
 
 @register_step("adam", help="Adam, per image", search=Range(1e-5, 0.2))
 class Adam:
-    """Adam (Kingma and Ba, 2015) with β = (0.9, 0.999), per image: x(k+1) = x(k) − α·m̂ / (√v̂ + ε), where
-    m = β₁·m + (1 − β₁)·g and v = β₂·v + (1 − β₂)·g², and m̂, v̂ are without the bias of their start at 0.
+    """Adam (Kingma and Ba, 2015), per image, with β = (0.9, 0.999): x(k+1) = x(k) − α·m̂ / (√v̂ + ε).
+
+    m = β₁·m + (1 − β₁)·g and v = β₂·v + (1 − β₂)·g²; m̂ = m / (1 − β₁^(k+1)) and v̂ = v / (1 − β₂^(k+1)) correct the
+    bias of their start at 0.
     """
 
     betas = (0.9, 0.999)
@@ -46,6 +51,7 @@ class Adam:
         self.mean, self.square = zeros_like(images), zeros_like(images)
 
     def step(self, now: Iterate) -> Tensor:
+        """Return x(k+1)."""
         first, second = self.betas
         first_share, second_share = ((1 - beta ** (now.number + 1)).to(now.images) for beta in self.betas)
         self.mean[now.rows] = mean = first * self.mean[now.rows] + (1 - first) * now.gradient

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from detattack.core.categories import pairs
-from detattack.metrics.coco import Precision, curve, mean_ap
+from detattack.core.categories import match_names
+from detattack.metrics.coco import PrecisionTable, curve, mean_ap
 from detattack.report.charts import LEGEND, MOST_BARS, confidences, iterations, success_within
 from detattack.report.plots import Axis, Plot, Series, bars, line_chart
 from detattack.tasks.detection.measures import ClassRow, reached_at
@@ -16,7 +16,7 @@ from detattack.tasks.detection.run_data import DetectionData
 MOST_BUDGETS, MOST_JUDGED = 12, 1000
 
 
-def charts(run: DetectionData, rows: list[ClassRow], precision: Precision | None) -> list[Plot]:
+def charts(run: DetectionData, rows: list[ClassRow], precision: PrecisionTable | None) -> list[Plot]:
     """The charts of a run, in the order of the page."""
     made = [
         success_within(run.records),
@@ -33,9 +33,9 @@ def charts(run: DetectionData, rows: list[ClassRow], precision: Precision | None
     return [plot for plot in made if plot]
 
 
-def class_precision(precision: Precision, names: Sequence[str]) -> dict[str, tuple[float, float]]:
+def class_precision(precision: PrecisionTable, names: Sequence[str]) -> dict[str, tuple[float, float]]:
     """AP of each annotated class, clean and adversarial, by its name among the detector's `names`."""
-    ours = {theirs: names[label] for label, theirs in pairs(names, precision.names).items()}
+    ours = {theirs: names[label] for label, theirs in match_names(names, precision.names).items()}
     called = [ours.get(i, name) for i, name in enumerate(precision.names)]
     clean, adversarial = precision.of(False), precision.of(True)
     values = ((mean_ap(clean[:, :, i]), mean_ap(adversarial[:, :, i])) for i in range(len(precision.names)))
@@ -48,7 +48,7 @@ def _taus(run: DetectionData, step: float) -> list[float]:
     return sorted({t for t in (*grid, run.floor, run.tau) if run.floor <= t <= 0.95})
 
 
-def _map_within(run: DetectionData, precision: Precision | None) -> Plot | None:
+def _map_within(run: DetectionData, precision: PrecisionTable | None) -> Plot | None:
     distance = {r.id: r.quality["l2"] or 0.0 for r in run.records if r.status == "success" and "l2" in r.quality}
     if precision is None or not distance:
         return None
@@ -84,7 +84,7 @@ def _reached(run: DetectionData, taus: list[float]) -> Plot | None:
     return Plot("Success against τ", svg, text, LEGEND)
 
 
-def _map_above(run: DetectionData, precision: Precision | None, taus: list[float]) -> Plot | None:
+def _map_above(run: DetectionData, precision: PrecisionTable | None, taus: list[float]) -> Plot | None:
     if precision is None:
         return None
     series = []
@@ -99,7 +99,7 @@ def _map_above(run: DetectionData, precision: Precision | None, taus: list[float
     return Plot("mAP against τ", svg, "COCO's mAP if only detections above τ are counted.", LEGEND)
 
 
-def _curve(precision: Precision | None) -> Plot | None:
+def _curve(precision: PrecisionTable | None) -> Plot | None:
     if precision is None:
         return None
     series = []
@@ -107,10 +107,10 @@ def _curve(precision: Precision | None) -> Plot | None:
         recall, height = curve(precision.of(attacked))
         series.append(Series(kind, kind, list(zip(recall, height, strict=True))))
     svg = line_chart(series, Axis("recall", 0, 1), Axis("precision", 0, 1))
-    return Plot("Precision and recall", svg, "At IoU 0.5, the mean over the annotated classes.", LEGEND)
+    return Plot("PrecisionTable and recall", svg, "At IoU 0.5, the mean over the annotated classes.", LEGEND)
 
 
-def _classes(run: DetectionData, rows: list[ClassRow], precision: Precision | None) -> Plot | None:
+def _classes(run: DetectionData, rows: list[ClassRow], precision: PrecisionTable | None) -> Plot | None:
     if precision is not None:
         by_name = class_precision(precision, run.names)
         shown = [(name, *by_name[name]) for name in sorted(by_name, key=lambda name: -by_name[name][0])]

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from detattack.core.errors import InputError
 from detattack.core.types import DetectorCard
-from detattack.datasets.base import Dataset, Originals, read_description
+from detattack.datasets.base import Dataset, OriginalIds, read_description
 from detattack.datasets.coco import category_ids
 from detattack.datasets.coco_file import parse_coco
 from detattack.detectors.base import Detector
@@ -39,7 +39,7 @@ def coco_annotations(records: Iterable[Record], detector: Detector | DetectorCar
 
     Ids as in the annotation file; where that of an image is a text, its `record` is the id in the ledger.
     """
-    originals = dataset.originals
+    originals = dataset.original_ids
     images = {
         r.id: {"id": r.id, "file_name": f"{r.stem}.png", "width": r.width, "height": r.height}
         for r in records
@@ -68,9 +68,9 @@ def truth_of(folder: RunFolder[Record]) -> Dataset:
     if not all(isinstance(record, int) for record in records.values()):
         raise InputError(f"{path}: an image has a record that is no integer")
     annotations = tuple({**a, "image_id": records[a["image_id"]]} for a in file.annotations)
-    images = {records[number]: written for number, written in file.originals.images.items()}
-    originals = Originals(images, file.originals.categories)
-    return Dataset((), "", tuple(file.categories), annotations, originals=originals)
+    images = {records[number]: written for number, written in file.original_ids.images.items()}
+    originals = OriginalIds(images, file.original_ids.categories)
+    return Dataset((), "", tuple(file.categories), annotations, original_ids=originals)
 
 
 def by_record(truth: dict[str, Any], rows: Any) -> Any:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from detattack.core.categories import match
+from detattack.core.categories import find_name
 from detattack.report.figures import caption_of, side_by_side
 from detattack.runs.record import Outcome
 from detattack.tasks.detection.goals import parse_goal
@@ -16,7 +16,7 @@ def write_attack_figure(path: Path, outcome: Outcome, names: Sequence[str], scor
         return
     record = outcome.record
     goal = parse_goal(record.goal) if record.goal else None
-    about = [match(name, names) for name in goal.classes()] if goal else []
+    about = [find_name(name, names) for name in goal.classes()] if goal else []
     adversarial = outcome.pixels if outcome.floats is None else outcome.floats.transpose(1, 2, 0)
     side_by_side(
         path,

@@ -5,7 +5,7 @@ from typing import Any
 
 from detattack.core.errors import InputError
 from detattack.core.types import DEFAULT_MAX_DETECTIONS
-from detattack.metrics.coco import Precision, Truth, mean_ap
+from detattack.metrics.coco import GroundTruth, PrecisionTable, mean_ap
 from detattack.report.figures import class_color
 from detattack.report.page import (
     Card,
@@ -97,8 +97,8 @@ def _hex(color: tuple[float, float, float]) -> str:
     return "#" + "".join(f"{round(255 * part):02x}" for part in color)
 
 
-def _precision(run: DetectionData) -> Precision | None:
-    """Precision over the images and classes that the summary scored; None where it scored none."""
+def _precision(run: DetectionData) -> PrecisionTable | None:
+    """PrecisionTable over the images and classes that the summary scored; None where it scored none."""
     ap = run.summary.get("ap")
     if not ap:
         return None
@@ -106,13 +106,13 @@ def _precision(run: DetectionData) -> Precision | None:
         images = {r.id for r in run.records if "boxes" in r.clean and "boxes" in r.adversarial}
         counted = {c["id"] for c in run.truth["categories"] if c["name"] in ap["per_category"]}
         most = ap.get("max_detections") or DEFAULT_MAX_DETECTIONS
-        truth = Truth(run.truth["annotations"], run.truth["categories"], images, counted, most)
-        return Precision(truth, run.clean, run.adversarial)
+        truth = GroundTruth(run.truth["annotations"], run.truth["categories"], images, counted, most)
+        return PrecisionTable(truth, run.clean, run.adversarial)
     except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
         raise InputError(f"{run.path}: annotations.json and the results do not fit together ({error!r})") from error
 
 
-def _questions(run: DetectionData, precision: Precision | None) -> list[tuple[str, str]]:
+def _questions(run: DetectionData, precision: PrecisionTable | None) -> list[tuple[str, str]]:
     asked = f"asks whether the goal holds among the detections above τ = {run.tau:g}, which is where the attack stops."
     if precision is None:
         return [("Success", asked)]
@@ -125,7 +125,7 @@ def _questions(run: DetectionData, precision: Precision | None) -> list[tuple[st
     return [("Success", asked), ("mAP", counted), *((what.capitalize(), f"{which}.") for what, _, which in notes)]
 
 
-def _cards(run: DetectionData, precision: Precision | None) -> list[Card]:
+def _cards(run: DetectionData, precision: PrecisionTable | None) -> list[Card]:
     cards = [success_card(run.records)]
     if precision:
         before, after = mean_ap(precision.of(False)), mean_ap(precision.of(True))
@@ -141,7 +141,7 @@ def _cards(run: DetectionData, precision: Precision | None) -> list[Card]:
     return cards
 
 
-def _classes(run: DetectionData, rows: list[ClassRow], precision: Precision | None) -> list[Table]:
+def _classes(run: DetectionData, rows: list[ClassRow], precision: PrecisionTable | None) -> list[Table]:
     by_name = class_precision(precision, run.names) if precision else {}
     seen = {row.name for row in rows}
     rows = rows + [ClassRow(name) for name in by_name if name not in seen]

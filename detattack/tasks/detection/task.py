@@ -13,11 +13,11 @@ from detattack.datasets.base import Dataset, Picture, Sample
 from detattack.datasets.coco import category_ids, classes_not_counted
 from detattack.datasets.image_io import to_tensor
 from detattack.datasets.open import open_dataset
-from detattack.datasets.source import Origin
+from detattack.datasets.source import DatasetSource
 from detattack.detectors.base import Detector
 from detattack.detectors.fast import FastDetector
 from detattack.detectors.registry import fingerprint, load_detector
-from detattack.metrics.coco import Precision, Truth, mean_ap
+from detattack.metrics.coco import GroundTruth, PrecisionTable, mean_ap
 from detattack.report.page import Content
 from detattack.report.pictures import Pictures
 from detattack.runs.folder import RunFolder
@@ -78,7 +78,7 @@ class DetectionTask(Task[Record, DetectionConfig, Detector]):
         """Hash weights and categories."""
         return fingerprint(model)
 
-    def open_dataset(self, source: Origin, model: Detector, config: DetectionConfig) -> Dataset:
+    def open_dataset(self, source: DatasetSource, model: Detector, config: DetectionConfig) -> Dataset:
         """Open images, of rendered scenes those that suit the goal."""
         goal = parse_goal(config.goal)
         if goal.rendered_only and source.scenes is None:
@@ -195,7 +195,7 @@ class DetectionTask(Task[Record, DetectionConfig, Detector]):
         card = card_of(folder.manifest)
         for which in WHICH:
             results = coco_results(folder.iterate(), card, dataset, which)
-            folder.write_json(f"{which}.json", map(dataset.originals.restored, results))
+            folder.write_json(f"{which}.json", map(dataset.original_ids.restored, results))
         folder.write_json("annotations.json", coco_annotations(folder.iterate(), card, dataset))
         super().write_derived(folder, dataset)
 
@@ -250,8 +250,8 @@ class DetectionTask(Task[Record, DetectionConfig, Detector]):
         card = card_of(folder.manifest)
         shared = category_ids(card.categories, dataset.categories).values()
         most = folder.manifest["config"].get("max_detections", DEFAULT_MAX_DETECTIONS)
-        precision = Precision(
-            Truth(dataset.annotations, dataset.categories, _scored(folder), set(shared), most),
+        precision = PrecisionTable(
+            GroundTruth(dataset.annotations, dataset.categories, _scored(folder), set(shared), most),
             coco_results(folder.iterate(), card, dataset, "clean"),
             coco_results(folder.iterate(), card, dataset, "adversarial"),
         )

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from detattack.core.boxes import Box
-from detattack.core.categories import match
+from detattack.core.categories import find_name
 from detattack.core.errors import InputError, unknown
 from detattack.core.registry import Registry
 from detattack.core.types import Category, Detections, Evaluation
@@ -269,7 +269,7 @@ def parse_goal(text: str) -> Goal:
 def label_of(name: str, categories: tuple[Category, ...]) -> int:
     """The index of a class by its name, or by an alias of it. Raises `InputError` with the nearest names."""
     names = [c.name for c in categories]
-    label = match(name, names)
+    label = find_name(name, names)
     if label is None:
         raise unknown("class", name, names)
     return label

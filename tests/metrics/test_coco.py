@@ -8,7 +8,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from detattack.metrics.coco import Precision, Truth, evaluate, mean_ap
+from detattack.metrics.coco import GroundTruth, PrecisionTable, evaluate, mean_ap
 
 CATEGORIES = [{"id": 1, "name": "person"}, {"id": 3, "name": "car"}, {"id": 90, "name": "toothbrush"}]
 IMAGES = list(range(1, 13))
@@ -128,7 +128,7 @@ def test_mixtures_of_clean_and_attacked_images():
     clean = detections(annotations, spread=3)
     attacked = [r for r in detections(annotations, seed=5, spread=30) if r["score"] > 0.5]
     chosen = [set(), set(IMAGES[:6]), set(IMAGES)]
-    precision = Precision(Truth(annotations, CATEGORIES, IMAGES), clean, attacked)
+    precision = PrecisionTable(GroundTruth(annotations, CATEGORIES, IMAGES), clean, attacked)
     found = [mean_ap(precision.of(some)) for some in chosen]
     mixed = [r for r in clean if r["image_id"] not in chosen[1]] + [r for r in attacked if r["image_id"] in chosen[1]]
     expected = [evaluate(annotations, CATEGORIES, results, IMAGES).ap for results in (clean, mixed, attacked)]

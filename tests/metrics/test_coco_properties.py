@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from detattack.metrics.coco import Precision, Truth, evaluate, mean_ap
+from detattack.metrics.coco import GroundTruth, PrecisionTable, evaluate, mean_ap
 
 IMAGES = (0, 7, 139, 2**40)
 """Sparse ids, also 0."""
@@ -101,7 +101,7 @@ def test_every_figure_is_that_of_pycocotools(case, most):
 def test_every_mixture_is_that_of_pycocotools(case, other, attacked, above):
     images, annotations, clean = case
     adversarial = [row for row in other[2] if row["image_id"] in images]
-    precision = Precision(Truth(annotations, CATEGORIES, images), clean, adversarial)
+    precision = PrecisionTable(GroundTruth(annotations, CATEGORIES, images), clean, adversarial)
     for chosen in (attacked, False, True):
         hit = set(images) if chosen is True else chosen or set()
         mixed = [r for r in clean if r["image_id"] not in hit] + [r for r in adversarial if r["image_id"] in hit]

@@ -1,4 +1,4 @@
-"""Changes of an image against what they stand for, and their spelling."""
+"""Image corruptions against what they stand for, and their spelling."""
 
 import io
 
@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from detattack.core.errors import InputError
-from detattack.datasets.corruptions import Change, parse_changes
+from detattack.datasets.corruptions import Corruption, parse_corruptions
 
 
 @pytest.fixture
@@ -19,31 +19,33 @@ def pixels():
 def test_jpeg_is_pillows(pixels):
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG", quality=70)
-    assert np.array_equal(Change("jpeg", 70)(pixels), np.array(Image.open(buffer)))
+    assert np.array_equal(Corruption("jpeg", 70)(pixels), np.array(Image.open(buffer)))
 
 
 def test_blur_is_a_gaussian(pixels):
-    assert np.array_equal(Change("blur", 1.5)(pixels), cv2.GaussianBlur(pixels, (0, 0), 1.5))
+    assert np.array_equal(Corruption("blur", 1.5)(pixels), cv2.GaussianBlur(pixels, (0, 0), 1.5))
 
 
 def test_resizing_by_half_keeps_the_means_of_blocks_and_the_size():
     blocks = np.random.default_rng(1).integers(0, 256, (10, 8, 3), np.uint8)
     whole = blocks.repeat(2, 0).repeat(2, 1)
-    changed = Change("resize", 0.5)(whole)
+    changed = Corruption("resize", 0.5)(whole)
     assert changed.shape == whole.shape
     assert np.array_equal(cv2.resize(changed, (8, 10), interpolation=cv2.INTER_AREA).shape, blocks.shape)
-    assert np.array_equal(Change("resize", 0.5)(np.full((21, 33, 3), 90, np.uint8)), np.full((21, 33, 3), 90, np.uint8))
+    assert np.array_equal(
+        Corruption("resize", 0.5)(np.full((21, 33, 3), 90, np.uint8)), np.full((21, 33, 3), 90, np.uint8)
+    )
 
 
-@pytest.mark.parametrize("change", parse_changes("jpeg:90,resize:0.5,blur:1"))
-def test_every_change_keeps_shape_and_type_and_changes_noise(change, pixels):
-    changed = change(pixels)
+@pytest.mark.parametrize("corruption", parse_corruptions("jpeg:90,resize:0.5,blur:1"))
+def test_every_corruption_keeps_shape_and_type_and_changes_noise(corruption, pixels):
+    changed = corruption(pixels)
     assert (changed.shape, changed.dtype) == (pixels.shape, pixels.dtype)
     assert not np.array_equal(changed, pixels)
 
 
 def test_their_spelling():
-    assert [str(change) for change in parse_changes("jpeg:90, resize:0.50,blur:1.0")] == [
+    assert [str(one) for one in parse_corruptions("jpeg:90, resize:0.50,blur:1.0")] == [
         "jpeg:90",
         "resize:0.5",
         "blur:1",
@@ -63,4 +65,4 @@ def test_their_spelling():
 )
 def test_bad_ones(text, message):
     with pytest.raises(InputError, match=message):
-        parse_changes(text)
+        parse_corruptions(text)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detattack.core.types import Evaluation
-from detattack.engine import PRESETS, noise_of_length, run_control
+from detattack.engine import PRESETS, noise_of_l2, run_control
 
 
 def photo(shape=(3, 12, 16), seed=0):
@@ -19,7 +19,7 @@ def photo(shape=(3, 12, 16), seed=0):
 @given(st.floats(1e-3, 6), st.integers(0, 2**40), st.sampled_from([None, 256]))
 def test_never_shorter_than_asked_and_hardly_longer(length, seed, levels):
     original = photo()
-    noisy = noise_of_length(original, length, seed, levels)
+    noisy = noise_of_l2(original, length, seed, levels)
     distance = float((noisy - original).norm())
     assert length - 1e-6 <= distance
     assert distance <= length * 1.01 + (2 / 255 if levels else 1e-6)
@@ -29,34 +29,34 @@ def test_never_shorter_than_asked_and_hardly_longer(length, seed, levels):
 @pytest.mark.parametrize("levels", [2, 16, 256])
 def test_on_the_grid(levels):
     grid = photo().mul(levels - 1).round() / (levels - 1)
-    noisy = noise_of_length(grid, 1.5, 3, levels) * (levels - 1)
+    noisy = noise_of_l2(grid, 1.5, 3, levels) * (levels - 1)
     torch.testing.assert_close(noisy, noisy.round(), rtol=0, atol=1e-4)
 
 
 def test_floats_are_not_rounded():
-    noisy = noise_of_length(photo(), 0.5, 3, None) * 255
+    noisy = noise_of_l2(photo(), 0.5, 3, None) * 255
     assert float((noisy - noisy.round()).abs().max()) > 0.1
 
 
 def test_same_seed_same_bytes_and_another_seed_other_noise():
-    first, again, other = (noise_of_length(photo(), 1.0, seed, 256) for seed in (5, 5, 6))
+    first, again, other = (noise_of_l2(photo(), 1.0, seed, 256) for seed in (5, 5, 6))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
 def test_global_randomness_is_left_alone():
     before = torch.random.get_rng_state()
-    noise_of_length(photo(), 1.0, 5, 256)
+    noise_of_l2(photo(), 1.0, 5, 256)
     assert torch.equal(before, torch.random.get_rng_state())
 
 
 def test_length_zero_is_the_original():
-    assert torch.equal(noise_of_length(photo(), 0.0, 1, 256), photo())
+    assert torch.equal(noise_of_l2(photo(), 0.0, 1, 256), photo())
 
 
 def test_out_of_reach_goes_as_far_as_the_range_lets_it():
     original = torch.full((3, 4, 4), 0.5)
-    noisy = noise_of_length(original, 100.0, 1, None)
+    noisy = noise_of_l2(original, 100.0, 1, None)
     assert float((noisy - original).norm()) == pytest.approx(0.5 * 48**0.5, rel=0.05)
 
 

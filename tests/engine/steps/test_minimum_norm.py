@@ -13,8 +13,9 @@ from detattack.core.types import Evaluation
 from detattack.engine import PRESETS, Attack, run
 from detattack.engine import loop as engine_loop
 from detattack.engine.perceptual import contrast_weights
-from detattack.engine.quantize import as_file, rounded_to_length
+from detattack.engine.quantize import as_file, rounded_to_l2
 from detattack.engine.steps import STEPS
+from tests.engine.steps.rules import ROWS, Rule, gradients
 
 SHAPE = 3, 24, 32
 SMOOTH = {"jnd-min": 1.01, "ddn": 1.03, "fmn": 1.02}
@@ -192,7 +193,7 @@ def test_a_rounded_image_has_the_length_asked_for(length, seed):
     originals = torch.randint(0, 256, (2, 3, 12, 16), generator=generator) / 255
     directions = torch.randn(originals.shape, generator=generator)
     directions = directions / directions.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
-    images = rounded_to_length(originals, directions, torch.full((2,), length), 256)
+    images = rounded_to_l2(originals, directions, torch.full((2,), length), 256)
     change = (images - originals) * 255
     assert torch.allclose(change, change.round(), atol=1e-3)
     assert ((images >= 0) & (images <= 1)).all()
@@ -264,3 +265,21 @@ def test_weights_are_lower_where_the_image_is_busy():
     weights = contrast_weights(problem.images)
     assert float(weights.mean()) == pytest.approx(1)
     assert float(weights[..., :12].max()) < float(weights[..., 20:].min())
+
+
+def test_where_a_gradient_is_zero_ddn_goes_in_a_random_direction_of_the_image_and_the_iteration():
+    (given,) = gradients()
+    gradient = given.clone()
+    gradient[:2] = 0
+
+    def steps(gradient, rows):
+        rule = Rule("ddn")
+        return torch.stack([rule.step(gradient[rows], rows, 0.3) for _ in range(2)])
+
+    found, alone = steps(gradient, ROWS), steps(gradient, ROWS[1:2])
+    assert torch.equal(found[:, 1:2], alone)
+    assert torch.equal(found[:, 2:], steps(given, ROWS)[:, 2:])
+    unlike = [found[0, 0], found[0, 1], found[1, 0], found[1, 1]]
+    for i, one in enumerate(unlike):
+        assert float(one.norm()) > 0
+        assert all(abs(float(torch.cosine_similarity(one.flatten(), o.flatten(), 0))) < 0.5 for o in unlike[:i])

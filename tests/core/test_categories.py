@@ -3,7 +3,7 @@
 import pytest
 from torchvision.models.detection import RetinaNet_ResNet50_FPN_Weights
 
-from detattack.core.categories import ALIASES, COCO_IDS, canonical, categories_named, match, pairs
+from detattack.core.categories import ALIASES, COCO_IDS, canonical, categories_named, find_name, match_names
 from detattack.core.errors import InputError
 from detattack.core.types import Category
 from detattack.datasets.coco import category_ids
@@ -66,7 +66,7 @@ def test_two_words_for_one_thing_are_not_guessed_between():
     both = (Category("tv", 1), Category("tvmonitor", 2))
     assert category_ids(both, [{"id": 7, "name": "television"}]) == {}
     assert category_ids(both, [{"id": 7, "name": "tv"}]) == {0: 7}
-    assert match("television", ["tv", "tvmonitor"]) is None
+    assert find_name("television", ["tv", "tvmonitor"]) is None
 
 
 def test_goals_take_another_data_sets_word():
@@ -97,7 +97,7 @@ def test_goals_take_another_data_sets_word():
 )
 def test_spellings_of_one_name(name, coco):
     assert canonical(name) == coco
-    assert match(name, ["kite", coco]) == 1
+    assert find_name(name, ["kite", coco]) == 1
 
 
 def test_aliases_are_written_as_they_are_looked_up():
@@ -105,11 +105,11 @@ def test_aliases_are_written_as_they_are_looked_up():
 
 
 def test_names_that_collide_are_taken_to_the_letter_or_not_at_all():
-    assert pairs(["car", "dog"], ["Car", "car", "DOG", "Dog"]) == {0: 1}
-    assert pairs(["tv", "tvmonitor"], ["tvmonitor", "television"]) == {1: 0}
-    assert pairs(["traffic light"], ["traffic_light", "traffic-light"]) == {}
-    assert match("traffic_light", ["traffic light", "Traffic Light"]) is None
-    assert match("traffic light", ["traffic light", "Traffic Light"]) == 0
+    assert match_names(["car", "dog"], ["Car", "car", "DOG", "Dog"]) == {0: 1}
+    assert match_names(["tv", "tvmonitor"], ["tvmonitor", "television"]) == {1: 0}
+    assert match_names(["traffic light"], ["traffic_light", "traffic-light"]) == {}
+    assert find_name("traffic_light", ["traffic light", "Traffic Light"]) is None
+    assert find_name("traffic light", ["traffic light", "Traffic Light"]) == 0
 
 
 def test_ids_are_by_cocos_own_spelling():

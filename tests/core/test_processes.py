@@ -20,15 +20,15 @@ def killed_at_three(item: int) -> int:
 def eager(monkeypatch):
     """Processes from the first item on."""
     monkeypatch.setattr(processes, "WORTH_A_PROCESS_S", 0.0)
-    monkeypatch.setattr(processes, "_cores", lambda: 2)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1}, raising=False)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="nothing is killed so here")
 def test_a_process_that_is_killed_is_an_error_of_the_machine_in_one_line():
     """As the system kills one for its memory."""
-    with pytest.raises(OSError, match="one of 2 processes was killed, perhaps for want of memory"):
-        list(processes.spread(killed_at_three, range(8)))
+    with pytest.raises(OSError, match="one of 2 processes was killed, perhaps for lack of memory"):
+        list(processes.parallel_map(killed_at_three, range(8)))
 
 
 def test_all_is_done_in_order():
-    assert list(processes.spread(abs, range(-8, 0))) == list(range(8, 0, -1))
+    assert list(processes.parallel_map(abs, range(-8, 0))) == list(range(8, 0, -1))

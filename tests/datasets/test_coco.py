@@ -11,7 +11,7 @@ from pycocotools import mask
 
 from detattack.core.errors import InputError
 from detattack.core.types import Category
-from detattack.datasets.base import folder_dataset, unique_stems
+from detattack.datasets.base import folder_dataset
 from detattack.datasets.coco import category_ids, classes_not_counted, coco_dataset
 from detattack.datasets.image_names import LINKS
 
@@ -395,7 +395,7 @@ def test_ids_are_integers_here(data, ids, numbers):
     assert [s.id for s in found.samples] == numbers
     assert found.annotations[0]["image_id"] == numbers[1]
     texts = {number: i for i, number in zip(ids, numbers, strict=True) if isinstance(i, str)}
-    assert found.originals.images == texts
+    assert found.original_ids.images == texts
     said = f"{len(texts)} image{'s' if len(texts) > 1 else ''} with a text for an id"
     assert [note.startswith(said) for note in found.notes] == [True] * bool(texts)
 
@@ -498,32 +498,3 @@ def test_annotated_classes_that_are_not_counted_are_named_with_a_reason():
     found = classes_not_counted(detector, categories, annotations)
     assert {name: reason.split()[0] for name, reason in found.items()} == {"Car": "not", "CAR": "not", "kite": "no"}
     assert classes_not_counted(detector, [], []) == {}
-
-
-def test_a_plain_folder(tmp_path):
-    for name in ("b.png", "sub/a.JPG", "sub/b.png", ".hidden.png", ".git/c.png"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(tmp_path / name)
-    (tmp_path / "notes.txt").write_text("no image")
-    (tmp_path / "broken.png").write_text("no image either")
-    found = folder_dataset(tmp_path)
-    assert [s.stem for s in found.samples] == ["b-1", "broken", "a", "b-4"]
-    assert [s.size for s in found.samples] == [(6, 4), (0, 0), (6, 4), (6, 4)]
-    assert found.fingerprint == folder_dataset(tmp_path).fingerprint
-
-
-def test_a_folder_without_an_image(tmp_path):
-    (tmp_path / "notes.txt").write_text("no image")
-    with pytest.raises(InputError, match="no image in this folder"):
-        folder_dataset(tmp_path)
-    with pytest.raises(InputError, match="not a folder"):
-        folder_dataset(tmp_path / "notes.txt")
-
-
-@pytest.mark.parametrize("stem", ["", ".", "..", "a/b", "a\\b", "a\0", "\ud800", "a" * 201, "é" * 101])
-def test_a_stem_that_no_file_can_have_everywhere_gives_way_to_the_id(stem):
-    assert unique_stems(["a", stem], [1, 2]) == ["a", "image-2"]
-
-
-def test_stems_stay_apart_also_from_those_that_were_made():
-    assert unique_stems(["a", "A", "a-2", "b"], [1, 2, 3, 4]) == ["a-1", "A-2-2", "a-2-3", "b"]

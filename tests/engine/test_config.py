@@ -79,3 +79,13 @@ def test_an_attack_of_a_manifest_is_checked_as_one_of_options(read, wrong):
     attack = asdict(resolve_attack("pgd-linf")) | wrong
     with pytest.raises(InputError, match=next(iter(wrong))):
         read(attack=attack)
+
+
+NUMBERS = [name for name, value in vars(PRESETS["pgd-linf"]).items() if type(value) in (int, float)]
+
+
+@pytest.mark.parametrize("key", NUMBERS)
+@pytest.mark.parametrize("value", [-1, "nan"])
+def test_no_number_of_an_attack_is_negative_or_none(key, value):
+    with pytest.raises(InputError, match=key):
+        resolve_attack("pgd-linf", overrides={key: value})
