@@ -259,7 +259,7 @@ def _id_mapping(subject: _Subject) -> str:
     detector = subject.detector
     categories = detector.categories
     if not all(isinstance(c, Category) for c in categories):
-        raise Failed("categories are not all detattack.core.types.Category")
+        raise Failed("categories are not all detattack.types.Category")
     for values in ([c.name for c in categories], [str(c.coco_id) for c in categories]):
         twice = [value for value in values if values.count(value) > 1]
         if twice:
