@@ -19,7 +19,7 @@ import yaml
 from torch import Tensor
 from torchvision.ops import batched_nms, clip_boxes_to_image
 
-from detattack.core.errors import InputError
+from detattack.core.errors import InputError, reason
 from detattack.core.types import Candidates, Category, Detections
 from detattack.detectors.parts import log_odds
 from detattack.detectors.parts.head_columns import Columns
@@ -29,7 +29,7 @@ from detattack.detectors.parts.resize import resized_as_files
 from detattack.detectors.parts.settings import with_setting
 from detattack.detectors.parts.topk import best_of_levels
 from detattack.detectors.torchvision.base import scale_of
-from detattack.detectors.weights import NO_WEIGHTS, choose_weights, fit_weights, names_of, read_weights, reason, seeded
+from detattack.detectors.weights import NO_WEIGHTS, choose_weights, fit_weights, names_of, read_weights, seeded
 
 PREFIX = "detectron2/"
 HEADS = ("cls_score", "bbox_pred", "objectness_logits", "anchor_deltas")

@@ -17,14 +17,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from detattack.core.categories import categories_named
-from detattack.core.errors import InputError, unknown
+from detattack.core.errors import InputError, reason, unknown
 from detattack.core.types import Candidates, Category, Detections
 from detattack.detectors.parts import log_odds
 from detattack.detectors.parts.batchnorm_fix import straighten
 from detattack.detectors.parts.head_columns import UNNAMED, Columns
 from detattack.detectors.parts.random_weights import calibrate, noise, tell_apart
 from detattack.detectors.parts.resize import as_pixels, resized_as_files
-from detattack.detectors.weights import NO_WEIGHTS, load_weights, reason, seeded
+from detattack.detectors.weights import NO_WEIGHTS, load_weights, seeded
 
 PREFIX = "hf/"
 SOFTMAX = {

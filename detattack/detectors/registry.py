@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 
 from detattack.core.errors import InputError, unknown
 from detattack.core.fingerprint import fingerprint_of_tensors
 from detattack.core.precision import fixed_numerics
+from detattack.core.third_party import build_model, callable_of_entry_point, callable_of_file, missing_members
 from detattack.core.types import Category
-from detattack.detectors.adapter_files import factory_of_file
 from detattack.detectors.base import Detector
 from detattack.detectors.category_file import read_categories
 from detattack.detectors.demo.adapter import SetPrediction
@@ -22,9 +23,12 @@ from detattack.detectors.torchvision.base import TorchvisionDetector
 from detattack.detectors.torchvision.models import ARCHITECTURES, PREFIX, expected_ap, load_torchvision
 from detattack.detectors.torchvision.one_stage import TorchvisionFCOS, TorchvisionRetinaNet, TorchvisionSSD
 from detattack.detectors.torchvision.two_stage import TorchvisionFasterRCNN
-from detattack.detectors.weights import NO_WEIGHTS, load_weights, reason, seeded
+from detattack.detectors.weights import NO_WEIGHTS, load_weights, seeded
 
 ENTRY_POINT_GROUP = "detattack.detectors"
+ATTRIBUTES = ("name", "categories", "device", "eval_threshold")
+METHODS = ("candidates", "select", "detect")
+"""What every detector has."""
 EMBEDDED = {
     "demo": "retinanet",
     "demo-fcos": "fcos",
@@ -110,10 +114,10 @@ def load_detector(
     if spec in EMBEDDED:
         return _embedded(spec, place, weights)
     if ".py:" in spec:
-        return _third_party(spec, factory_of_file(spec), place, weights)
+        return _third_party(spec, callable_of_file(spec), place, weights)
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         if entry.name == spec:
-            return _third_party(spec, entry.load(), place, weights)
+            return _third_party(spec, callable_of_entry_point(entry), place, weights)
     raise unknown("model", spec, [*model_names(), *_spellings(spec)])
 
 
@@ -168,20 +172,12 @@ def _embedded(name: str, device: torch.device, weights: str | None) -> Detector:
     return ADAPTERS[head](name, network, columns, device)
 
 
-def _third_party(spec: str, factory: Callable[[str], Detector], device: torch.device, weights: str | None) -> Detector:
+def _third_party(spec: str, factory: Callable[[str], Any], device: torch.device, weights: str | None) -> Detector:
     if weights is not None:
         raise InputError(f"model {spec}: its factory brings its own weights; --weights does not apply")
-    try:
-        detector = factory(str(device))
-    except Exception as error:
-        raise InputError(f"model {spec}: its factory failed ({type(error).__name__}: {reason(error)})") from error
-    lacking = lacks(detector)
-    if lacking:
-        raise InputError(f"model {spec}: not a Detector, it lacks {', '.join(lacking)} (detattack.detectors.base)")
-    return detector
+    return cast(Detector, build_model(spec, factory, str(device), Detector, ATTRIBUTES, METHODS))
 
 
 def lacks(detector: object) -> list[str]:
-    """What an object has not that every detector has."""
-    lacking = [a for a in ("name", "categories", "device", "eval_threshold") if not hasattr(detector, a)]
-    return lacking + [m for m in ("candidates", "select", "detect") if not callable(getattr(detector, m, None))]
+    """Return the names of the attributes and methods that every detector has and an object lacks."""
+    return missing_members(detector, ATTRIBUTES, METHODS)

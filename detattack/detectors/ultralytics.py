@@ -16,11 +16,11 @@ from torch import Tensor
 from torchvision.ops import clip_boxes_to_image, nms
 
 from detattack.core.categories import categories_named
-from detattack.core.errors import InputError
+from detattack.core.errors import InputError, reason
 from detattack.core.types import Candidates, Detections
 from detattack.detectors.parts.random_weights import calibrate, noise
 from detattack.detectors.parts.resize import resized_as_files
-from detattack.detectors.weights import NO_WEIGHTS, load_weights, reason, seeded
+from detattack.detectors.weights import NO_WEIGHTS, load_weights, seeded
 
 PREFIX = "ultralytics/"
 IMAGE_SIDE, STRIDE = 640, 32

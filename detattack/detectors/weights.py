@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from detattack.core.errors import InputError
+from detattack.core.errors import InputError, reason
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "net", "network", "weights")
 """What training programs call the model's own weights in a checkpoint, the likeliest first."""
@@ -222,8 +222,3 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _first(keys: Sequence[str], limit: int = 3) -> str:
     return ", ".join(map(repr, keys[:limit])) + (", ..." if len(keys) > limit else "")
-
-
-def reason(error: Exception) -> str:
-    """The first line of what an error says."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]

@@ -16,7 +16,7 @@ from detattack.core.types import Detections
 from detattack.datasets.base import Picture
 from detattack.datasets.image_io import decode_png, png_bytes, to_pixels, to_tensor
 from detattack.detectors.base import Detector
-from detattack.detectors.fast import FastDetector
+from detattack.detectors.fast import AcceleratedDetector
 from detattack.engine import PRESETS, AttackResult, run, run_control
 from detattack.metrics.image_quality import measure, quick_measures
 from detattack.runs.record import Outcome
@@ -66,10 +66,6 @@ def detected(detector: Detector, config: RunConfig, image: Tensor) -> Detections
     floor = min(detector.eval_threshold, config.score_threshold)
     with fixed_numerics(gradient=False):
         found = detector.detect(image[None].to(detector.device), floor)[0].cpu()
-    count = found.scores.shape
-    if len(count) != 1 or found.labels.shape != count or found.boxes.shape != (*count, 4):
-        shapes = f"{list(found.boxes.shape)}, {list(count)}, {list(found.labels.shape)}"
-        raise ValueError(f"the model's boxes, scores and labels are not [M,4], [M] and [M] but {shapes}")
     if not (found.boxes.isfinite().all() and found.scores.isfinite().all()):
         raise ValueError("the model's detections are not finite")
     if len(found) and not 0 <= found.labels.min() <= found.labels.max() < len(detector.categories):
@@ -122,7 +118,7 @@ def _attack(
         return None
     images = torch.cat([one.image for one in todo])
     targets = [one.target for one in todo if one.target]
-    fast, nearest = FastDetector(detector, config.precision), config.attack.stop == "budget"
+    fast, nearest = AcceleratedDetector(detector, config.precision), config.attack.stop == "budget"
     objective = DetectionObjective(fast, targets, config.score_threshold, nearest)
     seeds = [one.seed for one in todo]
     with fixed_numerics(tf32=config.precision == "bf16"):
