@@ -15,7 +15,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import FrameType, ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 from detattack.core.errors import InputError, reason
 
@@ -125,7 +125,7 @@ def _said(error: Exception) -> str:
 class _Neighbors:
     """The modules of one folder, for the file `importer` that is imported from there."""
 
-    _active: "list[_Neighbors]" = []
+    _active: "ClassVar[list[_Neighbors]]" = []
 
     def __init__(self, folder: Path, importer: str) -> None:
         self._folder = str(folder)

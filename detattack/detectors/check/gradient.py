@@ -19,9 +19,13 @@ from detattack.core.types import Candidates
 from detattack.detectors.base import Detector
 from detattack.detectors.check.findings import Failed
 
-LENGTHS = (0.1, 0.3, 1.0, 3.0)
+LENGTHS = (0.1, 0.3, 1.0, 3.0, 0.03)
 """Lengths of the steps, in the L2 of the image, tried one after the other: long ones leave the range where a network
-is nearly linear, short ones drown in the jumps of the places that a first stage proposes."""
+is nearly linear, short ones drown in the jumps of the places that a first stage proposes, and the shortest ones, for
+deep networks that bend quickly, in a resize to 8 bits."""
+SPARSE = 0.1
+"""Shorter steps of whole gray levels change the values with the largest gradient, by one level each; longer ones change
+all values at random, which by itself moves an image by more than that."""
 STEPS = 6
 """Steps of each walk."""
 CORNERS = ((0.25, 0.25), (0.75, 0.75), (0.75, 0.25), (0.25, 0.75))
@@ -96,7 +100,7 @@ def check_gradient(detector: Detector, files: Tensor, floats: Tensor, seed: int 
         right = all(1 / factor <= one.factor() <= factor and one.cosine() >= cosine for one in judged)
         if right and all(one.cosine() >= CHANNEL for one in channels):
             return f"norm {norm:.2g}; {said}{', with places that jump' if jumps else ''}"
-        failure = failure or f"norm {norm:.2g}; off by a factor: {said}, nor do longer ones agree"
+        failure = failure or f"norm {norm:.2g}; off by a factor: {said}, nor do steps of other lengths agree"
     raise Failed(failure)
 
 
@@ -122,13 +126,20 @@ def _walk(
         channel = step % 3
         along[:, channel] = (points[-1].gradient * F.interpolate(patches, image.shape[-2:]))[:, channel]
         along *= length * (-1) ** (step // 3) / along.norm().clamp_min(torch.finfo(along.dtype).tiny)
-        if whole_levels:  # at random up or down, so that on average the step is the one wanted
-            along = (along * 255 + _uniform(image, generator)).floor() / 255
-            image = ((image + along).clamp(0, 1) * 255).round() / 255
+        if whole_levels:
+            levels = _largest(along, length) if length < SPARSE else (along * 255 + _uniform(image, generator)).floor()
+            image = ((image + levels / 255).clamp(0, 1) * 255).round() / 255
         else:
             image = image + along
         points.append(_point(detector, image))
     return points
+
+
+def _largest(along: Tensor, length: float) -> Tensor:
+    """Return steps of one gray level, -1, 0 or 1, at the largest values of `along`, of that L2 length in all."""
+    count = max(1, min(round((length * 255) ** 2), along.numel()))
+    least = along.abs().flatten().topk(count).values[-1]
+    return torch.where(along.abs() >= least, along.sign(), 0)
 
 
 def _uniform(like: Tensor, generator: torch.Generator) -> Tensor:
