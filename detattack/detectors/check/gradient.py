@@ -19,7 +19,7 @@ from detattack.core.types import Candidates
 from detattack.detectors.base import Detector
 from detattack.detectors.check.findings import Failed
 
-LENGTHS = (0.1, 0.3, 1.0, 3.0, 0.03)
+LENGTHS = (0.1, 0.3, 1.0, 3.0, 0.01)
 """Lengths of the steps, in the L2 of the image, tried one after the other: long ones leave the range where a network
 is nearly linear, short ones drown in the jumps of the places that a first stage proposes, and the shortest ones, for
 deep networks that bend quickly, in a resize to 8 bits."""
