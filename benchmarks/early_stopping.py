@@ -22,7 +22,7 @@ import torch
 from detattack.datasets.base import folder_dataset
 from detattack.datasets.image_io import to_tensor
 from detattack.datasets.rendered import rendered_scenes
-from detattack.detectors.fast import FastDetector
+from detattack.detectors.fast import AcceleratedDetector
 from detattack.detectors.registry import load_detector
 from detattack.engine import run as attack_images
 from detattack.engine.config import resolve_attack
@@ -55,7 +55,7 @@ def main() -> None:
         dataset = folder_dataset(given.images)
     run = Experiment(DETECTION, detector, config, dataset)
     with tempfile.TemporaryDirectory(dir=".") as parent, closing(run.open_folder(Path(parent) / "run")) as folder:
-        FastDetector(detector)  # made once, whatever the number of images
+        AcceleratedDetector(detector)  # made once, whatever the number of images
         start = time.perf_counter()
         execute(run, folder, lambda outcome, done, total: None)
         wall_s = time.perf_counter() - start
@@ -81,7 +81,7 @@ def _iteration_s(run: Experiment, records: Sequence[Record]) -> float:
     chosen = chosen[: run.config.batch]
     images = torch.stack([to_tensor(samples[record.id].load().pixels) for record in chosen]).to(run.model.device)
     targets = [target_of(record, run.model) for record in chosen]
-    objective = DetectionObjective(FastDetector(run.model), targets, run.config.score_threshold)
+    objective = DetectionObjective(AcceleratedDetector(run.model), targets, run.config.score_threshold)
 
     def seconds(count: int) -> float:
         start = time.perf_counter()

@@ -41,7 +41,7 @@ from classify.types import ClassGoal, Classifier
 from detattack.datasets.base import Picture, folder_dataset
 from detattack.datasets.image_io import decode_png, png_bytes, to_pixels, to_tensor
 from detattack.datasets.rendered import rendered_scenes
-from detattack.detectors.fast import FastDetector
+from detattack.detectors.fast import AcceleratedDetector
 from detattack.detectors.registry import load_detector
 from detattack.engine import PRESETS, Attack, run, run_deepfool
 from detattack.engine.refine import finish
@@ -184,7 +184,7 @@ def ours(name: str, preset: Attack, objective: Any, deepfool: bool = False) -> d
 def detector_problems(given: argparse.Namespace) -> Iterator[Problem]:
     """Images on which there is something to do."""
     detector, goal = load_detector(given.model, "cpu", given.weights), parse_goal(given.goal)
-    fast = FastDetector(detector)
+    fast = AcceleratedDetector(detector)
     data = folder_dataset(given.images) if given.images else rendered_scenes(5 * given.limit, 2, goal.suits)
 
     def attackable() -> Iterator[tuple[str, Tensor, Target]]:

@@ -36,7 +36,7 @@ from classify.models.registry import load_classifier
 from classify.objective import ClassificationObjective
 from classify.types import ClassGoal
 from detattack.core.precision import Precision
-from detattack.detectors.fast import FastDetector
+from detattack.detectors.fast import AcceleratedDetector
 from detattack.detectors.registry import load_detector
 from detattack.detectors.torchvision.base import maps_of
 from detattack.engine import PRESETS, run
@@ -108,7 +108,7 @@ def retinanet() -> tuple[dict[str, Way], int, int]:
     car = Target(Inject("car", place), (2,), place)
 
     def ours(target: Target, precision: Precision = "fp32") -> Way:
-        objective = DetectionObjective(FastDetector(detector, precision), [target], 0.05)
+        objective = DetectionObjective(AcceleratedDetector(detector, precision), [target], 0.05)
         attack = replace(PRESETS["jnd"], stop="budget", refine=0)
         return lambda steps: run(replace(attack, max_iterations=steps), images, objective)
 

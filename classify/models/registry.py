@@ -4,7 +4,7 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -15,15 +15,15 @@ from classify.models.network import NetworkClassifier, Preprocessing
 from classify.types import Classifier
 from detattack.core.errors import InputError, unknown
 from detattack.core.precision import fixed_numerics
+from detattack.core.third_party import build_model, callable_of_file
 from detattack.detectors import category_file as category_files
-from detattack.detectors.registry import factory_of_file, resolve_device
+from detattack.detectors.registry import resolve_device
 from detattack.detectors.weights import (
     NO_WEIGHTS,
     downloaded,
     fit_weights,
     load_weights,
     read_weights,
-    reason,
     seeded,
 )
 
@@ -167,13 +167,5 @@ def _network(
 
 
 def _third_party(spec: str, device: torch.device) -> Classifier:
-    factory: Callable[[str], Any] = factory_of_file(spec)
-    try:
-        classifier = factory(str(device))
-    except Exception as error:
-        raise InputError(f"model {spec}: its factory failed ({type(error).__name__}: {reason(error)})") from error
-    lacking = [a for a in ("name", "classes", "device", "smallest") if not hasattr(classifier, a)]
-    lacking += [] if callable(getattr(classifier, "logits", None)) else ["logits"]
-    if lacking:
-        raise InputError(f"model {spec}: not a Classifier, it lacks {', '.join(lacking)} (classify.types)")
-    return classifier
+    attributes = ("name", "classes", "device", "smallest")
+    return cast(Classifier, build_model(spec, callable_of_file(spec), str(device), Classifier, attributes, ["logits"]))

@@ -33,6 +33,11 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
     return InputError(f"unknown {kind} {name!r}: {hint}")
 
 
+def reason(error: BaseException, limit: int = 120) -> str:
+    """Return the first line of an error's message, its type where it has none; at most `limit` characters."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:limit]
+
+
 def first_error(error: "ValidationError") -> str:
     """Return the first error that pydantic found, as one line."""
     first = error.errors()[0]

@@ -6,15 +6,14 @@ run folder is a name, never a path. Workers inherit the variable, so that they k
 program `import` does the same.
 """
 
-import importlib.util
 import os
-import sys
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 
 from detattack.core.errors import InputError
+from detattack.core.third_party import import_file
 
 GROUP = "detattack.plugins"
 VARIABLE = "DETATTACK_PLUGINS"
@@ -49,10 +48,4 @@ def _once(name: str, load: Callable[[], object]) -> None:
 def _import_file(path: Path) -> None:
     if not path.is_file():
         raise FileNotFoundError("no such file")
-    name = f"detattack_plugin_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError("not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # where dataclasses look for their module
-    spec.loader.exec_module(module)
+    import_file(path)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 DEFAULT_SCORE_THRESHOLD = 0.5
@@ -50,6 +51,16 @@ class Detections:
     boxes: Tensor
     scores: Tensor
     labels: Tensor
+
+    def __post_init__(self) -> None:
+        """Check shapes and kinds of numbers, which needs no values. Raises `ValueError`."""
+        tensors = self.boxes, self.scores, self.labels
+        count = self.scores.shape[:1]
+        fits = self.boxes.shape == (*count, 4) and self.scores.shape == self.labels.shape == count and len(count) == 1
+        floats = self.boxes.is_floating_point() and self.scores.is_floating_point()
+        if not (fits and floats and self.labels.dtype == torch.int64):
+            got = ", ".join(f"{tensor.dtype} {list(tensor.shape)}".removeprefix("torch.") for tensor in tensors)
+            raise ValueError(f"boxes, scores and labels are not float [M,4], float [M] and int64 [M] but {got}")
 
     def __len__(self) -> int:
         return self.scores.numel()

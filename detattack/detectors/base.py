@@ -1,7 +1,7 @@
 """The contract of a detector: all that an attack needs to know of one. A stable interface for third parties.
 
 A third party writes `file.py` with `factory(device: str) -> Detector`, using nothing but this module and
-`detattack.core.types`, and names it `--model path/to/file.py:factory`. docs/adapters.md is a whole one in 60 lines;
+`detattack.types`, and names it `--model path/to/file.py:factory`. docs/adapters.md is a whole one in 60 lines;
 `detattack models check` tells whether it keeps this contract.
 """
 

@@ -1,4 +1,4 @@
-"""The file of `--categories`: what the classes of a user's own model are called."""
+"""Read the file of `--categories`: the class names of a user's own model."""
 
 import json
 import logging
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def read_categories(path: str | Path) -> tuple[Category, ...]:
-    """Categories in the order of a model's head, the background left out.
+    """Read categories in the order of a model's head, without the background.
 
     The file holds names, one a line, with or without numbers from 0 or 1 on before them; a JSON list of names; a YOLO
     data set's YAML (`names`, a list or by number); a Hugging Face config (`id2label`); or a COCO file (or a list of
@@ -102,7 +102,10 @@ def _number(value: Any, where: str) -> int:
 
 
 def _in_order(numbered: Iterable[tuple[int, str]], where: str) -> list[str]:
-    """Names by their numbers, which have to run from 0 or 1 on: of a gap nobody knows whether the head has it too."""
+    """Return names in the order of their numbers, which must run from 0 or 1 without a gap.
+
+    Nobody knows whether the head has a gap too.
+    """
     pairs = sorted(numbered)
     numbers = [number for number, _ in pairs]
     if numbers and numbers != list(range(min(numbers[0], 1), min(numbers[0], 1) + len(numbers))):

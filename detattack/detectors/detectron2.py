@@ -19,7 +19,7 @@ import yaml
 from torch import Tensor
 from torchvision.ops import batched_nms, clip_boxes_to_image
 
-from detattack.core.errors import InputError
+from detattack.core.errors import InputError, reason
 from detattack.core.types import Candidates, Category, Detections
 from detattack.detectors.parts import log_odds
 from detattack.detectors.parts.head_columns import Columns
@@ -29,7 +29,7 @@ from detattack.detectors.parts.resize import resized_as_files
 from detattack.detectors.parts.settings import with_setting
 from detattack.detectors.parts.topk import best_of_levels
 from detattack.detectors.torchvision.base import scale_of
-from detattack.detectors.weights import NO_WEIGHTS, choose_weights, fit_weights, names_of, read_weights, reason, seeded
+from detattack.detectors.weights import NO_WEIGHTS, choose_weights, fit_weights, names_of, read_weights, seeded
 
 PREFIX = "detectron2/"
 HEADS = ("cls_score", "bbox_pred", "objectness_logits", "anchor_deltas")
@@ -47,14 +47,23 @@ ZOO_AP = {
 
 
 class Detectron2Detector(ABC):
-    """What the adapters of detectron2's models have in common."""
+    """Base class of the adapters of detectron2's models."""
 
     THRESHOLD = "test_score_thresh"
     """Where the network holds its threshold."""
 
     def __init__(
         self, name: str, network: Any, config: Any, columns: Columns, device: torch.device, expected_ap: float | None
-    ):
+    ) -> None:
+        """Freeze the network and read its settings.
+
+        - name: What reports call the detector.
+        - network: The detectron2 model.
+        - config: Its config.
+        - columns: The columns of its head.
+        - device: Where it lives.
+        - expected_ap: COCO AP in [0,1] that the model zoo states.
+        """
         self.name = name
         self.network = network.eval().requires_grad_(False)
         self.device = device
@@ -69,14 +78,16 @@ class Detectron2Detector(ABC):
         return f"{type(self).__name__}({self.name!r}, {len(self.categories)} classes, {self.device})"
 
     @abstractmethod
-    def candidates(self, images: Tensor, extra_boxes: Tensor | None = None) -> Candidates: ...
+    def candidates(self, images: Tensor, extra_boxes: Tensor | None = None) -> Candidates:
+        """Return all candidates; see `Detector`."""
 
     @abstractmethod
-    def select(self, candidates: Candidates, score_threshold: float) -> list[Detections]: ...
+    def select(self, candidates: Candidates, score_threshold: float) -> list[Detections]:
+        """Post-process candidates; see `Detector`."""
 
     @torch.no_grad()
     def detect(self, images: Tensor, score_threshold: float) -> list[Detections]:
-        """As detectron2's predictor, one image at a time."""
+        """Run the model as detectron2's predictor does, one image at a time."""
         height, width = images.shape[-2:]
         network, found = with_setting(self.network, self.THRESHOLD, score_threshold), []
         for image in images.to(self.device, torch.float32).split(1):
@@ -86,7 +97,7 @@ class Detectron2Detector(ABC):
         return found
 
     def _resized(self, images: Tensor) -> Tensor:
-        """`[N,3,h,w]` in the model's own size, color order and range, before normalization."""
+        """Return `[N,3,h,w]` in the model's own size, color order and range, before normalization."""
         size = self._new_size(*images.shape[-2:])
         smooth = F.interpolate(images * 255, size, mode="bilinear", align_corners=False, antialias=True)
         resized = resized_as_files(images, smooth, self._resized_by_pillow)
@@ -106,13 +117,13 @@ class Detectron2Detector(ABC):
         return ResizeShortestEdge.get_output_shape(height, width, self._short, self._long)
 
     def _features(self, images: Tensor) -> tuple[Any, dict[str, Tensor], Tensor]:
-        """The model's batch, its feature maps, and the factors `[4]` from the resized image to the given one."""
+        """Return the model's batch, its feature maps, and the factors `[4]` from the resized image to the given one."""
         batch = self.network.preprocess_image([{"image": one} for one in self._resized(images)])
         size = (images.shape[-2], images.shape[-1])
         return batch, self.network.backbone(batch.tensor), scale_of(size, batch.image_sizes[0], images)
 
     def _reported(self, boxes: Tensor, scores: Tensor, columns: Tensor, size: tuple[int, int]) -> Detections:
-        """Clipped to the image; boxes that are empty then are left out."""
+        """Return detections clipped to the image, without boxes that are empty then."""
         boxes = clip_boxes_to_image(boxes, size)
         full = (boxes[:, 2:] > boxes[:, :2]).all(1)
         return self._columns.detections(boxes[full], scores[full], columns[full])
@@ -122,7 +133,7 @@ class Detectron2RetinaNet(Detectron2Detector):
     """Adapter of a `detectron2.modeling.RetinaNet`."""
 
     def candidates(self, images: Tensor, extra_boxes: Tensor | None = None) -> Candidates:
-        """Every anchor with its decoded box and its logits, by level. One stage: `extra_boxes` are ignored."""
+        """Return every anchor with its decoded box and its logits, by level. One stage: `extra_boxes` are ignored."""
         net = self.network
         _, by_name, scale = self._features(images)
         features = [by_name[name] for name in net.head_in_features]
@@ -138,7 +149,7 @@ class Detectron2RetinaNet(Detectron2Detector):
 
     @torch.no_grad()
     def select(self, candidates: Candidates, score_threshold: float) -> list[Detections]:
-        """As the model's own post-processing: per level a threshold and the best, NMS, then clipping."""
+        """Post-process as the model does: threshold and top-k by level, NMS, clipping."""
         net, (sizes, image_size) = self.network, candidates.state
         found = []
         for boxes, logits in zip(candidates.boxes.detach(), candidates.logits.detach(), strict=True):
@@ -151,14 +162,14 @@ class Detectron2RetinaNet(Detectron2Detector):
 
 
 class Detectron2FasterRCNN(Detectron2Detector):
-    """Adapter of a detectron2 Faster R-CNN with a feature pyramid. See `regions` for what its candidates are."""
+    """Adapter of a detectron2 Faster R-CNN with a feature pyramid. See `parts.proposals` for its candidates."""
 
     THRESHOLD = "roi_heads.box_predictor.test_score_thresh"
 
     def candidates(self, images: Tensor, extra_boxes: Tensor | None = None) -> Candidates:
-        """The head's verdict on every proposal, a box for each class.
+        """Return the head's logits and boxes by class for every proposal.
 
-        extra_boxes: also on the regions nearest to these that are not proposed yet.
+        extra_boxes: also for the regions nearest to these that are not proposed yet.
         """
         from detectron2.structures import Boxes
 
@@ -177,7 +188,7 @@ class Detectron2FasterRCNN(Detectron2Detector):
 
     @torch.no_grad()
     def select(self, candidates: Candidates, score_threshold: float) -> list[Detections]:
-        """As the model's own post-processing, over its own proposals: clipping, a threshold, NMS by class."""
+        """Post-process the model's own proposals as it does: clipping, threshold, NMS by class."""
         size, predictor = candidates.state.image_size, self.network.roi_heads.box_predictor
         found = []
         for boxes, scores in proposed_only(candidates, self._columns):
@@ -188,7 +199,7 @@ class Detectron2FasterRCNN(Detectron2Detector):
         return found
 
     def _regions(self, batch: Any, features: dict[str, Tensor], asked: Tensor | None) -> list[Regions]:
-        """What the model proposes, and with `asked` `[N,E,4]` (resized image) what comes nearest to that."""
+        """Return the proposals, and with `asked` boxes `[N,E,4]` (resized image) the regions nearest to those."""
         rpn = self.network.proposal_generator
         proposed, _ = rpn(batch, features, None)
         kept = [one.proposal_boxes.tensor for one in proposed]
@@ -217,10 +228,12 @@ class Detectron2FasterRCNN(Detectron2Detector):
 def load_detectron2(
     name: str, device: torch.device, weights: str | None, categories: Sequence[Category] | None
 ) -> Detectron2Detector:
-    """The model of a config: one of detectron2's model zoo, or a file.
+    """Load the model of a config. Raises `InputError`.
 
-    weights: a file; `none` for random ones; None for what the config names, or the model zoo's. categories: those of
-    a model that was trained on a data set which detectron2 does not know. Raises `InputError`.
+    - name: A config of detectron2's model zoo, or a file.
+    - device: Where the model is to live.
+    - weights: A file; `none` for random ones; None for what the config names, or the model zoo's.
+    - categories: Those of a model that was trained on a data set which detectron2 does not know.
     """
     what = f"model {PREFIX}{name}"
     try:
@@ -247,7 +260,7 @@ def load_detectron2(
 
 
 def _config(what: str, name: str) -> tuple[Any, bool]:
-    """The config, and whether it is the model zoo's."""
+    """Return the config, and whether it is the model zoo's."""
     from detectron2.config import get_cfg
 
     from detectron2 import model_zoo
@@ -266,7 +279,7 @@ def _config(what: str, name: str) -> tuple[Any, bool]:
 
 
 def _check_plain(path: Path, zoo: Path) -> None:
-    """Raises for a config that would run Python when it is read, which only the model zoo's own ones may."""
+    """Raise for a config that would run Python when it is read, which only the model zoo's own ones may."""
     while not path.resolve().is_relative_to(zoo.resolve()):
         content = yaml.safe_load(path.read_text())
         base = content.get("_BASE_")
@@ -285,7 +298,7 @@ def _architecture(what: str, config: Any) -> type[Detectron2Detector]:
 
 
 def _categories(what: str, config: Any) -> tuple[Category, ...]:
-    """Names and ids as the data set has them that the config is tested on."""
+    """Return names and ids of the data set that the config is tested on."""
     from detectron2.data import MetadataCatalog
 
     dataset = config.DATASETS.TEST[0] if config.DATASETS.TEST else ""
@@ -338,9 +351,9 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 def _arrays(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of one of detectron2's `.pkl` files by name. Anything but arrays is refused, never executed."""
+    """Return the tensors of one of detectron2's `.pkl` files by name. Anything but arrays is refused, never run."""
     try:
-        with open(path, "rb") as file:
+        with Path(path).open("rb") as file:
             content = _ArraysOnly(file, encoding="latin1").load()
         return {str(key): torch.as_tensor(value) for key, value in content.get("model", content).items()}
     except Exception as error:  # a damaged file can make the unpickler raise nearly anything

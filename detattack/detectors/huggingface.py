@@ -1,9 +1,9 @@
-"""Set-prediction detectors of Hugging Face transformers (extra `[hf]`): DETR, Conditional and Deformable DETR,
-RT-DETR, YOLOS, through `AutoModelForObjectDetection`.
+"""Adapter of the set-prediction detectors of Hugging Face transformers (extra `[hf]`).
 
-Each query is a candidate; there is no NMS. What the image processor does (resize, rescale, normalize, pad) is
-written as tensor operations here, for the gradient; `detect` runs the processor itself. The processor rounds an
-8-bit image after resizing it: such an image has the values of the processor and the gradient of the operations.
+These are DETR, Conditional and Deformable DETR, RT-DETR and YOLOS, through `AutoModelForObjectDetection`. Each query
+is a candidate; there is no NMS. The work of the image processor (resize, rescale, normalize, pad) is done by tensor
+operations, for the gradient; `detect` runs the processor itself. The processor rounds an 8-bit image after resizing
+it: such an image has the values of the processor and the gradient of the operations.
 """
 
 import inspect
@@ -17,14 +17,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from detattack.core.categories import categories_named
-from detattack.core.errors import InputError, unknown
+from detattack.core.errors import InputError, reason, unknown
 from detattack.core.types import Candidates, Category, Detections
 from detattack.detectors.parts import log_odds
 from detattack.detectors.parts.batchnorm_fix import straighten
 from detattack.detectors.parts.head_columns import UNNAMED, Columns
 from detattack.detectors.parts.random_weights import calibrate, noise, tell_apart
 from detattack.detectors.parts.resize import as_pixels, resized_as_files
-from detattack.detectors.weights import NO_WEIGHTS, load_weights, reason, seeded
+from detattack.detectors.weights import NO_WEIGHTS, load_weights, seeded
 
 PREFIX = "hf/"
 SOFTMAX = {
@@ -49,7 +49,14 @@ class HfDetr:
     eval_threshold = 0.0
     expected_ap = None
 
-    def __init__(self, name: str, network: Any, processor: Any, device: torch.device):
+    def __init__(self, name: str, network: Any, processor: Any, device: torch.device) -> None:
+        """Freeze the network and make it differentiable.
+
+        - name: What reports call the detector.
+        - network: The model of transformers.
+        - processor: Its image processor.
+        - device: Where it is to live.
+        """
         self.name = name
         self.network = network.eval().requires_grad_(False).to(device)
         self.device = device
@@ -68,7 +75,7 @@ class HfDetr:
         return f"{type(self).__name__}({self.name!r}, {len(self.categories)} classes, {self.device})"
 
     def candidates(self, images: Tensor, extra_boxes: Tensor | None = None) -> Candidates:
-        """Every query with its box and its logits. Set prediction: `extra_boxes` are ignored."""
+        """Return every query with its box and its logits. Set prediction: `extra_boxes` are ignored."""
         height, width = images.shape[-2:]
         output = self._forward(*self._prepared(images))
         logits = log_odds.of_softmax(output.logits) if self._softmax else output.logits
@@ -84,7 +91,7 @@ class HfDetr:
 
     @torch.no_grad()
     def select(self, candidates: Candidates, score_threshold: float) -> list[Detections]:
-        """As the processor's post-processing: with softmax the best class of each query, else the best pairs."""
+        """Post-process as the processor does: with softmax the best class of each query, else the best pairs."""
         logits = self._columns.join(candidates.logits.detach(), candidates.state.detach())
         choose = self._best_classes if self._softmax else self._best_pairs
         found = []
@@ -97,8 +104,10 @@ class HfDetr:
 
     @torch.no_grad()
     def detect(self, images: Tensor, score_threshold: float) -> list[Detections]:
-        """Image processor, model, post-processing, one image at a time; one of 256 levels goes in as the 8-bit image
-        it is."""
+        """Run image processor, model and post-processing, one image at a time.
+
+        An image whose values are all 8-bit levels goes in as 8-bit.
+        """
         found = []
         for image in images.to(self.device, torch.float32).split(1):
             pixels, of_file = as_pixels(image)
@@ -117,7 +126,7 @@ class HfDetr:
         return self._processor(images=list(images), return_tensors="pt", input_data_format="channels_first", **options)
 
     def _prepared(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The processor's work as tensor operations: `pixel_values`, and `pixel_mask` if there is one."""
+        """Return `pixel_values`, and `pixel_mask` if there is one: the processor's work as tensor operations."""
         processor, given = self._processor, images
         (height, width), padded, mask = self._geometry(*images.shape[-2:])
         if (height, width) != tuple(images.shape[-2:]):
@@ -132,9 +141,9 @@ class HfDetr:
         return prepared, None if mask is None else mask.expand(len(given), -1, -1)
 
     def _geometry_of(self, height: int, width: int) -> tuple[tuple[int, int], tuple[int, int], Tensor | None]:
-        """What the processor makes of an image of that size: its new size, the padded size, and the mask `[1,H,W]`.
+        """Return the new size of an image of that size, its padded size, and the mask `[1,H,W]`.
 
-        It is asked with a blank image, since each family, and each version, rounds in its own way.
+        A blank image is processed to find out, since each family, and each version, rounds in its own way.
         """
         blank = self._process(torch.zeros(1, 3, height, width, dtype=torch.uint8))
         padded = tuple(blank["pixel_values"].shape[-2:])
@@ -144,7 +153,7 @@ class HfDetr:
         return (int(mask[0].any(1).sum()), int(mask[0].any(0).sum())), padded, mask
 
     def _gain(self) -> float:
-        """From [0,1] to the range that is normalized."""
+        """Return the factor from [0,1] to the range that is normalized."""
         return 255 * self._processor.rescale_factor if self._processor.do_rescale else 255.0
 
     def _best_classes(self, scores: Tensor) -> tuple[Tensor, Tensor]:
@@ -158,8 +167,10 @@ class HfDetr:
 
 
 def _let_gradient_into_queries(model: Any) -> None:
-    """RT-DETR starts its decoder at the best places of its encoder, cut off from them. Hooks on the modules join
-    the two again, which changes no value and gives the gradient the way that it lacks."""
+    """Let the gradient pass from RT-DETR's decoder to its encoder, by hooks that change no value.
+
+    The model starts its decoder at the best places of its encoder, detached from them.
+    """
     seen: dict[str, Tensor] = {}
 
     def note(name: str) -> Any:
@@ -183,22 +194,24 @@ def _let_gradient_into_queries(model: Any) -> None:
 
 
 def _corners(boxes: Tensor) -> Tensor:
-    """From center and size to xyxy, `[...,4]`."""
+    """Convert boxes `[...,4]` from center and size to xyxy."""
     center, size = boxes.split(2, -1)
     return torch.cat((center - size / 2, center + size / 2), -1)
 
 
 def _head(names: dict[int, str]) -> list[Category | None]:
-    """What each class column stands for."""
+    """Return the category of each class column."""
     in_order = [names[i] for i in range(len(names))]
     of_name = {c.name: c for c in categories_named(name for name in in_order if name not in UNNAMED)}
     return [of_name.get(name) for name in in_order]
 
 
 def load_hf(name: str, device: torch.device, weights: str | None) -> HfDetr:
-    """The model of a name on Hugging Face's hub, or of a folder.
+    """Load a model. Raises `InputError`.
 
-    weights: a file that replaces the model's; `none` for random ones. Raises `InputError`.
+    - name: Its name on Hugging Face's hub, or a folder.
+    - device: Where it is to live.
+    - weights: A file that replaces the model's; `none` for random ones; None for the model's own.
     """
     what = f"model {PREFIX}{name}"
     try:

@@ -1,20 +1,23 @@
-"""From the name of a model to a detector: `demo`, `demo-HEAD`, `torchvision/NAME`, `detectron2/CONFIG`,
-`hf/NAME_OR_FOLDER`, `ultralytics/NAME_OR_FILE`, `path/to/file.py:factory`, or an entry point of the group
-`detattack.detectors`."""
+"""Load a detector by its name.
+
+Names are `demo`, `demo-HEAD`, `torchvision/NAME`, `detectron2/CONFIG`, `hf/NAME_OR_FOLDER`,
+`ultralytics/NAME_OR_FILE`, `path/to/file.py:factory`, or an entry point of the group `detattack.detectors`.
+"""
 
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 
 from detattack.core.errors import InputError, unknown
 from detattack.core.fingerprint import fingerprint_of_tensors
 from detattack.core.precision import fixed_numerics
+from detattack.core.third_party import build_model, callable_of_entry_point, callable_of_file, missing_members
 from detattack.core.types import Category
-from detattack.detectors.adapter_files import factory_of_file
 from detattack.detectors.base import Detector
 from detattack.detectors.category_file import read_categories
 from detattack.detectors.demo.adapter import SetPrediction
@@ -22,9 +25,12 @@ from detattack.detectors.torchvision.base import TorchvisionDetector
 from detattack.detectors.torchvision.models import ARCHITECTURES, PREFIX, expected_ap, load_torchvision
 from detattack.detectors.torchvision.one_stage import TorchvisionFCOS, TorchvisionRetinaNet, TorchvisionSSD
 from detattack.detectors.torchvision.two_stage import TorchvisionFasterRCNN
-from detattack.detectors.weights import NO_WEIGHTS, load_weights, reason, seeded
+from detattack.detectors.weights import NO_WEIGHTS, load_weights, seeded
 
 ENTRY_POINT_GROUP = "detattack.detectors"
+ATTRIBUTES = ("name", "categories", "device", "eval_threshold")
+METHODS = ("candidates", "select", "detect")
+"""What every detector has."""
 EMBEDDED = {
     "demo": "retinanet",
     "demo-fcos": "fcos",
@@ -45,8 +51,13 @@ ADAPTERS: dict[str, type[TorchvisionDetector]] = {
 
 @dataclass(frozen=True)
 class ModelLine:
-    """What `models list` says of a model: what it is, the license of code and weights, and COCO AP as its authors
-    state it, None where they state none."""
+    """A line of `models list`.
+
+    - name: The model's name, or a form of names.
+    - text: What it is.
+    - license: Of code and weights.
+    - expected_ap: COCO AP in [0,1] as its authors state it, or None.
+    """
 
     name: str
     text: str
@@ -55,13 +66,13 @@ class ModelLine:
 
 
 def model_lines() -> Iterator[ModelLine]:
-    """Every model that has a name here, one by one; then the forms of names that stand for many."""
+    """Yield every model that has a name of its own, then the forms of names that stand for many."""
     for name, head in EMBEDDED.items():
         yield ModelLine(name, f"embedded {head}, 8 street classes", "Apache-2.0")
     for name in ARCHITECTURES:
         yield ModelLine(PREFIX + name, "COCO", "BSD-3-Clause", expected_ap(name))
     yield ModelLine("detectron2/CONFIG.yaml", "RetinaNet, Faster R-CNN: of the model zoo, or your own", "Apache-2.0")
-    yield ModelLine("hf/NAME or hf/FOLDER", "DETR and its kin, RT-DETR, YOLOS (extra [hf])", "Apache-2.0, mostly")
+    yield ModelLine("hf/NAME or hf/FOLDER", "DETR family, RT-DETR, YOLOS (extra [hf])", "Apache-2.0, mostly")
     yield ModelLine("ultralytics/NAME or FILE", "YOLOv8, YOLO11 (extra [ultralytics])", "AGPL-3.0")
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         yield ModelLine(entry.name, f"entry point {entry.value}", "its own")
@@ -69,7 +80,7 @@ def model_lines() -> Iterator[ModelLine]:
 
 
 def model_names() -> list[str]:
-    """Every model that has a name of its own."""
+    """Return the names of all models that have one of their own."""
     return [
         *EMBEDDED,
         *(PREFIX + name for name in ARCHITECTURES),
@@ -81,10 +92,13 @@ def model_names() -> list[str]:
 def load_detector(
     spec: str, device: str = "auto", weights: str | None = None, categories: str | None = None
 ) -> Detector:
-    """The detector of that name, frozen, on `device` (`auto`, `cpu`, `cuda`, `cuda:1`, `mps`).
+    """Load a detector, frozen. Raises `InputError`.
 
-    weights: a file; `none` for random ones (seeded); None for the model's own. categories: a file that names the
-    classes of a model trained on others than its library's, see `read_categories`. Raises `InputError`.
+    - spec: Its name; see the module.
+    - device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
+    - weights: A file; `none` for random ones (seeded); None for the model's own.
+    - categories: A file that names the classes of a model trained on others than its library's, see
+      `read_categories`.
     """
     _check_text(model=spec, device=device, weights=weights, categories=categories)
     spec, weights = str(spec), None if weights is None else str(weights)
@@ -110,15 +124,15 @@ def load_detector(
     if spec in EMBEDDED:
         return _embedded(spec, place, weights)
     if ".py:" in spec:
-        return _third_party(spec, factory_of_file(spec), place, weights)
+        return _third_party(spec, callable_of_file(spec), place, weights)
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         if entry.name == spec:
-            return _third_party(spec, entry.load(), place, weights)
+            return _third_party(spec, callable_of_entry_point(entry), place, weights)
     raise unknown("model", spec, [*model_names(), *_spellings(spec)])
 
 
 def _spellings(spec: str) -> Iterator[str]:
-    """What the name of a model may be short for."""
+    """Yield the names that the name of a model may be short for."""
     suffix = Path(spec).suffix
     if suffix == ".py":
         yield f"{spec}:factory"
@@ -131,7 +145,7 @@ def _spellings(spec: str) -> Iterator[str]:
 
 
 def _check_text(**given: object) -> None:
-    """Raises `InputError` for what is neither a name nor a path, which a notebook may pass."""
+    """Raise `InputError` for what is neither a name nor a path, which a notebook may pass."""
     for what, value in given.items():
         optional = value is None and what in ("weights", "categories")
         if not optional and not isinstance(value, str | os.PathLike | torch.device):
@@ -139,7 +153,7 @@ def _check_text(**given: object) -> None:
 
 
 def resolve_device(name: str) -> torch.device:
-    """A device by its name; `auto` is CUDA, then MPS, then the CPU. Raises `InputError`."""
+    """Return a device by its name; `auto` is CUDA, then MPS, then the CPU. Raises `InputError`."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
@@ -151,7 +165,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def fingerprint(detector: Detector) -> str:
-    """A hash of all weights that the adapter holds or is, and of its categories: models that differ, differ here."""
+    """Return a hash of all weights that an adapter holds or is, and of its categories."""
     return fingerprint_of_tensors(detector, [(c.name, c.coco_id) for c in detector.categories])
 
 
@@ -168,20 +182,12 @@ def _embedded(name: str, device: torch.device, weights: str | None) -> Detector:
     return ADAPTERS[head](name, network, columns, device)
 
 
-def _third_party(spec: str, factory: Callable[[str], Detector], device: torch.device, weights: str | None) -> Detector:
+def _third_party(spec: str, factory: Callable[[str], Any], device: torch.device, weights: str | None) -> Detector:
     if weights is not None:
         raise InputError(f"model {spec}: its factory brings its own weights; --weights does not apply")
-    try:
-        detector = factory(str(device))
-    except Exception as error:
-        raise InputError(f"model {spec}: its factory failed ({type(error).__name__}: {reason(error)})") from error
-    lacking = lacks(detector)
-    if lacking:
-        raise InputError(f"model {spec}: not a Detector, it lacks {', '.join(lacking)} (detattack.detectors.base)")
-    return detector
+    return cast(Detector, build_model(spec, factory, str(device), Detector, ATTRIBUTES, METHODS))
 
 
 def lacks(detector: object) -> list[str]:
-    """What an object has not that every detector has."""
-    lacking = [a for a in ("name", "categories", "device", "eval_threshold") if not hasattr(detector, a)]
-    return lacking + [m for m in ("candidates", "select", "detect") if not callable(getattr(detector, m, None))]
+    """Return the names of the attributes and methods that every detector has and an object lacks."""
+    return missing_members(detector, ATTRIBUTES, METHODS)

@@ -16,11 +16,11 @@ from torch import Tensor
 from torchvision.ops import clip_boxes_to_image, nms
 
 from detattack.core.categories import categories_named
-from detattack.core.errors import InputError
+from detattack.core.errors import InputError, reason
 from detattack.core.types import Candidates, Detections
 from detattack.detectors.parts.random_weights import calibrate, noise
 from detattack.detectors.parts.resize import resized_as_files
-from detattack.detectors.weights import NO_WEIGHTS, load_weights, reason, seeded
+from detattack.detectors.weights import NO_WEIGHTS, load_weights, seeded
 
 PREFIX = "ultralytics/"
 IMAGE_SIDE, STRIDE = 640, 32
@@ -31,15 +31,19 @@ NMS_IOU, CLASS_OFFSET, MOST = 0.7, 7680, 300
 
 
 class UltralyticsYolo:
-    """Adapter of an ultralytics detection model, with batch norms folded as its predictor has them.
-
-    side: the longer side in pixels to which images are resized.
-    """
+    """Adapter of an ultralytics detection model, with batch norms folded as its predictor has them."""
 
     eval_threshold = 0.001
     expected_ap = None
 
-    def __init__(self, name: str, network: Any, device: torch.device, side: int = IMAGE_SIDE):
+    def __init__(self, name: str, network: Any, device: torch.device, side: int = IMAGE_SIDE) -> None:
+        """Freeze the network.
+
+        - name: What reports call the detector.
+        - network: The model of ultralytics.
+        - device: Where it is to live.
+        - side: The longer side in pixels to which images are resized.
+        """
         self.name = name
         self.network = network.fuse(verbose=False).eval().requires_grad_(False).to(device)
         self.device = device
@@ -50,7 +54,7 @@ class UltralyticsYolo:
         return f"{type(self).__name__}({self.name!r}, {len(self.categories)} classes, {self.device})"
 
     def candidates(self, images: Tensor, extra_boxes: Tensor | None = None) -> Candidates:
-        """Every cell of every level with its box and its logits. One stage: `extra_boxes` are ignored."""
+        """Return every cell of every level with its box and its logits. One stage: `extra_boxes` are ignored."""
         height, width = images.shape[-2:]
         size, (left, top) = self._letterbox(height, width)
         decoded, raw = self.network(self._prepared(images))
@@ -66,7 +70,7 @@ class UltralyticsYolo:
 
     @torch.no_grad()
     def select(self, candidates: Candidates, score_threshold: float) -> list[Detections]:
-        """As the predictor's post-processing: the best class of each cell, a threshold, NMS by class, clipping."""
+        """Post-process as the predictor does: best class of each cell, threshold, NMS by class, clipping."""
         size, scale = candidates.state
         found = []
         for boxes, logits in zip(candidates.boxes.detach(), candidates.logits.detach(), strict=True):
@@ -79,7 +83,7 @@ class UltralyticsYolo:
 
     @torch.no_grad()
     def detect(self, images: Tensor, score_threshold: float) -> list[Detections]:
-        """ultralytics' own letterbox for 8-bit images, network, NMS and scaling back, one image at a time."""
+        """Run ultralytics' own letterbox (for 8-bit images), network, NMS and scaling back, one image at a time."""
         from ultralytics.utils.nms import non_max_suppression
         from ultralytics.utils.ops import scale_boxes
 
@@ -94,14 +98,14 @@ class UltralyticsYolo:
         return found
 
     def _letterbox(self, height: int, width: int) -> tuple[tuple[int, int], tuple[int, int]]:
-        """The size `(H,W)` of the image in its letterbox, and what is left of and above it, in pixels."""
+        """Return the size `(H,W)` of the image in its letterbox, and its left and top margins in pixels."""
         ratio = min(self._side / height, self._side / width)
         size = (max(round(height * ratio), 1), max(round(width * ratio), 1))
         spare_y, spare_x = ((self._side - side) % STRIDE / 2 for side in size)
         return size, (round(spare_x - 0.1), round(spare_y - 0.1))
 
     def _prepared(self, images: Tensor) -> Tensor:
-        """The image in its letterbox, `[N,3,h,w]` in [0,1], sides divisible by the stride."""
+        """Return images in their letterbox, `[N,3,h,w]` in [0,1], sides divisible by the stride."""
         size, (left, top) = self._letterbox(*images.shape[-2:])
         smooth = F.interpolate(images, size, mode="bilinear", align_corners=False)
         resized = resized_as_files(images, smooth, lambda pixels: _resized_by_opencv(pixels, size))
@@ -119,9 +123,11 @@ def _resized_by_opencv(pixels: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def load_ultralytics(name: str, device: torch.device, weights: str | None) -> UltralyticsYolo:
-    """A model by its file (`.pt`), its name (`yolo11n.pt`, which ultralytics downloads), or its layout (`.yaml`).
+    """Load a model. Raises `InputError`.
 
-    weights: a file of tensors for a layout; `none` for random ones. Raises `InputError`.
+    - name: Its file (`.pt`), its name (`yolo11n.pt`, which ultralytics downloads), or its layout (`.yaml`).
+    - device: Where it is to live.
+    - weights: For a layout, a file of tensors, or `none` for random ones; None for a file or name.
     """
     what = f"model {PREFIX}{name}"
     try:

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from detattack.core.errors import InputError
+from detattack.core.errors import InputError, reason
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "net", "network", "weights")
 """What training programs call the model's own weights in a checkpoint, the likeliest first."""
@@ -44,14 +44,14 @@ log = logging.getLogger(__name__)
 
 
 def seeded(build: Callable[[], Model]) -> Model:
-    """A model with random weights that are the same every time."""
+    """Build a model with random weights that are the same every time."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return build()
 
 
 def downloaded(what: str, build: Callable[[], Model]) -> Model:
-    """A model with weights from the net. Raises `InputError` where they cannot be had."""
+    """Build a model that downloads its weights. Raises `InputError` where that fails."""
     try:
         return build()
     except (URLError, OSError) as error:
@@ -60,7 +60,7 @@ def downloaded(what: str, build: Callable[[], Model]) -> Model:
 
 
 def read_weights(path: str | Path, names: Collection[str] = ()) -> dict[str, Tensor]:
-    """The weights of a file by name, as a model calls them.
+    """Read the weights of a file, by the model's names.
 
     names: some or all that the model has. By them the right state dict of a checkpoint is found, and the prefix that
     a wrapper of the model (compiled, parallel, Lightning's) put before its names. What is chosen, stripped or left out
@@ -76,17 +76,17 @@ def read_weights(path: str | Path, names: Collection[str] = ()) -> dict[str, Ten
 
 
 def load_weights(network: nn.Module, path: str | Path) -> None:
-    """Loads the weights of a file into `network`, as `read_weights` and `fit_weights` do."""
+    """Load the weights of a file into `network`, as `read_weights` and `fit_weights` do."""
     fit_weights(network, read_weights(path, names_of(network)), path)
 
 
 def names_of(network: nn.Module) -> list[str]:
-    """The names that a file of the network's weights has to have."""
+    """Return the names that a file of the network's weights must have."""
     return [name for name in network.state_dict() if not name.endswith(COUNTER)]
 
 
 def choose_weights(content: object, path: str | Path, names: Collection[str] = ()) -> dict[str, Tensor]:
-    """The weights of what a file holds, as `read_weights` says. Raises `InputError`."""
+    """Choose the weights in the content of a file, as `read_weights` says. Raises `InputError`."""
     choices = list(_choices(content, frozenset(names), set()))
     if not choices:
         raise InputError(f"weights {path}: holds no state dict (names and tensors); {REMEDY}")
@@ -105,7 +105,7 @@ def choose_weights(content: object, path: str | Path, names: Collection[str] = (
 
 
 def fit_weights(network: nn.Module, weights: dict[str, Tensor], path: str | Path) -> None:
-    """Loads `weights` into `network`, strictly but for batch norm's counters. Raises `InputError`."""
+    """Load `weights` into `network`, strictly except for the counters of batch norms. Raises `InputError`."""
     own = network.state_dict()
     missing = [k for k in own if k not in weights and not k.endswith(COUNTER)]
     extra = [k for k in weights if k not in own and not k.endswith(COUNTER)]
@@ -123,8 +123,13 @@ def fit_weights(network: nn.Module, weights: dict[str, Tensor], path: str | Path
 
 @dataclass(frozen=True)
 class _Choice:
-    """A state dict of a checkpoint, and a prefix of its names. wrapper: its keys in the checkpoint, with points.
-    known: how many names the model has too, without the prefix."""
+    """A state dict of a checkpoint that may be the model's.
+
+    - tensors: The state dict.
+    - wrapper: Its keys in the checkpoint, joined by dots.
+    - prefix: A prefix of its names.
+    - known: How many names the model has too, without the prefix.
+    """
 
     tensors: dict[str, Tensor]
     wrapper: str
@@ -136,14 +141,13 @@ class _Choice:
         return ".".join(filter(None, (self.wrapper, self.prefix.removesuffix("."))))
 
     def rank(self) -> tuple[bool, int, bool]:
-        """The less, the likelier to be meant: the model itself before an average of it, then by `WRAPPERS`, then
-        names as they are before those with a prefix."""
+        """Return a sort key, lowest for the likeliest: by average or not, then `WRAPPERS`, then prefix or not."""
         name = (self.wrapper or self.prefix).partition(".")[0]
         place = -1 if not self.label else WRAPPERS.index(name) if name in WRAPPERS else len(WRAPPERS)
         return bool(_AVERAGED.search(self.label)), place, bool(self.prefix)
 
     def words(self) -> Iterator[str]:
-        """What people should know of it."""
+        """Yield what the user should know of the choice."""
         if self.wrapper:
             yield f"taken from {self.wrapper!r}"
         if self.prefix:
@@ -160,7 +164,7 @@ class _Choice:
 def _choices(
     content: object, names: frozenset[str], seen: set[int], wrapper: str = "", depth: int = 0
 ) -> Iterator[_Choice]:
-    """Every state dict in a checkpoint, once, with each prefix that leaves most of the model's names.
+    """Yield every state dict in a checkpoint, once, with each prefix that leaves most of the model's names.
 
     seen: the dictionaries that were looked at, by their `id`; a checkpoint may hold itself.
     """
@@ -179,7 +183,7 @@ def _choices(
 
 
 def _known(tensors: dict[str, Tensor], names: frozenset[str]) -> Counter[str]:
-    """By each prefix, how many of the tensors' names are the model's without it."""
+    """Count, for each prefix, the names of tensors that are the model's without it."""
     found: Counter[str] = Counter()
     for key in tensors:
         starts = (0, *(point.end() for point in islice(re.finditer(r"\.", key), MOST_PREFIXES)))
@@ -192,7 +196,7 @@ def _is_plain(value: object) -> bool:
 
 
 class _Blank:
-    """Stands for an object that is not needed: takes whatever that is made of, and does nothing with it."""
+    """Stand in for an object that is not needed; ignores its parts."""
 
     def __init__(self, *parts: Any) -> None: ...
 
@@ -222,8 +226,3 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _first(keys: Sequence[str], limit: int = 3) -> str:
     return ", ".join(map(repr, keys[:limit])) + (", ..." if len(keys) > limit else "")
-
-
-def reason(error: Exception) -> str:
-    """The first line of what an error says."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]

@@ -41,7 +41,7 @@ def test_ours_are_the_times_between_iterations(monkeypatch):
     images = speed.scenes(1, 160, 128, detector.device)
     monkeypatch.setattr(speed, "REPETITIONS", 2)
     monkeypatch.setattr(speed.time, "perf_counter", lambda: float(len(passes)))
-    for module in (detector.network.backbone, speed.FastDetector(detector)._twin.network.backbone):
+    for module in (detector.network.backbone, speed.AcceleratedDetector(detector)._copy.network.backbone):
         module.register_forward_hook(lambda *_: passes.append(None))
     measured = speed.measure_speed(detector, images)
     assert (measured.bare_s, measured.ours_s) == (1, 1)

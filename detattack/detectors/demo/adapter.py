@@ -1,4 +1,4 @@
-"""The embedded set-prediction detector (`scenes.detr`): each query is a candidate, and there is no NMS."""
+"""Adapter of the embedded set-prediction detector (`demo.detr`): each query is a candidate, and there is no NMS."""
 
 import torch
 from torch import Tensor
@@ -9,10 +9,10 @@ from detattack.detectors.torchvision.base import TorchvisionDetector, scale_of
 
 
 class SetPrediction(TorchvisionDetector):
-    """Adapter of a `scenes.detr.SmallDETR`, which is called as torchvision's detectors are."""
+    """Adapter of a `SmallDETR`, which is called as torchvision's detectors are."""
 
     def candidates(self, images: Tensor, extra_boxes: Tensor | None = None) -> Candidates:
-        """What each query says. One stage: `extra_boxes` are ignored."""
+        """Return one candidate for each query. One stage: `extra_boxes` are ignored."""
         batch, _ = self.network.transform(list(images))
         logits, boxes = self.network.predict(batch.tensors)[-1]
         height, width = batch.tensors.shape[-2:]
@@ -22,7 +22,7 @@ class SetPrediction(TorchvisionDetector):
 
     @torch.no_grad()
     def select(self, candidates: Candidates, score_threshold: float) -> list[Detections]:
-        """As the model's own: the best class of each query, above the threshold, best first."""
+        """Select the best class of each query above the threshold, best first, as the model itself does."""
         return [
             self._select_one(boxes, scores, score_threshold)
             for boxes, scores in zip(candidates.boxes, candidates.logits.sigmoid(), strict=True)

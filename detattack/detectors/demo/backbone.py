@@ -45,6 +45,7 @@ class Backbone(nn.Module):
         self.stride64 = nn.Conv2d(CHANNELS, CHANNELS, 3, 2, 1)
 
     def forward(self, x: Tensor) -> OrderedDict[str, Tensor]:
+        """Return the maps of images `[N,3,H,W]`, by stride."""
         c8 = self.stride8(self.stem(x))
         c16 = self.stride16(c8)
         maps = self.fpn(OrderedDict([("8", c8), ("16", c16), ("32", self.stride32(c16))]))

@@ -7,6 +7,7 @@ needed.
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -46,7 +47,12 @@ class _DeformableAttention(nn.Module):
         self.offsets.bias = nn.Parameter(start.flatten().clone())
 
     def forward(self, queries: Tensor, boxes: Tensor, maps: Sequence[Tensor]) -> Tensor:
-        """queries `[N,Q,C]` with boxes `[N,Q,4]` (center and size, shares of the image), maps `[N,C,h,w]`."""
+        """Attend from queries to maps.
+
+        - queries: `[N,Q,C]`.
+        - boxes: `[N,Q,4]`, center and size as shares of the image.
+        - maps: `[N,C,h,w]` each.
+        """
         count, places = queries.shape[:2]
         offsets = self.offsets(queries).view(count, places, ATTENTION_HEADS, len(LEVELS), POINTS, 2)
         center, size = boxes[:, :, None, None, None].split(2, -1)
@@ -126,8 +132,12 @@ class SmallDETR(nn.Module):
         self.classes = nn.ModuleList(_class_head(classes) for _ in range(LAYERS))
         self.boxes = nn.ModuleList(_box_head() for _ in range(LAYERS))
 
-    def forward(self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None):
-        """Images `[3,H,W]` in [0,1]; targets with `boxes` `[M,4]` xyxy in pixels and `labels` `[M]`."""
+    def forward(self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None) -> Any:
+        """Return losses by name in training, detections of each image otherwise.
+
+        - images: `[3,H,W]` each, in [0,1].
+        - targets: `boxes` `[M,4]`, xyxy in pixels, and `labels` `[M]` of each image.
+        """
         sizes = [tuple(image.shape[-2:]) for image in images]
         batch, targets = self.transform(images, targets)
         outputs = self.predict(batch.tensors)
@@ -138,8 +148,10 @@ class SmallDETR(nn.Module):
         return self.transform.postprocess(found, batch.image_sizes, sizes)
 
     def predict(self, images: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Of each layer, for prepared images `[N,3,H,W]`: logits `[N,Q,K]`, and boxes `[N,Q,4]`, center and size as
-        shares of the padded image. The last layer is the answer."""
+        """Return logits `[N,Q,K]` and boxes `[N,Q,4]` of each layer, for prepared images `[N,3,H,W]`.
+
+        Boxes are center and size as shares of the padded image. The last layer is the answer.
+        """
         features = self.backbone(images)
         maps = [project(features[name]) for project, name in zip(self.projections, LEVELS, strict=True)]
         origin = maps[LEVELS.index(QUERY_LEVEL)]

@@ -1,4 +1,4 @@
-"""How well a detector finds the objects of new scenes, by pycocotools."""
+"""Score a network on newly rendered scenes by pycocotools."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ HIDDEN = 0.9  # visibility below this counts as partly hidden
 
 @dataclass(frozen=True)
 class Quality:
-    """COCO metrics in [0,1], 0 where there is nothing to score. `ap50_clear` ignores objects below 32^2 px and those
-    less than half visible."""
+    """COCO metrics in [0,1], 0 where there is nothing to score.
+
+    `ap50_clear` ignores objects below 32^2 px and those less than half visible.
+    """
 
     scenes: int
     objects: int

@@ -1,7 +1,9 @@
-"""Models made ready for attack: a copy that gives the same gradient in less time. The model itself is never touched,
-and what decides is its own inference."""
+"""Acceleration of models: a copy that gives the same gradient in less time.
 
-from detattack.detectors.fast.fast_detector import FastDetector
-from detattack.detectors.fast.twin import twin_of
+The model itself is never modified, and its own inference decides what counts as success.
+"""
 
-__all__ = ["FastDetector", "twin_of"]
+from detattack.detectors.fast.accelerated_copy import accelerated_copy
+from detattack.detectors.fast.accelerated_detector import AcceleratedDetector
+
+__all__ = ["AcceleratedDetector", "accelerated_copy"]

@@ -1,4 +1,4 @@
-"""Networks that count in bfloat16 between inputs and outputs of float32."""
+"""Run networks in bfloat16 between inputs and outputs of float32."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_map
 
 
 def run_in_bfloat16(module: nn.Module) -> None:
-    """Lets a module run as autocast has it, from whatever it is given to outputs of float32.
+    """Run a module under autocast, with outputs of float32. Changes the module.
 
     Weights are cast once: autocast itself casts frozen ones at every call.
     """

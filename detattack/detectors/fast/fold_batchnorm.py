@@ -1,7 +1,7 @@
-"""Batch norms folded into the convolutions before them.
+"""Fold frozen batch norms into the convolutions before them.
 
-A frozen norm is an affine map of each channel, and so is what it and the convolution before it do together. Which
-convolution a norm takes its input from, and that nothing else does, is seen in one forward pass: it needs neither
+A frozen norm is an affine map of each channel, so that a convolution and the norm after it are one convolution. One
+forward pass shows which convolution a norm takes its input from, and whether anything else does: this needs neither
 names nor a traceable network.
 """
 
@@ -23,18 +23,18 @@ Pair = tuple[nn.Module, nn.Conv2d]
 """A norm and the convolution before it."""
 
 
-def foldable(networks: Sequence[nn.Module], look: Callable[[], Any]) -> list[Pair]:
-    """The frozen norms of `networks` that take all that a convolution gives, each with that.
+def foldable_pairs(networks: Sequence[nn.Module], probe: Callable[[], Any]) -> list[Pair]:
+    """Return the frozen norms of `networks` that are the only consumer of a convolution, each with that convolution.
 
-    look: runs the networks, each part of them that is ever used, on any image.
+    probe: runs the networks, each part of them that is ever used, on any image.
     """
-    with _watched(_modules_of(networks)) as watch, torch.no_grad():
-        look()
-    return list(watch.pairs())
+    with _traced(_modules_of(networks)) as trace, torch.no_grad():
+        probe()
+    return list(trace.foldable())
 
 
 def fold(networks: Sequence[nn.Module], pairs: Sequence[Pair]) -> int:
-    """Folds the norms of `pairs`, parts of `networks`, into their convolutions where they are affine; how many were."""
+    """Fold the affine norms of `pairs`, parts of `networks`, into their convolutions. Return how many were folded."""
     folded = set()
     for norm, conv in pairs:
         affine = _affine(norm, conv.out_channels)
@@ -52,15 +52,15 @@ def _modules_of(networks: Sequence[nn.Module]) -> list[nn.Module]:
     return list(dict.fromkeys(module for network in networks for module in network.modules()))
 
 
-class _Watch(TorchFunctionMode):
-    """Who takes what convolutions give: norms, and functions outside of them."""
+class _Trace(TorchFunctionMode):
+    """Record the consumers of convolutions' outputs: norms, and functions outside of them."""
 
     def __init__(self, modules: Sequence[nn.Module]) -> None:
         super().__init__()
         self.owners = {id(module.weight): module for module in modules if isinstance(module, nn.Conv2d)}
-        self.made: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # by id; kept alive, so that no id comes twice
-        self.taken: dict[nn.Module, set[nn.Conv2d | None]] = {}
-        self.elsewhere: set[nn.Conv2d] = set()
+        self.outputs: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # by id; kept alive, so that no id comes twice
+        self.inputs: dict[nn.Module, set[nn.Conv2d | None]] = {}
+        self.used_elsewhere: set[nn.Conv2d] = set()
         self.inside = 0
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -68,47 +68,49 @@ class _Watch(TorchFunctionMode):
         if self.inside:
             return result
         if function is torch.conv2d and id(args[1]) in self.owners:
-            self.made[id(result)] = self.owners[id(args[1])], result
+            self.outputs[id(result)] = self.owners[id(args[1])], result
         elif getattr(function, "__name__", "") != "__get__":  # to read a shape is no use
-            self.elsewhere |= {self.made[id(value)][0] for value in tree_iter((args, kwargs)) if id(value) in self.made}
+            self.used_elsewhere |= {
+                self.outputs[id(value)][0] for value in tree_iter((args, kwargs)) if id(value) in self.outputs
+            }
         return result
 
     def entered(self, norm: nn.Module, arguments: tuple[Tensor, ...]) -> None:
-        conv, _ = self.made.get(id(arguments[0]), (None, None))
-        self.taken.setdefault(norm, set()).add(conv)
+        conv, _ = self.outputs.get(id(arguments[0]), (None, None))
+        self.inputs.setdefault(norm, set()).add(conv)
         self.inside += 1
 
     def left(self, norm: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
         self.inside -= 1
 
-    def pairs(self) -> Iterator[Pair]:
-        """Norms that take all from one convolution, which gives to nothing else."""
-        for norm, (conv, *others) in ((norm, tuple(convs)) for norm, convs in self.taken.items()):
-            takers = [taker for taker, convs in self.taken.items() if conv in convs]
-            if conv is not None and not others and takers == [norm] and conv not in self.elsewhere:
+    def foldable(self) -> Iterator[Pair]:
+        """Yield batch norms whose only input is one convolution that has no other consumer."""
+        for norm, (conv, *others) in ((norm, tuple(convs)) for norm, convs in self.inputs.items()):
+            takers = [taker for taker, convs in self.inputs.items() if conv in convs]
+            if conv is not None and not others and takers == [norm] and conv not in self.used_elsewhere:
                 yield norm, conv
 
 
 @contextmanager
-def _watched(modules: Sequence[nn.Module]) -> Iterator[_Watch]:
-    """Watches convolutions, and whatever has the statistics of a norm and does not change them."""
-    watch, hooks = _Watch(modules), []
+def _traced(modules: Sequence[nn.Module]) -> Iterator[_Trace]:
+    """Trace convolutions, and modules that have the statistics of a norm and do not change them."""
+    trace, hooks = _Trace(modules), []
     for module in modules:
         if isinstance(getattr(module, "running_mean", None), Tensor) and not module.training:
-            hooks.append(module.register_forward_pre_hook(watch.entered))
-            hooks.append(module.register_forward_hook(watch.left))
+            hooks.append(module.register_forward_pre_hook(trace.entered))
+            hooks.append(module.register_forward_hook(trace.left))
     try:
-        with watch:
-            yield watch
+        with trace:
+            yield trace
     finally:
         for hook in hooks:
             hook.remove()
 
 
 def _affine(norm: nn.Module, channels: int) -> tuple[Tensor, Tensor] | None:
-    """Scale and shift `[C]`, float64, of a module that maps each channel affinely; None where it does not.
+    """Return scale and shift `[C]`, float64, of a module that maps each channel affinely; None where it does not.
 
-    The module itself is asked, since each library has a frozen norm of its own.
+    They are measured on the module, since each library has a frozen norm of its own.
     """
     exact = copy.deepcopy(norm).cpu().double()  # in this order: not every device has float64
 
@@ -127,7 +129,7 @@ def _affine(norm: nn.Module, channels: int) -> tuple[Tensor, Tensor] | None:
 
 @torch.no_grad()
 def _absorb(conv: nn.Conv2d, scale: Tensor, shift: Tensor) -> None:
-    """Gives a convolution what an affine map `[C]` behind it does."""
+    """Fold an affine map `[C]` behind a convolution into its weights."""
     like = conv.weight
     weight, bias = like.cpu().double(), torch.zeros(()) if conv.bias is None else conv.bias.cpu().double()
     folded = weight * scale.view(-1, 1, 1, 1), bias * scale + shift

@@ -1,4 +1,4 @@
-"""What must be done so that a gradient is one."""
+"""Workaround for a BatchNorm backward bug with transposed gradients."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ from torch import Tensor, nn
 
 
 def straighten(network: nn.Module) -> None:
-    """Hands batch norms their gradients in the plain memory layout, by hooks that change nothing else.
+    """Register hooks that give batch norms their gradients in contiguous memory. Changes the network's hooks only.
 
-    torch 2.15 on CPUs misreads, without a word, a gradient for one image that was transposed on its way: as attention
+    torch 2.15 on CPUs silently misreads the gradient of a single image that was transposed on its way, as attention
     after a convolution does.
     """
     for module in network.modules():

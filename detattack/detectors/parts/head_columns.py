@@ -1,4 +1,4 @@
-"""Which column of a classification head stands for which category."""
+"""Map the columns of a classification head to categories."""
 
 from collections.abc import Sequence
 
@@ -12,13 +12,18 @@ UNNAMED = ("__background__", "N/A")
 
 
 class Columns:
-    """A head's columns: those that name a category, those that name nothing but take part in the model's own
-    ranking, and the background, which is no class at all.
+    """The columns of a head: named, unnamed and the background.
 
-    of_head: by column, None for one that names nothing. background: the column that is never a detection.
+    Unnamed columns stand for no category but take part in the model's own ranking; the background is no class at all.
     """
 
-    def __init__(self, of_head: Sequence[Category | None], device: torch.device, background: int | None = None):
+    def __init__(self, of_head: Sequence[Category | None], device: torch.device, background: int | None = None) -> None:
+        """Index the columns.
+
+        - of_head: The category of each column, None for an unnamed one.
+        - device: Where the head's outputs live.
+        - background: The column that is never a detection; its category is None.
+        """
         self.categories = tuple(c for c in of_head if c is not None)
         self.count = len(of_head)
         named = [i for i, c in enumerate(of_head) if c is not None]
@@ -29,18 +34,18 @@ class Columns:
         self._label_of_column[self._named] = torch.arange(len(named), device=device)
 
     def split(self, head: Tensor, dim: int = -1) -> tuple[Tensor, Tensor]:
-        """The named columns, by label, and the unnamed ones."""
+        """Return the named columns, in the order of labels, and the unnamed ones."""
         return head.index_select(dim, self._named), head.index_select(dim, self._unnamed)
 
     def join(self, named: Tensor, unnamed: Tensor, dim: int = -1, background: float = -torch.inf) -> Tensor:
-        """All columns in the head's order, from what `split` gave; the background filled."""
+        """Return all columns in the order of the head, from the results of `split`; the background is filled."""
         shape = list(named.shape)
         shape[dim] = self.count
         head = named.new_full(shape, background)
         return head.index_copy_(dim, self._named, named).index_copy_(dim, self._unnamed, unnamed)
 
     def detections(self, boxes: Tensor, scores: Tensor, columns: Tensor) -> Detections:
-        """Detections by label, from `[M,4]`, `[M]` and head columns `[M]`; those that name nothing left out."""
+        """Return detections of boxes `[M,4]`, scores `[M]` and head columns `[M]`, without unnamed columns."""
         labels = self._label_of_column[columns]
         named = labels >= 0
         return Detections(boxes[named].float(), scores[named].float(), labels[named])

@@ -5,13 +5,13 @@ from torch import Tensor
 
 
 def of_log_score(log_score: Tensor) -> Tensor:
-    """Log-odds of scores given by their logarithm (at most 0)."""
+    """Return the log-odds of scores that are given by their logarithm (at most 0)."""
     below = log_score.clamp(max=-torch.finfo(log_score.dtype).tiny)
     return below - torch.log(-torch.expm1(below))
 
 
 def of_softmax(logits: Tensor) -> Tensor:
-    """Log-odds of `softmax(logits, -1)`: each column against all others together."""
+    """Return the log-odds of `softmax(logits, -1)`: each column against all others together."""
     top = logits.argmax(-1, keepdim=True)
     others = logits.scatter(-1, top, -torch.inf).logsumexp(-1, keepdim=True)
     # Next to the top column all others are at most 1/2, where log(1 − p) loses nothing.

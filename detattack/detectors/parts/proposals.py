@@ -1,9 +1,9 @@
 """Two-stage detectors: a network that proposes regions, and a head that names them.
 
-The candidates are what the head says of every region that the model itself would look at in this very image: all
-its proposals, each with all classes, nothing thresholded or suppressed. A detection comes from one of them or not
-at all, so suppression cannot leave a hidden one: what comes up as others go down is among the candidates of the
-next iteration, and `select` accepts nothing while one of them is above the threshold.
+The candidates are the head's outputs for every region that the model proposes in this image, each with all classes,
+nothing thresholded or suppressed. Every detection comes from one of them, so that suppression cannot leave a hidden
+one: a region that comes up as others go down is among the candidates of the next iteration, and `select` finds
+something while one of them is above the threshold.
 """
 
 from collections.abc import Sequence
@@ -23,8 +23,13 @@ NEAREST = 10
 
 @dataclass(frozen=True, eq=False)
 class HeadState:
-    """What `select` needs: the image's size `(H,W)`, the factors `[4]` from the resized image to it, which
-    candidates are the model's own proposals `[N,A]`, and logits and boxes of the head's unnamed columns."""
+    """State that `select` needs.
+
+    - image_size: `(H,W)`.
+    - scale: Factors `[4]` from the resized image to it.
+    - proposed: Bool `[N,A]`, which candidates are the model's own proposals.
+    - unnamed_logits, unnamed_boxes: Outputs of the head's unnamed columns.
+    """
 
     image_size: tuple[int, int]
     scale: Tensor
@@ -35,8 +40,12 @@ class HeadState:
 
 @dataclass(frozen=True, eq=False)
 class Regions:
-    """Of one image: boxes `[A,4]` in the resized image, the first `proposed` of which are the model's own; of the
-    others, by how much `[A − proposed]` they pass what they would have to in order to be proposed."""
+    """The regions of one image.
+
+    - boxes: `[A,4]` in the resized image.
+    - proposed: How many of them, the first ones, are the model's own proposals.
+    - margins: `[A − proposed]`, the objectness of the others minus what they need to be proposed.
+    """
 
     boxes: Tensor
     proposed: int
@@ -45,8 +54,13 @@ class Regions:
 
 @dataclass(frozen=True)
 class ProposalRule:
-    """What a region must be in order to be proposed: among the `per_level` best of its level and the `in_all` best
-    of all, of an objectness (logit) of at least `lowest`, and not overlapped by more than `nms` by a better one."""
+    """The conditions under which a region is proposed.
+
+    - nms: IoU with a better region, at most.
+    - per_level: Its rank within its level, at most.
+    - in_all: Its rank among all levels, at most.
+    - lowest: Its objectness (logit), at least.
+    """
 
     nms: float
     per_level: int
@@ -63,8 +77,18 @@ def with_nearest(
     level_sizes: list[int],
     rule: ProposalRule,
 ) -> Regions:
-    """The proposals `kept` `[P,4]`, and the regions of `boxes` `[T,4]` that best cover the asked boxes `[E,4]`, with
-    the objectness that each lacks to be proposed. All in the resized image; objectness in logits, with a gradient."""
+    """Return the proposals, and the regions that best cover the asked boxes with their margins.
+
+    Boxes are in the resized image; objectness is in logits, with a gradient.
+
+    - kept: The model's proposals `[P,4]`.
+    - kept_objectness: `[P]`.
+    - boxes: All regions `[T,4]`, by level.
+    - objectness: `[T]`.
+    - asked: Boxes `[E,4]` to cover.
+    - level_sizes: Regions of each level.
+    - rule: When the model proposes a region.
+    """
     near = iou_matrix(boxes, asked).topk(min(NEAREST, len(boxes)), dim=0).indices.flatten().unique()
     floor = kept_objectness.min() if len(kept) >= rule.in_all else objectness.new_tensor(rule.lowest)
     of_level = torch.cat([_bar(one, rule.per_level) for one in objectness.detach().split(level_sizes)])
@@ -76,11 +100,17 @@ def with_nearest(
 def candidates_of(
     regions: Sequence[Regions], columns: Columns, logits: Tensor, boxes: Tensor, scale: Tensor, size: tuple[int, int]
 ) -> Candidates:
-    """Candidates of a batch, padded to the largest set.
+    """Return the candidates of a batch, padded to the largest set.
 
-    logits `[R,C]` and boxes `[R,C,4]` (in the image) of all regions one after the other, for each column of the head.
-    A region that is not proposed is a detection only once it is proposed *and* named: its logit is a soft minimum of
-    the two, and has a gradient to both.
+    A region that is not proposed is a detection only once it is proposed *and* classified: its logit is a soft minimum
+    of the two, with a gradient to both.
+
+    - regions: Of each image.
+    - columns: The head's columns.
+    - logits: `[R,C]` of all regions one after the other.
+    - boxes: `[R,C,4]` of these, in the image.
+    - scale: Factors `[4]` from the resized image to the image.
+    - size: `(H,W)` of the image.
     """
     counts = [len(one.boxes) for one in regions]
     held_back = [
@@ -100,7 +130,7 @@ def candidates_of(
 
 
 def proposed_only(candidates: Candidates, columns: Columns) -> list[tuple[Tensor, Tensor]]:
-    """For each image the boxes `[P,C,4]` and scores `[P,C]` of the model's own proposals, by head column."""
+    """Return boxes `[P,C,4]` and scores `[P,C]` of each image's own proposals, by head column."""
     state = candidates.state
     logits = columns.join(candidates.logits.detach(), state.unnamed_logits.detach())
     boxes = columns.join(candidates.boxes.detach(), state.unnamed_boxes.detach(), dim=2, background=0.0)
@@ -108,11 +138,11 @@ def proposed_only(candidates: Candidates, columns: Columns) -> list[tuple[Tensor
 
 
 def _bar(objectness: Tensor, most: int) -> Tensor:
-    """`[L]` filled with the objectness that a region of a level of L needs to be among its `most` best."""
+    """Return `[L]`, filled with the objectness that a region of a level of L needs to be among its `most` best."""
     lowest = objectness.topk(most).values[-1] if len(objectness) > most else objectness.new_tensor(-torch.inf)
     return lowest.expand(len(objectness))
 
 
 def _first(counts: list[int], length: int, device: torch.device) -> Tensor:
-    """Bool `[N,length]`, in each row the first `counts[n]` True."""
+    """Return bool `[N,length]`, True for the first `counts[n]` of each row."""
     return torch.arange(length, device=device) < torch.tensor(counts, device=device)[:, None]

@@ -1,4 +1,4 @@
-"""Random weights that look at the image."""
+"""Data-dependent initialization for networks without trained weights."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,21 +11,25 @@ from torch.utils.hooks import RemovableHandle
 
 @torch.no_grad()
 def calibrate(network: nn.Module, run: Callable[[], Any], classes: nn.Module, heads: tuple[str, ...] = ()) -> None:
-    """Gives a network with random weights batch norms with the statistics of what it sees in `run`, heads whose
-    answers are about 1, and classes of which none is ahead of the others in every image.
+    """Calibrate a network with random weights on the images that `run` passes through it.
 
-    Otherwise layers fade or saturate, or all detections have one class, and no check of gradient, ranking or labels
-    could tell right from wrong. classes: the layer that names the class. heads: how the names of other last layers
-    end.
+    Batch norms get the statistics of their inputs, outputs of heads a size of about 1, and class logits the same mean
+    and deviation. Otherwise activations vanish or saturate, or all detections have one class, and no check of
+    gradient, ranking or labels could tell right from wrong.
+
+    - network: The network; its weights are changed.
+    - run: Runs the network on some images.
+    - classes: The layer that gives class logits.
+    - heads: Endings of the names of other last layers.
     """
     hooks = []
     for name, module in network.named_modules():
         if isinstance(getattr(module, "running_mean", None), Tensor):
-            hooks.append(module.register_forward_pre_hook(_see))
+            hooks.append(module.register_forward_pre_hook(_set_batchnorm_stats))
         elif module is classes:
-            hooks.append(_equalize(module))
+            hooks.append(_equalize_class_logits(module))
         elif name.endswith(heads) and isinstance(module, nn.Conv2d | nn.Linear):
-            hooks.append(module.register_forward_hook(_tame))
+            hooks.append(module.register_forward_hook(_rescale_output))
     run()
     for hook in hooks:
         hook.remove()
@@ -33,9 +37,12 @@ def calibrate(network: nn.Module, run: Callable[[], Any], classes: nn.Module, he
 
 @torch.no_grad()
 def tell_apart(network: nn.Module, queries: tuple[str, ...]) -> None:
-    """Gives a set-prediction network with random weights queries that differ, and linear layers that keep the size of
-    what they are given: libraries start them so small that all queries answer alike. queries: how the names of the
-    parameters end that queries start from."""
+    """Give a set-prediction network distinct queries, and linear layers that keep the size of their input.
+
+    Libraries initialize them so small that all queries answer alike. Changes the network's weights.
+
+    queries: endings of the names of the parameters that queries start from.
+    """
     for name, parameter in network.named_parameters():
         if name.endswith(queries):
             parameter.normal_()
@@ -44,8 +51,10 @@ def tell_apart(network: nn.Module, queries: tuple[str, ...]) -> None:
 
 
 def noise(count: int, side: int, seed: int = 0) -> Tensor:
-    """`[count,3,side,side]` in [0,1], with edges at all scales as pictures have them, coarse ones above all in every
-    second one; the same every time."""
+    """Return images `[count,3,side,side]` in [0,1] with edges at all scales, the same every time.
+
+    Coarse edges prevail in every second image.
+    """
     generator = torch.Generator().manual_seed(seed)
     layers = [torch.rand(count, 3, cells, cells, generator=generator) - 0.5 for cells in (3, 9, 27, 81, 243)]
     fading = torch.tensor([1.0, 0.3]).repeat(count)[:count, None, None, None]
@@ -53,16 +62,18 @@ def noise(count: int, side: int, seed: int = 0) -> Tensor:
     return (0.5 + torch.stack(octaves).sum(0)).clamp(0, 1)
 
 
-def _see(norm: Any, inputs: tuple[Tensor, ...]) -> None:
-    """A forward pre-hook that sets a norm's statistics to those of its input. A channel that hardly varies here is
-    not blown up to the others' size: it may well vary in another image."""
+def _set_batchnorm_stats(norm: Any, inputs: tuple[Tensor, ...]) -> None:
+    """Set a norm's statistics to those of its input: a forward pre-hook.
+
+    A channel that hardly varies is not scaled up to the others' size: it may well vary in another image.
+    """
     variance, mean = torch.var_mean(inputs[0], (0, 2, 3), correction=0)
     norm.running_mean.copy_(mean)
     norm.running_var.copy_(variance.clamp_min(variance.mean() / 10))
 
 
-def _tame(layer: nn.Conv2d | nn.Linear, _: Any, output: Tensor) -> Tensor:
-    """A forward hook that scales a layer down until its output has a standard deviation of at most 1."""
+def _rescale_output(layer: nn.Conv2d | nn.Linear, _: Any, output: Tensor) -> Tensor:
+    """Scale a layer down until its output has a standard deviation of at most 1: a forward hook."""
     size = float(output.std().clamp_min(1))
     layer.weight.div_(size)
     if layer.bias is not None:
@@ -70,9 +81,11 @@ def _tame(layer: nn.Conv2d | nn.Linear, _: Any, output: Tensor) -> Tensor:
     return output / size
 
 
-def _equalize(classes: Any) -> RemovableHandle:
-    """Makes a layer give, from its next output on (that of the finest level), each of its columns a standard
-    deviation of 1 and the mean of them all."""
+def _equalize_class_logits(classes: Any) -> RemovableHandle:
+    """Register a hook that gives all columns of a layer's output a standard deviation of 1 and a common mean.
+
+    It acts once, on the layer's next output (that of the finest level).
+    """
 
     def equalize(layer: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         handle.remove()

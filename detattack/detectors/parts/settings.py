@@ -1,4 +1,4 @@
-"""Settings of a network for one call, while the network itself, which may be in use elsewhere, stays as it is."""
+"""Change a setting of a network for one call; the network itself, which may be in use elsewhere, is not modified."""
 
 import copy
 from typing import Any, TypeVar
@@ -9,8 +9,12 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def with_setting(network: Network, name: str, value: Any) -> Network:
-    """A copy of the network that shares all its tensors, and has an attribute set. name: with dots, as in
-    `roi_heads.score_thresh`, of a module below it."""
+    """Return a copy of the network that shares all tensors, with one attribute set.
+
+    - network: The network, which is not modified.
+    - name: The attribute, with dots for one of a module below, as in `roi_heads.score_thresh`.
+    - value: Its value in the copy.
+    """
     copied = copy.copy(network)
     child, _, rest = name.partition(".")
     if rest:

@@ -1,4 +1,4 @@
-"""What dense detectors put into NMS: level by level, the best of what is above the threshold."""
+"""Top-k selection before the NMS of dense detectors, level by level."""
 
 import torch
 from torch import Tensor
@@ -8,8 +8,14 @@ Kept = tuple[Tensor, Tensor, Tensor]
 
 
 def best_of_levels(boxes: Tensor, scores: Tensor, sizes: list[int], score_threshold: float, most: int) -> Kept:
-    """Of boxes `[A,4]` and scores `[A,C]`, given by level, what is above the threshold, and of that the `most` best
-    of each level, all columns together."""
+    """Return the best candidates above the threshold of each level, all columns together.
+
+    - boxes: `[A,4]`, by level.
+    - scores: `[A,C]`, by level.
+    - sizes: Candidates of each level.
+    - score_threshold: Scores must be above it.
+    - most: Candidates to keep of each level.
+    """
     parts = []
     for level_boxes, level in zip(boxes.split(sizes), scores.split(sizes), strict=True):
         flat = level.flatten()

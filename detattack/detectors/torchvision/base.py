@@ -1,4 +1,4 @@
-"""What the adapters of torchvision's detectors have in common."""
+"""Base class of the adapters of torchvision's detectors."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -14,10 +14,7 @@ from detattack.detectors.parts.settings import with_setting
 
 
 class TorchvisionDetector(ABC):
-    """An adapter of one of torchvision's detectors, frozen.
-
-    columns: by head column, None for one that names nothing. expected_ap: COCO AP that the weights' card states.
-    """
+    """An adapter of one of torchvision's detectors, frozen."""
 
     BACKGROUND: int | None = None
     """The head's column that is never a detection."""
@@ -31,7 +28,15 @@ class TorchvisionDetector(ABC):
         columns: Sequence[Category | None],
         device: torch.device,
         expected_ap: float | None = None,
-    ):
+    ) -> None:
+        """Freeze the network and read its settings.
+
+        - name: What reports call the detector.
+        - network: The torchvision model; it is set to eval mode and moved to `device`.
+        - columns: The category of each head column, None for one that names nothing.
+        - device: Where the detector is to live.
+        - expected_ap: COCO AP in [0,1] that the card of the weights states.
+        """
         self.name = name
         self.network = network.eval().requires_grad_(False).to(device)
         self.device = device
@@ -44,26 +49,28 @@ class TorchvisionDetector(ABC):
         return f"{type(self).__name__}({self.name!r}, {len(self.categories)} classes, {self.device})"
 
     @abstractmethod
-    def candidates(self, images: Tensor, extra_boxes: Tensor | None = None) -> Candidates: ...
+    def candidates(self, images: Tensor, extra_boxes: Tensor | None = None) -> Candidates:
+        """Return all candidates; see `Detector`."""
 
     @abstractmethod
-    def select(self, candidates: Candidates, score_threshold: float) -> list[Detections]: ...
+    def select(self, candidates: Candidates, score_threshold: float) -> list[Detections]:
+        """Post-process candidates; see `Detector`."""
 
     @torch.no_grad()
     def detect(self, images: Tensor, score_threshold: float) -> list[Detections]:
-        """The model's own forward."""
+        """Run the model's own forward."""
         network = with_setting(self.network, self.THRESHOLD, score_threshold)
         found = network(list(images.to(self.device, torch.float32)))
         return [self._columns.detections(one["boxes"], one["scores"], one["labels"]) for one in found]
 
 
 def maps_of(backbone: nn.Module, batch: Tensor) -> dict[str, Tensor]:
-    """The backbone's feature maps by name; one that returns a single map is allowed."""
+    """Return the backbone's feature maps by name; a backbone may return a single map."""
     features = backbone(batch)
     return {"0": features} if isinstance(features, Tensor) else features
 
 
 def scale_of(to_size: tuple[int, int], from_size: tuple[int, int], like: Tensor) -> Tensor:
-    """Factors `[4]` that take xyxy boxes from an image of `from_size` `(H,W)` to one of `to_size`."""
+    """Return the factors `[4]` that scale xyxy boxes from an image of `from_size` `(H,W)` to one of `to_size`."""
     y, x = (new / old for new, old in zip(to_size, from_size, strict=True))
     return like.new_tensor([x, y, x, y])

@@ -24,8 +24,13 @@ HEADS = ("cls_logits", "cls_score", "bbox_reg", "bbox_pred", "bbox_ctrness")
 
 @dataclass(frozen=True)
 class Architecture:
-    """How torchvision calls its weights, our adapter, and where a state dict tells the number of head columns:
-    the first axis of tensor `key` is `rows` times that."""
+    """One of torchvision's detectors.
+
+    - weights: Name of its weights in torchvision.
+    - adapter: Our adapter.
+    - key: Tensor of a state dict whose first axis has `rows` times the number of head columns.
+    - rows: See `key`.
+    """
 
     weights: str
     adapter: type[TorchvisionDetector]
@@ -59,24 +64,26 @@ ARCHITECTURES = {
 
 
 def official_weights(name: str) -> Any:
-    """torchvision's best COCO weights of an architecture, with their card."""
+    """Return torchvision's best COCO weights of an architecture, with their card."""
     from torchvision.models import detection
 
     return getattr(detection, ARCHITECTURES[name].weights).DEFAULT
 
 
 def expected_ap(name: str) -> float:
-    """COCO val2017 AP in [0,1] that torchvision states for its own weights."""
+    """Return the COCO val2017 AP in [0,1] that torchvision states for its own weights."""
     return official_weights(name).meta["_metrics"]["COCO-val2017"]["box_map"] / 100
 
 
 def load_torchvision(
     name: str, device: torch.device, weights: str | None, categories: Sequence[Category] | None
 ) -> TorchvisionDetector:
-    """The detector `name` of `ARCHITECTURES`.
+    """Load the detector `name` of `ARCHITECTURES`. Raises `InputError`.
 
-    weights: a file; `none` for random ones; None for torchvision's own. categories: those of a model that was
-    trained on others than COCO's, in the order of its head's columns. Raises `InputError`.
+    - name: An architecture.
+    - device: Where the detector is to live.
+    - weights: A file; `none` for random ones; None for torchvision's own.
+    - categories: Those of a model that was trained on others than COCO's, in the order of its head's columns.
     """
     from torchvision.models import detection
 
@@ -97,7 +104,7 @@ def load_torchvision(
             _run_without_epsilon(network)
     else:
         classes = network.get_submodule(architecture.key.rpartition(".")[0])
-        calibrate(network.eval(), lambda: _see_noise(network), classes, HEADS)
+        calibrate(network.eval(), lambda: _run_on_noise(network), classes, HEADS)
     return architecture.adapter(PREFIX + name, network, columns, device)
 
 
@@ -108,7 +115,7 @@ def _head(
     categories: Sequence[Category] | None,
     coco: list[Category | None],
 ) -> list[Category | None]:
-    """What each column of the head stands for, as many as the weights have."""
+    """Return the category of each column of the head, as many as the weights have."""
     count = len(tensors[architecture.key]) // architecture.rows if architecture.key in tensors else None
     if categories is None:
         if count is not None and count != len(coco):
@@ -129,8 +136,8 @@ def _head(
     )
 
 
-def _see_noise(network: Any) -> None:
-    """A forward pass over small images, which is quick."""
+def _run_on_noise(network: Any) -> None:
+    """Run the network on small images, which is quick."""
     transform = network.transform
     before = transform.min_size, transform.max_size
     transform.min_size, transform.max_size = (256,), 256
@@ -143,7 +150,7 @@ def _has_frozen_norms(tensors: dict[str, Tensor]) -> bool:
 
 
 def _run_without_epsilon(network: nn.Module) -> None:
-    """torchvision runs its first COCO checkpoints, whose batch norms are frozen, with ε = 0."""
+    """Set ε of batch norms to 0, as torchvision does for its first COCO checkpoints, whose norms are frozen."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eps = 0.0

@@ -1,5 +1,7 @@
-"""torchvision's detectors that decide at every place of a grid: RetinaNet, FCOS and SSD, as they come and with a
-backbone of one's own (the embedded detector is one)."""
+"""Adapters of torchvision's one-stage detectors: RetinaNet, FCOS and SSD.
+
+They may have another backbone than torchvision's; the embedded detectors do.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,8 +22,12 @@ from detattack.detectors.torchvision.base import TorchvisionDetector, maps_of, s
 
 @dataclass(frozen=True, eq=False)
 class HeadState:
-    """What `select` needs beside boxes and logits: candidates a level, image size `(H,W)`, and the logits of
-    the head's unnamed columns, which take part in the model's own ranking although they name nothing."""
+    """State that `select` needs beside boxes and logits.
+
+    - level_sizes: Candidates of each level.
+    - image_size: `(H,W)`.
+    - unnamed: Logits of the head's unnamed columns, which take part in the model's own ranking.
+    """
 
     level_sizes: list[int]
     image_size: tuple[int, int]
@@ -34,7 +40,7 @@ class _Dense(TorchvisionDetector):
     _anchored: Mapping[Any, Tensor] = MappingProxyType({})
 
     def candidates(self, images: Tensor, extra_boxes: Tensor | None = None) -> Candidates:
-        """Every anchor with its decoded box and its logits, by level. One stage: `extra_boxes` are ignored."""
+        """Return every anchor with its decoded box and its logits, by level. One stage: `extra_boxes` are ignored."""
         net = self.network
         batch, _ = net.transform(list(images))
         features = list(maps_of(net.backbone, batch.tensors).values())
@@ -53,13 +59,13 @@ class _Dense(TorchvisionDetector):
     def _anchors(self, batch: ImageList, features: list[Tensor]) -> Tensor:
         """`[N,A,4]`; those of the last sizes are kept, since the images of an attack stay as they are."""
         sizes = batch.tensors.shape, tuple(f.shape[-2:] for f in features), batch.tensors.dtype
-        if sizes not in self._anchored:  # by sizes, as a cache is told from weights: `fingerprints.reachable`
+        if sizes not in self._anchored:  # by sizes, as a cache is told from weights: `fingerprint.reachable`
             self._anchored = {sizes: torch.stack(self.network.anchor_generator(batch, features))}
         return self._anchored[sizes]
 
     @torch.no_grad()
     def select(self, candidates: Candidates, score_threshold: float) -> list[Detections]:
-        """As the model's own post-processing: clipping, a threshold, the best of what is left, then NMS."""
+        """Post-process as the model does: clipping, threshold, top-k, NMS."""
         state = candidates.state
         logits = self._columns.join(candidates.logits.detach(), state.unnamed.detach())
         return [
@@ -87,7 +93,7 @@ class TorchvisionRetinaNet(_Dense):
     """Adapter of a `torchvision.models.detection.RetinaNet`."""
 
     def logits(self, images: Tensor) -> Tensor:
-        """The logits of `candidates`, without the branch that regresses boxes."""
+        """Return the logits of `candidates`, without computing the box branch."""
         net = self.network
         batch, _ = net.transform(list(images))
         features = list(maps_of(net.backbone, batch.tensors).values())

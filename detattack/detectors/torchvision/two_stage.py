@@ -1,4 +1,4 @@
-"""torchvision's Faster R-CNN. See `regions` for what its candidates are."""
+"""Adapter of torchvision's Faster R-CNN. See `parts.proposals` for its candidates."""
 
 from typing import Any
 
@@ -33,9 +33,9 @@ class TorchvisionFasterRCNN(TorchvisionDetector):
     THRESHOLD = "roi_heads.score_thresh"
 
     def candidates(self, images: Tensor, extra_boxes: Tensor | None = None) -> Candidates:
-        """The head's verdict on every proposal, a box for each class.
+        """Return the head's logits and boxes by class for every proposal.
 
-        extra_boxes: also on the regions nearest to these that are not proposed yet.
+        extra_boxes: also for the regions nearest to these that are not proposed yet.
         """
         net, heads = self.network, self.network.roi_heads
         batch, _ = net.transform(list(images))
@@ -50,7 +50,7 @@ class TorchvisionFasterRCNN(TorchvisionDetector):
 
     @torch.no_grad()
     def select(self, candidates: Candidates, score_threshold: float) -> list[Detections]:
-        """As the model's own post-processing, over its own proposals: clipping, a threshold, NMS by class."""
+        """Post-process the model's own proposals as it does: clipping, threshold, NMS by class."""
         return [
             self._select_one(boxes, scores, candidates.state, score_threshold)
             for boxes, scores in proposed_only(candidates, self._columns)
@@ -66,7 +66,7 @@ class TorchvisionFasterRCNN(TorchvisionDetector):
         return self._columns.detections(boxes[best], scores[best], column[best])
 
     def _regions(self, batch: Any, features: dict[str, Tensor], asked: Tensor | None) -> list[Regions]:
-        """What the model proposes, and with `asked` `[N,E,4]` (resized image) what comes nearest to that."""
+        """Return the proposals, and with `asked` boxes `[N,E,4]` (resized image) the regions nearest to those."""
         rpn, maps = self.network.rpn, list(features.values())
         objectness, codes = rpn.head(maps)
         anchors = rpn.anchor_generator(batch, maps)

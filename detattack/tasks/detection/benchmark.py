@@ -18,7 +18,7 @@ from detattack.core.types import Evaluation
 from detattack.datasets.image_io import to_tensor
 from detattack.datasets.scenes import render, scene_seed
 from detattack.detectors.base import Detector
-from detattack.detectors.fast import FastDetector
+from detattack.detectors.fast import AcceleratedDetector
 from detattack.engine import Attack, Objective, run
 from detattack.tasks.detection.goals import Target, parse_goal
 from detattack.tasks.detection.objective import DetectionObjective
@@ -66,7 +66,7 @@ def measure_speed(detector: Detector, images: Tensor, precision: Precision = "fp
         return time.perf_counter()
 
     started = now()
-    fast = FastDetector(detector, precision)
+    fast = AcceleratedDetector(detector, precision)
     prepare_s = now() - started
     target = Target(GOAL)
     objective = _Timed(DetectionObjective(fast, [target] * len(images), detector.eval_threshold), now)

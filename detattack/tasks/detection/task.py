@@ -15,7 +15,7 @@ from detattack.datasets.image_io import to_tensor
 from detattack.datasets.open import open_dataset
 from detattack.datasets.source import DatasetSource
 from detattack.detectors.base import Detector
-from detattack.detectors.fast import FastDetector
+from detattack.detectors.fast import AcceleratedDetector
 from detattack.detectors.registry import fingerprint, load_detector
 from detattack.metrics.coco import GroundTruth, PrecisionTable, mean_ap
 from detattack.report.page import Content
@@ -148,7 +148,7 @@ class DetectionTask(Task[Record, DetectionConfig, Detector]):
     ) -> DetectionObjective:
         """Make the goal's loss from the candidates of an accelerated copy; the detector itself decides."""
         targets = [one.goal.target for one in prepared]
-        fast, nearest = FastDetector(model, config.precision), config.attack.stop == "budget"
+        fast, nearest = AcceleratedDetector(model, config.precision), config.attack.stop == "budget"
         return DetectionObjective(fast, targets, config.score_threshold, nearest)
 
     def judge(

@@ -23,14 +23,18 @@ from tests.detectors.random_networks import assert_alike, enough, pictures, resi
 
 QUICK = ("fasterrcnn_mobilenet_v3_large_320_fpn", "fcos_resnet50_fpn", "ssd300_vgg16", "ssdlite320_mobilenet_v3_large")
 SLOW = tuple(name for name in ARCHITECTURES if name not in QUICK)
+MOST_PROPOSALS = 200
+"""Instead of 1000: the head of a Faster R-CNN takes most of the time, and nothing here needs so many."""
 TWO_STAGE = "fasterrcnn_mobilenet_v3_large_320_fpn"
 
 
 def random(name: str):
-    """A detector with random weights and small inputs."""
+    """A detector with random weights, small inputs and few proposals."""
     detector = load_detector(f"torchvision/{name}", "cpu", "none")
     if not name.startswith("ssd"):
         resizing(detector.network, 96, 160)
+    if name.startswith("fasterrcnn"):
+        detector.network.rpn._post_nms_top_n["testing"] = MOST_PROPOSALS
     return detector
 
 

@@ -1,5 +1,4 @@
-"""Which modules of a network an adapter calls itself: what goes in and out there is the adapter's, what is between
-is the network's own."""
+"""Find the modules of a network that an adapter calls itself: bfloat16 starts and ends at their inputs and outputs."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -8,8 +7,8 @@ import torch
 from torch import nn
 
 
-def outermost(modules: Iterable[nn.Module], look: Callable[[], Any]) -> list[nn.Module]:
-    """Of `modules` those with weights that `look` calls, and not only through another of them."""
+def outermost_called(modules: Iterable[nn.Module], probe: Callable[[], Any]) -> list[nn.Module]:
+    """Return the outermost of `modules` that have parameters and that `probe` calls."""
     found: dict[nn.Module, None] = {}
     hooks, depth = [], 0
 
@@ -27,7 +26,7 @@ def outermost(modules: Iterable[nn.Module], look: Callable[[], Any]) -> list[nn.
         hooks += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
     try:
         with torch.no_grad():
-            look()
+            probe()
     finally:
         for hook in hooks:
             hook.remove()

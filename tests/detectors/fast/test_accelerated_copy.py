@@ -1,4 +1,4 @@
-"""The twin of a model: nearly the same numbers, from a copy; the model itself decides."""
+"""The accelerated copy of a model gives nearly the same numbers; the model itself decides."""
 
 import gc
 import threading
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from detattack.core.errors import InputError
 from detattack.datasets.image_io import to_tensor
 from detattack.datasets.scenes import render, scene_seed
-from detattack.detectors.fast import FastDetector, twin_of
+from detattack.detectors.fast import AcceleratedDetector, accelerated_copy
 from detattack.detectors.registry import fingerprint, load_detector
 
 
@@ -30,7 +30,7 @@ class Adapter:
         return self.network(images).mean((2, 3))
 
 
-def look(adapter):
+def probe(adapter):
     adapter.logits(torch.zeros(1, 3, 8, 8))
 
 
@@ -50,16 +50,16 @@ def gradient(detector, image):
     return torch.autograd.grad(nn.functional.softplus(logits, beta=10).sum(), seen)[0].flatten()
 
 
-def test_a_twin_is_made_once_and_goes_with_its_model():
+def test_a_copy_is_made_once_and_freed_with_its_model():
     adapter = Adapter()
-    twin = twin_of(adapter, look)
-    assert twin is not adapter
-    assert twin_of(adapter, look) is twin
-    assert twin_of(adapter, look, "bf16") is not twin
-    assert twin_of(Adapter(), look) is not twin
+    copied = accelerated_copy(adapter, probe)
+    assert copied is not adapter
+    assert accelerated_copy(adapter, probe) is copied
+    assert accelerated_copy(adapter, probe, "bf16") is not copied
+    assert accelerated_copy(Adapter(), probe) is not copied
     freed = []
-    weakref.finalize(twin, freed.append, True)
-    del adapter, twin
+    weakref.finalize(copied, freed.append, True)
+    del adapter, copied
     gc.collect()
     assert freed == [True]
 
@@ -110,51 +110,51 @@ def held(adapter):
     return adapter
 
 
-def look_inside(adapter):
+def probe_inside(adapter):
     held(adapter)(torch.zeros(1, 3, 8, 8))
 
 
 @pytest.mark.parametrize("holder", HOLDERS)
 @pytest.mark.parametrize("change", [data_mul, data_set, load, norm, learn, setting, grow])
 @torch.no_grad()
-def test_a_twin_follows_its_model_wherever_that_holds_its_network(holder, change):
+def test_a_copy_follows_its_model_wherever_that_holds_its_network(holder, change):
     adapter = HOLDERS[holder](nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval())
     image, network = torch.rand(2, 3, 8, 8), held(adapter)
-    before = twin_of(adapter, look_inside)
+    before = accelerated_copy(adapter, probe_inside)
     assert isinstance(held(before)[1], nn.Identity)
-    assert twin_of(adapter, look_inside) is before
+    assert accelerated_copy(adapter, probe_inside) is before
     change(network)
-    twin = twin_of(adapter, look_inside)
-    assert twin is not before
-    torch.testing.assert_close(held(twin)(image), network(image), rtol=1e-5, atol=1e-5)
-    assert twin_of(adapter, look_inside) is not before
+    copied = accelerated_copy(adapter, probe_inside)
+    assert copied is not before
+    torch.testing.assert_close(held(copied)(image), network(image), rtol=1e-5, atol=1e-5)
+    assert accelerated_copy(adapter, probe_inside) is not before
 
 
 @torch.no_grad()
 def test_use_is_no_change(demo, image):
-    twin = FastDetector(demo)._twin
+    copied = AcceleratedDetector(demo)._copy
     demo.detect(image[..., :200, :300], 0.3)
     demo.candidates(image[..., :200, :300])
-    assert FastDetector(demo)._twin is twin
+    assert AcceleratedDetector(demo)._copy is copied
 
 
 @pytest.mark.parametrize("adapter", [Adapter(more=threading.Lock()), Adapter(network=nn.Conv2d(5, 4, 3)), object()])
-def test_what_cannot_be_copied_or_run_is_its_own_twin(adapter):
+def test_what_cannot_be_copied_or_run_is_attacked_itself(adapter):
     if not isinstance(adapter, Adapter):
         adapter = type("Bare", (), {"name": "bare", "logits": lambda self, images: images})()
     says = pytest.warns(UserWarning, match="no faster copy") if isinstance(adapter, Adapter) else nullcontext()
     with says:
-        assert twin_of(adapter, look) is adapter
+        assert accelerated_copy(adapter, probe) is adapter
     with warnings.catch_warnings(action="error"):  # once is enough
-        assert twin_of(adapter, look) is adapter
+        assert accelerated_copy(adapter, probe) is adapter
     expected = pytest.raises(InputError, match=f"bf16: the model {adapter.name}")
     with warnings.catch_warnings(action="ignore"), expected:
-        twin_of(adapter, look, "bf16")
+        accelerated_copy(adapter, probe, "bf16")
 
 
-def test_a_model_that_is_its_own_twin_goes_when_nobody_holds_it():
+def test_a_model_without_a_copy_is_freed_when_nobody_holds_it():
     adapter = type("Bare", (), {"name": "bare", "logits": lambda self, images: images})()
-    assert twin_of(adapter, look) is adapter
+    assert accelerated_copy(adapter, probe) is adapter
     alive = weakref.ref(adapter)
     del adapter
     gc.collect()
@@ -166,12 +166,12 @@ def test_memory_that_runs_out_is_no_model_that_cannot_be_copied():
         raise torch.OutOfMemoryError("out of memory")
 
     with pytest.raises(torch.OutOfMemoryError):
-        twin_of(Adapter(), greedy)
+        accelerated_copy(Adapter(), greedy)
 
 
 def test_the_model_is_left_untouched(demo, image):
     before, norms = fingerprint(demo), [m for m in demo.network.modules() if isinstance(m, nn.BatchNorm2d)]
-    fast = [FastDetector(demo, precision) for precision in ("fp32", "bf16")]
+    fast = [AcceleratedDetector(demo, precision) for precision in ("fp32", "bf16")]
     for one in fast:
         gradient(one, image)
     assert fingerprint(demo) == before
@@ -180,7 +180,7 @@ def test_the_model_is_left_untouched(demo, image):
 
 
 def test_float32_is_the_same_up_to_rounding(demo, image):
-    fast = FastDetector(demo)
+    fast = AcceleratedDetector(demo)
     ours, own = fast.candidates(image), demo.candidates(image)
     torch.testing.assert_close(ours.logits, own.logits, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(ours.boxes, own.boxes, rtol=1e-3, atol=1e-2)
@@ -189,24 +189,24 @@ def test_float32_is_the_same_up_to_rounding(demo, image):
 
 
 def test_bfloat16_points_the_same_way(demo, image):
-    fast = FastDetector(demo, "bf16")
+    fast = AcceleratedDetector(demo, "bf16")
     found = fast.candidates(image)
     assert found.logits.dtype == found.boxes.dtype == fast.logits(image).dtype == torch.float32
     assert float(torch.cosine_similarity(gradient(fast, image), gradient(demo, image), dim=0)) > 0.95
-    assert not torch.equal(found.logits, FastDetector(demo).candidates(image).logits)
+    assert not torch.equal(found.logits, AcceleratedDetector(demo).candidates(image).logits)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_the_model_itself_decides(demo, image, precision):
-    ours, own = FastDetector(demo, precision).detect(image, 0.05), demo.detect(image, 0.05)
+    ours, own = AcceleratedDetector(demo, precision).detect(image, 0.05), demo.detect(image, 0.05)
     assert len(own[0])
     for name in ("boxes", "scores", "labels"):
         assert torch.equal(getattr(ours[0], name), getattr(own[0], name))
 
 
-def test_select_takes_what_the_twin_gives(demo, image):
+def test_select_takes_the_candidates_of_the_copy(demo, image):
     for precision, tolerance in (("fp32", 0.01), ("bf16", 2.0)):
-        fast = FastDetector(demo, precision)
+        fast = AcceleratedDetector(demo, precision)
         ours, own = fast.select(fast.candidates(image), 0.5)[0], demo.detect(image, 0.5)[0]
         assert torch.equal(ours.labels.sort().values, own.labels.sort().values)
         torch.testing.assert_close(

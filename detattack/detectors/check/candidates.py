@@ -1,4 +1,4 @@
-"""Whether an adapter's candidates say what it reports: scores, columns and places, a part of `models check`."""
+"""Check that an adapter's candidates are what it reports: scores, columns and places."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,31 +11,33 @@ from torch import Tensor
 from detattack.core.boxes import iou
 from detattack.core.types import Candidates, Detections
 from detattack.detectors.base import Detector
-from detattack.detectors.verdicts import Failed, NotCompared
+from detattack.detectors.check.findings import Failed, NotCompared
 
 SCORE = 1e-5
-"""By which a reported score may differ from the sigmoid of its logit."""
+"""Largest difference of a reported score from the sigmoid of its logit."""
 LEAST_SCORE = 1e-3
-"""Of the detections that are looked at: below, all scores are alike."""
+"""Lowest score of the detections that are compared: below, all scores are alike."""
 HIGH, LOW = (3.0, 6.0), -10.0
 """Logits of candidates that are to be reported, all different, and of all others."""
 AT_ONCE, TRIES = 32, 4
 """Columns tried together, each at another candidate, and candidates tried for one alone."""
 LEAST_SIDE = 2.0
-"""Of a box within the image, in pixels: smaller ones may well be dropped."""
+"""Sides of a box within the image, in pixels: smaller ones may well be dropped."""
 SHORTCUT = 1e-3
 """Relative difference that `logits(images)`, and its gradient, may have from the candidates'."""
 STRETCHES = ((2, 2), (1, 2))
 """By which the height and width of a picture are multiplied to see whether boxes follow."""
 GRAY = 114 / 255
-"""Of what a picture is padded with."""
+"""Value that a picture is padded with."""
 TOP, ALIKE, FOLLOWING = 50, 0.9, 0.5
 """Candidates compared, IoU from which on two have one place, and the share of them that tells."""
 
 
 def score_fault(candidates: Candidates, found: Detections, who: str) -> str:
-    """What is wrong with the scores that an image's detections have, as against its candidates; "" where all are
-    sigmoids of logits."""
+    """Return what is wrong with the scores of an image's detections; "" where all are sigmoids of its logits.
+
+    who: the method that reports them, for the text.
+    """
     known = torch.sort(_scores(candidates).flatten()).values
     own = found.scores[found.scores > LEAST_SCORE].to(known)
     if not len(own) or not len(known):
@@ -51,8 +53,10 @@ def score_fault(candidates: Candidates, found: Detections, who: str) -> str:
 
 
 def hidden_column(detector: Detector, candidates: Candidates, found: Detections, size: tuple[int, int]) -> str:
-    """What is wrong with the highest logit of an image `(H,W)`, if its score is above 1/2: no rule of suppression can
-    leave that out. "" where it is reported."""
+    """Return what is wrong with the highest logit of an image `(H,W)`; "" where it is reported or at most 1/2.
+
+    No rule of suppression can leave out the best candidate of all.
+    """
     scores = _scores(candidates)
     if not scores.numel():
         return ""
@@ -70,8 +74,10 @@ def hidden_column(detector: Detector, candidates: Candidates, found: Detections,
 
 @torch.no_grad()
 def check_columns(detector: Detector, image: Tensor) -> str:
-    """Whether each column of the candidates of an image `[1,3,H,W]` is reported as its category where its logit is the
-    only one that is high. Raises `Failed`."""
+    """Check that each column of an image `[1,3,H,W]` is reported as its category where only its logit is high.
+
+    Raises `Failed`, `NotCompared` where no candidate lies in the image.
+    """
     candidates = detector.candidates(image)
     columns = candidates.logits.shape[2]
     if len(detector.select(replace(candidates, logits=torch.full_like(candidates.logits, LOW)), 0.5)[0]):
@@ -103,7 +109,7 @@ def _demand_reported(detector: Detector, candidates: Candidates, column: int, ro
 
 
 def _reported(detector: Detector, candidates: Candidates, places: dict[int, int]) -> list[tuple[int, int]]:
-    """Columns and the labels that they are reported as, where these are the only high logits: by column the row."""
+    """Return pairs of a column and the label that it is reported as. places: the row of the high logit, by column."""
     levels = torch.linspace(*HIGH, len(places))
     logits = torch.full_like(candidates.logits, LOW)
     logits[0, list(places.values()), list(places)] = levels.to(logits)
@@ -114,8 +120,10 @@ def _reported(detector: Detector, candidates: Candidates, places: dict[int, int]
 
 
 def check_shortcut(detector: Any, image: Tensor) -> str:
-    """Whether `logits(images)`, which an adapter may have, and its gradient are those of `candidates`, for an image
-    `[1,3,H,W]`. Raises `Failed`."""
+    """Check that `logits(images)` and its gradient are those of `candidates`, for an image `[1,3,H,W]`.
+
+    Raises `Failed`.
+    """
     results = []
     for logits_of in (detector.logits, lambda images: detector.candidates(images).logits):
         seen = image.clone().requires_grad_()
@@ -132,11 +140,11 @@ def check_shortcut(detector: Any, image: Tensor) -> str:
 
 @torch.no_grad()
 def check_boxes(detector: Detector, image: Tensor) -> str:
-    """Whether boxes are in pixels of the given image, unless the model sees something else when a picture `[1,3,S,S]`
-    is stretched or padded: then nothing is said. Raises `Failed`.
+    """Check that boxes are in pixels of the given image `[1,3,S,S]`. Raises `Failed`.
 
-    Boxes that are not taken back from a resize stay where they are when the image grows; those that are not taken back
-    from a letterbox move with its margin, which is above or beside the picture.
+    Nothing is judged where the model sees something else once the image is stretched or padded. Boxes that are not
+    taken back from a resize stay where they are when the image grows; those that are not taken back from a letterbox
+    move with its margin, which is above or beside the picture.
     """
     side = image.shape[-1]
     grown = [_resized(image, height * side, width * side) for height, width in STRETCHES]
@@ -164,7 +172,7 @@ def _resized(image: Tensor, height: int, width: int) -> Tensor:
 
 
 def _best(detector: Detector, image: Tensor) -> Iterator[tuple[str, Detections]]:
-    """The best candidates and the best detections."""
+    """Yield the best candidates and the best detections, each with their source."""
     candidates = detector.candidates(image)
     scores = _scores(candidates)
     best = scores.flatten().topk(min(TOP, scores.numel())).indices
@@ -176,8 +184,10 @@ def _best(detector: Detector, image: Tensor) -> Iterator[tuple[str, Detections]]
 
 
 def _following(ours: Detections, theirs: Detections, moved: tuple[float, float, float, float]) -> float:
-    """Share of our boxes that are among theirs, with the same label and nearly the same score, once they are
-    multiplied by the first two numbers, x and y, and the other two are added."""
+    """Return the share of our boxes that are among theirs once moved, with the same label and nearly the same score.
+
+    moved: factors of x and y, then shifts of x and y in pixels.
+    """
     if not len(ours) or not len(theirs):
         return 0.0
     scale, shift = ours.boxes.new_tensor(moved).split(2)
@@ -189,19 +199,19 @@ def _following(ours: Detections, theirs: Detections, moved: tuple[float, float, 
 
 
 def _scores(candidates: Candidates) -> Tensor:
-    """`[A,K]` of the first image; that of padding is 0."""
+    """Return the scores `[A,K]` of the first image; 0 for padding."""
     scores = candidates.logits[0].detach().float().sigmoid()
     return scores if candidates.valid is None else scores * candidates.valid[0][:, None]
 
 
 def _boxes(candidates: Candidates) -> Tensor:
-    """`[A,K,4]` of the first image."""
+    """Return the boxes `[A,K,4]` of the first image."""
     boxes = candidates.boxes[0].detach()
     return boxes if boxes.dim() == 3 else boxes[:, None].expand(-1, candidates.logits.shape[2], -1)
 
 
 def _reportable(candidates: Candidates, size: tuple[int, int]) -> Tensor:
-    """Bool `[A,K]`: no padding, and not without extent within the image `(H,W)`."""
+    """Return bool `[A,K]`: not padding, and a box large enough within the image `(H,W)`."""
     boxes = _boxes(candidates)
     limit = boxes.new_tensor([size[1], size[0]] * 2)
     inside = torch.minimum(boxes.clamp_min(0), limit)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from detattack.core.types import Detections
-from detattack.detectors.agreement import agreement
+from detattack.detectors.check.matching import match_detections
 
 TOLERANCE = (0.01, 1e-5)
 
@@ -27,8 +27,8 @@ def test_order_says_nothing(seed):
     found = detections(30, seed)
     shuffled = rows(found, torch.randperm(30, generator=torch.Generator().manual_seed(seed)))
     moved = Detections(shuffled.boxes + 0.004, shuffled.scores - 4e-6, shuffled.labels)
-    result = agreement(found, moved, TOLERANCE, 0.05)
-    assert (result.compared, result.agreeing, result.example) == (30, 30, "")
+    result = match_detections(found, moved, TOLERANCE, 0.05)
+    assert (result.compared, result.matched, result.example) == (30, 30, "")
     assert result.pixels == pytest.approx(0.004, rel=0.01)
     assert result.score == pytest.approx(4e-6, rel=0.05)
 
@@ -41,8 +41,8 @@ def test_each_difference_counts():
         Detections(found.boxes, found.scores + 2e-5 * torch.eye(30)[best], found.labels),
         Detections(found.boxes, found.scores, found.labels + torch.eye(30, dtype=torch.int64)[best]),
     ):
-        result = agreement(found, change, TOLERANCE, 0.05)
-        assert (result.compared, result.agreeing) == (30, 29)
+        result = match_detections(found, change, TOLERANCE, 0.05)
+        assert (result.compared, result.matched) == (30, 29)
         assert f"one with score {float(change.scores[best]):.4f} has none like it" in result.example
 
 
@@ -50,8 +50,8 @@ def test_each_difference_counts():
 def test_one_too_many_counts_also_where_it_is_a_copy(ours):
     found = detections(30)
     more = rows(found, [*range(30), int(found.scores.argmax())])
-    result = agreement(*((more, found) if ours else (found, more)), TOLERANCE, 0.05)
-    assert (result.compared, result.agreeing) == (31, 30)
+    result = match_detections(*((more, found) if ours else (found, more)), TOLERANCE, 0.05)
+    assert (result.compared, result.matched) == (31, 30)
 
 
 def test_what_lies_at_the_threshold_may_be_missing():
@@ -60,25 +60,25 @@ def test_what_lies_at_the_threshold_may_be_missing():
     others = rows(found, [i for i in range(30) if i != lowest])
     threshold = float(found.scores[lowest]) - 5e-6
     assert (
-        agreement(found, others, TOLERANCE, threshold).agreeing
+        match_detections(found, others, TOLERANCE, threshold).matched
         == 29
-        == agreement(found, others, TOLERANCE, threshold).compared
+        == match_detections(found, others, TOLERANCE, threshold).compared
     )
-    assert agreement(found, others, TOLERANCE, threshold - 1e-4).compared == 30
+    assert match_detections(found, others, TOLERANCE, threshold - 1e-4).compared == 30
 
 
 def test_the_last_of_equally_many_may_be_another():
     found = detections(31)
     order = found.scores.argsort(descending=True)
     first, second = rows(found, order[:30]), rows(found, torch.cat((order[:29], order[30:])))
-    result = agreement(first, second, TOLERANCE, 0.05)
-    assert (result.compared, result.agreeing) == (29, 29)
+    result = match_detections(first, second, TOLERANCE, 0.05)
+    assert (result.compared, result.matched) == (29, 29)
 
 
 def test_nothing_and_something():
     none, some = detections(0), detections(3)
-    assert agreement(none, none, TOLERANCE, 0.05).compared == 0
+    assert match_detections(none, none, TOLERANCE, 0.05).compared == 0
     for pair in ((none, some), (some, none)):
-        result = agreement(*pair, TOLERANCE, 0.05)
-        assert (result.compared, result.agreeing) == (3, 0)
+        result = match_detections(*pair, TOLERANCE, 0.05)
+        assert (result.compared, result.matched) == (3, 0)
         assert "has none like it" in result.example

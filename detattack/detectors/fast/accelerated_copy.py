@@ -1,7 +1,7 @@
-"""The twin of a model: a copy of its adapter, with networks rearranged for speed.
+"""Accelerated copy of a model; where none can be made, the model itself.
 
-Frozen batch norms are folded into convolutions and weights laid out channels-last: that moves results by the
-rounding of float32. With `bf16` the networks run in bfloat16.
+Frozen batch norms are folded into convolutions and weights laid out channels-last, which changes results by float32
+rounding. With `bf16` the networks run in bfloat16.
 """
 
 import copy
@@ -14,14 +14,13 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from detattack.core.errors import InputError
+from detattack.core.errors import InputError, reason
 from detattack.core.faults import out_of_memory
 from detattack.core.fingerprint import reachable
 from detattack.core.precision import Precision, fixed_numerics
 from detattack.detectors.fast.bf16 import run_in_bfloat16
-from detattack.detectors.fast.calls import outermost
-from detattack.detectors.fast.fold_batchnorm import fold, foldable
-from detattack.detectors.weights import reason
+from detattack.detectors.fast.called_modules import outermost_called
+from detattack.detectors.fast.fold_batchnorm import fold, foldable_pairs
 
 Model = TypeVar("Model")
 SETTINGS = bool, int, float, str, type(None)
@@ -29,52 +28,57 @@ SETTINGS = bool, int, float, str, type(None)
 
 
 @dataclass(frozen=True, eq=False)
-class _Made:
-    """A twin, None for the model itself, and what the model was when it was made."""
+class _Entry:
+    """A copy, None for the model itself, and settings and tensors that the model had when it was entry."""
 
-    twin: Any
+    copy: Any
     settings: dict[str, Any]
     tensors: dict[str, Tensor]
 
 
-_made: dict[tuple[int, Precision], _Made] = {}
+_cache: dict[tuple[int, Precision], _Entry] = {}
 
 
-def twin_of(model: Model, look: Callable[[Model], Any], precision: Precision = "fp32") -> Model:
-    """The twin of an adapter as it is now: kept as long as the adapter is, and made again once its weights, training
-    flags or settings have changed, in whatever way.
+def accelerated_copy(model: Model, probe: Callable[[Model], Any], precision: Precision = "fp32") -> Model:
+    """Return the accelerated copy of an adapter as it is now.
 
-    look: runs all that an attack ever uses of an adapter, on any image. An adapter that cannot be copied, or that
-    raises there, is its own twin, which a warning says. Raises `InputError` where `bf16` is asked for and the model
-    cannot do it.
+    It is cached as long as the adapter lives, and made again once the adapter's weights, training flags or settings
+    have changed, in whatever way. An adapter that cannot be copied, or that raises in `probe`, is returned itself,
+    with a warning.
+
+    - model: An adapter that is or holds networks.
+    - probe: Runs all parts of an adapter that an attack uses, on any image.
+    - precision: Precision of the copy's networks.
+
+    Raises `InputError` where `bf16` is asked for and the model cannot do it.
     """
     key = id(model), precision
-    made = _made.get(key)
-    if made is None or not _is_still(model, made):
-        if made is None:
-            weakref.finalize(model, _made.pop, key, None).atexit = False
+    entry = _cache.get(key)
+    if entry is None or not _is_unchanged(model, entry):
+        if entry is None:
+            weakref.finalize(model, _cache.pop, key, None).atexit = False
         with fixed_numerics():
-            twin = _rearranged(model, look)
+            copied = _accelerated(model, probe)
             if precision == "bf16":
-                _lower_precision(model, twin, look)
+                _lower_precision(model, copied, probe)
             tensors = {path: tensor.detach().clone() for path, tensor in _tensors(model)}
-        # Not the model itself, which would then be kept for ever.
-        made = _made[key] = _Made(None if twin is model else twin, _settings(model), tensors)
-    return model if made.twin is None else made.twin
+        # Not the model itself, which would then never be freed.
+        entry = _cache[key] = _Entry(None if copied is model else copied, _settings(model), tensors)
+    return model if entry.copy is None else entry.copy
 
 
 def networks_of(model: object) -> list[nn.Module]:
-    """The networks that an adapter is or holds, however deep."""
+    """Return the networks that an adapter is or holds, however deep."""
     return [value for _, value in reachable(model) if isinstance(value, nn.Module)]
 
 
-def _is_still(model: object, made: _Made) -> bool:
-    """Whether a model is what it was, by content: much of what changes a tensor leaves its version as it is."""
+def _is_unchanged(model: object, entry: _Entry) -> bool:
+    """Compare a model with what it was, by content: many ways to change a tensor leave its version as it is."""
     now = dict(_tensors(model))
     return (
-        _settings(model) == made.settings
-        and now.keys() == made.tensors.keys()
-        and all(_equal(tensor, made.tensors[path]) for path, tensor in now.items())
+        _settings(model) == entry.settings
+        and now.keys() == entry.tensors.keys()
+        and all(_equal(tensor, entry.tensors[path]) for path, tensor in now.items())
     )
 
 
@@ -92,7 +96,7 @@ def _tensors(model: object) -> Iterator[tuple[str, Tensor]]:
 
 
 def _settings(model: object) -> dict[str, Any]:
-    """Of each module its type and its attributes that are plain values, `training` among them."""
+    """Return the type and the plain attributes, `training` among them, of each module by its path."""
     found: dict[str, Any] = {}
     for path, value in reachable(model):
         for name, module in value.named_modules(prefix=path) if isinstance(value, nn.Module) else ():
@@ -104,13 +108,13 @@ def _is_setting(value: Any) -> bool:
     return all(map(_is_setting, value)) if type(value) is tuple else type(value) in SETTINGS
 
 
-def _rearranged(model: Model, look: Callable[[Model], Any]) -> Model:
+def _accelerated(model: Model, probe: Callable[[Model], Any]) -> Model:
     if not networks_of(model):
         return model
     try:
-        twin = copy.deepcopy(model)
-        networks = networks_of(twin)
-        pairs = foldable(networks, lambda: look(twin))
+        copied = copy.deepcopy(model)
+        networks = networks_of(copied)
+        pairs = foldable_pairs(networks, lambda: probe(copied))
     except Exception as error:  # the model is someone else's code; what is wrong with it shows on the first image
         if out_of_memory(error):
             raise
@@ -120,18 +124,18 @@ def _rearranged(model: Model, look: Callable[[Model], Any]) -> Model:
     fold(networks, pairs)
     for network in networks:
         network.to(memory_format=torch.channels_last)
-    return twin
+    return copied
 
 
-def _lower_precision(model: Any, twin: Any, look: Callable[[Any], Any]) -> None:
+def _lower_precision(model: Any, copied: Any, probe: Callable[[Any], Any]) -> None:
     what = f"--precision bf16: the model {model.name}"
-    if twin is model:
+    if copied is model:
         raise InputError(f"{what} cannot be copied, which that needs")
-    modules = [module for network in networks_of(twin) for module in network.modules()]
+    modules = [module for network in networks_of(copied) for module in network.modules()]
     try:
-        for module in outermost(modules, lambda: look(twin)):
+        for module in outermost_called(modules, lambda: probe(copied)):
             run_in_bfloat16(module)
         with torch.no_grad():
-            look(twin)
+            probe(copied)
     except Exception as error:
         raise InputError(f"{what} does not run in bfloat16 ({type(error).__name__}: {reason(error)})") from error

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from detattack.core.errors import InputError
-from detattack.detectors.adapter_files import factory_of_file
+from detattack.core.third_party import callable_of_file
 
 POSTPONED = """from __future__ import annotations
 from dataclasses import dataclass, fields
@@ -31,7 +31,7 @@ def folder(root: Path, name: str, **files: str) -> str:
 
 
 def test_dataclasses_with_postponed_annotations(tmp_path):
-    assert factory_of_file(folder(tmp_path, "a", adapter=POSTPONED))("cpu") == ["size"]
+    assert callable_of_file(folder(tmp_path, "a", adapter=POSTPONED))("cpu") == ["size"]
 
 
 NEIGHBOR = "from model import WHO\ndef factory(device):\n    import late\n    return WHO, late.WHO\n"
@@ -50,7 +50,7 @@ def test_modules_beside_files_of_the_same_names_do_not_collide(tmp_path):
         for name in ("a", "b")
     ]
     before = dict(sys.modules)
-    first, second = map(factory_of_file, specs)
+    first, second = map(callable_of_file, specs)
     assert [first("cpu"), second("cpu"), first("cpu")] == [("a", "a late"), ("b", "b late"), ("a", "a late")]
     assert {name for name in set(sys.modules) - set(before) if not name.startswith("detattack_file_adapter_")} == set()
     assert [sys.modules[name] for name in before] == list(before.values())
@@ -61,15 +61,15 @@ def test_a_factory_that_loads_another_file(tmp_path):
     code = (
         NEIGHBOR
         + f"""
-from detattack.detectors.adapter_files import factory_of_file
+from detattack.core.third_party import callable_of_file
 def both(device):
-    found = factory_of_file({inner!r})(device)
+    found = callable_of_file({inner!r})(device)
     import late
     return found, late.WHO
 """
     )
     outer = folder(tmp_path, "outer", adapter=code, model="WHO = 'outer'", late="WHO = 2")
-    assert factory_of_file(outer.replace(":factory", ":both"))("cpu") == (("inner", 1), 2)
+    assert callable_of_file(outer.replace(":factory", ":both"))("cpu") == (("inner", 1), 2)
 
 
 def test_a_package_beside_it_and_one_without_an_init(tmp_path):
@@ -82,14 +82,14 @@ def test_a_package_beside_it_and_one_without_an_init(tmp_path):
         (tmp_path / "a" / name).mkdir()
         (tmp_path / "a" / name / "part.py").write_text(value)
     (tmp_path / "a" / "whole" / "__init__.py").touch()
-    assert factory_of_file(spec)("cpu") == (1, 2)
+    assert callable_of_file(spec)("cpu") == (1, 2)
 
 
 def test_a_pickle_finds_the_classes_beside_the_file(tmp_path):
     code = (
         "import io, pickle\nfrom model import Net\ndef factory(device):\n    return pickle.loads(pickle.dumps(Net()))\n"
     )
-    built = factory_of_file(folder(tmp_path, "a", adapter=code, model="class Net:\n    pass\n"))("cpu")
+    built = callable_of_file(folder(tmp_path, "a", adapter=code, model="class Net:\n    pass\n"))("cpu")
     assert type(built).__name__ == "Net"
 
 
@@ -104,8 +104,8 @@ def test_modules_named_like_others_are_for_the_file_alone(tmp_path):
     code = f"""
 import sys
 sys.path.insert(0, {str(tmp_path / "elsewhere")!r})
-from detattack.detectors.adapter_files import factory_of_file
-print(factory_of_file({spec!r})("cpu"))
+from detattack.core.third_party import callable_of_file
+print(callable_of_file({spec!r})("cpu"))
 import sched, sewar
 print(hasattr(sched, "OWN"), hasattr(sewar, "OWN"), sched.scheduler, sewar.uqi)
 """
@@ -118,8 +118,8 @@ def test_a_file_that_cannot_be_imported_leaves_nothing(tmp_path):
     spec = folder(tmp_path, "a", adapter="import model\nraise ValueError('no')", model="")
     before = set(sys.modules)
     with pytest.raises(InputError, match=r"adapter.py cannot be imported \(ValueError: no\)"):
-        factory_of_file(spec)
+        callable_of_file(spec)
     assert set(sys.modules) == before
     assert not [finder for finder in sys.meta_path if "Neighbors" in repr(finder)]
     with pytest.raises(InputError, match="has no function 'other'"):
-        factory_of_file(folder(tmp_path, "b", adapter="other = 1").replace(":factory", ":other"))
+        callable_of_file(folder(tmp_path, "b", adapter="other = 1").replace(":factory", ":other"))

@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.ops import FrozenBatchNorm2d
 
-from detattack.detectors.fast.fold_batchnorm import fold, foldable
+from detattack.detectors.fast.fold_batchnorm import fold, foldable_pairs
 
 
-def fold_norms(networks, look):
-    return fold(networks, foldable(networks, look))
+def fold_norms(networks, probe):
+    return fold(networks, foldable_pairs(networks, probe))
 
 
 def shaken(network):
