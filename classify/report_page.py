@@ -39,7 +39,7 @@ def page_content(run: ClassifyData, pictures: dict[int, Pictures]) -> Content:
     """What the page tells of a classifier's run. pictures: what there is to see, by image id."""
     classes = [str(name) for name in run.manifest["classes"]]
     records = run.records
-    plots = (success_within(records), iterations(records), confidences(records), _predictions(records, classes))
+    plots = (success_within(records), iterations(records), confidences(run.traces), _predictions(records, classes))
     target = run.config.get("target")
     return Content(
         title=f"taken for {target}" if target else "taken for any other class",
@@ -52,8 +52,8 @@ def page_content(run: ClassifyData, pictures: dict[int, Pictures]) -> Content:
             "classes": classes,
             "floor": 0,
             "goal": "",
-            "images": [_image(r, pictures.get(r.id, Pictures()), classes) for r in records],
         },
+        images=(_image(r, pictures.get(r.id, Pictures()), classes) for r in run.whole()),
     )
 
 

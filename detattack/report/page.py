@@ -13,7 +13,7 @@ import hashlib
 import json
 import math
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -23,7 +23,7 @@ from jinja2 import BaseLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
 from detattack.core.errors import InputError
-from detattack.core.files import swept, write_text_atomic
+from detattack.core.files import swept, write_chunks_atomic
 from detattack.metrics.image_quality import MEASURES, quick_measures
 from detattack.metrics.rates import wilson_interval
 from detattack.report.measures import Spread, spread
@@ -68,8 +68,11 @@ class Table:
 class Content:
     """What a task tells of its run, beside what is told of every run.
 
-    facts: under the title. questions: terms, and what each asks. boxes: whether there are any to draw. data: what the
-    page's script knows, a row an image (`image_row`).
+    - facts: under the title.
+    - questions: terms, and what each asks.
+    - data: what the page's script knows, beside the images.
+    - images: a row each (`image_row`), taken one by one as the page is written.
+    - boxes: whether there are any to draw.
     """
 
     title: str
@@ -79,6 +82,7 @@ class Content:
     plots: Sequence[Plot]
     tables: Sequence[Table]
     data: dict[str, Any]
+    images: Iterable[dict[str, Any]]
     boxes: bool = False
     warning: str = ""
 
@@ -90,8 +94,10 @@ def write_page(
     run = read(path)
     try:
         with swept(path):
-            page = render_page(run, content(run, make_pictures(path, run.records, told, run.manifest)))
-            write_text_atomic(path / PAGE, page)
+            pictures = make_pictures(path, run.records, told, run.manifest)
+            page = render_page(run, content(run, pictures))
+            # A file's name may hold bytes that are no text.
+            write_chunks_atomic(path / PAGE, (piece.encode("utf-8", "replace") for piece in page))
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error})") from error
     # A run folder may come from anybody: a value that is not what its name says can surface anywhere.
@@ -100,17 +106,18 @@ def write_page(
     return path / PAGE
 
 
-def render_page(run: RunData[Any], content: Content) -> str:
-    """The page as text."""
+def render_page(run: RunData[Any], content: Content) -> Iterator[str]:
+    """Render the page, piece by piece."""
     style, script = (Markup(_template(name)) for name in ("report.css", "report.js"))
     environment = Environment(
         loader=BaseLoader(), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    text = environment.from_string(_template("report.html.j2")).render(
+    return environment.from_string(_template("report.html.j2")).generate(
         policy=_policy(style, script),
         style=style,
         script=script,
         data=Markup(_as_script({"statuses": list(STATUSES), **content.data})),
+        images=(Markup(_as_script(row)) for row in content.images),
         run=run,
         content=content,
         cost=_cost(run.records),
@@ -118,7 +125,6 @@ def render_page(run: RunData[Any], content: Content) -> str:
         tables=[*_distances(run.records), *content.tables, *_errors(run.records)],
         settings=_settings(run),
     )
-    return text.encode("utf-8", "replace").decode()  # a file's name may hold bytes that are no text
 
 
 def image_row(record: BaseRecord, pictures: Pictures, **more: Any) -> dict[str, Any]:

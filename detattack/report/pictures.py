@@ -34,12 +34,14 @@ THUMB_SIDE = 360
 """The longer side of a small picture: a card of the gallery on a dense screen."""
 TINY = 96
 """The longer side up to which each pixel is seen on a card, so that none may be lost."""
+AT_ONCE = 512
+"""Images that wait for a thread."""
 Told = Callable[[int, int], None]
 """Called with how many images have their pictures, and how many there are."""
 _SCENE = re.compile(r"scene (\d{1,18}) of seed (\d{1,18})")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Pictures:
     """What there is to see of an image. original: the picture before; for an untouched image the one after."""
 
@@ -59,12 +61,14 @@ def make_pictures(
     folder = run / THUMBS
     try:
         folder.mkdir(exist_ok=True)
+        made: dict[int, Pictures] = {}
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            made: dict[int, Pictures] = {}
-            for pictures, record in zip(pool.map(lambda r: _make(run, r, manifest), records), records, strict=True):
-                made[record.id] = pictures
-                told(len(made), len(records))
-            return made
+            for start in range(0, len(records), AT_ONCE):
+                some = records[start : start + AT_ONCE]
+                for pictures, record in zip(pool.map(lambda r: _make(run, r, manifest), some), some, strict=True):
+                    made[record.id] = pictures
+                    told(len(made), len(records))
+        return made
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error})") from error
 

@@ -23,7 +23,8 @@ def page_of(run) -> str:
 
 
 def data_of(text: str) -> dict:
-    return json.loads(re.search('id="data">(.*?)</script>', text, re.S)[1])
+    data, images = (json.loads(re.search(f'id="{name}">(.*?)</script>', text, re.S)[1]) for name in ("data", "images"))
+    return data | {"images": images}
 
 
 def cards(text: str) -> dict[str, str]:

@@ -19,8 +19,8 @@ from detattack.report.method_titles import method_title
 from detattack.report.pictures import make_pictures
 from detattack.report.plots import Axis, Series, histogram, line_chart, ticks
 from detattack.tasks.detection.method_figure import method_figure
-from detattack.tasks.detection.report_page import page_data, shown_floor, write_report
-from detattack.tasks.detection.run_data import read
+from detattack.tasks.detection.report_page import write_report
+from detattack.tasks.detection.run_data import read, read_coco
 from tests.report.conftest import NAMES, outcome, write_run
 
 HOSTILE = ["<script>window.pwned=1</script>", '"onerror="window.pwned=2"', "</script><b>'`${x}{{7*7}}", "\u202egnp.exe"]
@@ -47,7 +47,8 @@ class Page(HTMLParser):
 
     @property
     def data(self) -> dict:
-        return json.loads(self.inside["script"][0])
+        data, images = map(json.loads, self.inside["script"][:2])
+        return data | {"images": images}
 
     @property
     def policy(self) -> str:
@@ -83,10 +84,10 @@ def test_the_policy_lets_in_our_style_and_script_alone(run):
     assert page.policy.startswith("default-src 'none'; img-src 'self' file: data:;")
     assert "unsafe" not in page.policy
     assert "http" not in page.policy
-    for text in (page.inside["style"][0], page.inside["script"][1]):
+    for text in (page.inside["style"][0], page.inside["script"][2]):
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         assert f"'sha256-{digest}'" in page.policy
-    assert len(page.inside["script"]) == 2
+    assert len(page.inside["script"]) == 3
 
 
 def test_no_handler_no_style_attribute_and_nothing_from_elsewhere(run):
@@ -109,7 +110,7 @@ def test_hostile_names_stay_names(tmp_path, name):
     assert page.data["images"][0]["n"] == stem
     assert page.data["images"][1]["r"] == name
     assert [tag for tag, _ in page.tags] == [tag for tag, _ in clean.tags]
-    assert len(page.inside["script"]) == 2
+    assert len(page.inside["script"]) == 3
 
 
 def test_names_that_are_no_text(tmp_path):
@@ -221,22 +222,24 @@ def test_the_help_needs_no_torch():
 def test_scores_keep_their_side_of_the_threshold(tmp_path):
     one = outcome(tmp_path, 1, "a", "success")
     one.record.clean["scores"][:2] = [0.500004, 0.5]
-    data = page_data(read(write_run(tmp_path / "run", [one])), {})
+    data = page_of(write_run(tmp_path / "run", [one])).data
     scores = data["images"][0]["b"][1::6]
     assert [score > 0.5 for score in scores] == [True, False, False]
 
 
 def test_a_run_of_many_boxes_is_shown_from_a_higher_score_on(run, monkeypatch):
-    assert shown_floor(read(run)) == pytest.approx(0.2)
+    assert page_of(run).data["floor"] == pytest.approx(0.2)
     monkeypatch.setattr("detattack.tasks.detection.report_page.MOST_BOXES", 27)
-    assert shown_floor(read(run)) == 0.4
+    data = page_of(run).data
+    assert data["floor"] == 0.4
+    assert sum(len(image.get(side, [])) // 6 for image in data["images"] for side in "ba") <= 27
 
 
 def test_precision_agrees_with_the_summary_and_mixes(run):
     data = read(run)
-    ids = {r.id for r in data.records if "boxes" in r.clean}
-    truth = Truth(data.truth["annotations"], data.truth["categories"], ids)
-    precision = Precision(truth, data.clean, data.adversarial)
+    files, ids = read_coco(run), data.scored
+    truth = Truth(files.annotations, files.categories, data.scored)
+    precision = Precision(truth, files.clean, files.adversarial)
     clean, attacked = mean_ap(precision.of(False)), mean_ap(precision.of(True))
     assert clean == pytest.approx(data.summary["ap"]["clean"]["ap"], abs=1e-9)
     assert attacked == pytest.approx(data.summary["ap"]["adversarial"]["ap"], abs=1e-9)

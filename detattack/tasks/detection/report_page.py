@@ -21,9 +21,9 @@ from detattack.report.page import (
 )
 from detattack.report.pictures import Pictures, Told
 from detattack.tasks.detection.charts import charts, class_precision
-from detattack.tasks.detection.measures import ClassRow, by_class
+from detattack.tasks.detection.measures import ClassRow
 from detattack.tasks.detection.record import Record
-from detattack.tasks.detection.run_data import DetectionData, read
+from detattack.tasks.detection.run_data import DetectionData, read, read_coco
 from detattack.tasks.detection.summary import ap_notes, emptying_threshold, parity_problem
 
 MOST_BOXES = 150_000
@@ -39,7 +39,8 @@ def write_report(path: Path, told: Told = lambda done, total: None) -> Path:
 def page_content(run: DetectionData, pictures: dict[int, Pictures]) -> Content:
     """What the page tells of a detector's run. pictures: what there is to see, by image id."""
     precision = _precision(run)
-    rows = by_class(run)
+    floor = _shown_floor(run)
+    rows = run.classes.rows(run.names)
     return Content(
         title=str(run.config.get("goal") or run.path.name),
         facts=[f"τ = {run.tau:g}", judged_on(run)],
@@ -47,29 +48,22 @@ def page_content(run: DetectionData, pictures: dict[int, Pictures]) -> Content:
         cards=_cards(run, precision),
         plots=charts(run, rows, precision),
         tables=[*_classes(run, rows, precision), *_figures(run), *_collateral(run)],
-        data=page_data(run, pictures),
+        data={
+            "tau": run.tau,
+            "floor": floor,
+            "classes": run.names,
+            "colors": [_hex(class_color(name)) for name in run.names],
+            "goal": run.config.get("goal", ""),
+        },
+        images=(_image(record, pictures.get(record.id, Pictures()), floor, run) for record in run.whole()),
         boxes=True,
         warning=parity_problem(run.summary.get("ap")) or "",
     )
 
 
-def page_data(run: DetectionData, pictures: dict[int, Pictures]) -> dict[str, Any]:
-    """What the page's script knows: compact, a row an image."""
-    floor = shown_floor(run)
-    return {
-        "tau": run.tau,
-        "floor": floor,
-        "classes": run.names,
-        "colors": [_hex(class_color(name)) for name in run.names],
-        "goal": run.config.get("goal", ""),
-        "images": [_image(record, pictures.get(record.id, Pictures()), floor, run) for record in run.records],
-    }
-
-
-def shown_floor(run: DetectionData) -> float:
+def _shown_floor(run: DetectionData) -> float:
     """The score from which on boxes are in the page: the lowest on record, or higher where they are too many."""
-    scores = [s for r in run.records for found in (r.clean, r.adversarial) for s in found.get("scores", ())]
-    fitting = (f for f in (run.floor, *FLOORS) if sum(s > f for s in scores) <= MOST_BOXES)
+    fitting = (f for f in (run.floor, *FLOORS) if sum(s > f for s in run.scores) <= MOST_BOXES)
     return min(next(fitting, 0.5), run.tau)
 
 
@@ -109,12 +103,12 @@ def _precision(run: DetectionData) -> Precision | None:
     ap = run.summary.get("ap")
     if not ap:
         return None
+    files = read_coco(run.path)
     try:
-        images = {r.id for r in run.records if "boxes" in r.clean and "boxes" in r.adversarial}
-        counted = {c["id"] for c in run.truth["categories"] if c["name"] in ap["per_category"]}
+        counted = {c["id"] for c in files.categories if c["name"] in ap["per_category"]}
         most = ap.get("max_detections") or DEFAULT_MAX_DETECTIONS
-        truth = Truth(run.truth["annotations"], run.truth["categories"], images, counted, most)
-        return Precision(truth, run.clean, run.adversarial)
+        truth = Truth(files.annotations, files.categories, run.scored, counted, most)
+        return Precision(truth, files.clean, files.adversarial)
     except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
         raise InputError(f"{run.path}: annotations.json and the results do not fit together ({error!r})") from error
 
