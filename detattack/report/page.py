@@ -12,11 +12,13 @@ import base64
 import hashlib
 import json
 import math
+import os
 import statistics
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 from jinja2 import BaseLoader, Environment, StrictUndefined
@@ -35,6 +37,7 @@ from detattack.runs.record import ATTACKED, STATUSES, BaseRecord
 PAGE = "report.html"
 TRACE_POINTS = 64
 MOST_ERRORS = 200
+MOST_NOTES = 20
 IN_ROWS = ("l1", "l2", "linf", "psnr", "ssim")
 """The measures that the page's script knows of each image, in its order."""
 COSTS = (("forwards", "image-forwards"), ("backwards", "image-backwards"), ("seconds", "seconds"))
@@ -123,6 +126,8 @@ def render_page(run: RunData[Any], content: Content) -> Iterator[str]:
         cost=_cost(run.records),
         counts=[(status, sum(record.status == status for record in run.records)) for status in STATUSES],
         tables=[*_distances(run.records), *content.tables, *_errors(run.records)],
+        model=short_name(str(run.config.get("model", "an unknown model"))),
+        notes=_notes(run),
         settings=_settings(run),
     )
 
@@ -138,7 +143,7 @@ def image_row(record: BaseRecord, pictures: Pictures, **more: Any) -> dict[str, 
         "w": record.width,
         "h": record.height,
         "p": pictures.after + 2 * pictures.heat + 4 * pictures.original + 8 * pictures.untouched,
-        "u": record.source,
+        "u": short_name(record.source),
     }
     if quality:
         row |= {
@@ -186,6 +191,12 @@ def judged_on(run: RunData[Any]) -> str:
     """What success is judged on."""
     floats = (run.config.get("attack") or {}).get("levels", 256) is None
     return "judged on floats" if floats else "judged on the saved 8-bit files"
+
+
+def short_name(name: str) -> str:
+    """Shorten the path of a file to the file's name; what is no path (a model, a rendered scene) stays."""
+    last = PurePath(name).name
+    return last if name.startswith(("/", ".", "~")) or ".py" in last else name
 
 
 def _disagrees(record: BaseRecord) -> bool:
@@ -250,7 +261,7 @@ def _distances(records: Sequence[BaseRecord]) -> list[Table]:
     found += [(_heading(name), spread([r.quality.get(name) for r in wins])) for name in names]
     found += [(label, spread([float(getattr(r, name)) for r in attacked])) for name, label in COSTS]
     rows = [[label, *_spread_cells(values)] for label, values in found if values]
-    head = ("measure", "images", "least", "quarter", "median", "three quarters", "most")
+    head = ("measure", "images", "minimum", "lower quartile", "median", "upper quartile", "maximum")
     about = "Distances and similarities over the successes, on values 0–1; cost over all attacked images."
     return [Table("Distances and cost", head, rows, about)] if rows else []
 
@@ -266,15 +277,24 @@ def _spread_cells(values: Spread) -> list[str]:
 
 
 def _errors(records: Sequence[BaseRecord]) -> list[Table]:
-    rows = [[r.source, r.reason] for r in records if r.status == "error"]
+    rows = [[short_name(r.source), r.reason] for r in records if r.status == "error"]
     more = len(rows) - MOST_ERRORS
     after = f"{more} more are in the gallery." if more > 0 else ""
     return [Table("Errors", ("image", "reason"), rows[:MOST_ERRORS], after=after, shape="tall words")] if rows else []
 
 
+def _notes(run: RunData[Any]) -> list[str]:
+    """What was mended or left out of the data set, and converted as images were read."""
+    converted = Counter(note for record in run.records for note in record.notes).most_common(MOST_NOTES)
+    images = (f"{note}: {count} image{'' if count == 1 else 's'}" for note, count in converted)
+    return [*map(str, run.manifest.get("notes") or []), *images]
+
+
 def _settings(run: RunData[Any]) -> list[tuple[str, list[tuple[str, str]]]]:
     config = {key: value for key, value in run.config.items() if key != "attack"}
     manifest = {k: v for k, v in run.manifest.items() if not isinstance(v, dict | list)}
+    folders = {os.path.dirname(r.source) for r in run.records if os.path.isabs(r.source)}
+    config |= {"images in": os.path.commonpath(folders)} if folders else {}
     groups = [
         ("Config", config),
         ("Attack", run.config.get("attack") or {}),

@@ -6,6 +6,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -283,3 +284,40 @@ def test_figures_of_methods_are_of_one_image(tmp_path):
     runs = [write_run(tmp_path / f"run {i}", [outcome(tmp_path, i, "a", "success")]) for i in (1, 2)]
     with pytest.raises(InputError, match="another image"):
         method_figure(runs, "a", tmp_path / "figure.png")
+
+
+def test_notes_on_the_data_set_and_on_images(run):
+    with sqlite3.connect(run / "ledger.sqlite") as ledger:
+        for number in (1, 2):
+            (row,) = ledger.execute("SELECT record FROM images WHERE id = ?", (number,)).fetchone()
+            changed = json.loads(row) | {"notes": ["alpha dropped"]}
+            ledger.execute("UPDATE images SET record = ? WHERE id = ?", (json.dumps(changed), number))
+    assert 'class="notes"' in write_report(run).read_text(encoding="utf-8")
+    manifest = json.loads((run / "run.json").read_text())
+    left_out = "72 of the 80 annotated images are not in <p8>"
+    (run / "run.json").write_text(json.dumps(manifest | {"notes": [left_out]}))
+    text = write_report(run).read_text(encoding="utf-8")
+    notes = re.findall("<li><bdi>(.*?)</bdi></li>", text.partition('class="notes"')[2].partition("</ul>")[0])
+    assert list(map(unescape, notes)) == [left_out, "alpha dropped: 2 images"]
+
+
+def test_a_run_without_notes_has_no_list_of_them(run):
+    assert 'class="notes"' not in write_report(run).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("model", "shown"),
+    [("/home/me/tools/net.py:factory", "net.py:factory"), ("../tools/net.py:factory", "net.py:factory"),
+     ("torchvision/retinanet_resnet50_fpn", "torchvision/retinanet_resnet50_fpn"), ("hf/a/detr", "hf/a/detr")],
+)  # fmt: skip
+def test_the_headline_has_the_name_of_a_file_and_the_settings_its_path(run, tmp_path, model, shown):
+    manifest = json.loads((run / "run.json").read_text())
+    manifest["config"]["model"] = model
+    (run / "run.json").write_text(json.dumps(manifest))
+    text = write_report(run).read_text(encoding="utf-8")
+    head, _, settings = text.partition("<h3>Settings</h3>")
+    assert f"against <b><bdi>{shown}</bdi></b>" in head
+    assert f"<dd><bdi>{model}</bdi></dd>" in settings
+    assert str(tmp_path) not in head  # where the originals lie
+    assert f"<dd><bdi>{tmp_path}</bdi></dd>" in settings.partition("<footer")[0]
+    assert Page(text).data["images"][0]["u"] == "source-1.png"
