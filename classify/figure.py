@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from classify.attack_batch import ClassificationRecord
 from detattack.metrics.difference import COLOR_MAP, DIFFERENCE_LABEL, difference_map, heatmap
-from detattack.report.figures import caption_of, save_figure
+from detattack.report.sheet import caption_of, save_figure
 from detattack.runs.record import Outcome
 
 DPI = 200

@@ -11,15 +11,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from detattack.cli import status_of
 from detattack.core.errors import InputError
 from detattack.metrics.coco import Precision, Truth, mean_ap
-from detattack.report.method_titles import method_title
-from detattack.report.pictures import make_pictures
-from detattack.report.plots import Axis, Series, histogram, line_chart, ticks
-from detattack.tasks.detection.method_figure import method_figure
 from detattack.tasks.detection.report_page import write_report
 from detattack.tasks.detection.run_data import read, read_coco
 from tests.report.conftest import NAMES, outcome, write_run
@@ -118,16 +113,6 @@ def test_names_that_are_no_text(tmp_path):
     name = os.fsdecode(b"caf\xe9")
     run = write_run(tmp_path / "run", [outcome(tmp_path, 1, "a", "error", reason=name)])
     assert page_of(run).data["images"][0]["r"] == name
-
-
-def test_an_original_that_is_gone_or_changed_is_not_shown(tmp_path):
-    run = write_run(tmp_path / "run", [outcome(tmp_path, i, f"{i}", "success") for i in (1, 2, 3)])
-    (tmp_path / "source-1.png").unlink()
-    Image.new("RGB", (64, 48), "red").save(tmp_path / "source-2.png")
-    seen = make_pictures(run, read(run).records)
-    assert [(seen[i].after, seen[i].original) for i in (1, 2, 3)] == [(True, False), (True, False), (True, True)]
-    (tmp_path / "source-3.png").unlink()
-    assert make_pictures(run, read(run).records)[3].original  # kept from before
 
 
 def test_pictures_are_not_written_through_a_link(tmp_path):
@@ -247,43 +232,6 @@ def test_precision_agrees_with_the_summary_and_mixes(run):
     assert mean_ap(precision.of(ids)) == attacked
     assert mean_ap(precision.of(set())) == clean
     assert mean_ap(precision.of(False, above=0.95)) == 0
-
-
-def test_charts_hold_still_for_odd_data():
-    assert ticks(0, 1, 5) == [0, 0.2, 0.4, 0.6000000000000001, 0.8, 1]
-    assert ticks(3, 3) == [3]
-    assert all(float(t).is_integer() for t in ticks(0, 3, 6, whole=True))
-    assert "NaN" not in histogram([2.0], Axis("x", whole=True), Axis("y"))
-    assert "NaN" not in histogram([0.5, 0.5], Axis("x"), Axis("y"))
-    chart = line_chart([Series("clean", "<b>", [(0, 0)], dots=True)], Axis("<i>"), Axis("&"))
-    assert "&lt;b&gt;" in chart
-    assert not re.search("<[bi]>", chart)
-
-
-@pytest.mark.parametrize("suffix", ["png", "pdf"])
-@pytest.mark.parametrize("differences", [False, True])
-def test_figures_of_methods(tmp_path, suffix, differences):
-    runs = [write_run(tmp_path / name, [outcome(tmp_path, 3, "a", "success")]) for name in ("jnd", "fgsm", "fgv")]
-    path = tmp_path / f"figure.{suffix}"
-    method_figure(runs, "a", path, differences)
-    assert path.read_bytes().startswith(b"\x89PNG" if suffix == "png" else b"%PDF")
-    with pytest.raises(InputError, match="holds no image"):
-        method_figure(runs, "b", path, differences)
-
-
-@pytest.mark.parametrize(
-    ("name", "title"),
-    [("jnd", "JND"), ("jnd-paper", "JND (paper)"), ("pgd-linf@4", "PGD L∞ ≤ 4/255"), ("pgd-linf", "PGD L∞"),
-     ("baseline", "Baseline")],
-)  # fmt: skip
-def test_how_a_figure_spells_a_method(name, title):
-    assert method_title(name) == title
-
-
-def test_figures_of_methods_are_of_one_image(tmp_path):
-    runs = [write_run(tmp_path / f"run {i}", [outcome(tmp_path, i, "a", "success")]) for i in (1, 2)]
-    with pytest.raises(InputError, match="another image"):
-        method_figure(runs, "a", tmp_path / "figure.png")
 
 
 def test_notes_on_the_data_set_and_on_images(run):

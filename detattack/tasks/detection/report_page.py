@@ -7,7 +7,7 @@ from typing import Any
 from detattack.core.errors import InputError
 from detattack.core.types import DEFAULT_MAX_DETECTIONS
 from detattack.metrics.coco import Precision, Truth, mean_ap
-from detattack.report.figures import class_color
+from detattack.report.colors import class_color, hex_color
 from detattack.report.page import (
     Card,
     Content,
@@ -52,7 +52,7 @@ def page_content(run: DetectionData, pictures: dict[int, Pictures]) -> Content:
             "tau": run.tau,
             "floor": floor,
             "classes": run.names,
-            "colors": [_hex(class_color(name)) for name in run.names],
+            "colors": [hex_color(class_color(name)) for name in run.names],
             "goal": run.config.get("goal", ""),
         },
         images=(_image(record, pictures.get(record.id, Pictures()), floor, run) for record in run.whole()),
@@ -92,10 +92,6 @@ def _boxes(found: dict[str, list], floor: float, record: Record, tau: float) -> 
         flat += [label, score if (round(score, 4) > tau) != (score > tau) else round(score, 4)]
         flat += [round(v, digits) if digits else round(v) for v in box]
     return flat
-
-
-def _hex(color: tuple[float, float, float]) -> str:
-    return "#" + "".join(f"{round(255 * part):02x}" for part in color)
 
 
 def _precision(run: DetectionData) -> Precision | None:
