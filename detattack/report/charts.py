@@ -12,7 +12,7 @@ LEGEND = [("clean", "clean"), ("adversarial", "adversarial")]
 
 
 def success_within(records: Sequence[BaseRecord]) -> Plot | None:
-    """Success rate against L2; None where nothing succeeded."""
+    """Draw success rate against L2; None where nothing succeeded."""
     distances, rates = reached_within(records)
     if not distances:
         return None
@@ -25,7 +25,7 @@ def success_within(records: Sequence[BaseRecord]) -> Plot | None:
 
 
 def iterations(records: Sequence[BaseRecord]) -> Plot | None:
-    """How the successes' K are distributed; None where there is none."""
+    """Draw how the successes' K are distributed; None where there is none."""
     ks = [float(r.k) for r in records if r.status == "success" and r.k >= 0]
     if not ks:
         return None

@@ -40,7 +40,7 @@ MOST_ERRORS = 200
 MOST_NOTES = 20
 IN_ROWS = ("l1", "l2", "linf", "psnr", "ssim")
 """The measures that the page's script knows of each image, in its order."""
-COSTS = (("forwards", "image-forwards"), ("backwards", "image-backwards"), ("seconds", "seconds"))
+COSTS = (("forwards", "forward passes"), ("backwards", "backward passes"), ("seconds", "seconds"))
 Run = TypeVar("Run", bound=RunData[Any])
 
 
@@ -56,8 +56,12 @@ class Card:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the page. rows: their cells, of which the first names the row. about, after: lines above and below.
-    shape: `narrow`, `medium`, `tall` or `words`, as the style knows them."""
+    """A table of the page.
+
+    - rows: their cells, of which the first names the row.
+    - about, after: lines above and below.
+    - shape: `narrow`, `medium`, `tall` or `words`, as the style knows them.
+    """
 
     title: str
     head: tuple[str, ...]
@@ -93,7 +97,14 @@ class Content:
 def write_page(
     path: Path, read: Callable[[Path], Run], content: Callable[[Run, dict[int, Pictures]], Content], told: Told
 ) -> Path:
-    """Writes `report.html` and `thumbs/` of a run folder; the page's path. Raises `InputError`."""
+    """Write `report.html` and `thumbs/` of a run folder; return the page's path.
+
+    - read: of the run's task, reads the folder.
+    - content: of the run's task, tells of the run; its second argument is what there is to see, by image id.
+    - told: called as pictures are made.
+
+    Raises `InputError` for a folder that holds no run of the task, is damaged, or cannot be written.
+    """
     run = read(path)
     try:
         with swept(path):
@@ -133,8 +144,11 @@ def render_page(run: RunData[Any], content: Content) -> Iterator[str]:
 
 
 def image_row(record: BaseRecord, pictures: Pictures, **more: Any) -> dict[str, Any]:
-    """What the page's script knows of an image. more: what a task adds, left out where it is empty: `g` its goal
-    where it is not the run's, `e` facts, as pairs of name and text, and what the script's parts for the task read."""
+    """List what the page's script knows of an image.
+
+    more: what a task adds, left out where it is empty: `g` its goal where it is not the run's, `e` facts, as pairs of
+    name and text, and what the script's parts for the task read.
+    """
     quality = record.quality
     row: dict[str, Any] = {
         "i": record.id,
@@ -159,7 +173,7 @@ def image_row(record: BaseRecord, pictures: Pictures, **more: Any) -> dict[str, 
 
 
 def success_card(records: Sequence[BaseRecord]) -> Card:
-    """The success rate, with its interval."""
+    """Show the attack success rate, with its 95% interval."""
     wins, tried = (sum(r.status in which for r in records) for which in (("success",), ATTACKED))
     interval = wilson_interval(wins, tried)
     if interval is None:
@@ -170,7 +184,7 @@ def success_card(records: Sequence[BaseRecord]) -> Card:
 
 
 def distance_cards(records: Sequence[BaseRecord]) -> list[Card]:
-    """Medians over the successes."""
+    """Show medians over the successes."""
     wins = [r for r in records if r.status == "success"]
     cards = [Card("Median K", _median([r.k for r in wins], "g"), "first iteration that succeeds")]
     for name, about in (("l2", "on values 0–1"), ("psnr", MEASURES["psnr"].unit), ("ssim", "1 is identical")):
@@ -180,7 +194,7 @@ def distance_cards(records: Sequence[BaseRecord]) -> list[Card]:
 
 
 def rate_cells(successes: int, trials: int) -> tuple[str, str]:
-    """A success rate and its 95% interval, as a table has them."""
+    """Write a success rate and its 95% interval as cells of a table."""
     interval = wilson_interval(successes, trials)
     if interval is None:
         return "–", "–"
@@ -188,7 +202,7 @@ def rate_cells(successes: int, trials: int) -> tuple[str, str]:
 
 
 def judged_on(run: RunData[Any]) -> str:
-    """What success is judged on."""
+    """Say what success is judged on."""
     floats = (run.config.get("attack") or {}).get("levels", 256) is None
     return "judged on floats" if floats else "judged on the saved 8-bit files"
 
@@ -211,7 +225,7 @@ def _trace(values: list[float]) -> list[int]:
 
 
 def _short(value: float | None, digits: int) -> float | None:
-    """A number with so many significant digits; None where there is none."""
+    """Round a number to so many significant digits; None where there is none."""
     return None if value is None or not math.isfinite(value) else float(f"{value:.{digits}g}")
 
 
@@ -237,7 +251,7 @@ def _template(name: str) -> str:
 
 def _cost(records: Sequence[BaseRecord]) -> str:
     forwards = [r.forwards for r in records if r.quality]
-    mean = f", {statistics.fmean(forwards):.1f} image-forwards an attacked image" if forwards else ""
+    mean = f", {statistics.fmean(forwards):.1f} forward passes per attacked image" if forwards else ""
     return _duration(sum(r.seconds for r in records)) + mean
 
 
@@ -284,7 +298,7 @@ def _errors(records: Sequence[BaseRecord]) -> list[Table]:
 
 
 def _notes(run: RunData[Any]) -> list[str]:
-    """What was mended or left out of the data set, and converted as images were read."""
+    """List what was mended or left out of the data set, and converted as images were read."""
     converted = Counter(note for record in run.records for note in record.notes).most_common(MOST_NOTES)
     images = (f"{note}: {count} image{'' if count == 1 else 's'}" for note, count in converted)
     return [*map(str, run.manifest.get("notes") or []), *images]
@@ -293,7 +307,7 @@ def _notes(run: RunData[Any]) -> list[str]:
 def _settings(run: RunData[Any]) -> list[tuple[str, list[tuple[str, str]]]]:
     config = {key: value for key, value in run.config.items() if key != "attack"}
     manifest = {k: v for k, v in run.manifest.items() if not isinstance(v, dict | list)}
-    folders = {os.path.dirname(r.source) for r in run.records if os.path.isabs(r.source)}
+    folders = {source.parent for r in run.records if (source := PurePath(r.source)).is_absolute()}
     config |= {"images in": os.path.commonpath(folders)} if folders else {}
     groups = [
         ("Config", config),

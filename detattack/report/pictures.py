@@ -57,7 +57,14 @@ def make_pictures(
     told: Told = lambda done, total: None,
     manifest: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[int, Pictures]:
-    """Makes what is missing or older than its image; what there is to see, by the record's id."""
+    """Make the pictures that are missing or older than their image; return what there is to see, by the record's id.
+
+    - records: of the run in the folder `run`.
+    - told: called after each image.
+    - manifest: of the run, which says where it was started.
+
+    Raises `InputError` where the folder cannot be written.
+    """
     folder = run / THUMBS
     try:
         folder.mkdir(exist_ok=True)
@@ -97,7 +104,7 @@ def _make(run: Path, record: BaseRecord, manifest: Mapping[str, Any]) -> Picture
 
 
 def _pixels(image: Path, thumb: Path) -> np.ndarray | None:
-    """Makes the small picture of an image file; its pixels, or None where there was nothing to do."""
+    """Make the small picture of an image file; return its pixels, or None where there was nothing to do."""
     if _fresh(thumb, image):
         return None
     pixels = read_image(image).pixels
@@ -117,9 +124,11 @@ def _heat(run: Path, record: BaseRecord) -> bool:
 
 
 def original_pixels(run: Path, record: BaseRecord, after: np.ndarray, manifest: Mapping[str, Any]) -> np.ndarray | None:
-    """The picture before the attack, from the record's source; None where it is gone or another one.
+    """Return the picture before the attack, from the record's source; None where it is gone or another one.
 
-    after: the pixels of the adversarial file, uint8 `[H,W,3]`. manifest: of the run, which says where it was started.
+    - record: of an image of the run in the folder `run`.
+    - after: the pixels of the adversarial file, uint8 `[H,W,3]`.
+    - manifest: of the run, which says where it was started.
     """
     pixels = _source(record, run, after.shape, manifest)
     distance = record.quality.get("l2")
@@ -134,7 +143,7 @@ def original_pixels(run: Path, record: BaseRecord, after: np.ndarray, manifest: 
 
 
 def _source(record: BaseRecord, run: Path, shape: tuple[int, ...], manifest: Mapping[str, Any]) -> np.ndarray | None:
-    """The picture that a record names, relative to where the run was started or lies; None where it is gone.
+    """Return the picture that a record names, relative to where the run was started or lies; None where it is gone.
 
     shape: of the adversarial image, which is what a scene is rendered at: the ledger does not size our arrays.
     """

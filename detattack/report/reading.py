@@ -88,8 +88,10 @@ def read_run(path: Path, record_type: type[R], see: Callable[[R], None] = lambda
 
 
 def read_derived(path: Path, kind: type) -> Any:
-    """Read one of the JSON files made from the ledger, a `dict` or a `list`; an empty one where the run is not
-    finished. Raises `InputError`."""
+    """Read one of the JSON files made from the ledger, a `dict` or a `list`; an empty one in an unfinished run.
+
+    Raises `InputError`.
+    """
     if not path.is_file():
         return kind()
     try:

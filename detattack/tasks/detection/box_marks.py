@@ -72,7 +72,7 @@ def _corners(values: Sequence[float]) -> Box:
 
 
 def _clipped(box: Box, width: int, height: int) -> Box | None:
-    """The part of a box inside the picture; None if there is none."""
+    """Return the part of a box inside the picture; None if there is none."""
     if not all(math.isfinite(v) for v in box):
         return None
     x1, y1, x2, y2 = box

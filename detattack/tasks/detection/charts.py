@@ -18,7 +18,7 @@ MOST_BUDGETS = 12
 
 
 def charts(run: DetectionData, rows: list[ClassRow], precision: Precision | None) -> list[Plot]:
-    """The charts of a run, in the order of the page."""
+    """Draw the charts of a run, in the order of the page."""
     made = [
         success_within(run.records),
         _map_within(run, precision),
@@ -35,7 +35,7 @@ def charts(run: DetectionData, rows: list[ClassRow], precision: Precision | None
 
 
 def class_precision(precision: Precision, names: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """AP of each annotated class, clean and adversarial, by its name among the detector's `names`."""
+    """Return the AP of each annotated class, clean and adversarial, by its name among the detector's `names`."""
     ours = {theirs: names[label] for label, theirs in pairs(names, precision.names).items()}
     called = [ours.get(i, name) for i, name in enumerate(precision.names)]
     clean, adversarial = precision.of(False), precision.of(True)
@@ -86,7 +86,7 @@ def _reached(run: DetectionData, taus: list[float]) -> Plot | None:
 
 
 def _shares_reached(run: DetectionData, taus: Sequence[float]) -> tuple[list[float], list[float]] | None:
-    """The share of the attacked images for which the goal holds at each τ: untouched, and on the saved file.
+    """Return the share of the attacked images for which the goal holds at each τ: untouched, and on the saved file.
 
     None where no image was attacked, or the goal's class has no name here.
     """

@@ -41,6 +41,6 @@ def write_attack_figure(path: Path, outcome: Outcome[Record], names: Sequence[st
 
 
 def _highlight(record: Record, names: Sequence[str]) -> list[int] | None:
-    """The labels that a record's goal is about; None: all."""
+    """Return the labels that a record's goal is about; None: all."""
     about = [match(name, names) for name in parse_goal(record.goal).classes()] if record.goal else []
     return [label for label in about if label is not None] or None

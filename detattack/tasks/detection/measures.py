@@ -52,7 +52,10 @@ class ClassTally:
             row.kept += _kept(clean.of(label), after.of(label))
 
     def rows(self, names: Sequence[str]) -> list[ClassRow]:
-        """A row for each class seen above τ on an attacked image, the most frequent first. names: of the labels."""
+        """Return a row for each class seen above τ on an attacked image, the most frequent first.
+
+        names: of the labels.
+        """
         rows = (replace(row, name=names[label]) for label, row in self._rows.items())
         return sorted(rows, key=lambda row: (-row.before, -row.after, row.name))
 

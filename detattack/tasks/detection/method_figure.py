@@ -26,10 +26,13 @@ def method_figure(
 ) -> None:
     """Write the figure of one image, `stem`, as the runs in `run_dirs` attacked it, in their order.
 
-    The first panel is the original; differences: the others are difference images (Figure 6), else the adversarial
-    images (Figure 5).
-    Boxes are those above the first run's τ. PNG or PDF by extension, atomically. Raises `InputError` for a run
-    without the image, runs of different images, an original that is gone, another extension.
+    The first panel is the original. Boxes are those above the first run's τ.
+
+    - path: of the figure, PNG or PDF by extension, written atomically.
+    - differences: the other panels are difference images (Figure 6), else the adversarial images (Figure 5).
+
+    Raises `InputError` for a run without the image, runs of different images, an original that is gone, another
+    extension.
     """
     if not run_dirs:
         raise InputError("a figure of methods needs a run at least")

@@ -32,12 +32,12 @@ FLOORS = (0.1, 0.2, 0.3, 0.4, 0.5)
 
 
 def write_report(path: Path, told: Told = lambda done, total: None) -> Path:
-    """Writes `report.html` and `thumbs/` of a detector's run folder; the page's path. Raises `InputError`."""
+    """Write `report.html` and `thumbs/` of a detector's run folder; return the page's path. Raises `InputError`."""
     return write_page(path, read, page_content, told)
 
 
 def page_content(run: DetectionData, pictures: dict[int, Pictures]) -> Content:
-    """What the page tells of a detector's run. pictures: what there is to see, by image id."""
+    """Tell of a detector's run. pictures: what there is to see, by image id."""
     precision = _precision(run)
     floor = _shown_floor(run)
     rows = run.classes.rows(run.names)
@@ -62,7 +62,7 @@ def page_content(run: DetectionData, pictures: dict[int, Pictures]) -> Content:
 
 
 def _shown_floor(run: DetectionData) -> float:
-    """The score from which on boxes are in the page: the lowest on record, or higher where they are too many."""
+    """Return the score from which on boxes are in the page: the lowest on record, or higher for too many boxes."""
     fitting = (f for f in (run.floor, *FLOORS) if sum(s > f for s in run.scores) <= MOST_BOXES)
     return min(next(fitting, 0.5), run.tau)
 
@@ -134,7 +134,7 @@ def _cards(run: DetectionData, precision: Precision | None) -> list[Card]:
     cards += distance_cards(run.records)
     kept = (run.summary.get("collateral") or {}).get("kept_share")
     if kept is not None:
-        cards.append(Card("Others kept", f"{100 * kept:.1f}%", "detections that the goal is not about"))
+        cards.append(Card("Others preserved", f"{100 * kept:.1f}%", "detections that the goal is not about"))
     return cards
 
 
@@ -183,8 +183,10 @@ def _score(value: float | None) -> str:
 
 
 def _collateral(run: DetectionData) -> list[Table]:
-    """What the attack did to detections that the goal is not about, as the run scored it: count, mean an image and
-    its 95% interval."""
+    """Tell what the attack did to detections that the goal is not about, as the run scored it.
+
+    Counts, means per image, and their 95% intervals.
+    """
     found = run.summary.get("collateral") or {}
     if not found.get("images"):
         return []

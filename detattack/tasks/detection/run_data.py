@@ -57,7 +57,7 @@ class DetectionData(RunData[Record]):
         return DetectorCard("", tuple(Category(name, 0) for name in self.names), 0.0)
 
     def target(self, record: Record) -> Target | None:
-        """The target of a record; None where it has none, or names a class that the run does not tell."""
+        """Return the target of a record; None where it has none, or names a class that the run does not tell."""
         try:
             return target_of(record, self._card)
         except InputError:
@@ -122,7 +122,7 @@ def _tau(config: Mapping[str, Any]) -> float:
 
 
 def _names(manifest: Mapping[str, Any], count: int) -> list[str]:
-    """The names of the labels, at least so many; numbers where the manifest does not tell them."""
+    """Return the names of the labels, at least so many; numbers where the manifest does not tell them."""
     told = manifest.get("categories") or []
     try:
         names = [str(category["name"]) for category in told]
