@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from classify.record import ClassificationRecord
 from detattack.metrics.difference import COLOR_MAP, DIFFERENCE_LABEL, difference_map, heatmap
-from detattack.report.figures import caption_of, save_figure
+from detattack.report.colors import INK, SOFT
+from detattack.report.sheet import caption_of, save_figure
 from detattack.runs.record import Outcome
 
 DPI = 200
-INK, SOFT, GRID = "#1a1a1a", "#6b6b6b", "#d9d9d9"
+GRID = "#d9d9d9"
 LEFT_COLOR, WRONG_COLOR, OTHER_COLOR = "#2b6cb0", "#dd6b20", "#b8bec6"
 """Of the class that is left, of the one that it is taken for, and of all others."""
 _SIDE = 560  # pixels: of the longer side of a panel
@@ -28,7 +29,7 @@ _MARGIN, _GAP, _TITLE, _HEAD, _BARS, _NAMES = 40, 56, 98, 68, 240, 0.42  # pixel
 
 
 def write_attack_figure(path: Path, outcome: Outcome[ClassificationRecord], classes: Sequence[str]) -> None:
-    """Writes the figure, PNG or PDF by extension, atomically. Nothing for an image that could not be read.
+    """Write the figure, PNG or PDF by extension, atomically. Nothing for an image that could not be read.
 
     classes: the names. What is shown of a float attack are the floats.
     """
@@ -53,8 +54,10 @@ def write_attack_figure(path: Path, outcome: Outcome[ClassificationRecord], clas
 
 
 def panel_size(pixels: NDArray, side: int = _SIDE) -> tuple[int, int]:
-    """The width and height at which an image is shown: the longer one about `side`; each pixel of a small image
-    becomes a whole number of the figure's."""
+    """Choose the width and height at which an image is shown: the longer one is about `side` pixels.
+
+    Each pixel of a small image becomes a whole number of the figure's.
+    """
     height, width = pixels.shape[:2]
     scale: float = side / max(height, width)
     scale = round(scale) if scale >= 2 else scale
@@ -62,7 +65,7 @@ def panel_size(pixels: NDArray, side: int = _SIDE) -> tuple[int, int]:
 
 
 def fitted(pixels: NDArray, size: tuple[int, int]) -> NDArray:
-    """An image in (width, height): averaged if it is larger, its pixels repeated if it is smaller."""
+    """Resize an image to (width, height): averaged if it is larger, its pixels repeated if it is smaller."""
     method = cv2.INTER_AREA if size[0] < pixels.shape[1] else cv2.INTER_NEAREST
     return np.asarray(cv2.resize(pixels, size, interpolation=method))
 
@@ -79,16 +82,16 @@ class _Page:
         self._left = _MARGIN
 
     def next(self) -> None:
-        """The next column."""
+        """Go on to the next column."""
         self._left += self._pitch
 
     def title(self, headline: str, facts: str) -> None:
-        """What happened, and its numbers."""
+        """Write what happened, and its numbers."""
         self._text(_MARGIN, 44, headline, 12, INK, weight="bold")
         self._text(_MARGIN, 76, facts, 8.5, SOFT)
 
     def picture(self, pixels: NDArray, title: str, subtitle: str) -> None:
-        """An image `[H,W,3]`."""
+        """Draw an image `[H,W,3]` with its titles."""
         self._text(self._left, _TITLE + 34, title, 9.5, INK, weight="bold")
         self._text(self._left, _TITLE + 58, subtitle, 8, SOFT)
         axes = self._axes(self._left, _TITLE + _HEAD, *self.panel)
@@ -96,7 +99,7 @@ class _Page:
         axes.set_axis_off()
 
     def bars(self, found: Mapping[str, list], classes: Sequence[str], colors: Mapping[int, str]) -> None:
-        """The likeliest classes and their probabilities."""
+        """Draw the likeliest classes and their probabilities."""
         if not found:
             return
         names = int(_NAMES * (self._pitch - _GAP))
@@ -113,7 +116,7 @@ class _Page:
         axes.set(xlim=(0, 1), ylim=(4.6, -0.6))
 
     def color_bar(self, note: str) -> None:
-        """The scale of the difference, and a line below it."""
+        """Draw the scale of the difference, and a line below it."""
         axes = self._axes(self._left, self._below() + 10, self.panel[0], 16)
         mappable = ScalarMappable(Normalize(0, 1), matplotlib.colormaps[COLOR_MAP])
         bar = self.figure.colorbar(mappable, cax=axes, orientation="horizontal", ticks=[0, 0.25, 0.5, 0.75, 1])

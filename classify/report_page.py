@@ -1,7 +1,6 @@
 """What the page of a classifier's run tells: what images are taken for, before and after."""
 
 from collections import Counter, defaultdict
-from pathlib import Path
 from typing import Any
 
 from classify.config import ClassifyConfig, wanted
@@ -19,24 +18,19 @@ from detattack.report.page import (
 )
 from detattack.report.pictures import Pictures
 from detattack.report.plots import Plot, bars
-from detattack.report.reading import RunData, read_run
+from detattack.report.reading import RunData
 
 ClassifyData = RunData[ClassificationRecord]
 
 
-def read(path: Path) -> ClassifyData:
-    """Reads the folder of a classifier's run. Raises `InputError` where it is none or is damaged."""
-    return read_run(path, ClassificationRecord)
-
-
 def page_content(run: ClassifyData, pictures: dict[int, Pictures]) -> Content:
-    """What the page tells of a classifier's run. pictures: what there is to see, by image id."""
+    """Tell of a classifier's run. pictures: what there is to see, by image id."""
     classes = [str(name) for name in run.manifest["classes"]]
     records = run.records
-    plots = (success_within(records), iterations(records), confidences(records), _predictions(records, classes))
+    plots = (success_within(records), iterations(records), confidences(run.traces), _predictions(records, classes))
     target = run.config.get("target")
     return Content(
-        title=f"taken for {target}" if target else "taken for any other class",
+        title=f"misclassified as {target}" if target else "misclassified, untargeted",
         facts=[judged_on(run)],
         questions=[("Success", _asked(run))],
         cards=[success_card(records), *_file_card(records), *_accuracy(records), *distance_cards(records)],
@@ -46,16 +40,16 @@ def page_content(run: ClassifyData, pictures: dict[int, Pictures]) -> Content:
             "classes": classes,
             "floor": 0,
             "goal": "",
-            "images": [_image(r, pictures.get(r.id, Pictures()), classes) for r in records],
         },
+        images=(_image(r, pictures.get(r.id, Pictures()), classes) for r in run.whole()),
     )
 
 
 def _asked(run: ClassifyData) -> str:
     config = ClassifyConfig(**run.config)
-    wrong = config.target or "another class than the one to leave"
-    least = f", with a probability of {wanted(config):g} at least" if wanted(config) else ""
-    return f"asks whether the model finds {wrong} likeliest{least}."
+    wrong = config.target or "another class than the one attacked"
+    least = f", with a probability of at least {wanted(config):g}" if wanted(config) else ""
+    return f"asks whether the model's top prediction is {wrong}{least}."
 
 
 def _image(record: ClassificationRecord, pictures: Pictures, classes: list[str]) -> dict[str, Any]:
@@ -108,7 +102,7 @@ def _predictions(records: list[ClassificationRecord], classes: list[str]) -> Plo
 
 
 def _by_class(records: list[ClassificationRecord], classes: list[str]) -> list[Table]:
-    """A row for each class that was to be left or was gone to, the most attacked first."""
+    """Return a row for each class that was to be left or was gone to, the most attacked first."""
     attacked = [r for r in records if r.quality]
     if not attacked:
         return []

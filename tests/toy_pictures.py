@@ -20,6 +20,11 @@ def squares(*places: str, width: int = 64, height: int = 48, seed: int = 0) -> n
     return pixels
 
 
+def photo(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """uint8 `[H,W,3]`: noise."""
+    return np.random.default_rng(seed).integers(60, 200, (height, width, 3), dtype=np.uint8)
+
+
 def marked(pixels: np.ndarray) -> np.ndarray:
     """The same with a black first pixel, which some of the toy's factories trip over."""
     pixels[0, 0] = 0

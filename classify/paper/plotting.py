@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from classify.figure import GRID, INK, SOFT
-from detattack.report.figures import save_figure
+from detattack.report.sheet import save_figure
 
 DPI = 200
 

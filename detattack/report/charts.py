@@ -4,14 +4,15 @@ from collections.abc import Sequence
 
 from detattack.report.measures import reached_within
 from detattack.report.plots import Axis, Plot, Series, histogram, line_chart, traces
+from detattack.report.reading import EvenSample, Trace
 from detattack.runs.record import ATTACKED, BaseRecord
 
-MOST_TRACES, MOST_BARS = 60, 8
+MOST_BARS = 8
 LEGEND = [("clean", "clean"), ("adversarial", "adversarial")]
 
 
 def success_within(records: Sequence[BaseRecord]) -> Plot | None:
-    """Success rate against L2; None where nothing succeeded."""
+    """Draw success rate against L2; None where nothing succeeded."""
     distances, rates = reached_within(records)
     if not distances:
         return None
@@ -24,7 +25,7 @@ def success_within(records: Sequence[BaseRecord]) -> Plot | None:
 
 
 def iterations(records: Sequence[BaseRecord]) -> Plot | None:
-    """How the successes' K are distributed; None where there is none."""
+    """Draw how the successes' K are distributed; None where there is none."""
     ks = [float(r.k) for r in records if r.status == "success" and r.k >= 0]
     if not ks:
         return None
@@ -34,14 +35,11 @@ def iterations(records: Sequence[BaseRecord]) -> Plot | None:
     return Plot("Iterations to success", svg, f"{len(ks)} successes.{beside}")
 
 
-def confidences(records: Sequence[BaseRecord], tau: float | None = None) -> Plot | None:
-    """Confidence against iteration; None where no image was attacked. tau: as of `traces`."""
-    lines = [(r.trace["confidence"], r.k) for r in records if r.trace.get("confidence")]
-    if not lines:
+def confidences(sample: EvenSample[Trace], tau: float | None = None) -> Plot | None:
+    """Draw confidence against iteration; None where no image was attacked. tau: as of `traces`."""
+    if not sample.items:
         return None
-    step = max(1, -(-len(lines) // MOST_TRACES))
-    shown = lines[::step]
     text = "Score that the goal is about, an image a line; the dot is K, the first iteration that succeeds."
-    if step > 1:
-        text += f" {len(shown)} of {len(lines)} images, evenly chosen."
-    return Plot("Confidence", traces(shown, tau), text)
+    if len(sample.items) < sample.count:
+        text += f" {len(sample.items)} of {sample.count} images, evenly chosen."
+    return Plot("Confidence", traces(sample.items, tau), text)

@@ -12,7 +12,7 @@ from detattack.runs.manifest import task_of
 def common_content(run: RunData[Any], pictures: dict[int, Pictures]) -> Content:
     """Tell of a run of any task: success rate, distances, iterations and confidences. pictures: by image id."""
     records = run.records
-    plots = (success_within(records), iterations(records), confidences(records))
+    plots = (success_within(records), iterations(records), confidences(run.traces))
     return Content(
         title=str(run.config.get("goal") or task_of(run.manifest)),
         facts=[judged_on(run)],
@@ -24,6 +24,6 @@ def common_content(run: RunData[Any], pictures: dict[int, Pictures]) -> Content:
             "classes": [],
             "floor": 0,
             "goal": str(run.config.get("goal") or ""),
-            "images": [image_row(record, pictures.get(record.id, Pictures())) for record in records],
         },
+        images=(image_row(record, pictures.get(record.id, Pictures())) for record in run.whole()),
     )

@@ -21,7 +21,7 @@ class Spread:
 
 
 def spread(values: Iterable[float | None]) -> Spread | None:
-    """The spread of what is known of `values`; None where nothing is."""
+    """Measure how the finite numbers among `values` are spread; None where there are none."""
     known = sorted(v for v in values if v is not None and math.isfinite(v))
     if not known:
         return None
@@ -30,7 +30,7 @@ def spread(values: Iterable[float | None]) -> Spread | None:
 
 
 def reached_within(records: Sequence[BaseRecord]) -> tuple[list[float], list[float]]:
-    """The success rate of an attacker who may go no farther than a distance (L2): distances and rates."""
+    """Return the success rate of an attacker who may go no farther than a distance (L2): distances and rates."""
     tried = sum(record.status in ATTACKED for record in records)
     distances = sorted(r.quality["l2"] or 0.0 for r in records if r.status == "success" and "l2" in r.quality)
     return distances, [(i + 1) / tried for i in range(len(distances))]

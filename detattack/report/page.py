@@ -12,18 +12,20 @@ import base64
 import hashlib
 import json
 import math
+import os
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 from jinja2 import BaseLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
 from detattack.core.errors import InputError
-from detattack.core.files import swept, write_text_atomic
+from detattack.core.files import swept, write_chunks_atomic
 from detattack.metrics.image_quality import MEASURES, quick_measures
 from detattack.metrics.rates import wilson_interval
 from detattack.report.measures import Spread, spread
@@ -35,9 +37,10 @@ from detattack.runs.record import ATTACKED, STATUSES, BaseRecord
 PAGE = "report.html"
 TRACE_POINTS = 64
 MOST_ERRORS = 200
+MOST_NOTES = 20
 IN_ROWS = ("l1", "l2", "linf", "psnr", "ssim")
 """The measures that the page's script knows of each image, in its order."""
-COSTS = (("forwards", "image-forwards"), ("backwards", "image-backwards"), ("seconds", "seconds"))
+COSTS = (("forwards", "forward passes"), ("backwards", "backward passes"), ("seconds", "seconds"))
 Run = TypeVar("Run", bound=RunData[Any])
 
 
@@ -53,8 +56,12 @@ class Card:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the page. rows: their cells, of which the first names the row. about, after: lines above and below.
-    shape: `narrow`, `medium`, `tall` or `words`, as the style knows them."""
+    """A table of the page.
+
+    - rows: their cells, of which the first names the row.
+    - about, after: lines above and below.
+    - shape: `narrow`, `medium`, `tall` or `words`, as the style knows them.
+    """
 
     title: str
     head: tuple[str, ...]
@@ -68,8 +75,11 @@ class Table:
 class Content:
     """What a task tells of its run, beside what is told of every run.
 
-    facts: under the title. questions: terms, and what each asks. boxes: whether there are any to draw. data: what the
-    page's script knows, a row an image (`image_row`).
+    - facts: under the title.
+    - questions: terms, and what each asks.
+    - data: what the page's script knows, beside the images.
+    - images: a row each (`image_row`), taken one by one as the page is written.
+    - boxes: whether there are any to draw.
     """
 
     title: str
@@ -79,6 +89,7 @@ class Content:
     plots: Sequence[Plot]
     tables: Sequence[Table]
     data: dict[str, Any]
+    images: Iterable[dict[str, Any]]
     boxes: bool = False
     warning: str = ""
 
@@ -86,12 +97,21 @@ class Content:
 def write_page(
     path: Path, read: Callable[[Path], Run], content: Callable[[Run, dict[int, Pictures]], Content], told: Told
 ) -> Path:
-    """Writes `report.html` and `thumbs/` of a run folder; the page's path. Raises `InputError`."""
+    """Write `report.html` and `thumbs/` of a run folder; return the page's path.
+
+    - read: of the run's task, reads the folder.
+    - content: of the run's task, tells of the run; its second argument is what there is to see, by image id.
+    - told: called as pictures are made.
+
+    Raises `InputError` for a folder that holds no run of the task, is damaged, or cannot be written.
+    """
     run = read(path)
     try:
         with swept(path):
-            page = render_page(run, content(run, make_pictures(path, run.records, told, run.manifest)))
-            write_text_atomic(path / PAGE, page)
+            pictures = make_pictures(path, run.records, told, run.manifest)
+            page = render_page(run, content(run, pictures))
+            # A file's name may hold bytes that are no text.
+            write_chunks_atomic(path / PAGE, (piece.encode("utf-8", "replace") for piece in page))
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error})") from error
     # A run folder may come from anybody: a value that is not what its name says can surface anywhere.
@@ -100,30 +120,35 @@ def write_page(
     return path / PAGE
 
 
-def render_page(run: RunData[Any], content: Content) -> str:
-    """The page as text."""
+def render_page(run: RunData[Any], content: Content) -> Iterator[str]:
+    """Render the page, piece by piece."""
     style, script = (Markup(_template(name)) for name in ("report.css", "report.js"))
     environment = Environment(
         loader=BaseLoader(), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    text = environment.from_string(_template("report.html.j2")).render(
+    return environment.from_string(_template("report.html.j2")).generate(
         policy=_policy(style, script),
         style=style,
         script=script,
         data=Markup(_as_script({"statuses": list(STATUSES), **content.data})),
+        images=(Markup(_as_script(row)) for row in content.images),
         run=run,
         content=content,
         cost=_cost(run.records),
         counts=[(status, sum(record.status == status for record in run.records)) for status in STATUSES],
         tables=[*_distances(run.records), *content.tables, *_errors(run.records)],
+        model=short_name(str(run.config.get("model", "an unknown model"))),
+        notes=_notes(run),
         settings=_settings(run),
     )
-    return text.encode("utf-8", "replace").decode()  # a file's name may hold bytes that are no text
 
 
 def image_row(record: BaseRecord, pictures: Pictures, **more: Any) -> dict[str, Any]:
-    """What the page's script knows of an image. more: what a task adds, left out where it is empty: `g` its goal
-    where it is not the run's, `e` facts, as pairs of name and text, and what the script's parts for the task read."""
+    """List what the page's script knows of an image.
+
+    more: what a task adds, left out where it is empty: `g` its goal where it is not the run's, `e` facts, as pairs of
+    name and text, and what the script's parts for the task read.
+    """
     quality = record.quality
     row: dict[str, Any] = {
         "i": record.id,
@@ -132,7 +157,7 @@ def image_row(record: BaseRecord, pictures: Pictures, **more: Any) -> dict[str, 
         "w": record.width,
         "h": record.height,
         "p": pictures.after + 2 * pictures.heat + 4 * pictures.original + 8 * pictures.untouched,
-        "u": record.source,
+        "u": short_name(record.source),
     }
     if quality:
         row |= {
@@ -148,7 +173,7 @@ def image_row(record: BaseRecord, pictures: Pictures, **more: Any) -> dict[str, 
 
 
 def success_card(records: Sequence[BaseRecord]) -> Card:
-    """The success rate, with its interval."""
+    """Show the attack success rate, with its 95% interval."""
     wins, tried = (sum(r.status in which for r in records) for which in (("success",), ATTACKED))
     interval = wilson_interval(wins, tried)
     if interval is None:
@@ -159,7 +184,7 @@ def success_card(records: Sequence[BaseRecord]) -> Card:
 
 
 def distance_cards(records: Sequence[BaseRecord]) -> list[Card]:
-    """Medians over the successes."""
+    """Show medians over the successes."""
     wins = [r for r in records if r.status == "success"]
     cards = [Card("Median K", _median([r.k for r in wins], "g"), "first iteration that succeeds")]
     for name, about in (("l2", "on values 0–1"), ("psnr", MEASURES["psnr"].unit), ("ssim", "1 is identical")):
@@ -169,7 +194,7 @@ def distance_cards(records: Sequence[BaseRecord]) -> list[Card]:
 
 
 def rate_cells(successes: int, trials: int) -> tuple[str, str]:
-    """A success rate and its 95% interval, as a table has them."""
+    """Write a success rate and its 95% interval as cells of a table."""
     interval = wilson_interval(successes, trials)
     if interval is None:
         return "–", "–"
@@ -177,9 +202,15 @@ def rate_cells(successes: int, trials: int) -> tuple[str, str]:
 
 
 def judged_on(run: RunData[Any]) -> str:
-    """What success is judged on."""
+    """Say what success is judged on."""
     floats = (run.config.get("attack") or {}).get("levels", 256) is None
     return "judged on floats" if floats else "judged on the saved 8-bit files"
+
+
+def short_name(name: str) -> str:
+    """Shorten the path of a file to the file's name; what is no path (a model, a rendered scene) stays."""
+    last = PurePath(name).name
+    return last if name.startswith(("/", ".", "~")) or ".py" in last else name
 
 
 def _disagrees(record: BaseRecord) -> bool:
@@ -194,7 +225,7 @@ def _trace(values: list[float]) -> list[int]:
 
 
 def _short(value: float | None, digits: int) -> float | None:
-    """A number with so many significant digits; None where there is none."""
+    """Round a number to so many significant digits; None where there is none."""
     return None if value is None or not math.isfinite(value) else float(f"{value:.{digits}g}")
 
 
@@ -220,7 +251,7 @@ def _template(name: str) -> str:
 
 def _cost(records: Sequence[BaseRecord]) -> str:
     forwards = [r.forwards for r in records if r.quality]
-    mean = f", {statistics.fmean(forwards):.1f} image-forwards an attacked image" if forwards else ""
+    mean = f", {statistics.fmean(forwards):.1f} forward passes per attacked image" if forwards else ""
     return _duration(sum(r.seconds for r in records)) + mean
 
 
@@ -244,7 +275,7 @@ def _distances(records: Sequence[BaseRecord]) -> list[Table]:
     found += [(_heading(name), spread([r.quality.get(name) for r in wins])) for name in names]
     found += [(label, spread([float(getattr(r, name)) for r in attacked])) for name, label in COSTS]
     rows = [[label, *_spread_cells(values)] for label, values in found if values]
-    head = ("measure", "images", "least", "quarter", "median", "three quarters", "most")
+    head = ("measure", "images", "minimum", "lower quartile", "median", "upper quartile", "maximum")
     about = "Distances and similarities over the successes, on values 0–1; cost over all attacked images."
     return [Table("Distances and cost", head, rows, about)] if rows else []
 
@@ -260,15 +291,24 @@ def _spread_cells(values: Spread) -> list[str]:
 
 
 def _errors(records: Sequence[BaseRecord]) -> list[Table]:
-    rows = [[r.source, r.reason] for r in records if r.status == "error"]
+    rows = [[short_name(r.source), r.reason] for r in records if r.status == "error"]
     more = len(rows) - MOST_ERRORS
     after = f"{more} more are in the gallery." if more > 0 else ""
     return [Table("Errors", ("image", "reason"), rows[:MOST_ERRORS], after=after, shape="tall words")] if rows else []
 
 
+def _notes(run: RunData[Any]) -> list[str]:
+    """List what was mended or left out of the data set, and converted as images were read."""
+    converted = Counter(note for record in run.records for note in record.notes).most_common(MOST_NOTES)
+    images = (f"{note}: {count} image{'' if count == 1 else 's'}" for note, count in converted)
+    return [*map(str, run.manifest.get("notes") or []), *images]
+
+
 def _settings(run: RunData[Any]) -> list[tuple[str, list[tuple[str, str]]]]:
     config = {key: value for key, value in run.config.items() if key != "attack"}
     manifest = {k: v for k, v in run.manifest.items() if not isinstance(v, dict | list)}
+    folders = {source.parent for r in run.records if (source := PurePath(r.source)).is_absolute()}
+    config |= {"images in": os.path.commonpath(folders)} if folders else {}
     groups = [
         ("Config", config),
         ("Attack", run.config.get("attack") or {}),

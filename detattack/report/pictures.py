@@ -34,12 +34,14 @@ THUMB_SIDE = 360
 """The longer side of a small picture: a card of the gallery on a dense screen."""
 TINY = 96
 """The longer side up to which each pixel is seen on a card, so that none may be lost."""
+AT_ONCE = 512
+"""Images that wait for a thread."""
 Told = Callable[[int, int], None]
 """Called with how many images have their pictures, and how many there are."""
 _SCENE = re.compile(r"scene (\d{1,18}) of seed (\d{1,18})")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Pictures:
     """What there is to see of an image. original: the picture before; for an untouched image the one after."""
 
@@ -55,16 +57,25 @@ def make_pictures(
     told: Told = lambda done, total: None,
     manifest: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[int, Pictures]:
-    """Makes what is missing or older than its image; what there is to see, by the record's id."""
+    """Make the pictures that are missing or older than their image; return what there is to see, by the record's id.
+
+    - records: of the run in the folder `run`.
+    - told: called after each image.
+    - manifest: of the run, which says where it was started.
+
+    Raises `InputError` where the folder cannot be written.
+    """
     folder = run / THUMBS
     try:
         folder.mkdir(exist_ok=True)
+        made: dict[int, Pictures] = {}
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            made: dict[int, Pictures] = {}
-            for pictures, record in zip(pool.map(lambda r: _make(run, r, manifest), records), records, strict=True):
-                made[record.id] = pictures
-                told(len(made), len(records))
-            return made
+            for start in range(0, len(records), AT_ONCE):
+                some = records[start : start + AT_ONCE]
+                for pictures, record in zip(pool.map(lambda r: _make(run, r, manifest), some), some, strict=True):
+                    made[record.id] = pictures
+                    told(len(made), len(records))
+        return made
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error})") from error
 
@@ -93,7 +104,7 @@ def _make(run: Path, record: BaseRecord, manifest: Mapping[str, Any]) -> Picture
 
 
 def _pixels(image: Path, thumb: Path) -> np.ndarray | None:
-    """Makes the small picture of an image file; its pixels, or None where there was nothing to do."""
+    """Make the small picture of an image file; return its pixels, or None where there was nothing to do."""
     if _fresh(thumb, image):
         return None
     pixels = read_image(image).pixels
@@ -113,9 +124,11 @@ def _heat(run: Path, record: BaseRecord) -> bool:
 
 
 def original_pixels(run: Path, record: BaseRecord, after: np.ndarray, manifest: Mapping[str, Any]) -> np.ndarray | None:
-    """The picture before the attack, from the record's source; None where it is gone or another one.
+    """Return the picture before the attack, from the record's source; None where it is gone or another one.
 
-    after: the pixels of the adversarial file, uint8 `[H,W,3]`. manifest: of the run, which says where it was started.
+    - record: of an image of the run in the folder `run`.
+    - after: the pixels of the adversarial file, uint8 `[H,W,3]`.
+    - manifest: of the run, which says where it was started.
     """
     pixels = _source(record, run, after.shape, manifest)
     distance = record.quality.get("l2")
@@ -130,7 +143,7 @@ def original_pixels(run: Path, record: BaseRecord, after: np.ndarray, manifest: 
 
 
 def _source(record: BaseRecord, run: Path, shape: tuple[int, ...], manifest: Mapping[str, Any]) -> np.ndarray | None:
-    """The picture that a record names, relative to where the run was started or lies; None where it is gone.
+    """Return the picture that a record names, relative to where the run was started or lies; None where it is gone.
 
     shape: of the adversarial image, which is what a scene is rendered at: the ledger does not size our arrays.
     """

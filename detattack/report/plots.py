@@ -48,7 +48,7 @@ class Plot:
 
 
 def line_chart(series: Sequence[Series], x: Axis, y: Axis, marker: tuple[float, str] | None = None) -> Markup:
-    """Lines over two axes. marker: an x (a τ) that is marked, and its name."""
+    """Draw lines over two axes. marker: an x (a τ) that is marked, and its name."""
     points = [p for s in series for p in s.points]
     frame = _Frame(x, y, [p[0] for p in points], [p[1] for p in points])
     parts = [frame.axes()]
@@ -63,7 +63,7 @@ def line_chart(series: Sequence[Series], x: Axis, y: Axis, marker: tuple[float, 
 
 
 def histogram(values: Sequence[float], x: Axis, y: Axis, bins: int = 24) -> Markup:
-    """How many of the values fall where; whole numbers get bins of whole width."""
+    """Draw how many of the values fall where; whole numbers get bins of whole width."""
     low, high = (math.floor(min(values)), max(values) + 1) if x.whole else (min(values), max(values))
     width = max(1, math.ceil((high - low) / bins)) if x.whole else ((high - low) / bins or 1)
     count = max(1, math.ceil((high - low) / width - 1e-9))
@@ -87,7 +87,12 @@ def histogram(values: Sequence[float], x: Axis, y: Axis, bins: int = 24) -> Mark
 
 
 def bars(rows: Sequence[tuple[str, float | None, float | None]], top: float | None = None, form: str = "g") -> Markup:
-    """A pair of horizontal bars a class, clean over adversarial, with their numbers. top: the end of the scale."""
+    """Draw a pair of horizontal bars for each class, clean over adversarial, with their numbers.
+
+    - rows: name, clean and adversarial number; None draws no bar.
+    - top: the end of the scale; None: the largest number.
+    - form: the format of the numbers.
+    """
     longest = top or max((v for row in rows for v in row[1:] if v is not None), default=1) or 1
     pitch, step, left = 39, 15, 132
     room = WIDTH - left - 52
@@ -107,7 +112,7 @@ def bars(rows: Sequence[tuple[str, float | None, float | None]], top: float | No
 
 
 def traces(lines: Sequence[tuple[Sequence[float], int]], tau: float | None = None) -> Markup:
-    """Confidence against iteration, a thin line an image, with K marked (−1: never) and τ, where given, as a line."""
+    """Draw confidence against iteration, a line an image, with K marked (−1: never), and τ, if given, as a line."""
     longest = max(len(values) for values, _ in lines) - 1
     frame = _Frame(Axis("iteration", 0, max(longest, 1), True), Axis("confidence", 0, 1), [], [])
     faint = "trace faint" if len(lines) > 12 else "trace"
@@ -127,7 +132,7 @@ def traces(lines: Sequence[tuple[Sequence[float], int]], tau: float | None = Non
 
 
 def ticks(low: float, high: float, count: int = 5, whole: bool = False) -> list[float]:
-    """Round numbers from low to high, about `count` of them."""
+    """Choose round numbers from low to high, about `count` of them."""
     step = 10 ** math.floor(math.log10((high - low) / count)) if high > low else 1.0
     step *= next(f for f in (1, 2, 2.5, 5, 10) if f * step * count >= (high - low) * 0.999)
     step = max(1.0, math.ceil(step)) if whole else step
@@ -138,7 +143,7 @@ def ticks(low: float, high: float, count: int = 5, whole: bool = False) -> list[
 class _Frame:
     """The place of a number on the page."""
 
-    def __init__(self, x: Axis, y: Axis, xs: Sequence[float], ys: Sequence[float]):
+    def __init__(self, x: Axis, y: Axis, xs: Sequence[float], ys: Sequence[float]) -> None:
         self._x, self._y = x, y
         self._right = _end(x, xs)
         self._top = _end(y, ys)

@@ -270,8 +270,8 @@ def test_text_ids_in_what_is_made_of_a_run_folder(cli, evaluate, texts):
         assert evaluate(*texts, "--shard", f"{i}/2", out=f"s{i}").status == 0
     assert cli("merge", "merged", "s0", "s1", "--quiet").status == 0
     assert made(Path("merged")) == made(Path("whole"))
-    run = run_data.read(Path("whole"))
-    for rows in (run.truth["annotations"], run.clean):
+    files = run_data.read_coco(Path("whole"))
+    for rows in (files.annotations, files.clean):
         assert {row["image_id"] for row in rows} == set(range(1, 6))  # nothing is on the sixth
     assert cli("report", "whole").status == 0
     said = cli("verify", "whole", "--trust", "--survive", "jpeg:90", "--json", "--device", "cpu")

@@ -1,30 +1,42 @@
-"""Difference maps by hand."""
+"""Difference maps and their colors."""
 
+import matplotlib
 import numpy as np
 import pytest
 
-from detattack.metrics.difference import DIFFERENCE_GAIN, difference_map, heatmap
+from detattack.metrics.difference import COLOR_MAP, difference_map, heatmap
 
 
-def test_the_l2_over_channels_of_pixels_and_of_floats():
+def test_difference_map_by_hand():
     original = np.zeros((2, 3, 3), np.uint8)
     adversarial = original.copy()
-    adversarial[1, 2] = (3, 4, 0)
-    expected = np.zeros((2, 3))
-    expected[1, 2] = DIFFERENCE_GAIN * 5 / 255
-    np.testing.assert_allclose(difference_map(original, adversarial), expected, rtol=1e-6)
-    floats = difference_map(original / 255, adversarial / 255)
-    np.testing.assert_allclose(floats, expected, rtol=1e-6)
-    assert floats.dtype == np.float32
+    adversarial[1, 2] = (3, 0, 4)
+    difference = difference_map(original, adversarial)
+    assert difference.shape == (2, 3)
+    assert difference.dtype == np.float32
+    assert difference[1, 2] == pytest.approx(10 * 5 / 255)
+    assert np.count_nonzero(difference) == 1
+    np.testing.assert_allclose(difference_map(original / 255, adversarial / 255), difference, rtol=1e-6)
 
 
-def test_shapes_that_differ_are_refused():
-    with pytest.raises(ValueError, match="cannot compare"):
-        difference_map(np.zeros((2, 3, 3)), np.zeros((3, 2, 3)))
+def test_difference_map_is_not_clipped_and_the_heatmap_has_a_fixed_range():
+    black, white = np.zeros((4, 5, 3), np.uint8), np.full((4, 5, 3), 255, np.uint8)
+    difference = difference_map(black, white)
+    assert difference[0, 0] == pytest.approx(10 * 3**0.5)
+    colors = matplotlib.colormaps[COLOR_MAP]
+    shown = heatmap(np.array([[0, 0.5, 1, 17.3]]))[0] / 255
+    expected = [colors(0)[:3], colors(128)[:3], colors(255)[:3], colors(255)[:3]]
+    np.testing.assert_allclose(shown, expected, atol=0.5 / 255)
+    # The same value has the same color, whatever else is in the picture.
+    np.testing.assert_array_equal(heatmap(np.array([[0.3]]))[0, 0], heatmap(np.array([[0.3, 5]]))[0, 0])
 
 
-def test_the_heatmap_gets_brighter_up_to_1_and_stays_there():
-    shown = heatmap(np.array([[0.0, 0.5, 1.0, 7.0]]))
-    assert (shown.shape, shown.dtype) == ((1, 4, 3), np.uint8)
-    brightness = shown.astype(int).sum(-1)[0].tolist()
-    assert brightness[0] < brightness[1] < brightness[2] == brightness[3]
+def test_the_color_map_gets_lighter_all_the_way():
+    luminance = heatmap(np.linspace(0, 1, 64)[None])[0] @ [0.2126, 0.7152, 0.0722]
+    assert (np.diff(luminance) > 0).all()
+
+
+@pytest.mark.parametrize("shapes", [((4, 5, 3), (5, 4, 3)), ((4, 5), (4, 5))])
+def test_difference_map_wants_two_images_of_one_shape(shapes):
+    with pytest.raises(ValueError):
+        difference_map(*(np.zeros(shape, np.uint8) for shape in shapes))

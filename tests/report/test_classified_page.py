@@ -24,7 +24,8 @@ def page_of(run) -> str:
 
 
 def data_of(text: str) -> dict:
-    return json.loads(re.search('id="data">(.*?)</script>', text, re.S)[1])
+    data, images = (json.loads(re.search(f'id="{name}">(.*?)</script>', text, re.S)[1]) for name in ("data", "images"))
+    return data | {"images": images}
 
 
 def cards(text: str) -> dict[str, str]:
@@ -50,9 +51,9 @@ def test_a_report_tells_the_run(classified_run):
     found = cards(text)
     assert found["Success rate"] == "60.0%"  # 3 successes, 1 failure and 1 error
     assert found["Accuracy"] == "80.0% → 20.0%"  # of 5 images with a label: all but the fifth, and the failure alone
-    assert "taken for any other class" in text
+    assert "misclassified, untargeted" in text
     assert "judged on the saved 8-bit files" in text
-    assert "finds another class than the one to leave likeliest." in text
+    assert "asks whether the model&#39;s top prediction is another class than the one attacked." in text
     assert rows(text, "By class") == [
         ["class", "images", "success", "interval", "taken for", "others taken for it"],
         ["car", "4", "75.0%", "30–95%", "dog 3", "0"],
@@ -81,8 +82,8 @@ def test_a_target_and_a_confidence(tmp_path):
     attack = replace(PRESETS["jnd"], stop="confidence", stop_confidence=0.25)
     outcomes = [classified(tmp_path, 1, "success", targeted=True)]
     text = page_of(write_classified(tmp_path / "run", outcomes, target="dog", attack=attack))
-    assert "taken for dog" in text
-    assert "asks whether the model finds dog likeliest, with a probability of 0.25 at least." in text
+    assert "misclassified as dog" in text
+    assert "asks whether the model&#39;s top prediction is dog, with a probability of at least 0.25." in text
     assert data_of(text)["images"][0]["g"] == "car → dog"
 
 

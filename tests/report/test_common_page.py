@@ -3,6 +3,7 @@
 import json
 import re
 from functools import partial
+from pathlib import Path
 
 from classify.record import ClassificationRecord
 from detattack.report.common_page import common_content
@@ -26,7 +27,9 @@ def test_what_can_be_told_of_every_run(run, classified_run):
         assert f'<div class="value">{rate}</div>' in text
         for heading in ("Success against distance", "Iterations to success", "Confidence", "Distances and cost"):
             assert f"<h3>{heading}</h3>" in text
-        images = json.loads(re.search('id="data">(.*?)</script>', text, re.S)[1])["images"]
+        images = json.loads(re.search('id="images">(.*?)</script>', text, re.S)[1])
         records = read_run(folder, record_type).records
-        assert [(image["i"], image["n"], image["u"]) for image in images] == [(r.id, r.stem, r.source) for r in records]
+        assert [(image["i"], image["n"], image["u"]) for image in images] == [
+            (r.id, r.stem, Path(r.source).name) for r in records
+        ]
         assert [image.get("k") for image in images] == [r.k if r.quality else None for r in records]

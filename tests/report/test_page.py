@@ -6,21 +6,16 @@ import re
 import sqlite3
 import subprocess
 import sys
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from detattack.cli import status_of
 from detattack.core.errors import InputError
 from detattack.metrics.coco import GroundTruth, PrecisionTable, mean_ap
-from detattack.report.method_titles import method_title
-from detattack.report.pictures import make_pictures
-from detattack.report.plots import Axis, Series, histogram, line_chart, ticks
-from detattack.tasks.detection.method_figure import method_figure
-from detattack.tasks.detection.report_page import page_data, shown_floor
-from detattack.tasks.detection.run_data import read
+from detattack.tasks.detection.run_data import read, read_coco
 from detattack.workflows.report import write_report
 from tests.report.conftest import NAMES, outcome, write_run
 
@@ -48,7 +43,8 @@ class Page(HTMLParser):
 
     @property
     def data(self) -> dict:
-        return json.loads(self.inside["script"][0])
+        data, images = map(json.loads, self.inside["script"][:2])
+        return data | {"images": images}
 
     @property
     def policy(self) -> str:
@@ -84,10 +80,10 @@ def test_the_policy_lets_in_our_style_and_script_alone(run):
     assert page.policy.startswith("default-src 'none'; img-src 'self' file: data:;")
     assert "unsafe" not in page.policy
     assert "http" not in page.policy
-    for text in (page.inside["style"][0], page.inside["script"][1]):
+    for text in (page.inside["style"][0], page.inside["script"][2]):
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         assert f"'sha256-{digest}'" in page.policy
-    assert len(page.inside["script"]) == 2
+    assert len(page.inside["script"]) == 3
 
 
 def test_no_handler_no_style_attribute_and_nothing_from_elsewhere(run):
@@ -110,23 +106,13 @@ def test_hostile_names_stay_names(tmp_path, name):
     assert page.data["images"][0]["n"] == stem
     assert page.data["images"][1]["r"] == name
     assert [tag for tag, _ in page.tags] == [tag for tag, _ in clean.tags]
-    assert len(page.inside["script"]) == 2
+    assert len(page.inside["script"]) == 3
 
 
 def test_names_that_are_no_text(tmp_path):
     name = os.fsdecode(b"caf\xe9")
     run = write_run(tmp_path / "run", [outcome(tmp_path, 1, "a", "error", reason=name)])
     assert page_of(run).data["images"][0]["r"] == name
-
-
-def test_an_original_that_is_gone_or_changed_is_not_shown(tmp_path):
-    run = write_run(tmp_path / "run", [outcome(tmp_path, i, f"{i}", "success") for i in (1, 2, 3)])
-    (tmp_path / "source-1.png").unlink()
-    Image.new("RGB", (64, 48), "red").save(tmp_path / "source-2.png")
-    seen = make_pictures(run, read(run).records)
-    assert [(seen[i].after, seen[i].original) for i in (1, 2, 3)] == [(True, False), (True, False), (True, True)]
-    (tmp_path / "source-3.png").unlink()
-    assert make_pictures(run, read(run).records)[3].original  # kept from before
 
 
 def test_pictures_are_not_written_through_a_link(tmp_path):
@@ -222,22 +208,24 @@ def test_the_help_needs_no_torch():
 def test_scores_keep_their_side_of_the_threshold(tmp_path):
     one = outcome(tmp_path, 1, "a", "success")
     one.record.clean["scores"][:2] = [0.500004, 0.5]
-    data = page_data(read(write_run(tmp_path / "run", [one])), {})
+    data = page_of(write_run(tmp_path / "run", [one])).data
     scores = data["images"][0]["b"][1::6]
     assert [score > 0.5 for score in scores] == [True, False, False]
 
 
 def test_a_run_of_many_boxes_is_shown_from_a_higher_score_on(run, monkeypatch):
-    assert shown_floor(read(run)) == pytest.approx(0.2)
+    assert page_of(run).data["floor"] == pytest.approx(0.2)
     monkeypatch.setattr("detattack.tasks.detection.report_page.MOST_BOXES", 27)
-    assert shown_floor(read(run)) == 0.4
+    data = page_of(run).data
+    assert data["floor"] == 0.4
+    assert sum(len(image.get(side, [])) // 6 for image in data["images"] for side in "ba") <= 27
 
 
 def test_precision_agrees_with_the_summary_and_mixes(run):
     data = read(run)
-    ids = {r.id for r in data.records if "boxes" in r.clean}
-    truth = GroundTruth(data.truth["annotations"], data.truth["categories"], ids)
-    precision = PrecisionTable(truth, data.clean, data.adversarial)
+    files, ids = read_coco(run), data.scored
+    truth = GroundTruth(files.annotations, files.categories, data.scored)
+    precision = PrecisionTable(truth, files.clean, files.adversarial)
     clean, attacked = mean_ap(precision.of(False)), mean_ap(precision.of(True))
     assert clean == pytest.approx(data.summary["ap"]["clean"]["ap"], abs=1e-9)
     assert attacked == pytest.approx(data.summary["ap"]["adversarial"]["ap"], abs=1e-9)
@@ -246,38 +234,38 @@ def test_precision_agrees_with_the_summary_and_mixes(run):
     assert mean_ap(precision.of(False, above=0.95)) == 0
 
 
-def test_charts_hold_still_for_odd_data():
-    assert ticks(0, 1, 5) == [0, 0.2, 0.4, 0.6000000000000001, 0.8, 1]
-    assert ticks(3, 3) == [3]
-    assert all(float(t).is_integer() for t in ticks(0, 3, 6, whole=True))
-    assert "NaN" not in histogram([2.0], Axis("x", whole=True), Axis("y"))
-    assert "NaN" not in histogram([0.5, 0.5], Axis("x"), Axis("y"))
-    chart = line_chart([Series("clean", "<b>", [(0, 0)], dots=True)], Axis("<i>"), Axis("&"))
-    assert "&lt;b&gt;" in chart
-    assert not re.search("<[bi]>", chart)
+def test_notes_on_the_data_set_and_on_images(run):
+    with sqlite3.connect(run / "ledger.sqlite") as ledger:
+        for number in (1, 2):
+            (row,) = ledger.execute("SELECT record FROM images WHERE id = ?", (number,)).fetchone()
+            changed = json.loads(row) | {"notes": ["alpha dropped"]}
+            ledger.execute("UPDATE images SET record = ? WHERE id = ?", (json.dumps(changed), number))
+    assert 'class="notes"' in write_report(run).read_text(encoding="utf-8")
+    manifest = json.loads((run / "run.json").read_text())
+    left_out = "72 of the 80 annotated images are not in <p8>"
+    (run / "run.json").write_text(json.dumps(manifest | {"notes": [left_out]}))
+    text = write_report(run).read_text(encoding="utf-8")
+    notes = re.findall("<li><bdi>(.*?)</bdi></li>", text.partition('class="notes"')[2].partition("</ul>")[0])
+    assert list(map(unescape, notes)) == [left_out, "alpha dropped: 2 images"]
 
 
-@pytest.mark.parametrize("suffix", ["png", "pdf"])
-@pytest.mark.parametrize("differences", [False, True])
-def test_figures_of_methods(tmp_path, suffix, differences):
-    runs = [write_run(tmp_path / name, [outcome(tmp_path, 3, "a", "success")]) for name in ("jnd", "fgsm", "fgv")]
-    path = tmp_path / f"figure.{suffix}"
-    method_figure(runs, "a", path, differences)
-    assert path.read_bytes().startswith(b"\x89PNG" if suffix == "png" else b"%PDF")
-    with pytest.raises(InputError, match="holds no image"):
-        method_figure(runs, "b", path, differences)
+def test_a_run_without_notes_has_no_list_of_them(run):
+    assert 'class="notes"' not in write_report(run).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
-    ("name", "title"),
-    [("jnd", "JND"), ("jnd-paper", "JND (paper)"), ("pgd-linf@4", "PGD L∞ ≤ 4/255"), ("pgd-linf", "PGD L∞"),
-     ("baseline", "Baseline")],
+    ("model", "shown"),
+    [("/home/me/tools/net.py:factory", "net.py:factory"), ("../tools/net.py:factory", "net.py:factory"),
+     ("torchvision/retinanet_resnet50_fpn", "torchvision/retinanet_resnet50_fpn"), ("hf/a/detr", "hf/a/detr")],
 )  # fmt: skip
-def test_how_a_figure_spells_a_method(name, title):
-    assert method_title(name) == title
-
-
-def test_figures_of_methods_are_of_one_image(tmp_path):
-    runs = [write_run(tmp_path / f"run {i}", [outcome(tmp_path, i, "a", "success")]) for i in (1, 2)]
-    with pytest.raises(InputError, match="another image"):
-        method_figure(runs, "a", tmp_path / "figure.png")
+def test_the_headline_has_the_name_of_a_file_and_the_settings_its_path(run, tmp_path, model, shown):
+    manifest = json.loads((run / "run.json").read_text())
+    manifest["config"]["model"] = model
+    (run / "run.json").write_text(json.dumps(manifest))
+    text = write_report(run).read_text(encoding="utf-8")
+    head, _, settings = text.partition("<h3>Settings</h3>")
+    assert f"against <b><bdi>{shown}</bdi></b>" in head
+    assert f"<dd><bdi>{model}</bdi></dd>" in settings
+    assert str(tmp_path) not in head  # where the originals lie
+    assert f"<dd><bdi>{tmp_path}</bdi></dd>" in settings.partition("<footer")[0]
+    assert Page(text).data["images"][0]["u"] == "source-1.png"

@@ -3,9 +3,9 @@
 // the window exist, so that a run of thousands of images stays light.
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const images = data.images, statuses = data.statuses;
+  const images = JSON.parse(document.getElementById("images").textContent), statuses = data.statuses;
   const AFTER = 1, HEAT = 2, ORIGINAL = 4, UNTOUCHED = 8;
-  const NAMES = { nothing: "nothing to attack", already: "already holds" };
+  const NAMES = { nothing: "skipped: nothing to attack", already: "skipped: already holds" };
   const SVG = "http://www.w3.org/2000/svg";
   const byId = (id) => document.getElementById(id);
   const number = (value, digits) => value == null ? "–" : Number(value.toPrecision(digits)).toString();

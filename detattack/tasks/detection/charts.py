@@ -10,14 +10,15 @@ from detattack.core.categories import match_names
 from detattack.metrics.coco import PrecisionTable, curve, mean_ap
 from detattack.report.charts import LEGEND, MOST_BARS, confidences, iterations, success_within
 from detattack.report.plots import Axis, Plot, Series, bars, line_chart
-from detattack.tasks.detection.measures import ClassRow, reached_at
+from detattack.tasks.detection.measures import ClassRow
+from detattack.tasks.detection.record import from_lists
 from detattack.tasks.detection.run_data import DetectionData
 
-MOST_BUDGETS, MOST_JUDGED = 12, 1000
+MOST_BUDGETS = 12
 
 
 def charts(run: DetectionData, rows: list[ClassRow], precision: PrecisionTable | None) -> list[Plot]:
-    """The charts of a run, in the order of the page."""
+    """Draw the charts of a run, in the order of the page."""
     made = [
         success_within(run.records),
         _map_within(run, precision),
@@ -27,14 +28,14 @@ def charts(run: DetectionData, rows: list[ClassRow], precision: PrecisionTable |
     made += [
         _curve(precision),
         iterations(run.records),
-        confidences(run.records, run.tau),
+        confidences(run.traces, run.tau),
         _classes(run, rows, precision),
     ]
     return [plot for plot in made if plot]
 
 
 def class_precision(precision: PrecisionTable, names: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """AP of each annotated class, clean and adversarial, by its name among the detector's `names`."""
+    """Return the AP of each annotated class, clean and adversarial, by its name among the detector's `names`."""
     ours = {theirs: names[label] for label, theirs in match_names(names, precision.names).items()}
     called = [ours.get(i, name) for i, name in enumerate(precision.names)]
     clean, adversarial = precision.of(False), precision.of(True)
@@ -68,8 +69,8 @@ def _map_within(run: DetectionData, precision: PrecisionTable | None) -> Plot | 
 
 
 def _reached(run: DetectionData, taus: list[float]) -> Plot | None:
-    shares = reached_at(run, taus, MOST_JUDGED) if taus else None
-    if shares is None:
+    shares = _shares_reached(run, taus)
+    if not taus or shares is None:
         return None
     series = [
         Series(kind, kind, list(zip(taus, share, strict=True)))
@@ -79,9 +80,24 @@ def _reached(run: DetectionData, taus: list[float]) -> Plot | None:
         series, Axis("τ, score that counts as seen", 0, 1), Axis("goal holds", 0, 1), (run.tau, "attacked here")
     )
     text = "Share of the attacked images for which the goal holds if detections count above τ, on the saved files."
-    if sum(bool(r.quality) for r in run.records) > MOST_JUDGED:
-        text += f" At most {MOST_JUDGED} images, evenly chosen."
+    if len(run.judged.items) < run.judged.count:
+        text += f" {len(run.judged.items)} of {run.judged.count} images, evenly chosen."
     return Plot("Success against τ", svg, text, LEGEND)
+
+
+def _shares_reached(run: DetectionData, taus: Sequence[float]) -> tuple[list[float], list[float]] | None:
+    """Return the share of the attacked images for which the goal holds at each τ: untouched, and on the saved file.
+
+    None where no image was attacked, or the goal's class has no name here.
+    """
+    judged = [(run.target(record), record) for record in run.judged.items]
+    if not judged or any(target is None for target, _ in judged):
+        return None
+    shares = []
+    for which in ("clean", "adversarial"):
+        found = [(target, from_lists(getattr(record, which))) for target, record in judged if target]
+        shares.append([sum(t.holds(f.above(tau)) for t, f in found) / len(found) for tau in taus])
+    return shares[0], shares[1]
 
 
 def _map_above(run: DetectionData, precision: PrecisionTable | None, taus: list[float]) -> Plot | None:

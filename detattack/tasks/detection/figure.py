@@ -1,32 +1,46 @@
 """The figure of one attacked image: original and adversarial with their boxes, and where they differ."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from detattack.core.categories import find_name
-from detattack.report.figures import caption_of, side_by_side
+from detattack.metrics.difference import difference_map
+from detattack.report.sheet import Sheet, caption_of
 from detattack.runs.record import Outcome
+from detattack.tasks.detection.box_marks import Shown
 from detattack.tasks.detection.goals import parse_goal
-from detattack.tasks.detection.record import from_lists
+from detattack.tasks.detection.photo_panel import count_text, draw_photo
+from detattack.tasks.detection.record import Record, from_lists
 
 
-def write_attack_figure(path: Path, outcome: Outcome, names: Sequence[str], score_threshold: float) -> None:
-    """Writes the figure. names: of the detector's classes. The boxes are those above the threshold."""
+def write_attack_figure(path: Path, outcome: Outcome[Record], names: Sequence[str], score_threshold: float) -> None:
+    """Write the figure, PNG or PDF by extension, atomically. Nothing for an image that could not be read.
+
+    Panels have equal height, in a row (in a column for panoramas).
+
+    - names: of the detector's classes.
+    - score_threshold: the boxes above it are drawn; those of classes that the goal is not about are thin.
+
+    Raises `InputError` for another extension.
+    """
     if outcome.original is None or outcome.pixels is None:
         return
-    record = outcome.record
-    goal = parse_goal(record.goal) if record.goal else None
-    about = [find_name(name, names) for name in goal.classes()] if goal else []
+    record, original = outcome.record, outcome.original
     adversarial = outcome.pixels if outcome.floats is None else outcome.floats.transpose(1, 2, 0)
-    side_by_side(
-        path,
-        outcome.original,
-        from_lists(record.clean),
-        adversarial,
-        from_lists(record.adversarial),
-        names,
-        caption=caption_of(record.goal, record.status, record.k, record.quality.get("l2"), record.quality.get("psnr")),
-        goal_box=record.box,
-        score_threshold=score_threshold,
-        highlight=[label for label in about if label is not None] or None,
-    )
+    quality = record.quality
+    caption = caption_of(record.goal, record.status, record.k, quality.get("l2"), quality.get("psnr"))
+    difference = difference_map(original, adversarial)
+    sheet = Sheet(original.shape[1], original.shape[0], panels=3, caption=caption)
+    clean = Shown(from_lists(record.clean), names, score_threshold, _highlight(record, names), record.box)
+    attacked = replace(clean, detections=from_lists(record.adversarial))
+    for title, pixels, shown in (("Original", original, clean), ("Adversarial", adversarial, attacked)):
+        draw_photo(sheet, title, count_text(shown), pixels, shown)
+    sheet.difference(difference)
+    sheet.save(path)
+
+
+def _highlight(record: Record, names: Sequence[str]) -> list[int] | None:
+    """Return the labels that a record's goal is about; None: all."""
+    about = [find_name(name, names) for name in parse_goal(record.goal).classes()] if record.goal else []
+    return [label for label in about if label is not None] or None

@@ -17,10 +17,6 @@ def detected(detector: Detector, config: DetectionConfig, image: Tensor) -> Dete
     """
     floor = min(detector.eval_threshold, config.score_threshold)
     found = detector.detect(image[None].to(detector.device), floor)[0].cpu()
-    count = found.scores.shape
-    if len(count) != 1 or found.labels.shape != count or found.boxes.shape != (*count, 4):
-        shapes = f"{list(found.boxes.shape)}, {list(count)}, {list(found.labels.shape)}"
-        raise ValueError(f"the model's boxes, scores and labels are not [M,4], [M] and [M] but {shapes}")
     if not (found.boxes.isfinite().all() and found.scores.isfinite().all()):
         raise ValueError("the model's detections are not finite")
     if len(found) and not 0 <= found.labels.min() <= found.labels.max() < len(detector.categories):

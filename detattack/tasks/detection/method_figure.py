@@ -12,9 +12,11 @@ import numpy as np
 
 from detattack.core.errors import InputError
 from detattack.datasets.image_io import read_image
-from detattack.report.figures import Sheet, count_text
 from detattack.report.method_titles import method_title
 from detattack.report.pictures import original_pixels
+from detattack.report.sheet import Sheet
+from detattack.tasks.detection.box_marks import Shown
+from detattack.tasks.detection.photo_panel import count_text, draw_photo
 from detattack.tasks.detection.record import Record, from_lists
 from detattack.tasks.detection.run_data import DetectionData, read
 
@@ -24,10 +26,13 @@ def method_figure(
 ) -> None:
     """Write the figure of one image, `stem`, as the runs in `run_dirs` attacked it, in their order.
 
-    The first panel is the original; differences: the others are difference images (Figure 6), else the adversarial
-    images (Figure 5).
-    Boxes are those above the first run's τ. PNG or PDF by extension, atomically. Raises `InputError` for a run
-    without the image, runs of different images, an original that is gone, another extension.
+    The first panel is the original. Boxes are those above the first run's τ.
+
+    - path: of the figure, PNG or PDF by extension, written atomically.
+    - differences: the other panels are difference images (Figure 6), else the adversarial images (Figure 5).
+
+    Raises `InputError` for a run without the image, runs of different images, an original that is gone, another
+    extension.
     """
     if not run_dirs:
         raise InputError("a figure of methods needs a run at least")
@@ -55,13 +60,13 @@ def _title(run: DetectionData) -> str:
 
 
 def _photo(sheet: Sheet, run: DetectionData, record: Record, title: str, pixels: np.ndarray, found: dict) -> None:
-    detections = from_lists(found)
-    facts = [count_text(detections, run.tau), *([] if title == "Original" else [_facts(record)])]
-    sheet.photo(title, ", ".join(filter(None, facts)), pixels, detections, run.names, run.tau, goal_box=record.box)
+    shown = Shown(from_lists(found), run.names, run.tau, goal_box=record.box)
+    facts = [count_text(shown), *([] if title == "Original" else [_facts(record)])]
+    draw_photo(sheet, title, ", ".join(filter(None, facts)), pixels, shown)
 
 
 def _record(run: DetectionData, stem: str) -> Record:
-    for record in run.records:
+    for record in run.whole():
         if record.stem == stem and record.digest:
             return record
     raise InputError(f"{run.path}: holds no image {stem!r}")

@@ -6,7 +6,7 @@ from typing import Any
 from detattack.core.errors import InputError
 from detattack.core.types import DEFAULT_MAX_DETECTIONS
 from detattack.metrics.coco import GroundTruth, PrecisionTable, mean_ap
-from detattack.report.figures import class_color
+from detattack.report.colors import class_color, hex_color
 from detattack.report.page import (
     Card,
     Content,
@@ -19,9 +19,9 @@ from detattack.report.page import (
 )
 from detattack.report.pictures import Pictures
 from detattack.tasks.detection.charts import charts, class_precision
-from detattack.tasks.detection.measures import ClassRow, by_class
+from detattack.tasks.detection.measures import ClassRow
 from detattack.tasks.detection.record import Record
-from detattack.tasks.detection.run_data import DetectionData
+from detattack.tasks.detection.run_data import DetectionData, read_coco
 from detattack.tasks.detection.summary import ap_notes, emptying_threshold, parity_problem
 
 MOST_BOXES = 150_000
@@ -30,9 +30,10 @@ FLOORS = (0.1, 0.2, 0.3, 0.4, 0.5)
 
 
 def page_content(run: DetectionData, pictures: dict[int, Pictures]) -> Content:
-    """What the page tells of a detector's run. pictures: what there is to see, by image id."""
+    """Tell of a detector's run. pictures: what there is to see, by image id."""
     precision = _precision(run)
-    rows = by_class(run)
+    floor = _shown_floor(run)
+    rows = run.classes.rows(run.names)
     return Content(
         title=str(run.config.get("goal") or run.path.name),
         facts=[f"τ = {run.tau:g}", judged_on(run)],
@@ -40,29 +41,22 @@ def page_content(run: DetectionData, pictures: dict[int, Pictures]) -> Content:
         cards=_cards(run, precision),
         plots=charts(run, rows, precision),
         tables=[*_classes(run, rows, precision), *_figures(run), *_collateral(run)],
-        data=page_data(run, pictures),
+        data={
+            "tau": run.tau,
+            "floor": floor,
+            "classes": run.names,
+            "colors": [hex_color(class_color(name)) for name in run.names],
+            "goal": run.config.get("goal", ""),
+        },
+        images=(_image(record, pictures.get(record.id, Pictures()), floor, run) for record in run.whole()),
         boxes=True,
         warning=parity_problem(run.summary.get("ap")) or "",
     )
 
 
-def page_data(run: DetectionData, pictures: dict[int, Pictures]) -> dict[str, Any]:
-    """What the page's script knows: compact, a row an image."""
-    floor = shown_floor(run)
-    return {
-        "tau": run.tau,
-        "floor": floor,
-        "classes": run.names,
-        "colors": [_hex(class_color(name)) for name in run.names],
-        "goal": run.config.get("goal", ""),
-        "images": [_image(record, pictures.get(record.id, Pictures()), floor, run) for record in run.records],
-    }
-
-
-def shown_floor(run: DetectionData) -> float:
-    """The score from which on boxes are in the page: the lowest on record, or higher where they are too many."""
-    scores = [s for r in run.records for found in (r.clean, r.adversarial) for s in found.get("scores", ())]
-    fitting = (f for f in (run.floor, *FLOORS) if sum(s > f for s in scores) <= MOST_BOXES)
+def _shown_floor(run: DetectionData) -> float:
+    """Return the score from which on boxes are in the page: the lowest on record, or higher for too many boxes."""
+    fitting = (f for f in (run.floor, *FLOORS) if sum(s > f for s in run.scores) <= MOST_BOXES)
     return min(next(fitting, 0.5), run.tau)
 
 
@@ -93,21 +87,17 @@ def _boxes(found: dict[str, list], floor: float, record: Record, tau: float) -> 
     return flat
 
 
-def _hex(color: tuple[float, float, float]) -> str:
-    return "#" + "".join(f"{round(255 * part):02x}" for part in color)
-
-
 def _precision(run: DetectionData) -> PrecisionTable | None:
-    """PrecisionTable over the images and classes that the summary scored; None where it scored none."""
+    """Precision over the images and classes that the summary scored; None where it scored none."""
     ap = run.summary.get("ap")
     if not ap:
         return None
+    files = read_coco(run.path)
     try:
-        images = {r.id for r in run.records if "boxes" in r.clean and "boxes" in r.adversarial}
-        counted = {c["id"] for c in run.truth["categories"] if c["name"] in ap["per_category"]}
+        counted = {c["id"] for c in files.categories if c["name"] in ap["per_category"]}
         most = ap.get("max_detections") or DEFAULT_MAX_DETECTIONS
-        truth = GroundTruth(run.truth["annotations"], run.truth["categories"], images, counted, most)
-        return PrecisionTable(truth, run.clean, run.adversarial)
+        truth = GroundTruth(files.annotations, files.categories, run.scored, counted, most)
+        return PrecisionTable(truth, files.clean, files.adversarial)
     except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
         raise InputError(f"{run.path}: annotations.json and the results do not fit together ({error!r})") from error
 
@@ -137,7 +127,7 @@ def _cards(run: DetectionData, precision: PrecisionTable | None) -> list[Card]:
     cards += distance_cards(run.records)
     kept = (run.summary.get("collateral") or {}).get("kept_share")
     if kept is not None:
-        cards.append(Card("Others kept", f"{100 * kept:.1f}%", "detections that the goal is not about"))
+        cards.append(Card("Others preserved", f"{100 * kept:.1f}%", "detections that the goal is not about"))
     return cards
 
 
@@ -186,8 +176,10 @@ def _score(value: float | None) -> str:
 
 
 def _collateral(run: DetectionData) -> list[Table]:
-    """What the attack did to detections that the goal is not about, as the run scored it: count, mean an image and
-    its 95% interval."""
+    """Tell what the attack did to detections that the goal is not about, as the run scored it.
+
+    Counts, means per image, and their 95% intervals.
+    """
     found = run.summary.get("collateral") or {}
     if not found.get("images"):
         return []
