@@ -103,6 +103,7 @@ class ClassifyRun:
             "figures": self.figures,
             "all_measures": self.all_measures,
             "origin": self.dataset.origin and self.dataset.origin.as_json(),
+            "notes": list(self.dataset.notes),
             "classes": list(self.classifier.classes),
         }
         manifest = make_manifest(config, fingerprint(self.classifier), self.dataset.fingerprint, **more)

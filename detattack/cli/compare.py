@@ -77,7 +77,7 @@ def compare(
             skipped = skipped_line(folder, found[0].summary)
         content = write_comparison(out, found, curves, seed, skipped=skipped)
     warn_of_parity(found[0].summary)
-    say_ap_notes([method.summary for method in found], quiet)
+    say_ap_notes([method.summary for method in found])
     say(out, content, json, quiet)
     if strict and any(method.summary["error"] for method in found):
         raise typer.Exit(FAILED)

@@ -37,10 +37,6 @@ class Progress:
     ) -> None:
         self._bar.stop()
 
-    def say(self, note: str) -> None:
-        """A line above the bar."""
-        self._console.print(note, markup=False, highlight=False)
-
     def measuring(self, done: int, total: int) -> None:
         """One finished image is measured."""
         self._bar.update(self._task, description="measuring", completed=done, total=total)
@@ -51,10 +47,14 @@ class Progress:
         for note in record.notes:
             if note not in self._said:
                 self._said.add(note)
-                self._console.print(f"{record.source}: {note}", markup=False, highlight=False)
+                self._say(f"{record.source}: {note}")
         if record.status == "error":
-            self._console.print(f"{record.source}: error: {record.reason}", markup=False, highlight=False)
+            self._say(f"{record.source}: error: {record.reason}")
         self._wins += record.status == "success"
         self._tries += record.status in ("success", "failure", "error")
         rate = f"success {self._wins}/{self._tries}" if self._tries else ""
         self._bar.update(self._task, completed=done, total=total, rate=rate)
+
+    def _say(self, text: str) -> None:
+        """A line above the bar."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)

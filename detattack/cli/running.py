@@ -82,12 +82,11 @@ def data_set(given: dict[str, Any], goal: "Goal") -> "Dataset":
 
 def say_if_tuned_on(config: Path | None, dataset: "Dataset") -> None:
     """Says on stderr where the images are some that the config file was tuned on."""
-    from detattack.cli.terminal import say
+    from detattack.cli.terminal import say_notes
     from detattack.workflows.tuned_on import overlap_note
 
     note = config and overlap_note(config, dataset)
-    if note:
-        say(f"NOTE: {note}", file=sys.stderr)
+    say_notes([note] if note else [])
 
 
 @contextmanager
@@ -109,15 +108,15 @@ def carried_out(
     data and the model. Raises `InputError` where `retry_errors` comes without `resume`.
     """
     from detattack.cli.progress import Progress
+    from detattack.cli.terminal import say_notes
     from detattack.runs.runner import execute
 
     check_retry(resume, retry_errors)
     again = again or f"--out {out} --resume goes on"
     with closing(run.open_folder(out, resume)) as folder:
         try:
+            say_notes((*run.dataset.notes, *_random_weights(run.config)) if notes else ())
             with Progress(not quiet, title) as progress:
-                for note in (*run.dataset.notes, *_random_weights(run.config)) if notes else ():
-                    progress.say(note)
                 execute(run, folder, progress.report, progress.measuring, workforce, retry_errors)
         except KeyboardInterrupt:
             print(f"detattack: interrupted; {again}", file=sys.stderr)

@@ -10,7 +10,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from detattack.cli.terminal import Terminal, shown
+from detattack.cli.terminal import Terminal, say_notes, shown
 from detattack.core.types import DetectorCard
 from detattack.detectors.base import Detector
 from detattack.metrics.image_quality import MEASURES
@@ -139,11 +139,9 @@ def warn_of_parity(summary: Mapping[str, Any]) -> None:
         Terminal(stderr=True).print(Text(f"WARNING: {problem}", style="bold red"), soft_wrap=True)
 
 
-def say_ap_notes(summaries: Sequence[Mapping[str, Any]], quiet: bool) -> None:
+def say_ap_notes(summaries: Sequence[Mapping[str, Any]]) -> None:
     """Says on stderr, each once, what the AP of runs does not count."""
-    console = Terminal(stderr=True, quiet=quiet)
-    for note in dict.fromkeys(note for summary in summaries for note in ap_notes(summary["ap"])):
-        console.print(note, markup=False, highlight=False, soft_wrap=True)
+    say_notes(dict.fromkeys(note for summary in summaries for note in ap_notes(summary["ap"])))
 
 
 def _lines(s: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -45,10 +45,6 @@ class TrialProgress:
     ) -> None:
         self._bar.stop()
 
-    def say(self, note: str) -> None:
-        """A line above the bar."""
-        self._console.print(note, markup=False, highlight=False)
-
     def start(self, name: str) -> None:
         """A method's search begins."""
         self._name, self._trials = name, []

@@ -99,6 +99,7 @@ def make_request(
 def tune_all(request: Request, subject: Subject, out: Path, resume: bool, quiet: bool) -> "list[Found]":
     """Searches all methods, or what is left of them, into a folder. Ctrl-C leaves with status 130 and says how to go
     on. Raises `InputError`."""
+    from detattack.cli.terminal import say_notes
     from detattack.cli.trial_progress import TrialProgress
     from detattack.runs.folder import claimed
     from detattack.runs.runner import read_all
@@ -109,9 +110,8 @@ def tune_all(request: Request, subject: Subject, out: Path, resume: bool, quiet:
     with claimed(out, _manifest(request, subject, run), resume, DECIDING):
         try:
             images = sum(map(len, groups))
+            say_notes(run.dataset.notes)
             with TrialProgress(request.plan, len(request.spaces) * request.plan.trials, images, not quiet) as progress:
-                for note in run.dataset.notes:
-                    progress.say(note)
                 methods = [_tune_one(space, request, subject, groups, out, progress) for space in request.spaces]
         except KeyboardInterrupt:
             print(f"detattack: interrupted; --out {out} --resume goes on", file=sys.stderr)

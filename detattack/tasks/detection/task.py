@@ -110,6 +110,7 @@ def _manifest(run: Run) -> dict[str, Any]:
         "figures": run.figures,
         "all_measures": run.all_measures,
         "origin": run.dataset.origin and run.dataset.origin.as_json(),
+        "notes": list(run.dataset.notes),
         "detector": {
             "name": detector.name,
             "eval_threshold": detector.eval_threshold,
