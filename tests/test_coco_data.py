@@ -474,6 +474,29 @@ def test_the_same_link_is_refused_without_annotations(data, tmp_path, monkeypatc
     assert data(changed("images", 0, file_name="link.png")).samples[0].load().pixels.shape == (4, 6, 3)
 
 
+def test_boxes_that_are_shares_of_the_image_are_refused(data):
+    written = content()
+    for annotation in written["annotations"]:
+        annotation["bbox"] = [0.1, 0.2, 0.3, 0.4]
+    with pytest.raises(InputError, match="in pixels, not shares of the image"):
+        data(written)
+
+
+def test_boxes_that_are_like_corners_are_said(data):
+    written = content()
+    image = written["images"][0]
+    w, h = image["width"], image["height"]
+    for annotation in written["annotations"]:
+        annotation |= {"image_id": image["id"], "bbox": [w // 2, h // 2, w, h]}
+    found = data(written)
+    count = len(written["annotations"])
+    assert found.notes[-1].startswith(f"{count} of {count} boxes reach out of their images: are they corners?")
+    assert [a["bbox"] for a in found.annotations] == [[w // 2, h // 2, w, h]] * count
+    for annotation in written["annotations"]:
+        annotation["bbox"] = [w // 2, h // 2, w - w // 2 + 1, 2]
+    assert not data(written).notes
+
+
 def test_missing_folder_and_file(tmp_path):
     with pytest.raises(InputError, match="no such folder"):
         coco_dataset(tmp_path / "nowhere", tmp_path / "x.json")

@@ -2,8 +2,6 @@
 
 import sys
 from contextlib import redirect_stdout
-from datetime import datetime
-from pathlib import Path
 
 from classify.cli import options as c
 from detattack.cli import options as o
@@ -38,11 +36,11 @@ def attack(
     from classify.cli.running import load, make_run
     from classify.cli.tables import print_table
     from classify.datasets import named_images, photos
-    from detattack.cli.running import carried_out, say_if_tuned_on
+    from detattack.cli.running import carried_out, folder_of, say_if_tuned_on
     from detattack.cli.tables import print_json
 
     given = locals()
-    out = out or Path("runs") / f"classify-{datetime.now():%Y%m%d-%H%M%S}"
+    out = folder_of(out, resume, "classify")
     with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
         classifier = load(given)
         data = named_images(images) if images else photos(PHOTO_SIDES.get(model, 256))

@@ -2,7 +2,6 @@
 
 import sys
 from contextlib import redirect_stdout
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -68,10 +67,11 @@ def compare(
     """Compare methods on a classifier: success, distances and cost, with paired differences."""
     from classify.comparison import COLUMNS, skipped_line
     from detattack.cli.comparing import say
+    from detattack.cli.running import folder_of
     from detattack.workflows.compare import largest_distance, success_curve, write_comparison
 
     given = locals()
-    out = out or Path("runs") / f"classify-compare-{datetime.now():%Y%m%d-%H%M%S}"
+    out = folder_of(out, resume, "classify-compare")
     with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
         found = _carried_out(methods, given, out)
         top = largest_distance(found)

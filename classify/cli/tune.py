@@ -2,7 +2,6 @@
 
 import sys
 from contextlib import redirect_stdout
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,8 +54,10 @@ def tune(
     Search on images kept apart: the training split, where there is one; else leave the first N to the search with
     --limit N, and out of the tables with --skip N.
     """
+    from detattack.cli.running import folder_of
+
     given = locals()
-    out = out or Path("runs") / f"classify-tune-{datetime.now():%Y%m%d-%H%M%S}"
+    out = folder_of(out, resume, "classify-tune")
     with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
         found = _carried_out(given, out)
     t.say(out, found, json, quiet)

@@ -2,8 +2,6 @@
 
 import sys
 from contextlib import redirect_stdout
-from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -116,10 +114,10 @@ def _goal_text(kind: str, category: str, place: str | None, new_category: str | 
 
 
 def _run(command: str, goal: str, keep_others: bool, given: dict[str, Any]) -> None:
-    from detattack.cli.running import carried_out
+    from detattack.cli.running import carried_out, folder_of
     from detattack.cli.tables import print_json, print_table, skipped_lines
 
-    out = given["out"] or Path("runs") / f"{command}-{datetime.now():%Y%m%d-%H%M%S}"
+    out = folder_of(given["out"], given["resume"], command)
     with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
         run = _make_run(goal, keep_others, given)
         with carried_out(run, out, given["resume"], given["quiet"], retry_errors=given["retry_errors"]) as folder:

@@ -3,7 +3,6 @@
 import sys
 from contextlib import closing, redirect_stdout
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -64,13 +63,14 @@ def compare(
 ) -> None:
     """Compare methods: success, distances, AP and cost, with paired differences."""
     from detattack.cli.comparing import method_names, say
+    from detattack.cli.running import folder_of
     from detattack.cli.tables import say_ap_notes, skipped_line, warn_of_parity
     from detattack.engine.presets import PRESETS
     from detattack.tasks.detection.record import RunFolder
     from detattack.workflows.compare import write_comparison
 
     given = locals()
-    out = out or Path("runs") / f"compare-{datetime.now():%Y%m%d-%H%M%S}"
+    out = folder_of(out, resume, "compare")
     with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
         found, curves = _carried_out(method_names(methods, PRESETS), given, out)
         with closing(RunFolder.open(out / found[0].name)) as folder:

@@ -2,7 +2,6 @@
 
 import sys
 from contextlib import closing, redirect_stdout
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,12 +51,12 @@ def evaluate(
     quiet: o.Quiet = False,
 ) -> None:
     """Attack a data set: success, collateral damage, distances, cost, and AP where there are annotations."""
-    from detattack.cli.running import carried_out, make_run, say_if_tuned_on
+    from detattack.cli.running import carried_out, folder_of, make_run, say_if_tuned_on
     from detattack.cli.scaling import workers_of, workforce_of
     from detattack.cli.transferring import check_transfers, transfers_of
 
     given = locals()
-    out = out or Path("runs") / f"evaluate-{datetime.now():%Y%m%d-%H%M%S}"
+    out = folder_of(out, resume, "evaluate")
     with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
         wanted = workers_of(given)
         others = check_transfers(transfer_to, survive, device)

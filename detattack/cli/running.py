@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,14 @@ if TYPE_CHECKING:
     from detattack.tasks.detection.task import Run
 
 AUTO = "auto"
+
+
+def folder_of(out: Path | None, resume: bool, name: str) -> Path:
+    """`--out`, or a new folder in `runs/`, named after what is run and the time. Raises `InputError` where a run is to
+    be continued and none is named."""
+    if resume and out is None:
+        raise InputError("--resume needs --out, the folder of what it is to continue")
+    return out or Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
 def make_run(given: dict[str, Any], **changes: Any) -> "Run":

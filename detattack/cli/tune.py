@@ -3,8 +3,6 @@
 import sys
 from contextlib import redirect_stdout
 from dataclasses import replace
-from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detattack.cli import options as o
@@ -55,8 +53,10 @@ def tune(
     Search on images kept apart: scenes are those of another seed than of other commands; of a data set leave the first
     N to the search with --limit N, and out of the tables with --skip N.
     """
+    from detattack.cli.running import folder_of
+
     given = locals()
-    out = out or Path("runs") / f"tune-{datetime.now():%Y%m%d-%H%M%S}"
+    out = folder_of(out, resume, "tune")
     with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
         found = _carried_out({**given, "out": out})
     t.say(out, found, json, quiet)

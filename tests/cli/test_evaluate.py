@@ -475,3 +475,8 @@ def test_a_full_disk_stops_the_run_whole(evaluate, data, monkeypatch):
     assert "Traceback" not in said.err
     assert evaluate(*data, "--resume").status == 0
     assert made(Path("run")) == made(Path("calm"))
+
+
+@pytest.mark.parametrize("command", ["evaluate", "untargeted", "targeted", "compare", "tune", "classify attack"])
+def test_what_is_to_be_continued_has_to_be_named(refused, command):
+    refused(*command.split(), "--resume", words=("--resume needs --out",))
