@@ -10,10 +10,14 @@ from detattack.runs.record import Outcome
 
 
 class Progress:
-    """A context manager whose `report` a run calls for each image; says what was converted, once a kind."""
+    """A context manager whose `report` a run calls for each image: says what was converted, once a kind, and errors.
+
+    enabled: whether more is shown than errors.
+    """
 
     def __init__(self, enabled: bool, title: str = ""):
-        self._console = Terminal(stderr=True, quiet=not enabled)
+        self._enabled = enabled
+        self._console = Terminal(stderr=True)
         self._bar = RichProgress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -23,6 +27,7 @@ class Progress:
             TimeRemainingColumn(),
             TextColumn("{task.fields[rate]}"),
             console=self._console,
+            disable=not enabled,
         )
         self._task = self._bar.add_task(title or "attacking", total=None, rate="")
         self._wins = self._tries = 0
@@ -45,7 +50,7 @@ class Progress:
         """One image is finished."""
         record = outcome.record
         for note in record.notes:
-            if note not in self._said:
+            if self._enabled and note not in self._said:
                 self._said.add(note)
                 self._say(f"{record.source}: {note}")
         if record.status == "error":

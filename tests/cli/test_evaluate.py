@@ -14,6 +14,7 @@ from detattack.report.reading import read_run
 from detattack.runs.batching import plan, read_ahead
 from detattack.tasks.detection.record import RunFolder
 from tests.coco_squares import made, write_data
+from tests.toy_pictures import squares
 
 
 @pytest.fixture
@@ -191,6 +192,17 @@ def test_unreadable_images_are_recorded_and_the_run_goes_on(evaluate, data, tmp_
     assert any("not an image" in r for r in reasons)
     assert "error" in said.err
     assert evaluate(*data, "--batch", 4, "--resume", "--strict").status == 1
+
+
+def test_an_error_is_said_under_quiet_too(cli, toy, tmp_path):
+    (tmp_path / "in").mkdir()
+    Image.fromarray(squares("car@8,8")).save(tmp_path / "in/a.png")
+    (tmp_path / "in/b.png").write_bytes(b"no image")
+    said = cli(
+        "evaluate", "--images", "in", "--model", f"{toy}:factory", "--out", "run", "--quality", "quick", "--quiet"
+    )
+    assert said.status == 0
+    assert said.err.splitlines() == ["in/b.png: error: in/b.png: not an image that can be read", "run"]
 
 
 def test_missing_images_are_said_and_in_no_rate(evaluate, data, tmp_path):

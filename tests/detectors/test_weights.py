@@ -402,3 +402,12 @@ def test_categories_with_texts_for_ids_are_in_the_order_of_the_file(tmp_path, ca
     written = [{"id": "b-7", "name": "nut"}, {"id": "a-3", "name": "bolt"}]
     assert names_of(tmp_path, "a.json", json.dumps(written)) == [("nut", 1), ("bolt", 2)]
     assert "the order of the file" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "text", ["<!DOCTYPE html>", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"]
+)
+def test_what_is_no_checkpoint_is_not_called_code(text, tmp_path):
+    (tmp_path / "w.pth").write_text(text)
+    with pytest.raises(InputError, match="no checkpoint that can be read"):
+        read_weights(tmp_path / "w.pth", network().state_dict())

@@ -1,8 +1,11 @@
 """The saved files of a finished run before another detector, or after a change: how much of the attack is left."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from detattack.core.errors import InputError
 from detattack.core.faults import check_device
@@ -29,9 +32,9 @@ class Transfer:
     """What is left of a run's successes before a detector, after a change of both files.
 
     success: rate over the run's successes for which the goal does not hold already with the changed original;
-    `already`: how many images there are for which it does. unread: images whose original is gone. ap: clean and
-    adversarial, of changed files, where the run has annotations; over all attacked images that can be read, successes
-    or not, `images` of them, and the classes that this detector shares with the annotations.
+    `already`: how many images there are for which it does. unread: images whose original is gone, or another by now.
+    ap: clean and adversarial, of changed files, where the run has annotations; over all attacked images that can be
+    read, successes or not, `images` of them, and the classes that this detector shares with the annotations.
     """
 
     model: str
@@ -86,13 +89,19 @@ def _judged(folder: RunFolder, detector: Detector, config: RunConfig, record: Re
     source = located(record.source, folder.path, folder.manifest)
     original = read_source(str(source or record.source)).pixels
     file = read_image(folder.path / "images" / f"{record.stem}.png").pixels
-    if original.shape != file.shape:
+    if original.shape != file.shape or config.attack.levels is not None and not _is_as_far(original, file, record):
         raise InputError(f"{record.source}: is not the image that was attacked")
     clean, found = (detected(detector, config, to_tensor(change(pixels))) for pixels in (original, file))
     target = replace(target_of(record, detector), kept=())
     holds = [target.holds(one.above(config.score_threshold)) for one in (clean, found)]
     status = "already" if holds[0] else "success" if holds[1] else "failure"
     return replace(record, reason=record.status, status=status, clean=as_lists(clean), adversarial=as_lists(found))
+
+
+def _is_as_far(original: np.ndarray, file: np.ndarray, record: Record) -> bool:
+    """Whether a file is as far from its original as the run found, so that this is still the same image."""
+    distance = float(np.linalg.norm(original.astype(np.float64) - file)) / 255
+    return math.isclose(distance, record.quality.get("l2") or 0.0, rel_tol=1e-3, abs_tol=1e-6)
 
 
 def _ap(folder: RunFolder, detector: Detector, judged: list[Record], most: int) -> dict[str, Any] | None:
