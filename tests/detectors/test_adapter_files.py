@@ -123,3 +123,12 @@ def test_a_file_that_cannot_be_imported_leaves_nothing(tmp_path):
     assert not [finder for finder in sys.meta_path if "Neighbors" in repr(finder)]
     with pytest.raises(InputError, match="has no function 'other'"):
         factory_of_file(folder(tmp_path, "b", adapter="other = 1").replace(":factory", ":other"))
+
+
+def test_the_types_keep_the_name_that_adapters_import_them_by():
+    from detattack import types
+    from detattack.detectors import base
+
+    assert types.Category is base.Category
+    assert types.Candidates is base.Candidates
+    assert types.Detections is base.Detections
