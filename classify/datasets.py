@@ -8,6 +8,7 @@ import csv
 import hashlib
 import io
 import itertools
+import logging
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -21,6 +22,7 @@ from PIL import Image
 from classify.objective import shares
 from classify.types import Classifier
 from detattack.core.errors import InputError, unknown
+from detattack.core.faults import check_device
 from detattack.datasets.base import (
     Dataset,
     Label,
@@ -41,6 +43,7 @@ from detattack.datasets.image_io import read_image, to_tensor
 from detattack.datasets.image_names import IMAGE_SUFFIXES, find_files, image_paths, images_inside
 from detattack.datasets.source import DatasetSource, absolute
 
+log = logging.getLogger(__name__)
 SPLITS = ("train", "test")
 CIFAR10_FOLDER = "cifar-10-batches-py"
 PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
@@ -201,7 +204,8 @@ def photos(side: int) -> Dataset:
 def only_right(classifier: Classifier, data: Dataset, skip: int = 0, limit: int | None = None) -> Dataset:
     """The images that the classifier gets right, in order: of these, `limit` after the first `skip`.
 
-    An image that cannot be read counts as not right. Raises `InputError` where there are none or too few.
+    An image that cannot be read, or that the classifier fails on, counts as not right. Raises `InputError` where there
+    are none or too few, and `DeviceBroken`.
     """
     labels = resolve_labels(data, classifier.classes)
     if any(label is None for label in labels.values()):
@@ -218,6 +222,11 @@ def _predicted(classifier: Classifier, sample: Sample) -> int | None:
     try:
         return int(shares(classifier, to_tensor(sample.load().pixels)).argmax())
     except (InputError, ValueError):
+        return None
+    except Exception as error:  # the model is someone else's code: whatever it raises concerns this image
+        check_device(error, sample.source)
+        said = " ".join(str(error).split())[:300]
+        log.warning("%s: left out, %s fails on it (%s: %s)", sample.source, classifier.name, type(error).__name__, said)
         return None
 
 

@@ -186,6 +186,11 @@ def test_a_run_folder_and_a_run_are_shown_in_a_line(toy, tmp_path):
         assert all(len(repr(record)) < 200 for record in folder.iterate())
 
 
+def test_a_name_is_needed_to_save(detector):
+    with pytest.raises(InputError, match="save it as a .png"):
+        attack(scene(8).image, detector, max_iterations=1).save("")
+
+
 @pytest.mark.parametrize("name", ["x.jpg", "x.JPEG", "x.webp", "x.bmp", "x", "x.png.txt"])
 def test_only_png_is_saved(detector, name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -3,8 +3,6 @@
 import sys
 from contextlib import redirect_stdout
 from dataclasses import asdict
-from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from classify.cli import options as c
@@ -37,7 +35,7 @@ def tune(
     from classify.task import CLASSIFICATION
     from detattack.workflows.evaluate import Settings, make_experiment
 
-    out = run.out or Path("runs") / f"classify-tune-{datetime.now():%Y%m%d-%H%M%S}"
+    out = run.folder("classify-tune")
     settings = Settings(search.floats, search.max_iterations, search.set or (), wanted.stop())
     values = c.values_of(model, wanted, seed, search.precision)
     given = {**values, **asdict(data), "split": split}

@@ -2,8 +2,9 @@
 
 import io
 import sys
+import warnings
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.exceptions import TyperException
@@ -83,6 +84,7 @@ def main(arguments: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # None where a program without a console starts it
             stream.reconfigure(errors="replace")
+    warnings.showwarning = _say_warning
     sys.exit(status_of(arguments))
 
 
@@ -104,6 +106,13 @@ def status_of(arguments: list[str] | None = None) -> int:
         return FAILED
     except OSError as error:  # a full disk, above all: the command is right, the machine is not
         return _say(str(error), FAILED)
+
+
+def _say_warning(message: Warning | str, *place: Any, **more: Any) -> None:
+    """As `warnings.showwarning`, in a line and without the place in the code."""
+    from detattack.cli.terminal import say
+
+    say(f"WARNING: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def _say(message: str, status: int) -> int:

@@ -64,7 +64,9 @@ class Group(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Raises `InputError` for a name that no command has."""
         if args[0] not in self.commands and not ctx.resilient_parsing:
-            raise unknown("command", args[0], self.commands)
+            raise unknown(
+                "command", args[0], [*self.commands, *(name for one in self.get_params(ctx) for name in one.opts)]
+            )
         return super().resolve_command(ctx, args)
 
 

@@ -44,13 +44,11 @@ def print_comparison(
 ) -> None:
     """Print a finished comparison; status 1 where it is `strict` and an image ended in an error."""
     from detattack.cli.tables import warn
-    from detattack.cli.terminal import say
+    from detattack.cli.terminal import say_notes
 
     task, summaries = experiment.task, [method.summary for method in found.methods]
     warn(task, summaries[0])
-    if not run.quiet:
-        for note in dict.fromkeys(note for summary in summaries for note in task.notes(summary)):
-            say(note, file=sys.stderr)
+    say_notes(dict.fromkeys(note for summary in summaries for note in task.notes(summary)))
     if run.json:
         print(json_module.dumps({"run": str(out), "summary": found.content}, allow_nan=False))
     elif run.quiet:

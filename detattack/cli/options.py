@@ -300,9 +300,21 @@ class OutputOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions(OutputOptions):
-    """The same of a run, which may be continued."""
+class ResumableOptions(OutputOptions):
+    """The same of what may be continued, with the options of a file."""
 
     config: Config = None
     resume: Resume = False
+
+    def folder(self, command: str) -> Path:
+        """Name the run folder. Raises `InputError` where a run is to be continued and none is named."""
+        if self.resume and self.out is None:
+            raise InputError("--resume needs --out, the folder of what it is to continue")
+        return super().folder(command)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(ResumableOptions):
+    """The same of a run."""
+
     retry_errors: RetryErrors = False

@@ -10,10 +10,14 @@ from detattack.runs.record import Outcome
 
 
 class Progress:
-    """A context manager whose `report` a run calls for each image; says what was converted, once a kind."""
+    """A context manager whose `report` a run calls for each image: says what was converted, once a kind, and errors.
+
+    enabled: whether more is shown than errors.
+    """
 
     def __init__(self, enabled: bool, title: str = ""):
-        self._console = Terminal(stderr=True, quiet=not enabled)
+        self._enabled = enabled
+        self._console = Terminal(stderr=True)
         self._bar = RichProgress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -23,6 +27,7 @@ class Progress:
             TimeRemainingColumn(),
             TextColumn("{task.fields[rate]}"),
             console=self._console,
+            disable=not enabled,
         )
         self._task = self._bar.add_task(title or "attacking", total=None, rate="")
         self._wins = self._tries = 0
@@ -38,8 +43,8 @@ class Progress:
         self._bar.stop()
 
     def say(self, note: str) -> None:
-        """A line above the bar."""
-        self._console.print(note, markup=False, highlight=False)
+        """Say what people should know of data and model: it changes what the figures mean, so it is never quiet."""
+        self._say(f"NOTE: {' '.join(note.split())}")
 
     def measuring(self, done: int, total: int) -> None:
         """One finished image is measured."""
@@ -49,12 +54,16 @@ class Progress:
         """One image is finished."""
         record = outcome.record
         for note in record.notes:
-            if note not in self._said:
+            if self._enabled and note not in self._said:
                 self._said.add(note)
-                self._console.print(f"{record.source}: {note}", markup=False, highlight=False)
+                self._say(f"{record.source}: {note}")
         if record.status == "error":
-            self._console.print(f"{record.source}: error: {record.reason}", markup=False, highlight=False)
+            self._say(f"{record.source}: error: {record.reason}")
         self._wins += record.status == "success"
         self._tries += record.status in ("success", "failure", "error")
         rate = f"success {self._wins}/{self._tries}" if self._tries else ""
         self._bar.update(self._task, completed=done, total=total, rate=rate)
+
+    def _say(self, text: str) -> None:
+        """A line above the bar."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)

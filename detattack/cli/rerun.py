@@ -2,7 +2,6 @@
 
 import sys
 from contextlib import closing, redirect_stdout
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,7 +62,7 @@ def rerun(
         check_own_model(run, trust)  # before torch is imported, which takes seconds
     from detattack.workflows.rerun import Instead
 
-    out = out or Path("runs") / f"rerun-{datetime.now():%Y%m%d-%H%M%S}"
+    out = o.RunOptions(out=out, resume=resume).folder("rerun")
     instead = Instead(images, annotations, labels, model, weights, categories, device, batch)
     with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
         found = _carried_out(run, out, instead, threads, trust, resume, retry_errors, quiet)

@@ -2,6 +2,7 @@
 window's title, or turns the direction of reading."""
 
 import re
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -30,3 +31,10 @@ class Terminal(Console):
 def say(text: object, **options: Any) -> None:
     """As `print`, `shown`."""
     print(shown(text), **options)
+
+
+def say_notes(notes: Iterable[str]) -> None:
+    """Says on stderr, a line each, what people should know of data and model. It changes what the figures mean, so that
+    `--quiet` hides none of it."""
+    for note in notes:
+        say(f"NOTE: {' '.join(note.split())}", file=sys.stderr)

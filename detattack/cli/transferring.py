@@ -80,7 +80,7 @@ def _print(found: "Sequence[Transfer]") -> None:
         console.print(line, markup=False, highlight=False)
     gone = max(one.unread for one in found)
     if gone:
-        console.print(f"{gone} images left out: their originals are gone", highlight=False)
+        console.print(f"{gone} images left out: their originals are gone or have changed", highlight=False)
 
 
 def _counted(found: "Sequence[Transfer]") -> Iterator[str]:

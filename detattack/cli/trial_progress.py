@@ -5,7 +5,7 @@ from types import TracebackType
 
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from detattack.cli.terminal import Terminal
+from detattack.cli.terminal import Terminal, say_notes
 from detattack.runs.record import BaseRecord, Outcome
 from detattack.workflows.search import Plan, Trial
 
@@ -46,8 +46,8 @@ class TrialProgress:
         self._bar.stop()
 
     def say(self, note: str) -> None:
-        """A line above the bar."""
-        self._console.print(note, markup=False, highlight=False)
+        """Say what people should know of data and model: it changes what the figures mean, so it is never quiet."""
+        say_notes([note])
 
     def start(self, name: str) -> None:
         """A method's search begins."""

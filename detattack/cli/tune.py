@@ -3,8 +3,6 @@
 import sys
 from contextlib import redirect_stdout
 from dataclasses import asdict
-from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detattack.cli import options as o
@@ -38,7 +36,7 @@ def tune(
     from detattack.tasks.detection.task import DETECTION
     from detattack.workflows.evaluate import Settings, make_experiment
 
-    out = run.out or Path("runs") / f"tune-{datetime.now():%Y%m%d-%H%M%S}"
+    out = run.folder("tune")
     settings = Settings(search.floats, search.max_iterations, search.set or ())
     values = {**asdict(wanted), **asdict(model), "seed": seed, "precision": search.precision}
     given = {**values, **asdict(data)}

@@ -70,14 +70,10 @@ class SearchOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchRunOptions:
+class SearchRunOptions(o.ResumableOptions):
     """Where the search is kept, and what is printed."""
 
-    config: o.Config = None
     out: Out = None
-    resume: o.Resume = False
-    json: o.Json = False
-    quiet: o.Quiet = False
 
 
 def carried_out(

@@ -29,24 +29,37 @@ def reachable(model: object) -> Iterator[tuple[str, nn.Module | Tensor]]:
     Tensors that are caches are left out: those in a dictionary whose keys are not text, and those that a module below
     the adapter holds without having registered them.
     """
+    for path, value, is_cache in _objects(model):
+        if isinstance(value, nn.Module) or (isinstance(value, Tensor) and not is_cache):
+            yield path, value
+
+
+def holders(model: object) -> Iterator[tuple[str, object, dict[str, Any]]]:
+    """Yields an adapter and the objects that it holds, found as by `reachable`, and each module of those that are
+    modules: path, object, and the attributes that were given to it, by name.
+    """
+    for path, value, _ in _objects(model):
+        parts = value.named_modules(prefix=path) if isinstance(value, nn.Module) else [(path, value)]
+        yield from ((name, part, dict(_attributes(part))) for name, part in parts if not _is_foreign(part))
+
+
+def _objects(model: object) -> Iterator[tuple[str, Any, bool]]:
+    """Yields whatever an adapter is or holds, with its path, and whether a tensor there would be a cache."""
     seen: dict[int, object] = {}  # kept, so that no other object gets its id
-    todo: deque[tuple[str, Any, bool]] = deque([("", model, True)])
+    todo: deque[tuple[str, Any, bool]] = deque([("", model, False)])
     while todo:
-        path, value, tensors = todo.popleft()
+        path, value, is_cache = todo.popleft()
         if id(value) in seen:
             continue
         seen[id(value)] = value
-        if isinstance(value, Tensor):
-            if tensors:
-                yield path, value
-        elif isinstance(value, nn.Module):
-            yield path, value
+        yield path, value, is_cache
+        if isinstance(value, nn.Module):
             for inner, module in value.named_modules(prefix=path):
-                own = tensors and module is model
-                todo.extend((_join(inner, name), part, own) for name, part in _attributes(module))
-        else:
+                cached = is_cache or module is not model
+                todo.extend((_join(inner, name), part, cached) for name, part in _attributes(module))
+        elif not isinstance(value, Tensor):
             named = not isinstance(value, dict | MappingProxyType) or all(isinstance(key, str) for key in value)
-            todo.extend((_join(path, step), part, tensors and named) for step, part in _parts(value))
+            todo.extend((_join(path, step), part, is_cache or not named) for step, part in _parts(value))
 
 
 def fingerprint_of_tensors(model: object, names: object) -> str:
@@ -121,5 +134,10 @@ def _parts(value: Any) -> list[tuple[str, Any]]:
         return [(name, cell.cell_contents) for name, cell in cells if cell != CellType()]
     else:
         items = []
-    foreign = isinstance(value, type) or type(value).__module__.partition(".")[0] in _FOREIGN
-    return items if foreign and not isinstance(value, SimpleNamespace) else items + _attributes(value)
+    return items if _is_foreign(value) else items + _attributes(value)
+
+
+def _is_foreign(value: object) -> bool:
+    if isinstance(value, nn.Module | SimpleNamespace):
+        return False
+    return isinstance(value, type) or type(value).__module__.partition(".")[0] in _FOREIGN

@@ -224,15 +224,15 @@ def missing_images(
     Raises `InputError`, also if all are missing.
     """
     away = [name for name, path in zip(names, paths, strict=True) if path is None]
-    here = len(names) - len(away)
     if not away:
         return []
-    if not here:
+    if len(away) == len(names):
         raise InputError(f"none of the {len(names)} {kind} images is in {folder} (the first: {away[0][:80]!r})")
-    said = f"{len(away)} of the {len(names)} {kind} images are not in {folder}"
+    verb = "is" if len(away) == 1 else "are"
+    said = f"{len(away)} of the {len(names)} {kind} images {verb} not in {folder} (the first: {away[0][:80]!r})"
     if missing == "error":
-        raise InputError(f"{said} (the first: {away[0][:80]!r})")
-    return [f"{said}; {'the one that is' if here == 1 else f'the {here} that are'} will be attacked"]
+        raise InputError(said)
+    return [f"{said}; left out of every figure"]
 
 
 def renamed_images(names: Sequence[str], paths: Sequence[Path | None], folder: Path) -> list[str]:

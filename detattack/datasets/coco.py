@@ -57,12 +57,13 @@ def coco_dataset(images_dir: Path, annotations_file: Path, missing: str = "skip"
     samples = _samples(file.images, paths)
     repairs = Repairs()
     annotations = tuple(_of_samples(file.annotations, samples, repairs))
+    corners = _note_of_corners(annotations, samples)
     return Dataset(
         samples,
         file_fingerprint(data, names, paths),
         tuple(file.categories),
         annotations,
-        (*notes, *file.notes, *repairs.notes()),
+        (*notes, *file.notes, *repairs.notes(), *corners),
         DatasetSource(images=absolute(images_dir), annotations=absolute(annotations_file)),
         file.original_ids,
     )
@@ -114,6 +115,24 @@ def _of_samples(annotations: Iterable[CocoItem], samples: Sequence[Sample], repa
             repairs.add("annotation", "outside of its image", annotation["id"], "left out")
         else:
             yield annotation
+
+
+def _note_of_corners(annotations: Sequence[Record], samples: Sequence[Sample]) -> list[str]:
+    """What is to be said where most boxes make sense only as corners, x1, y1, x2, y2. They are kept as they are."""
+    sizes = {sample.id: sample.size for sample in samples}
+    boxes = [(annotation["bbox"], sizes[annotation["image_id"]]) for annotation in annotations]
+    like = sum(_is_like_corners(box, size) for box, size in boxes)
+    if 2 * like <= len(boxes):
+        return []
+    return [f"{like} of {len(boxes)} boxes reach out of their images: are they corners? COCO has x, y, width, height"]
+
+
+def _is_like_corners(box: Sequence[float], size: Size) -> bool:
+    """Whether a box leaves the image, and is one within it when read as two corners."""
+    x, y, third, fourth = box
+    width, height = size
+    leaves = x + third > width + 1 or y + fourth > height + 1
+    return leaves and x < third <= width + 1 and y < fourth <= height + 1
 
 
 def _is_outside(box: Sequence[float], size: Size | None) -> bool:

@@ -87,6 +87,10 @@ def parse_coco(data: bytes, where: str) -> CocoFile:
     classes, merged = _classes(categories.items, used, where, repairs)
     pictures = [_image(item, f"{where}: image {images.written(item['id'])}", repairs) for item in images.items]
     annotations = list(_annotations(items, images, categories, where, repairs))
+    if annotations and all(_is_share(annotation["bbox"]) for annotation in annotations):
+        raise InputError(
+            f"{where}: no box reaches beyond the first pixel: COCO's are in pixels, not shares of the image"
+        )
     if items and not annotations:
         raise InputError(f"{where}: of its {len(items)} annotations none is left: {repairs.notes()[-1]}")
     _give_ids(annotations, repairs)
@@ -266,6 +270,11 @@ def _four_numbers(box: Any) -> list[float] | None:
     except (TypeError, OverflowError):  # one is none, or has hundreds of digits
         return None
     return values if fine else None  # type: ignore[return-value]
+
+
+def _is_share(box: list[float]) -> bool:
+    x, y, width, height = box
+    return 0 <= x <= 1 and 0 <= y <= 1 and 0 < width <= 1 and 0 < height <= 1
 
 
 def _box_around(segmentation: Any) -> list[float] | None:

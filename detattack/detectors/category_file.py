@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -60,17 +61,34 @@ def _of_lines(lines: list[str], where: str) -> tuple[Category, ...]:
 def _parsed(text: str, is_yaml: bool, where: str) -> Any:
     try:
         # The base loader leaves a class that is called `no` or `010` the text that it is.
-        return yaml.load(text, Loader=yaml.BaseLoader) if is_yaml else json.loads(text)
+        return yaml.load(text, Loader=_UniqueKeys) if is_yaml else json.loads(text, object_pairs_hook=_unique)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         why = " ".join(str(error).split())[:120]
         raise InputError(f"{where}: not {'YAML' if is_yaml else 'JSON'} that can be read ({why})") from error
+
+
+class _UniqueKeys(yaml.BaseLoader):
+    """A loader of texts, and of mappings that have each key once."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Raises `ValueError`."""
+        _unique([(key.value, None) for key, _ in node.value if isinstance(key, yaml.ScalarNode)])
+        return super().construct_mapping(node, deep)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"key {next(key for key, count in Counter(k for k, _ in pairs).items() if count > 1)!r} twice")
+    return found
 
 
 def _of_content(content: Any, where: str) -> tuple[Category, ...]:
     key = next((key for key in KEYS if isinstance(content, dict) and key in content), None)
     classes = content if key is None else content[key]
     if isinstance(classes, list) and classes and all(isinstance(item, dict) for item in classes):
-        return _of_coco(classes, where)
+        annotations = content.get("annotations") if isinstance(content, dict) else None
+        return _of_coco(classes, annotations if isinstance(annotations, list) else [], where)
     if isinstance(classes, list) and all(isinstance(item, str) for item in classes):
         names = [item.strip() for item in classes]
     elif isinstance(classes, dict) and all(isinstance(name, str) for name in classes.values()):
@@ -85,13 +103,28 @@ def _of_content(content: Any, where: str) -> tuple[Category, ...]:
     return categories_named(names)
 
 
-def _of_coco(items: list[Mapping[str, Any]], where: str) -> tuple[Category, ...]:
+def _of_coco(items: list[Mapping[str, Any]], annotations: list[Any], where: str) -> tuple[Category, ...]:
     if not all({"id", "name"} <= item.keys() and isinstance(item["name"], str | int) for item in items):
         raise InputError(f"{where}: a category is without `id` or `name`")
+    items = _without_roots(items, annotations, where)
+    if any(isinstance(item["id"], str) and not item["id"].isdecimal() for item in items):
+        names = [str(item["name"]).strip() for item in items]
+        _say(where, "the order of the file, since an id is no number", names)
+        return categories_named(names)
     named = sorted((_number(item["id"], where), str(item["name"]).strip()) for item in items)
     if len({number for number, _ in named}) < len(named):
         raise InputError(f"{where}: two categories have the same id")
     return tuple(Category(name, number) for number, name in named)
+
+
+def _without_roots(items: list[Mapping[str, Any]], annotations: list[Any], where: str) -> list[Mapping[str, Any]]:
+    """The categories but for those that others belong to and nothing is annotated with, as Roboflow writes one."""
+    used = [str(one.get("category_id")) for one in annotations if isinstance(one, dict)]
+    parents = [item.get("supercategory") for item in items if item.get("supercategory") != item["name"]]
+    roots = [item for item in items if item["name"] in parents and str(item["id"]) not in used]
+    if roots:
+        log.warning("%s: %r is no class, others belong to it; left out", where, roots[0]["name"])
+    return [item for item in items if item not in roots]
 
 
 def _number(value: Any, where: str) -> int:

@@ -140,7 +140,7 @@ def _spellings(spec: str) -> Iterator[str]:
         yield f"ultralytics/{spec}"
     elif suffix in (".yaml", ".yml"):
         yield f"detectron2/{spec}"
-    elif "/" in spec and not spec.startswith(PREFIX):
+    elif "/" in spec and not spec.startswith((PREFIX, "hf/")):
         yield f"hf/{spec}"
 
 

@@ -66,6 +66,7 @@ class _Manifest(BaseModel, strict=True):
     threads: int = Field(1, ge=1, le=MOST_THREADS)
     detector: _Detector | None = None
     categories: list[_Category] = []
+    notes: list[str] = []
 
     @field_validator("shard")
     @classmethod

@@ -150,7 +150,8 @@ def png_path(path: str | os.PathLike[str]) -> Path:
     if found.suffix.lower() != ".png":
         lossy = found.suffix.lower() in (".jpg", ".jpeg", ".webp")
         why = f"{found.suffix} is lossy, the attack would not survive it" if lossy else "only PNG files are written"
-        raise InputError(f"{path}: {why}; save it as {found.with_suffix('.png').name or 'a .png'}")
+        remedy = found.with_suffix(".png").name if found.name else "a .png"
+        raise InputError(f"{path}: {why}; save it as {remedy}")
     return found
 
 

@@ -1,10 +1,13 @@
 """Transfer: the files of a finished run before other models, or after a corruption: how much of the attack is left."""
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from detattack.core.errors import InputError
 from detattack.core.faults import check_device
@@ -135,6 +138,12 @@ def _seen(
     source = located(record.source, folder.path, folder.manifest)
     original = read_original(str(source or record.source)).pixels
     file = read_image(folder.path / "images" / f"{record.stem}.png").pixels
-    if original.shape != file.shape:
+    if original.shape != file.shape or (config.attack.levels is not None and not _is_as_far(original, file, record)):
         raise InputError(f"{record.source}: is not the image that was attacked")
     return task.seen_by(model, config, record, *(to_tensor(change(pixels)) for pixels in (original, file)))
+
+
+def _is_as_far(original: np.ndarray, file: np.ndarray, record: Any) -> bool:
+    """Tell whether a file is as far from its original as the run found, so that this is still the same image."""
+    distance = float(np.linalg.norm(original.astype(np.float64) - file)) / 255
+    return math.isclose(distance, record.quality.get("l2") or 0.0, rel_tol=1e-3, abs_tol=1e-6)

@@ -176,9 +176,9 @@ def test_images_that_are_missing_are_said_and_left_out(tmp_path):
     (tmp_path / "l.csv").write_text("b.png,dog\na.png,cat\nc.png,dog\n")
     data = labels_file(tmp_path / "images", tmp_path / "l.csv")
     assert in_order(data) == ["cat"]
-    said = f"2 of the 3 labeled images are not in {tmp_path / 'images'}"
-    assert data.notes == (f"{said}; the one that is will be attacked",)
-    with pytest.raises(InputError, match=re.escape(f"{said} (the first: 'b.png')")):
+    said = f"2 of the 3 labeled images are not in {tmp_path / 'images'} (the first: 'b.png')"
+    assert data.notes == (f"{said}; left out of every figure",)
+    with pytest.raises(InputError, match=re.escape(said)):
         labels_file(tmp_path / "images", tmp_path / "l.csv", missing="error")
     write_images(tmp_path / "images", "c.png")
     assert labels_file(tmp_path / "images", tmp_path / "l.csv").fingerprint != data.fingerprint

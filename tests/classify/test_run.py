@@ -80,7 +80,7 @@ def test_missing_images_are_in_no_rate(colors, tmp_path, capsys):
     given = ("--images", colors, "--labels", tmp_path / "labels.json", "--methods", "fgsm", "--strict")
     status, said = compare(capsys, *given, "--missing", "error", "--out", tmp_path / "cmp")
     assert (status, (tmp_path / "cmp").exists()) == (2, False)
-    assert f"1 of the 5 labeled images are not in {colors} (the first: 'red/image12.png')" in said.err
+    assert f"1 of the 5 labeled images is not in {colors} (the first: 'red/image12.png')" in said.err
     assert compare(capsys, *given, "--out", tmp_path / "cmp")[0] == 0
     assert len(records(tmp_path / "cmp" / "fgsm")) == 4
 

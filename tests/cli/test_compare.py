@@ -156,10 +156,10 @@ def test_missing_images_are_said_once_for_all_methods(compare, data, tmp_path):
     (tmp_path / "data/0/i0.png").unlink()
     said = compare(*data, "--missing", "error", methods="jnd,fgsm")
     assert (said.status, said.out) == (2, "")
-    assert "1 of the 4 annotated images are not in" in said.err
+    assert "1 of the 4 annotated images is not in" in said.err
     said = compare(*data, methods="jnd,fgsm")
     assert said.status == 0
-    assert " ".join(said.err.split()).count("1 of the 4 annotated images are not in") == 1
+    assert " ".join(said.err.split()).count("1 of the 4 annotated images is not in") == 1
     for method in ("jnd", "fgsm"):
         summary = read(f"cmp/{method}/summary.json")
         assert (summary["images"], summary["error"], summary["ap"]["images"]) == (3, 0, 3)

@@ -14,6 +14,7 @@ from detattack.runs.batching import plan, read_ahead
 from detattack.runs.folder import RunFolder
 from detattack.tasks.detection import run_data
 from tests.coco_squares import made, write_data
+from tests.toy_pictures import squares
 
 
 @pytest.fixture
@@ -193,13 +194,26 @@ def test_unreadable_images_are_recorded_and_the_run_goes_on(evaluate, data, tmp_
     assert evaluate(*data, "--batch", 4, "--resume", "--strict").status == 1
 
 
+def test_an_error_is_said_under_quiet_too(cli, toy, tmp_path):
+    (tmp_path / "in").mkdir()
+    Image.fromarray(squares("car@8,8")).save(tmp_path / "in/a.png")
+    (tmp_path / "in/b.png").write_bytes(b"no image")
+    said = cli(
+        "evaluate", "--images", "in", "--model", f"{toy}:factory", "--out", "run", "--quality", "quick", "--quiet"
+    )
+    assert said.status == 0
+    assert said.err.splitlines() == ["in/b.png: error: in/b.png: not an image that can be read", "run"]
+
+
 def test_missing_images_are_said_and_in_no_rate(evaluate, data, tmp_path):
     for name in ("0/i0.png", "1/i1.png"):
         (tmp_path / "data" / name).unlink()
-    said = evaluate(*data, "--strict")
+    said = evaluate(*data, "--strict", "--quiet")
     assert said.status == 0
-    line = f"2 of the 6 annotated images are not in {tmp_path / 'data'}; the 4 that are will be attacked"
-    assert line in " ".join(said.err.split())
+    where = f"{tmp_path / 'data'} (the first: '0/i0.png')"
+    line = f"2 of the 6 annotated images are not in {where}; left out of every figure"
+    assert f"NOTE: {line}" in said.err.splitlines()
+    assert read("run/run.json")["notes"] == [line]
     summary = said.json["summary"]
     assert (summary["images"], summary["success"], summary["error"]) == (4, 3, 0)
     assert summary["ap"]["images"] == 4
@@ -213,7 +227,7 @@ def test_missing_images_are_refused_where_that_is_asked_for(evaluate, data, tmp_
     (tmp_path / "data/0/i0.png").unlink()
     said = evaluate(*data, "--missing", "error")
     assert (said.status, said.out) == (2, "")
-    assert f"1 of the 6 annotated images are not in {tmp_path / 'data'} (the first: '0/i0.png')" in said.err
+    assert f"1 of the 6 annotated images is not in {tmp_path / 'data'} (the first: '0/i0.png')" in said.err
     for path in (tmp_path / "data").rglob("*.png"):
         path.unlink()
     said = evaluate(*data)
@@ -473,3 +487,8 @@ def test_a_full_disk_stops_the_run_whole(evaluate, data, monkeypatch):
     assert "Traceback" not in said.err
     assert evaluate(*data, "--resume").status == 0
     assert made(Path("run")) == made(Path("calm"))
+
+
+@pytest.mark.parametrize("command", ["evaluate", "untargeted", "targeted", "compare", "tune", "classify attack"])
+def test_what_is_to_be_continued_has_to_be_named(refused, command):
+    refused(*command.split(), "--resume", words=("--resume needs --out",))

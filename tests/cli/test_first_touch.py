@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 
 import pytest
 from typer.main import get_command
@@ -249,3 +250,14 @@ def test_streams_that_are_no_files_are_left_alone(monkeypatch, capsys):
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 0
+
+
+def test_a_warning_is_a_line_without_code(monkeypatch, capsys):
+    from detattack.cli import main
+
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    capsys.readouterr()
+    warnings.showwarning(UserWarning("no copy\n can be made"), UserWarning, "file.py", 7, line="code")
+    assert capsys.readouterr() == ("", "WARNING: no copy can be made\n")

@@ -115,3 +115,15 @@ def test_bad_input(cli, pictures, arguments, message):
     said = cli("verify", "run", *arguments)
     assert said.status == 2
     assert message in said.err
+
+
+def test_an_original_that_is_another_by_now_is_left_out(cli, pictures):
+    attack(cli, pictures)
+    pixels = np.array(Image.open(pictures / "car1.png"))
+    pixels[40:, :8] += 9
+    Image.fromarray(pixels).save(pictures / "car1.png")
+    said = cli("verify", "run", "--trust", "--survive", "jpeg:90")
+    assert said.status == 0
+    assert "1 images left out: their originals are gone or have changed" in said.out
+    rows = json.loads(Path("run/transfer.json").read_text())
+    assert [(row["unread"], row["success"]["trials"]) for row in rows] == [(1, 3), (1, 3)]

@@ -432,10 +432,10 @@ def test_a_missing_image_is_said_and_left_out(data):
     found = data(written)
     assert [s.id for s in found.samples] == [7]
     assert [a["id"] for a in found.annotations] == [1, 2]
-    said = f"1 of the 2 annotated images are not in {data.folder}"
-    assert found.notes == (f"{said}; the one that is will be attacked",)
+    said = f"1 of the 2 annotated images is not in {data.folder} (the first: 'sub/a.png')"
+    assert found.notes == (f"{said}; left out of every figure",)
     assert found.fingerprint != whole.fingerprint
-    with pytest.raises(InputError, match=re.escape(f"{said} (the first: 'sub/a.png')")):
+    with pytest.raises(InputError, match=re.escape(said)):
         data(written, missing="error")
     (data.folder / "a.png").unlink()
     with pytest.raises(InputError, match=r"none of the 2 annotated images is in .* \(the first: 'a.png'\)"):
@@ -472,6 +472,29 @@ def test_the_same_link_is_refused_without_annotations(data, tmp_path, monkeypatc
     monkeypatch.setenv(LINKS, "1")
     assert len(folder_dataset(data.folder).samples) == 3
     assert data(changed("images", 0, file_name="link.png")).samples[0].load().pixels.shape == (4, 6, 3)
+
+
+def test_boxes_that_are_shares_of_the_image_are_refused(data):
+    written = content()
+    for annotation in written["annotations"]:
+        annotation["bbox"] = [0.1, 0.2, 0.3, 0.4]
+    with pytest.raises(InputError, match="in pixels, not shares of the image"):
+        data(written)
+
+
+def test_boxes_that_are_like_corners_are_said(data):
+    written = content()
+    image = written["images"][0]
+    w, h = image["width"], image["height"]
+    for annotation in written["annotations"]:
+        annotation |= {"image_id": image["id"], "bbox": [w // 2, h // 2, w, h]}
+    found = data(written)
+    count = len(written["annotations"])
+    assert found.notes[-1].startswith(f"{count} of {count} boxes reach out of their images: are they corners?")
+    assert [a["bbox"] for a in found.annotations] == [[w // 2, h // 2, w, h]] * count
+    for annotation in written["annotations"]:
+        annotation["bbox"] = [w // 2, h // 2, w - w // 2 + 1, 2]
+    assert not data(written).notes
 
 
 def test_missing_folder_and_file(tmp_path):

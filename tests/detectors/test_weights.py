@@ -3,6 +3,7 @@
 import argparse
 import collections
 import contextlib
+import json
 import pickle
 import pickletools
 from pathlib import Path, PosixPath
@@ -362,6 +363,9 @@ def test_names_are_the_text_that_they_are(tmp_path):
         ("a.json", '[{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]', "the same id"),
         ("a.json", '[{"id": 1.5, "name": "a"}]', "'1.5' is no number"),
         ("a.json", '[{"name": "a"}]', "without `id` or `name`"),
+        ("a.json", '{"0": "a", "1": "b", "0": "c"}', "key '0' twice"),
+        ("a.json", '{"id2label": {"0": "a", "0": "c"}}', "key '0' twice"),
+        ("a.yaml", "names:\n  0: a\n  1: b\n  1: c\n", "key '1' twice"),
         ("a.json", "{", "not JSON"),
         ("a.yaml", "names: []", "names no class"),
     ],
@@ -380,3 +384,30 @@ def test_a_classifier_reads_the_same_files(tmp_path):
     (tmp_path / "data.yaml").write_text("nc: 2\nnames: [scratch, dent]\n")
     found = load_classifier("vgg16_cifar10", "cpu", str(tmp_path / "w.pth"), categories=str(tmp_path / "data.yaml"))
     assert found.classes == ("scratch", "dent")
+
+
+def test_a_root_that_others_belong_to_is_no_class(tmp_path, caplog):
+    root = {"id": 0, "name": "parts", "supercategory": "none"}
+    classes = [{"id": i, "name": name, "supercategory": "parts"} for i, name in ((1, "bolt"), (2, "nut"))]
+    written = {"categories": [root, *classes]}
+    assert names_of(tmp_path, "a.json", json.dumps(written)) == [("bolt", 1), ("nut", 2)]
+    assert "'parts' is no class" in caplog.text
+    written["annotations"] = [{"category_id": 0}]
+    assert [name for name, _ in names_of(tmp_path, "a.json", json.dumps(written))] == ["parts", "bolt", "nut"]
+    own = [{"id": 1, "name": "bolt", "supercategory": "bolt"}]
+    assert names_of(tmp_path, "a.json", json.dumps(own)) == [("bolt", 1)]
+
+
+def test_categories_with_texts_for_ids_are_in_the_order_of_the_file(tmp_path, caplog):
+    written = [{"id": "b-7", "name": "nut"}, {"id": "a-3", "name": "bolt"}]
+    assert names_of(tmp_path, "a.json", json.dumps(written)) == [("nut", 1), ("bolt", 2)]
+    assert "the order of the file" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "text", ["<!DOCTYPE html>", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"]
+)
+def test_what_is_no_checkpoint_is_not_called_code(text, tmp_path):
+    (tmp_path / "w.pth").write_text(text)
+    with pytest.raises(InputError, match="no checkpoint that can be read"):
+        read_weights(tmp_path / "w.pth", network().state_dict())

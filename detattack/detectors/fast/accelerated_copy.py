@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from detattack.core.errors import InputError, reason
 from detattack.core.faults import out_of_memory
-from detattack.core.fingerprint import reachable
+from detattack.core.fingerprint import holders, reachable
 from detattack.core.precision import Precision, fixed_numerics
 from detattack.detectors.fast.bf16 import run_in_bfloat16
 from detattack.detectors.fast.called_modules import outermost_called
@@ -24,7 +25,10 @@ from detattack.detectors.fast.fold_batchnorm import fold, foldable_pairs
 
 Model = TypeVar("Model")
 SETTINGS = bool, int, float, str, type(None)
-"""Types of the attributes of a module, such as thresholds and sizes, that a copy follows; tuples of them, too."""
+"""Types of the attributes of an adapter and of all that it holds, such as thresholds and sizes, that a copy follows;
+tuples, lists and dictionaries of them, and NumPy arrays, too."""
+DEEPEST = 4
+HOOKS = "_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks"
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,16 +100,31 @@ def _tensors(model: object) -> Iterator[tuple[str, Tensor]]:
 
 
 def _settings(model: object) -> dict[str, Any]:
-    """Return the type and the plain attributes, `training` among them, of each module by its path."""
+    """Return the type and the plain attributes of an adapter and of all that it holds, by path.
+
+    Of a module `training` and the numbers of its hooks are among them.
+    """
     found: dict[str, Any] = {}
-    for path, value in reachable(model):
-        for name, module in value.named_modules(prefix=path) if isinstance(value, nn.Module) else ():
-            found[name] = type(module), {key: one for key, one in vars(module).items() if _is_setting(one)}
+    for path, value, attributes in holders(model):
+        if isinstance(value, nn.Module):
+            attributes |= {"training": value.training} | {name: list(vars(value)[name]) for name in HOOKS}
+        plain = {name: _plain(one) for name, one in attributes.items()}
+        found[path] = type(value), {name: one for name, one in plain.items() if one is not type(attributes[name])}
     return found
 
 
-def _is_setting(value: Any) -> bool:
-    return all(map(_is_setting, value)) if type(value) is tuple else type(value) in SETTINGS
+def _plain(value: Any, depth: int = DEEPEST) -> Any:
+    """A copy of a setting, to be compared; of what is none, or is nested too deeply, its type."""
+    kind = type(value)
+    if kind in SETTINGS:
+        return value
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        return value.shape, value.dtype.str, value.tobytes()
+    if depth and kind in (tuple, list):
+        return kind, [_plain(one, depth - 1) for one in value]
+    if depth and kind is dict and all(isinstance(key, str) for key in value):  # others are caches
+        return {key: _plain(one, depth - 1) for key, one in value.items()}
+    return kind
 
 
 def _accelerated(model: Model, probe: Callable[[Model], Any]) -> Model:

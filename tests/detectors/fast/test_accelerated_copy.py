@@ -7,6 +7,7 @@ import weakref
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -128,6 +129,44 @@ def test_a_copy_follows_its_model_wherever_that_holds_its_network(holder, change
     assert copied is not before
     torch.testing.assert_close(held(copied)(image), network(image), rtol=1e-5, atol=1e-5)
     assert accelerated_copy(adapter, probe_inside) is not before
+
+
+def rename(adapter):
+    adapter.name = "another"
+
+
+def in_place(adapter):
+    adapter.more["means"][0] = 0.5
+
+
+def in_an_array(adapter):
+    adapter.more["scales"][1] = 2
+
+
+def inside_a_module(adapter):
+    adapter.network.strides = [8, 32]
+
+
+def hook(adapter):
+    adapter.network[0].register_forward_hook(lambda module, given, found: found - 1)
+
+
+@pytest.mark.parametrize("change", [rename, in_place, in_an_array, inside_a_module, hook])
+@torch.no_grad()
+def test_a_twin_follows_what_is_set_beside_the_weights(change):
+    adapter = Adapter(more={"means": [0.0, 0.0], "scales": np.ones(2), "nothing": float("nan")})
+    adapter.network.strides = [8, 16]
+    before = twin_of(adapter, look)
+    assert twin_of(adapter, look) is before
+    change(adapter)
+    twin, image = twin_of(adapter, look), torch.rand(2, 3, 8, 8)
+    assert twin is not before
+    assert twin.name == adapter.name
+    assert twin.more["means"] == adapter.more["means"]
+    assert twin.network.strides == adapter.network.strides
+    assert np.array_equal(twin.more["scales"], adapter.more["scales"])
+    torch.testing.assert_close(twin.logits(image), adapter.logits(image), rtol=1e-5, atol=1e-5)
+    assert twin_of(adapter, look) is twin
 
 
 @torch.no_grad()

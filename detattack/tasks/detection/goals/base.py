@@ -255,7 +255,7 @@ def goal_forms() -> list[str]:
 
 def parse_goal(text: str) -> Goal:
     """A goal from its text. Raises `InputError` for anything that is none."""
-    kind, colon, rest = text.strip().partition(":")
+    kind, colon, rest = text.strip().partition(":") if isinstance(text, str) else ("", "", "")
     if not colon or not kind or not rest:
         *forms, last = goal_forms()
         raise InputError(f"goal {text!r}: not of the form {', '.join(forms)} or {last}")
