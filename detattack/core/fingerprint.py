@@ -35,8 +35,9 @@ def reachable(model: object) -> Iterator[tuple[str, nn.Module | Tensor]]:
 
 
 def holders(model: object) -> Iterator[tuple[str, object, dict[str, Any]]]:
-    """Yields an adapter and the objects that it holds, found as by `reachable`, and each module of those that are
-    modules: path, object, and the attributes that were given to it, by name.
+    """Yield an adapter and the objects that it holds, found as by `reachable`; of modules, each module inside.
+
+    Each comes as its path, itself, and the attributes that were given to it, by name.
     """
     for path, value, _ in _objects(model):
         parts = value.named_modules(prefix=path) if isinstance(value, nn.Module) else [(path, value)]
@@ -44,7 +45,7 @@ def holders(model: object) -> Iterator[tuple[str, object, dict[str, Any]]]:
 
 
 def _objects(model: object) -> Iterator[tuple[str, Any, bool]]:
-    """Yields whatever an adapter is or holds, with its path, and whether a tensor there would be a cache."""
+    """Yield whatever an adapter is or holds, with its path, and whether a tensor there would be a cache."""
     seen: dict[int, object] = {}  # kept, so that no other object gets its id
     todo: deque[tuple[str, Any, bool]] = deque([("", model, False)])
     while todo:

@@ -117,8 +117,8 @@ def _of_samples(annotations: Iterable[CocoItem], samples: Sequence[Sample], repa
             yield annotation
 
 
-def _note_of_corners(annotations: Sequence[Record], samples: Sequence[Sample]) -> list[str]:
-    """What is to be said where most boxes make sense only as corners, x1, y1, x2, y2. They are kept as they are."""
+def _note_of_corners(annotations: Sequence[CocoItem], samples: Sequence[Sample]) -> list[str]:
+    """Say where most boxes make sense only as corners, x1, y1, x2, y2. They are kept as they are."""
     sizes = {sample.id: sample.size for sample in samples}
     boxes = [(annotation["bbox"], sizes[annotation["image_id"]]) for annotation in annotations]
     like = sum(_is_like_corners(box, size) for box, size in boxes)

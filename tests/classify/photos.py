@@ -13,7 +13,7 @@ from detattack.datasets.image_io import to_tensor
 @cache
 def cuttings(count: int = 50, side: int = 32) -> Tensor:
     """`[count,3,side,side]` in [0,1] on the 8-bit grid, each another part of a photo."""
-    whole = torch.stack([to_tensor(sample.load().pixels) for sample in photos(4 * side).dataset.samples])
+    whole = torch.stack([to_tensor(sample.load().pixels) for sample in photos(4 * side).samples])
     generator = torch.Generator().manual_seed(0)
     found = []
     for i in range(count):

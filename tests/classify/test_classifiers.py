@@ -156,7 +156,7 @@ def test_bad_preprocessing(text, message):
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("vgg16", "did you mean 'vgg16_cifar10'"),
+        ("vgg16", "did you mean 'torchvision/vgg16'"),
         ("torchvision/squeezenet", "did you mean 'torchvision/squeezenet"),
         ("nowhere.py:factory", "no such file"),
     ],

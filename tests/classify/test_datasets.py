@@ -126,7 +126,7 @@ def test_no_class_folders(tmp_path, made):
 def test_first_pick_and_fingerprints(tmp_path):
     data = class_folders(write_images(tmp_path, "a/1.png", "a/2.png", "b/1.png", "b/2.png"))
     assert class_folders(tmp_path).fingerprint == data.fingerprint
-    assert data.first(None).dataset is data
+    assert data.first(None) is data
     assert in_order(data.first(2)) == ["a", "b"]
     picked = data.pick({4, 2, 3}, "right")
     assert in_order(picked) == ["b", "a", "b"]

@@ -319,7 +319,7 @@ def test_json_is_one_object(toy):
 def test_bad_input(call, tmp_path, colors, small, monkeypatch):
     monkeypatch.setenv("DETATTACK_SHARED", str(tmp_path / "nowhere"))
     for arguments, words in (
-        (("table6",), ("table6", "table5")),
+        (("table6",), ("table6", "did you mean 'table1'")),
         (("table1",), ("CIFAR-10", "data/cifar10/prepare.py", "--cifar10")),
         (("table4", "--imagenet", colors), ("weights", "no such file", "--imagenet-weights")),
         (("table4", "--imagenet-model", f"{TOY}:Channels"), ("ImageNet", "--imagenet")),

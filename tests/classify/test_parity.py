@@ -171,6 +171,8 @@ def test_deepfool_of_a_linear_classifier_is_the_projection():
     """Closed form: the nearest boundary of a linear classifier, reached in one step, overshot by 2%."""
 
     class Linear:
+        name = "linear"
+
         def __init__(self):
             generator = torch.Generator().manual_seed(1)
             self.device = torch.device("cpu")

@@ -277,11 +277,18 @@ def test_unknown_class_folders_name_the_nearest_class(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_detectors_command_refuses_a_classifiers_run(colors, tmp_path, capsys):
-    out = tmp_path / "out"
-    assert compare(capsys, "--images", colors, "--methods", "fgsm", "--limit", "1", "--out", out)[0] == 0
-    assert status_of(["merge", str(tmp_path / "merged"), str(out / "fgsm")]) == 2
-    assert "of another task (classify)" in capsys.readouterr().err
+def test_the_shards_of_a_classifiers_run_become_the_run(colors, tmp_path, capsys):
+    data = ["--task", "classify", "--model", TOY, "--images", str(colors), "--method", "fgsm", "--quiet"]
+    for more in (["whole"], ["s0", "--shard", "0/2"], ["s1", "--shard", "1/2"]):
+        more[0] = str(tmp_path / more[0])
+        assert status_of(["evaluate", *data, "--batch", "2", "--out", *more]) == 0
+    folders = [str(tmp_path / name) for name in ("merged", "s0", "s1")]
+    assert status_of(["merge", *folders, "--quiet"]) == 0
+    for name in ("whole", "merged"):
+        assert status_of(["verify", str(tmp_path / name), "--trust"]) == 0
+    whole, merged = (sorted((tmp_path / name / "images").iterdir()) for name in ("whole", "merged"))
+    assert [path.read_bytes() for path in whole] == [path.read_bytes() for path in merged]
+    assert len(whole) > 1
 
 
 def test_labels_are_resolved_once_a_run(colors, tmp_path, capsys, monkeypatch):

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from detattack.core.errors import InputError
 from detattack.report.reading import EvenSample, read_derived, read_run
-from detattack.tasks.detection.record import Record, RunFolder
+from detattack.runs.folder import RunFolder
+from detattack.tasks.detection.record import Record
 from tests.report.conftest import outcome
 
 
@@ -34,7 +35,7 @@ def test_records_are_held_without_what_is_long_and_streamed_with_it(run):
 
 def test_images_that_a_running_process_adds_are_not_streamed(run, tmp_path):
     data = read_run(run, Record)
-    folder = RunFolder.create(run, data.manifest, resume=True)
+    folder = RunFolder.create(run, Record, data.manifest, resume=True)
     folder.commit([outcome(tmp_path, 40, "later", "success")])
     folder.close()
     assert [record.id for record in data.whole()] == [record.id for record in data.records]

@@ -156,17 +156,17 @@ def hook(adapter):
 def test_a_twin_follows_what_is_set_beside_the_weights(change):
     adapter = Adapter(more={"means": [0.0, 0.0], "scales": np.ones(2), "nothing": float("nan")})
     adapter.network.strides = [8, 16]
-    before = twin_of(adapter, look)
-    assert twin_of(adapter, look) is before
+    before = accelerated_copy(adapter, probe)
+    assert accelerated_copy(adapter, probe) is before
     change(adapter)
-    twin, image = twin_of(adapter, look), torch.rand(2, 3, 8, 8)
+    twin, image = accelerated_copy(adapter, probe), torch.rand(2, 3, 8, 8)
     assert twin is not before
     assert twin.name == adapter.name
     assert twin.more["means"] == adapter.more["means"]
     assert twin.network.strides == adapter.network.strides
     assert np.array_equal(twin.more["scales"], adapter.more["scales"])
     torch.testing.assert_close(twin.logits(image), adapter.logits(image), rtol=1e-5, atol=1e-5)
-    assert twin_of(adapter, look) is twin
+    assert accelerated_copy(adapter, probe) is twin
 
 
 @torch.no_grad()

@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from classify.selection import only_right
 from PIL import Image
 
-from classify.datasets import class_folders
+from classify.datasets import class_folders, only_right
 from detattack.core.faults import DeviceBroken
 from tests.toy_classifier import NAMES, Channels
 
@@ -34,12 +33,12 @@ def data(tmp_path):
 
 def test_an_image_that_the_classifier_fails_on_is_left_out_and_said(data, caplog):
     right = only_right(Failing(), data)
-    assert len(right.dataset.samples) == 3
-    assert {sample.source[-5:] for sample in right.dataset.samples} == {"1.png"}
+    assert len(right.samples) == 3
+    assert {sample.source[-5:] for sample in right.samples} == {"1.png"}
     assert caplog.text.count("left out, channels fails on it (RuntimeError: no kernel for this image)") == 3
 
 
 def test_a_device_that_is_lost_is_no_property_of_an_image(data, monkeypatch):
     monkeypatch.setattr(Failing, "error", "CUDA error: an illegal memory access was encountered")
-    with pytest.raises(DeviceBroken, match="computes no more"):
+    with pytest.raises(DeviceBroken, match="lost to this process"):
         only_right(Failing(), data)
