@@ -85,13 +85,13 @@ def imported(tree: ast.AST) -> Iterable[str]:
 
 
 def drawn(house: House) -> str:
-    """Draw the house as SVG: a row a floor, the ground at the bottom; an arrow's width grows with its files."""
+    """Draw the house as SVG: a row a floor, the ground at the bottom. It changes with rooms and arrows alone."""
     floors = house.floors()
     places = _places(floors)
     height = MARGIN * 2 + ROW * max(floors.values())
-    shapes = [_arrow(places[start], places[to], len(files)) for (start, to), files in house.arrows.items()]
-    shapes += [_box(place, room, house.lines[room]) for room, place in places.items()]
-    style = "text{font:14px sans-serif;text-anchor:middle;fill:#1b2733}.n{font-size:11px;fill:#5a6b7b}"
+    shapes = [_arrow(places[start], places[to]) for start, to in house.arrows]
+    shapes += [_box(place, room) for room, place in places.items()]
+    style = "text{font:14px sans-serif;text-anchor:middle;fill:#1b2733}"
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}">'
     marker = (
         '<defs><marker id="a" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto" '
@@ -114,22 +114,20 @@ def _places(floors: dict[str, int]) -> dict[str, tuple[float, float]]:
     return places
 
 
-def _box(place: tuple[float, float], room: str, lines: int) -> str:
+def _box(place: tuple[float, float], room: str) -> str:
     x, y = place
     return (
         f'<rect x="{x - BOX_WIDTH / 2:.0f}" y="{y - BOX_HEIGHT / 2:.0f}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" '
-        f'rx="6" fill="#eaf1f8" stroke="#3f6a94"/><text x="{x:.0f}" y="{y - 2:.0f}">{html.escape(room)}</text>'
-        f'<text class="n" x="{x:.0f}" y="{y + 14:.0f}">{lines:,} lines</text>'
+        f'rx="6" fill="#eaf1f8" stroke="#3f6a94"/><text x="{x:.0f}" y="{y + 5:.0f}">{html.escape(room)}</text>'
     )
 
 
-def _arrow(start: tuple[float, float], to: tuple[float, float], files: int) -> str:
+def _arrow(start: tuple[float, float], to: tuple[float, float]) -> str:
     x1, y1, x2, y2 = start[0], start[1] + BOX_HEIGHT / 2, to[0], to[1] - BOX_HEIGHT / 2
     bend = (y1 + y2) / 2
-    width = min(1 + files / 8, 4)
     return (
         f'<path d="M{x1:.0f} {y1:.0f}C{x1:.0f} {bend:.0f} {x2:.0f} {bend:.0f} {x2:.0f} {y2:.0f}" fill="none" '
-        f'stroke="#8aa0b4" stroke-opacity=".7" stroke-width="{width:.1f}" marker-end="url(#a)"/>'
+        f'stroke="#8aa0b4" stroke-opacity=".7" stroke-width="1.5" marker-end="url(#a)"/>'
     )
 
 
@@ -139,7 +137,9 @@ def summary(house: House) -> str:
     lines = [f"{len(house.lines)} rooms, {max(floors.values())} floors, {len(house.arrows)} arrows"]
     for floor in range(max(floors.values()), 0, -1):
         for room in sorted(room for room in floors if floors[room] == floor):
-            lines.append(f"{floor:3}  {room:12} {house.lines[room]:6} lines  -> {', '.join(sorted(house.imports_of(room)))}")
+            lines.append(
+                f"{floor:3}  {room:12} {house.lines[room]:6} lines  -> {', '.join(sorted(house.imports_of(room)))}"
+            )
     return "\n".join(lines)
 
 

@@ -1,6 +1,7 @@
-"""Who may import whom: downwards only."""
+"""The rooms of the source tree: each imports only what lies below it, and their picture is current."""
 
 import ast
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -9,70 +10,88 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "detattack"
-UPPER = ("runner", "cli", "api", "report")
-LOWER = ("types", "boxes", "goals", "objectives", "errors", "files", "images", "quality", "datasets", "config")
+FLOORS = (
+    ("core",),
+    ("engine", "datasets", "types"),
+    ("metrics",),
+    ("detectors", "runs"),
+    ("report",),
+    ("tasks",),
+    ("workflows",),
+    ("cli", "api"),
+    ("classify",),
+)
+"""From the ground up. A room imports rooms of lower floors alone."""
 
 
-def imported(path: Path) -> set[str]:
-    """Every module that a file imports, anywhere in it, by its full name; relative ones resolved."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            base = path.relative_to(ROOT).with_suffix("").parts[: -node.level] if node.level else ()
-            module = ".".join([*base, *([node.module] if node.module else [])])
-            names |= {module} | {f"{module}.{alias.name}" for alias in node.names}
-    return names
+def _rooms():
+    spec = importlib.util.spec_from_file_location("rooms", ROOT / "docs" / "rooms.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["rooms"] = module
+    spec.loader.exec_module(module)
+    return module
 
 
-def of_package(names: set[str], package: str) -> set[str]:
-    return {name for name in names if name == package or name.startswith(package + ".")}
+rooms = _rooms()
 
 
-def sources(folder: Path) -> list[Path]:
-    return sorted(folder.rglob("*.py"))
+def upward(house) -> list[str]:
+    """The arrows of a house that do not lead to a lower floor."""
+    floor = {room: number for number, some in enumerate(FLOORS) for room in some}
+    return [f"{start} -> {to} {files}" for (start, to), files in house.arrows.items() if floor[to] >= floor[start]]
 
 
-def ids(path: Path) -> str:
-    return str(path.relative_to(ROOT))
+@pytest.fixture
+def house(tmp_path):
+    """Reads a house of two files, `core/a.py` and one more, whose text is given."""
+
+    def read(path: str, text: str):
+        for name, content in (("detattack/core/a.py", ""), (path, text)):
+            file = tmp_path / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(content)
+        return rooms.read_house(tmp_path)
+
+    return read
 
 
-def test_imports_are_found_wherever_they_stand(tmp_path, monkeypatch):
-    monkeypatch.setattr(f"{__name__}.ROOT", tmp_path)
-    (tmp_path / "a").mkdir()
-    file = tmp_path / "a" / "b.py"
-    file.write_text("import x.y\ndef f():\n    from ..c import d\n    from . import e\n")
-    assert imported(file) >= {"x.y", "a.e"}
-    assert of_package({"detattack.cli", "detattack.clip"}, "detattack.cli") == {"detattack.cli"}
+def test_every_room_imports_lower_ones_alone():
+    assert upward(rooms.read_house()) == []
 
 
-@pytest.mark.parametrize("path", sources(PACKAGE / "engine"), ids=ids)
-def test_the_engine_imports_torch_the_standard_library_core_and_itself(path):
+def test_every_room_has_a_floor_and_is_there():
+    assert sorted(rooms.read_house().lines) == sorted(room for some in FLOORS for room in some)
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("detattack/core/b.py", "import detattack.engine.loop"),
+        ("detattack/core/b.py", "def late():\n    from detattack import engine"),
+        ("detattack/metrics/b.py", "from detattack.detectors.base import Detector"),
+        ("detattack/workflows/b.py", "if False:\n    from classify.task import CLASSIFICATION"),
+    ],
+)
+def test_an_arrow_upwards_is_found_wherever_it_stands(house, path, text):
+    assert len(upward(house(path, text))) == 1
+
+
+def test_a_circle_has_no_floors(house):
+    house("detattack/core/b.py", "import detattack.engine")
+    circle = house("detattack/engine/c.py", "import detattack.core")
+    with pytest.raises(ValueError, match="circle among core, engine"):
+        circle.floors()
+
+
+def test_the_picture_of_the_rooms_is_current():
+    assert rooms.PICTURE.read_text(encoding="utf-8") == rooms.drawn(rooms.read_house()), "python docs/rooms.py draws it"
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "engine").rglob("*.py")), ids=lambda path: path.name)
+def test_the_engine_needs_torch_and_no_other_library(path):
     libraries = {"torch", "pydantic", "yaml"} if path.name == "config.py" else {"torch"}
-    outside = {n for n in imported(path) if n.split(".")[0] not in {*sys.stdlib_module_names, *libraries}}
-    assert outside == of_package(outside, "detattack.engine") | of_package(outside, "detattack.core")
-
-
-LOWER_FILES = [PACKAGE / f"{name}.py" for name in LOWER if (PACKAGE / f"{name}.py").exists()]
-
-
-@pytest.mark.parametrize("path", LOWER_FILES + sources(PACKAGE / "detectors") + sources(PACKAGE / "scenes"), ids=ids)
-def test_lower_rooms_do_not_import_upper_ones(path):
-    names = imported(path)
-    assert not set().union(*(of_package(names, f"detattack.{upper}") for upper in UPPER))
-
-
-@pytest.mark.parametrize("path", sources(PACKAGE), ids=ids)
-def test_only_cli_and_api_import_classify(path):
-    room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    assert room in ("cli", "api") or not of_package(imported(path), "classify")
-
-
-def test_classify_imports_what_it_shares_and_nothing_of_detection():
-    names = set().union(*map(imported, sources(ROOT / "classify")))
-    for room in ("detection", "job", "objectives", "goals", "scenes", "coco_data", "coco_eval", "api"):
-        assert not of_package(names, f"detattack.{room}")
+    names = {name.split(".")[0] for name in rooms.imported(ast.parse(path.read_text(encoding="utf-8")))}
+    assert names <= {*sys.stdlib_module_names, *libraries, "detattack"}
 
 
 @pytest.mark.parametrize("module", ["detattack", "detattack.cli"])

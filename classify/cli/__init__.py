@@ -4,8 +4,11 @@ from collections.abc import Callable
 
 import typer
 
-from classify.cli import attack, compare, models, train, tune
+from classify.cli import attack, compare, models, reproduce, train, tune
+from classify.cli.options import list_methods
 from detattack.cli.command import Command, Group
+
+__all__ = ["list_methods", "mount"]
 
 app = typer.Typer(cls=Group, help="Image classifiers, by the same engine.")
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -17,3 +20,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 for name, function in COMMANDS.items():
     app.command(name, cls=Command)(function)
+
+
+def mount(parent: typer.Typer) -> None:
+    """Add the commands to those of `detattack`."""
+    parent.command("reproduce", cls=Command)(reproduce.reproduce)
+    parent.add_typer(app, name="classify")

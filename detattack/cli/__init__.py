@@ -4,15 +4,13 @@ import io
 import sys
 import warnings
 from collections.abc import Callable
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 from typer.exceptions import TyperException
 from typer.main import get_command
 
-from classify.cli import app as classify_app
-from classify.cli import options as classify_options
-from classify.cli import reproduce
 from detattack import __version__
 from detattack.cli import (
     attack,
@@ -52,11 +50,13 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "quality": quality.quality,
     "tune": tune.tune,
     "bench": bench.bench,
-    "reproduce": reproduce.reproduce,
 }
 for name, function in COMMANDS.items():
     app.command(name, cls=Command)(function)
-app.add_typer(classify_app, name="classify")
+TASK_COMMANDS = [import_module("classify.cli")]
+"""Commands of the tasks outside of this package: each module has `mount` and `list_methods`. By name, as tasks are."""
+for commands in TASK_COMMANDS:
+    commands.mount(app)
 app.add_typer(models.app, name="models")
 app.add_typer(scenes.app, name="scenes")
 
@@ -94,7 +94,8 @@ def status_of(arguments: list[str] | None = None) -> int:
     try:
         load_plugins()
         options.list_methods()
-        classify_options.list_methods()
+        for commands in TASK_COMMANDS:
+            commands.list_methods()
         return get_command(app)(arguments or ["--help"], prog_name="detattack", standalone_mode=False) or 0
     except InputError as error:
         return _say(str(error), BAD_INPUT)
