@@ -96,7 +96,7 @@ def make_manifest(config: dict[str, Any], model: str, data: str, **more: Any) ->
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a run folder. Raises `InputError` where there is none, or what is there cannot be one."""
+    """Read the manifest of a run folder. Raises `InputError` where there is none, or what is there cannot be one."""
     path = folder / MANIFEST
     if not path.is_file():
         raise InputError(_no_run(folder))
@@ -107,6 +107,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise InputError(f"{path}: damaged, or not the manifest of a run ({first_error(error)})") from error
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
+    manifest.setdefault("task", DETECT)  # which folders of 0.1.0 leave out
     return manifest
 
 
@@ -127,7 +128,7 @@ def _no_run(folder: Path) -> str:
 
 def task_of(manifest: dict[str, Any]) -> str:
     """Of a run: `detect` or `classify`."""
-    return str(manifest.get("task", DETECT))
+    return str(manifest["task"])
 
 
 def task_in(folder: Path) -> str:
