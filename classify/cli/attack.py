@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import redirect_stdout
+from functools import partial
 
 from classify.cli import options as c
 from detattack.cli import options as o
@@ -25,10 +26,10 @@ def attack(
     """Make a classifier take images for something else."""
     from classify.task import CLASSIFICATION
     from detattack.cli.running import goes_on, print_attacks, progress_of, resumable, say_if_tuned_on
-    from detattack.datasets.source import DatasetSource, absolute
+    from detattack.datasets.source import DatasetSource
     from detattack.workflows.evaluate import carried_out, make_experiment
 
-    out, files = run.folder("classify"), tuple(map(absolute, images or ()))
+    out, files = run.folder("classify"), tuple(map(str, images or ()))
     source = DatasetSource(files=files) if files else DatasetSource(side=PHOTO_SIDES.get(model.model, PHOTO_SIDE))
     values = c.values_of(model, wanted, attack.seed, attack.precision)
     with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
@@ -37,8 +38,7 @@ def attack(
         say_if_tuned_on(run.config, experiment.dataset)
         with (
             resumable(goes_on(out)),
-            progress_of(run.quiet) as progress,
-            carried_out(experiment, out, run.resume, run.retry_errors, progress),
+            carried_out(experiment, out, run.resume, run.retry_errors, partial(progress_of, run.quiet)),
         ):
             pass
     print_attacks(CLASSIFICATION, out, run.json, run.quiet)

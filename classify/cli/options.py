@@ -83,9 +83,9 @@ class DataOptions:
 
     def source(self, split: str, missing: str = "skip") -> "DatasetSource":
         """Name where the images come from."""
-        from detattack.datasets.source import DatasetSource, absolute
+        from detattack.datasets.source import DatasetSource
 
-        images, labels = (None if path is None else absolute(path) for path in (self.images, self.labels))
+        images, labels = (None if path is None else str(path) for path in (self.images, self.labels))
         return DatasetSource(
             images=images,
             labels=labels,

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -103,12 +104,12 @@ def _run(
     run: o.RunOptions,
 ) -> None:
     from detattack.cli.running import goes_on, print_attacks, progress_of, resumable, say_if_tuned_on
-    from detattack.datasets.source import DatasetSource, absolute
+    from detattack.datasets.source import DatasetSource
     from detattack.tasks.detection.goals import parse_goal
     from detattack.tasks.detection.task import DETECTION
     from detattack.workflows.evaluate import carried_out, make_experiment
 
-    files = tuple(map(absolute, images or ()))
+    files = tuple(map(str, images or ()))
     source = DatasetSource(files=files) if files else DatasetSource(scenes=shared.scenes, seed=attack.seed)
     values = {
         **asdict(model),
@@ -126,8 +127,7 @@ def _run(
         say_if_tuned_on(run.config, experiment.dataset)
         with (
             resumable(goes_on(out)),
-            progress_of(run.quiet) as progress,
-            carried_out(experiment, out, run.resume, run.retry_errors, progress),
+            carried_out(experiment, out, run.resume, run.retry_errors, partial(progress_of, run.quiet)),
         ):
             pass
     print_attacks(DETECTION, out, run.json, run.quiet)

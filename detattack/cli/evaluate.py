@@ -3,6 +3,7 @@
 import sys
 from contextlib import closing, redirect_stdout
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -55,8 +56,9 @@ def evaluate(
         with (
             executor_of(pool, experiment, run.quiet) as executor,
             resumable(goes_on(out)),
-            progress_of(run.quiet) as progress,
-            carried_out(experiment, out, run.resume, run.retry_errors, progress, executor) as folder,
+            carried_out(
+                experiment, out, run.resume, run.retry_errors, partial(progress_of, run.quiet), executor
+            ) as folder,
         ):
             errors = folder.read_json("summary.json")["error"]
     print_run(found_task, out, run.json, run.quiet)

@@ -256,7 +256,7 @@ class DataOptions:
 
     def source(self, seed: int, missing: str = "skip") -> "DatasetSource":
         """Name where the images come from. Raises `InputError`."""
-        from detattack.datasets.source import DatasetSource, absolute
+        from detattack.datasets.source import DatasetSource
 
         if self.images is None:
             if self.annotations is not None:
@@ -264,8 +264,8 @@ class DataOptions:
             if self.format is not None:
                 raise InputError("--format needs --images, what is of that format")
             return DatasetSource(scenes=self.skip + self.scenes, seed=seed, skip=self.skip, limit=self.limit)
-        annotations = None if self.annotations is None else absolute(self.annotations)
-        images = absolute(self.images)
+        annotations = None if self.annotations is None else str(self.annotations)
+        images = str(self.images)
         return DatasetSource(
             images=images,
             annotations=annotations,

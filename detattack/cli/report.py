@@ -21,7 +21,16 @@ def report(
     from detattack.cli.terminal import Terminal, shown
     from detattack.workflows.report import write_report
 
-    with Progress(console=Terminal(stderr=True, quiet=quiet), transient=True) as bar:
-        task = bar.add_task("pictures", total=None)
-        path = write_report(run, lambda done, total: bar.update(task, completed=done, total=total))
+    bar = Progress(console=Terminal(stderr=True, quiet=quiet), transient=True)
+    task = bar.add_task("pictures", total=None)
+
+    def told(done: int, total: int | None) -> None:
+        bar.start()  # not before: a folder that is refused has no progress
+        bar.update(task, completed=done, total=total)
+
+    try:
+        path = write_report(run, told)
+    finally:
+        if bar.live.is_started:
+            bar.stop()
     print(json_module.dumps({"run": str(run), "report": str(path)}) if json else shown(path))

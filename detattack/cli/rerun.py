@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import closing, redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -96,8 +97,7 @@ def _carried_out(
         experiment = repeated(path, first.manifest, instead, trust)
         with (
             resumable(goes_on(out)),
-            progress_of(quiet) as progress,
-            carried_out(experiment, out, resume, retry_errors, progress) as second,
+            carried_out(experiment, out, resume, retry_errors, partial(progress_of, quiet)) as second,
         ):
             return agreement(first, second)
 

@@ -8,9 +8,10 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from detattack.runs.runner import Executor
 from detattack.tasks.base import Task
 from detattack.tasks.columns import Column
 from detattack.tasks.experiment import Experiment
-from detattack.workflows.evaluate import Progress, Silent, carried_out, check_retry
+from detattack.workflows.evaluate import Progress, carried_out, check_retry
 
 COMPARED = ("k", "l2", "linf", "psnr", "ssim", "forwards", "backwards", "seconds")
 """Per image, and in the paired differences."""
@@ -117,10 +118,8 @@ def run_methods(
     target_l2: dict[int, float] | None = None
     for name in sorted(names, key=lambda name: name == CONTROL):
         experiment = experiment_of(name, target_l2 if name == CONTROL else None)
-        with (
-            (progress or _nobody)(name) as told,
-            carried_out(experiment, out / name, True, retry_errors, told, executor, not found) as folder,
-        ):
+        told = partial(progress, name) if progress else None
+        with carried_out(experiment, out / name, True, retry_errors, told, executor, not found) as folder:
             found[name] = read_method(name, folder)
         if name == REFERENCE:
             target_l2 = {i: v["l2"] for i, v in found[name].values.items() if "l2" in v}
@@ -134,11 +133,6 @@ def check_folder(out: Path, resume: bool, retry_errors: bool = False) -> None:
         raise InputError(f"output folder {out}: is a file")
     if not resume and out.exists() and any(out.iterdir()):
         raise InputError(f"output folder {out}: is not empty; --resume continues a comparison")
-
-
-@contextmanager
-def _nobody(name: str) -> Iterator[Progress]:
-    yield Silent()
 
 
 def read_method(name: str, folder: RunFolder[Any]) -> Method:

@@ -1,7 +1,7 @@
 """Evaluate: from what is asked for to an experiment, and the experiment carried out into a run folder."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
@@ -153,24 +153,25 @@ def carried_out(
     out: Path,
     resume: bool = False,
     retry_errors: bool = False,
-    progress: Progress | None = None,
+    progress: Callable[[], AbstractContextManager[Progress]] | None = None,
     executor: Executor | None = None,
     notes: bool = True,
 ) -> Iterator[RunFolder[Any]]:
     """Carry out an experiment, or what is left of it; the complete folder, open.
 
     - retry_errors: whether images that ended in an error are attacked again; goes with `resume`
+    - progress: makes what is told, once the folder is there; None: nobody
     - executor: who attacks; None: this process
     - notes: whether to say what people should know of the data and the model
 
     Raises `InputError`, KeyboardInterrupt with the folder resumable, and OSError where it cannot be written.
     """
     check_retry(resume, retry_errors)
-    progress = progress or Silent()
     with closing(experiment.open_folder(out, resume)) as folder:
-        for note in notes_of(experiment) if notes else ():
-            progress.say(note)
-        execute(experiment, folder, progress.report, progress.measuring, executor, retry_errors)
+        with progress() if progress else nullcontext(Silent()) as told:
+            for note in notes_of(experiment) if notes else ():
+                told.say(note)
+            execute(experiment, folder, told.report, told.measuring, executor, retry_errors)
         yield folder
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from detattack.runs.folder import RunFolder
 from detattack.tasks.detection.record import Record
+from detattack.tasks.detection.task import DETECTION
 from detattack.workflows.compare import Curve, Method, differences, paired_difference, to_latex
 from tests.coco_squares import made, write_data
 
@@ -237,5 +238,5 @@ def test_latex_escapes():
     row = dict.fromkeys(("success_low", "success_high", "median_k", "median_l2", "median_linf", "median_psnr"))
     row |= dict.fromkeys(("attacked", "median_ssim", "ap_clean", "ap_adversarial"))
     row |= dict.fromkeys(("median_forwards", "median_backwards"))
-    text = to_latex([{"method": "a_b", "success_rate": 0.5, "seconds_per_image": None, **row}])
+    text = to_latex([{"method": "a_b", "success_rate": 0.5, "seconds_per_image": None, **row}], DETECTION.columns)
     assert r"a\_b & 50.0\% & - &" in text

@@ -33,7 +33,7 @@ def test_nothing_but_the_pool_imports_ray():
         names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
         names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
         importing |= {path.name for name in names if name.split(".")[0] == "ray"}
-    assert importing == {"ray_pool.py"}
+    assert importing == {"ray_workers.py"}
 
 
 @pytest.mark.parametrize(

@@ -211,7 +211,7 @@ def test_interrupted_before_the_run_began(cli, picture, monkeypatch, tmp_path):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("detattack.detectors.registry.load_detector", interrupt)
+    monkeypatch.setattr("detattack.tasks.detection.task.load_detector", interrupt)
     said = cli("untargeted", path)
     assert (said.status, said.out, said.err) == (130, "", "")
     assert list(tmp_path.iterdir()) == [path]

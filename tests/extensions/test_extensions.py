@@ -71,7 +71,7 @@ def test_an_own_data_format(run, yolo, toy, tmp_path):
     model = ("--model", f"{toy}:factory")
     done = run("evaluate", "--images", yolo, "--format", "yolo", *model, "--out", "run", "--json", "--limit", "1")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["summary"]["clean"]["ap"] == 1
+    assert json.loads(done.stdout)["summary"]["ap"]["clean"]["ap"] == 1
     assert json.loads((tmp_path / "run" / "run.json").read_text())["origin"]["format"] == "yolo"
     assert (done := run("rerun", "run", "--out", "again", "--trust")).returncode == 0, done.stderr
     done = run("evaluate", "--images", yolo, "--format", "yol", *model)

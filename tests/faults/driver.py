@@ -34,6 +34,7 @@ from fnmatch import fnmatch
 
 from detattack.cli import status_of
 from detattack.core import files
+from detattack.report import page
 from detattack.runs import folder as runs
 from detattack.runs import ledger
 
@@ -84,7 +85,7 @@ class Steps:
                 self.take("within row")
             self.take("after row")
 
-        files.write_chunks_atomic = runs.write_chunks_atomic = chunks_written
+        files.write_chunks_atomic = runs.write_chunks_atomic = page.write_chunks_atomic = chunks_written
         os.replace = replaced
         ledger.Ledger.transaction = committed
 

@@ -81,7 +81,7 @@ def test_agrees_with_skimage_and_sewar(size, as_float):
 @pytest.mark.parametrize("side", [32, 128])
 @pytest.mark.parametrize("number", range(5))
 def test_photos_agree_and_only_kl_and_vifp_know_which_is_the_original(side, number):
-    x = photos(side).dataset.samples[number].load().pixels
+    x = photos(side).samples[number].load().pixels
     y = attacked(x)
     forth, back = measure(x, y).as_json(), measure(y, x).as_json()
     for name, value in references(x, y).items():
