@@ -9,7 +9,7 @@ from detattack.core.registry import Registry
 from detattack.datasets.base import Dataset, folder_dataset, image_files
 from detattack.datasets.coco import coco_dataset
 from detattack.datasets.rendered import SceneFacts, rendered_scenes
-from detattack.datasets.source import DatasetSource, absolute
+from detattack.datasets.source import DatasetSource
 
 Reader = Callable[[Path, Path | None], Dataset]
 """Opens a data set: the path of `--images`, and of `--annotations` where there is one. Raises `InputError`."""
@@ -44,8 +44,8 @@ def open_dataset(source: DatasetSource, suits: Callable[[SceneFacts], bool] = la
     elif source.format is not None:
         annotations = None if source.annotations is None else Path(source.annotations)
         dataset = FORMATS.find(source.format)(Path(source.images), annotations)
-        found = {"images": absolute(Path(source.images)), "annotations": annotations and absolute(annotations)}
-        dataset = replace(dataset, source=replace(source, skip=0, limit=None, **found))
+        found = replace(source.moved(Path(source.images), annotations, None), skip=0, limit=None)
+        dataset = replace(dataset, source=found)
     elif source.annotations is None:
         dataset = folder_dataset(Path(source.images))
     else:
