@@ -90,7 +90,7 @@ def _augmented(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _start(config: TrainConfig, steps: int) -> _State:
-    """A fresh state, or the one that the folder's checkpoint holds."""
+    """Make a fresh state, or load the one that the folder's checkpoint holds."""
     torch.manual_seed(config.seed)
     network = VGG16(config.width).to(memory_format=torch.channels_last).train()
     decaying = [p for p in network.parameters() if p.ndim > 1]
@@ -112,7 +112,7 @@ def _start(config: TrainConfig, steps: int) -> _State:
 
 
 def _identity(config: TrainConfig) -> dict[str, object]:
-    """What must agree for a checkpoint to be continued."""
+    """Return what must agree for a checkpoint to be continued."""
     return {key: value for key, value in asdict(config).items() if key != "out"}
 
 

@@ -53,7 +53,7 @@ __all__ = [
 
 
 def load_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
-    """The pixels of an image file, uint8 `[H,W,3]` RGB, upright. Raises `InputError` for what is refused."""
+    """Load the pixels of an image file, uint8 `[H,W,3]` RGB, upright. Raises `InputError` for what is refused."""
     if not isinstance(path, str | os.PathLike):
         raise InputError(f"image: expected the path of a file, got {type(path).__name__}")
     return read_image(os.fsdecode(path)).pixels
@@ -115,7 +115,7 @@ def save_figure(
     path: str | os.PathLike[str],
     score_threshold: float = DEFAULT_SCORE_THRESHOLD,
 ) -> None:
-    """Writes original and adversarial image side by side, with the detector's boxes, and their difference.
+    """Write original and adversarial image side by side, with the detector's boxes, and their difference.
 
     path: of a `.png` or `.pdf`. Raises `InputError`.
     """

@@ -139,7 +139,9 @@ def summary(house: House) -> str:
     lines = [f"{len(house.lines)} rooms, {max(floors.values())} floors, {len(house.arrows)} arrows"]
     for floor in range(max(floors.values()), 0, -1):
         for room in sorted(room for room in floors if floors[room] == floor):
-            lines.append(f"{floor:3}  {room:12} {house.lines[room]:6} lines  -> {', '.join(sorted(house.imports_of(room)))}")
+            lines.append(
+                f"{floor:3}  {room:12} {house.lines[room]:6} lines  -> {', '.join(sorted(house.imports_of(room)))}"
+            )
     return "\n".join(lines)
 
 

@@ -48,7 +48,7 @@ def rises(result: Result, images: Dataset) -> list[Rise]:
 
 
 def write_rises(path: Path, found: Sequence[Rise], classes: Sequence[str], title: str) -> None:
-    """Writes `path` with .png and .pdf: a panel an image, K marked."""
+    """Write `path` with .png and .pdf: a panel an image, K marked."""
     down = math.ceil(len(found) / _ACROSS)
     figure = new_figure(3.1 * min(_ACROSS, len(found)), 2.3 * down + 0.4, title)
     panels = figure.subplots(down, min(_ACROSS, len(found)), sharey=True, squeeze=False)
@@ -64,7 +64,7 @@ def write_rises(path: Path, found: Sequence[Rise], classes: Sequence[str], title
 
 
 def facts(found: Sequence[Rise], classes: Sequence[str], every: bool = True) -> list[dict[str, Any]]:
-    """A row for each iteration of each image, or for its K alone (the last where there is none)."""
+    """Make a row for each iteration of each image, or for its K alone (the last where there is none)."""
     return [
         {
             "image": rise.record.stem,

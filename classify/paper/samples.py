@@ -46,8 +46,10 @@ class Sample:
 
 
 def choose(results: Sequence[Result], images: Dataset, count: int) -> list[Sample]:
-    """Images that all methods succeed on (else: that all have attacked), of different classes where there are enough,
-    from all over the data set."""
+    """Choose images that all methods succeed on (else: that all have attacked), from all over the data set.
+
+    They are of different classes where there are enough.
+    """
     by_id = [{record.id: record for record in result.records()} for result in results]
     attacked = [i for i in by_id[0] if all(i in known and known[i].quality for known in by_id)]
     shared = [i for i in attacked if all(known[i].status == "success" for known in by_id)] or attacked
@@ -73,7 +75,7 @@ def write_samples(
     title: str,
     gain: float = DIFFERENCE_GAIN,
 ) -> None:
-    """Writes `path` with .png and .pdf: a column of pictures and one of differences, times `gain`, for each image."""
+    """Write `path` with .png and .pdf: a column of pictures and one of differences, times `gain`, for each image."""
     page = _Page(samples[0].original, 1 + len(results), len(samples), title, gain)
     page.label(0, "Original", "")
     several = len({result.variant for result in results}) > 1
@@ -89,7 +91,7 @@ def write_samples(
 
 
 def facts(results: Sequence[Result], samples: Sequence[Sample], classes: Sequence[str]) -> list[dict[str, Any]]:
-    """A row for each image and method, with the keys of `COLUMNS`."""
+    """Make a row for each image and method, with the keys of `COLUMNS`."""
     return [
         {
             "image": record.stem,
@@ -121,13 +123,13 @@ class _Page:
         self._text(_MARGIN, _MARGIN + 48, "  ".join([shown, *more]), 7.5, SOFT)
 
     def label(self, row: int, title: str, subtitle: str) -> None:
-        """What a row shows."""
+        """Write what a row shows."""
         middle = self._top(row) + self.size[1] / 2
         self._text(_MARGIN, middle, title, 8.5, INK, weight="bold")
         self._text(_MARGIN, middle + 28, subtitle, 7.5, SOFT)
 
     def cell(self, row: int, column: int, pixels: NDArray, caption: str) -> None:
-        """An image `[H,W,3]`; every second column is nearer to the one before."""
+        """Draw an image `[H,W,3]`; every second column is nearer to the one before."""
         left = _MARGIN + _LABELS + column * (self.size[0] + _GAP) + column // 2 * _GAP
         across, down = self._size
         top = self._top(row)

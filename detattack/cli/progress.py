@@ -15,7 +15,7 @@ class Progress:
     enabled: whether more is shown than errors.
     """
 
-    def __init__(self, enabled: bool, title: str = ""):
+    def __init__(self, enabled: bool, title: str = "") -> None:
         self._enabled = enabled
         self._console = Terminal(stderr=True)
         self._bar = RichProgress(
@@ -65,5 +65,5 @@ class Progress:
         self._bar.update(self._task, completed=done, total=total, rate=rate)
 
     def _say(self, text: str) -> None:
-        """A line above the bar."""
+        """Print a line above the bar."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
