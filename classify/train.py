@@ -15,12 +15,13 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from classify.datasets import Dataset, resolve_labels
+from classify.datasets import resolve_labels
 from classify.models.vgg16 import CLASSES, MEAN, SIDE, STD, VGG16
 from classify.types import Classifier
 from detattack.core.errors import InputError
 from detattack.core.files import write_bytes_atomic
 from detattack.core.precision import has_fast_bf16
+from detattack.datasets.base import Dataset
 
 __all__ = ["Progress", "TrainConfig", "accuracy", "as_tensors", "train"]
 

@@ -77,7 +77,7 @@ def attack(
     score_threshold: float = DEFAULT_SCORE_THRESHOLD,
     seed: int = 0,
     **overrides: Any,
-) -> Outcome:
+) -> Outcome[Record]:
     """Attacks one image and judges the result from the bytes of its PNG.
 
     image: uint8 `[H,W,3]` RGB, or a rendered scene, of which `inject:car@road` knows the road. detector: or the name of
@@ -110,7 +110,7 @@ def attack(
 
 
 def save_figure(
-    outcome: Outcome,
+    outcome: Outcome[Record],
     detector: Detector | str,
     path: str | os.PathLike[str],
     score_threshold: float = DEFAULT_SCORE_THRESHOLD,

@@ -9,11 +9,12 @@ from typing import Any
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from classify.datasets import Dataset
-from classify.figure import INK, SOFT, WRONG_COLOR
+from classify.figure import WRONG_COLOR
 from classify.paper.plotting import new_figure, save_both, soften
 from classify.paper.running import Result
 from classify.record import ClassificationRecord
+from detattack.datasets.base import Dataset
+from detattack.report.colors import INK, SOFT
 from detattack.tasks.columns import Column
 
 COLUMNS: Sequence[Column] = (
@@ -31,7 +32,7 @@ _ACROSS = 3
 class Rise:
     """An image, its record, and the probability of the class that it goes to at each iteration."""
 
-    original: NDArray
+    original: NDArray[Any]
     record: ClassificationRecord
     confidence: tuple[float, ...]
 

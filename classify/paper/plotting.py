@@ -7,7 +7,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from classify.figure import GRID, INK, SOFT
+from classify.figure import GRID
+from detattack.report.colors import INK, SOFT
 from detattack.report.sheet import save_figure
 
 DPI = 200

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from classify.figure import INK, SOFT
 from classify.paper.names import METRICS, method_color, method_title
 from classify.paper.plotting import logarithmic, new_figure, save_both, soften
 from classify.paper.running import Result
 from detattack.metrics.rates import Z95
+from detattack.report.colors import INK, SOFT
 
 _MARKERS = ("o", "s", "^", "v")
 _NOT_COMPARABLE = ("psnr",)

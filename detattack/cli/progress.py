@@ -1,6 +1,7 @@
 """Progress on stderr: how far, how fast, how long still, and how often the attack succeeded so far."""
 
 from types import TracebackType
+from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
@@ -50,7 +51,7 @@ class Progress:
         """One finished image is measured."""
         self._bar.update(self._task, description="measuring", completed=done, total=total)
 
-    def report(self, outcome: Outcome, done: int, total: int) -> None:
+    def report(self, outcome: Outcome[Any], done: int, total: int) -> None:
         """One image is finished."""
         record = outcome.record
         for note in record.notes:

@@ -28,7 +28,7 @@ _COLUMNS: dict[str, TypeAdapter[Any]] = {
 }
 
 
-def _checked(found: dict[str, list]) -> dict[str, list]:
+def _checked(found: dict[str, list[Any]]) -> dict[str, list[Any]]:
     for name, values in found.items():
         if name not in _COLUMNS:
             raise ValueError(f"{name!r} is no column of what was found")
@@ -38,7 +38,7 @@ def _checked(found: dict[str, list]) -> dict[str, list]:
     return found
 
 
-Found = Annotated[dict[str, list], AfterValidator(_checked)]
+Found = Annotated[dict[str, list[Any]], AfterValidator(_checked)]
 """What a model reports of an image: columns `boxes`, `scores` and `labels`, or some of them."""
 
 

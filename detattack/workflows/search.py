@@ -20,8 +20,7 @@ from detattack.engine.config import RADIUS_MARK, resolve_attack
 from detattack.engine.presets import Attack, Norm
 from detattack.engine.steps import STEPS, Range
 from detattack.engine.steps.base import rounded
-from detattack.runs.record import BaseRecord
-from detattack.tasks.detection.summary import ATTACKED
+from detattack.runs.record import ATTACKED, BaseRecord
 
 TRIALS_FILE = "trials.sqlite"
 SAMPLERS = ("tpe", "grid")

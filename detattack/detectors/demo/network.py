@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import load_file
 from torch import nn
@@ -51,7 +52,7 @@ def _tower() -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def _around(labels_from: int) -> dict:
+def _around(labels_from: int) -> dict[str, Any]:
     """Return what torchvision's detectors all take: the columns of the head and how images are prepared."""
     return {
         "num_classes": len(CATEGORIES) + labels_from,

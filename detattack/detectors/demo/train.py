@@ -79,7 +79,7 @@ class Progress:
         return (self.steps - self.step) * self.seconds_per_step
 
 
-class _Scenes(Dataset):
+class _Scenes(Dataset[tuple[Tensor, Tensor, Tensor]]):
     """Scene i of a training run: image uint8 [3,H,W], boxes float32 [M,4], labels int64 [M]."""
 
     def __init__(self, config: TrainConfig) -> None:

@@ -41,12 +41,12 @@ def target_of(record: Record, detector: Detector | DetectorCard) -> Target:
     return Target(goal, goal.labels(detector.categories), record.box, record.objects, record.kept)
 
 
-def as_lists(found: Detections) -> dict[str, list]:
+def as_lists(found: Detections) -> dict[str, list[Any]]:
     """Convert detections to plain lists."""
     return {"boxes": found.boxes.tolist(), "scores": found.scores.tolist(), "labels": found.labels.tolist()}
 
 
-def from_lists(lists: dict[str, list]) -> Detections:
+def from_lists(lists: dict[str, list[Any]]) -> Detections:
     """Make detections from `as_lists`; none from nothing, which is what an image holds that the model failed on."""
     return Detections(
         torch.tensor(lists.get("boxes", []), dtype=torch.float32).reshape(-1, 4),
