@@ -66,7 +66,8 @@ class RunFolder(Generic[R]):
     def create(cls, path: Path, record_type: type[R], manifest: dict[str, Any], resume: bool = False) -> Self:
         """Create a run folder, or, with `resume`, continue the one that is there if it is of the same run.
 
-        A control's images whose length is another by now, since the reference was attacked again, are to be done again.
+        A control's images whose target L2 norm is another by now, since the reference was attacked again, are to be
+        done again.
 
         Raises `InputError` for a folder that holds anything else, or that cannot be written.
         """
@@ -77,7 +78,7 @@ class RunFolder(Generic[R]):
             folder = cls(path, record_type, before, ledger, held)
             for _ in folder.iterate():  # a damaged row is reported before anything is added to it
                 pass
-            folder._renew_lengths(manifest.get("lengths"))
+            folder._renew_target_l2(manifest.get("lengths"))
             folder._held = held.pop_all()
             return folder
 
@@ -152,19 +153,19 @@ class RunFolder(Generic[R]):
         """Close the ledger, and let go of the folder."""
         self._held.close()
 
-    def _renew_lengths(self, lengths: list[Any] | None) -> None:
+    def _renew_target_l2(self, target_l2: list[Any] | None) -> None:
         """Make these the target L2 norms of the run. Raises `InputError` where only one of old and new has any."""
         before = self.manifest.get("lengths")
-        if before == lengths:
+        if before == target_l2:
             return
-        if before is None or lengths is None:
-            found = next(differences("lengths", before, lengths))
+        if before is None or target_l2 is None:
+            found = next(differences("lengths", before, target_l2))
             raise InputError(f"output folder {self.path}: holds another run: {found}")
         old: dict[int, float] = dict(before)
-        new: dict[int, float] = dict(lengths)
+        new: dict[int, float] = dict(target_l2)
         self.mark_unfinished()
         self._ledger.remove({number for number in old | new if old.get(number) != new.get(number)})
-        self.manifest = {**self.manifest, "lengths": lengths}
+        self.manifest = {**self.manifest, "lengths": target_l2}
         write_text_atomic(self.path / MANIFEST, _json(self.manifest))  # last: where that fails, it is all done again
 
     def _write_files(self, outcome: Outcome[R]) -> R:

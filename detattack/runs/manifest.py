@@ -46,7 +46,7 @@ class _Category(BaseModel, strict=True):
 
 
 _Pair = Annotated[list[int], Field(min_length=2, max_length=2)]
-_Length = Annotated[tuple[int, FiniteFloat], Field(strict=False)]
+_TargetL2 = Annotated[tuple[int, FiniteFloat], Field(strict=False)]
 
 
 class _Manifest(BaseModel, strict=True):
@@ -59,7 +59,7 @@ class _Manifest(BaseModel, strict=True):
     images: int = 0
     annotated: bool = False
     shard: _Pair | None = None
-    lengths: list[_Length] | None = None
+    lengths: list[_TargetL2] | None = None
     figures: bool = False
     all_measures: bool = False
     folder: str | None = None

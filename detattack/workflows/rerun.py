@@ -120,13 +120,13 @@ def agreement(first: RunFolder[Any], second: RunFolder[Any]) -> Agreement:
     differing = [name for name in files if _bytes(first.path / name) != _bytes(second.path / name)]
     differing += [f"row of image {i}" for i in ids if _row(ours.get(i)) != _row(theirs.get(i))]
     same = sum(i in ours and i in theirs and ours[i].status == theirs[i].status for i in ids)
-    lengths = [_median_l2(records.values()) for records in (ours, theirs)]
+    medians = [_median_l2(records.values()) for records in (ours, theirs)]
     return Agreement(
         images=len(ours),
         differing=tuple(differing),
         conditions=_conditions(first.manifest, second.manifest),
         same_success=same / max(len(ids), 1),
-        l2_ratio=lengths[1] / lengths[0] if lengths[0] and lengths[1] else None,
+        l2_ratio=medians[1] / medians[0] if medians[0] and medians[1] else None,
     )
 
 
@@ -164,5 +164,5 @@ def _row(record: BaseRecord | None) -> dict[str, Any]:
 
 
 def _median_l2(records: Iterable[Any]) -> float | None:
-    lengths = [length for r in records if r.status == "success" and (length := r.quality.get("l2")) is not None]
-    return statistics.median(lengths) if lengths else None
+    norms = [l2 for r in records if r.status == "success" and (l2 := r.quality.get("l2")) is not None]
+    return statistics.median(norms) if norms else None

@@ -177,12 +177,12 @@ def scores_of(records: Iterable[BaseRecord]) -> Scores:
         reason = next((f"; {record.stem}: {record.reason}" for record in records if record.reason), "")
         raise InputError(f"none of the images can be attacked: nothing to tune on{reason}")
     successes = [record for record in attacked if record.status == "success"]
-    lengths = [record.quality["l2"] or 0.0 for record in successes]
+    norms = [record.quality["l2"] or 0.0 for record in successes]
     return Scores(
         images=len(attacked),
         failures=len(attacked) - len(successes),
         paper=sum(map(_paper_score, successes)) / len(attacked),
-        l2=fmean(lengths) if lengths else None,
+        l2=fmean(norms) if norms else None,
         k=fmean(record.k for record in successes) if successes else None,
         largest=math.sqrt(max(3 * max(record.width * record.height, 1) for record in attacked)),
     )

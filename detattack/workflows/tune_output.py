@@ -23,7 +23,7 @@ NOT_SET = ("name", "levels")
 """Fields of an attack that a config says otherwise, by `method` and `float`."""
 
 WIDE = 5
-"""Lengths that differ by more than this factor are drawn on a logarithmic scale."""
+"""L2 norms that differ by more than this factor are drawn on a logarithmic scale."""
 
 
 @dataclass(frozen=True)
@@ -188,8 +188,8 @@ def _panel(axes: Any, found: Found, name: str, measure: str) -> None:
     axes.set(xlabel=name, ylabel=labels[measure], xscale="linear" if name in ("trial", "growth") else "log")
     if name in found.space.ranges:
         axes.set_xlim(found.space.ranges[name].low, found.space.ranges[name].high)
-    lengths = [trial.scores.l2 for trial in found.trials if trial.scores.l2]
-    if measure == "l2" and lengths and max(lengths) > WIDE * min(lengths):
+    norms = [trial.scores.l2 for trial in found.trials if trial.scores.l2]
+    if measure == "l2" and norms and max(norms) > WIDE * min(norms):
         axes.set_yscale("log")
     axes.grid(alpha=0.3)
 
