@@ -62,11 +62,18 @@ _INTEGER = re.compile(r"([+-]?[0-9]{1,18})(?:\.0*)?")
 def open_labeled(
     images: Path | None, labels: Path | None, split: str = "test", side: int = 32, missing: str = "skip"
 ) -> Dataset:
-    """What the command line names: nothing (photos of `side` pixels), a labels file, CIFAR-10, or a folder.
+    """Open what the command line names: nothing (photos of `side` pixels), a labels file, CIFAR-10, or a folder.
 
     A folder is taken for CIFAR-10 if `cifar-10-batches-py` is in it or is its name; where it has a subfolder named
     after the split, that is taken in its place; with subfolders of images it is one of class folders, and else
-    one of images without labels. missing: as of `labels_file`. Raises `InputError`.
+    one of images without labels.
+
+    - images, labels: paths; None: not given
+    - split: `train` or `test`
+    - side: of the photos, in pixels
+    - missing: as of `labels_file`
+
+    Raises `InputError`.
     """
     if images is None:
         if labels is not None:
@@ -126,7 +133,7 @@ def cifar10(root: Path, split: str) -> Dataset:
 
 
 def class_folders(root: Path, top: Path | None = None) -> Dataset:
-    """A folder with a subfolder of images for each class; their names are the labels.
+    """Read a folder with a subfolder of images for each class; their names are the labels.
 
     The classes take turns, so that the first N images are spread evenly over them. A thousand folders named by
     WordNet ids are ImageNet's classes in its order: their labels are indices. top: the folder that links must not
@@ -149,7 +156,7 @@ def class_folders(root: Path, top: Path | None = None) -> Dataset:
 
 
 def labels_file(images: Path, labels: Path, missing: str = "skip") -> Dataset:
-    """The images that a labels file names and that are in the folder, in its order. What is left out is noted.
+    """Read the images that a labels file names and that are in the folder, in its order. What is left out is noted.
 
     The file is JSON, either `{"file": label, ...}` or `[{"file": ..., "label": ...}, ...]`, or rows `file,label` of
     CSV or TSV, with or without a header. A file is a path in the folder; a label is a class name or an index.
@@ -202,7 +209,7 @@ def photos(side: int) -> Dataset:
 
 
 def only_right(classifier: Classifier, data: Dataset, skip: int = 0, limit: int | None = None) -> Dataset:
-    """The images that the classifier gets right, in order: of these, `limit` after the first `skip`.
+    """Select the images that the classifier gets right, in order: of these, `limit` after the first `skip`.
 
     An image that cannot be read, or that the classifier fails on, counts as not right. Raises `InputError` where there
     are none or too few, and `DeviceBroken`.
@@ -231,7 +238,7 @@ def _predicted(classifier: Classifier, sample: Sample) -> int | None:
 
 
 def resolve_labels(data: Dataset, classes: Sequence[str]) -> dict[int, int | None]:
-    """The labels as indices of a model's classes, by sample id; None where a label is unknown.
+    """Resolve the labels to indices of a model's classes, by sample id; None where a label is unknown.
 
     Names match as in `ClassNames`; one that is no class, but an integer, is an index. Raises `InputError` for a name
     that is no class or several, and for an index out of range, naming the image.
@@ -377,15 +384,20 @@ _SPELLINGS: tuple[Callable[[str], list[str]], ...] = (
 
 
 class ClassNames:
-    """The names of a classifier's classes, as people write them: a name matches as it is written, else whatever its
-    letter case, blanks, `_`, `-` and commas, else by one of its synonyms (parted by commas, as in ImageNet's lists)."""
+    """The names of a classifier's classes, as people write them.
 
-    def __init__(self, classes: Sequence[str]):
+    A name matches as it is written, else whatever its letter case, blanks, `_`, `-` and commas, else by one of its
+    synonyms (parted by commas, as in ImageNet's lists).
+    """
+
+    def __init__(self, classes: Sequence[str]) -> None:
         self._indices = [_index(classes, spelled) for spelled in _SPELLINGS]
 
     def find(self, name: str, where: str = "") -> int | None:
-        """The index of a class; None where no class is called so. Raises `InputError` for a name of several classes,
-        saying `where`."""
+        """Find the index of a class; None where no class is called so.
+
+        Raises `InputError` for a name of several classes, saying `where`.
+        """
         for spelled, index in zip(_SPELLINGS, self._indices, strict=True):
             found = {i for spelling in spelled(name) for i in index.get(spelling, ())}
             if len(found) == 1:

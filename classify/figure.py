@@ -53,7 +53,7 @@ def write_attack_figure(path: Path, outcome: Outcome[ClassificationRecord], clas
     save_figure(page.figure, path, DPI)
 
 
-def panel_size(pixels: NDArray, side: int = _SIDE) -> tuple[int, int]:
+def panel_size(pixels: NDArray[Any], side: int = _SIDE) -> tuple[int, int]:
     """Choose the width and height at which an image is shown: the longer one is about `side` pixels.
 
     Each pixel of a small image becomes a whole number of the figure's.
@@ -64,7 +64,7 @@ def panel_size(pixels: NDArray, side: int = _SIDE) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def fitted(pixels: NDArray, size: tuple[int, int]) -> NDArray:
+def fitted(pixels: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     """Resize an image to (width, height): averaged if it is larger, its pixels repeated if it is smaller."""
     method = cv2.INTER_AREA if size[0] < pixels.shape[1] else cv2.INTER_NEAREST
     return np.asarray(cv2.resize(pixels, size, interpolation=method))
@@ -90,7 +90,7 @@ class _Page:
         self._text(_MARGIN, 44, headline, 12, INK, weight="bold")
         self._text(_MARGIN, 76, facts, 8.5, SOFT)
 
-    def picture(self, pixels: NDArray, title: str, subtitle: str) -> None:
+    def picture(self, pixels: NDArray[Any], title: str, subtitle: str) -> None:
         """Draw an image `[H,W,3]` with its titles."""
         self._text(self._left, _TITLE + 34, title, 9.5, INK, weight="bold")
         self._text(self._left, _TITLE + 58, subtitle, 8, SOFT)
@@ -98,7 +98,7 @@ class _Page:
         axes.imshow(fitted(pixels, self.panel), aspect="auto", interpolation="nearest")
         axes.set_axis_off()
 
-    def bars(self, found: Mapping[str, list], classes: Sequence[str], colors: Mapping[int, str]) -> None:
+    def bars(self, found: Mapping[str, list[Any]], classes: Sequence[str], colors: Mapping[int, str]) -> None:
         """Draw the likeliest classes and their probabilities."""
         if not found:
             return
@@ -158,7 +158,7 @@ def _facts(record: ClassificationRecord) -> str:
     return caption_of(goal, record.status, record.k, quality.get("l2"), quality.get("psnr"))
 
 
-def _said(found: Mapping[str, list], classes: Sequence[str]) -> str:
+def _said(found: Mapping[str, list[Any]], classes: Sequence[str]) -> str:
     return f"{_short(classes[found['labels'][0]], 34)}, {found['scores'][0]:.1%}" if found else ""
 
 
@@ -169,7 +169,7 @@ def _file_note(record: ClassificationRecord) -> str:
     return f"saved as 8 bits it {verdict} the model"
 
 
-def _first(found: Mapping[str, list]) -> int:
+def _first(found: Mapping[str, list[Any]]) -> int:
     return found["labels"][0] if found else -1
 
 

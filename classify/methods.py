@@ -30,7 +30,7 @@ PRESETS: Registry[Attack] = Registry("method")
 
 
 def register_method(attack: Attack, loss: Loss = "wrong") -> None:
-    """Makes an attack on classifiers known to `--method` by its name. Raises `InputError` where that is taken."""
+    """Make an attack on classifiers known to `--method` by its name. Raises `InputError` where that is taken."""
     METHODS.register(attack.name, Method(attack, loss))
     PRESETS.register(attack.name, attack)
 

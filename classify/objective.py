@@ -39,6 +39,7 @@ class ClassificationObjective:
         self._others: Tensor | None = None
 
     def __call__(self, images: Tensor, index: Tensor) -> Evaluation:
+        """Evaluate images `[n,3,H,W]`, row i with the goal `index[i]`."""
         return self._evaluation(self._attacked_logits(images), self._on_device(index))
 
     def confirm(self, image: Tensor, index: int) -> bool:
@@ -46,8 +47,10 @@ class ClassificationObjective:
         return self.goals[index].reached(shares(self.classifier, image), self.least)
 
     def margins(self, images: Tensor, index: Tensor) -> tuple[Tensor, Evaluation]:
-        """`[n,C]`: by how much the logits of the classes to go to exceed that of the class to leave. A targeted goal
-        has one such class, and leaves whichever other is the likeliest."""
+        """Compute `[n,C]`: by how much the logits of the classes to go to exceed that of the class to leave.
+
+        A targeted goal has one such class, and leaves whichever other is the likeliest.
+        """
         index = self._on_device(index)
         logits = self._attacked_logits(images)
         evaluation = self._evaluation(logits, index)
@@ -99,7 +102,7 @@ def _margin(logits: Tensor, classes: Tensor) -> Tensor:
 
 @fixed_numerics(gradient=False)
 def shares(classifier: Classifier, image: Tensor) -> Tensor:
-    """The probabilities `[K]` of one image `[3,H,W]`, float32, on the CPU: the official inference.
+    """Compute the probabilities `[K]` of one image `[3,H,W]`, float32, on the CPU: the official inference.
 
     Raises ValueError where they are not finite.
     """

@@ -61,7 +61,7 @@ def _image(record: ClassificationRecord, pictures: Pictures, classes: list[str])
     return image_row(record, pictures, g=goal, l=said if any(said) else None, e=facts)
 
 
-def _flat(found: dict[str, list]) -> list[float]:
+def _flat(found: dict[str, list[Any]]) -> list[float]:
     """label, probability, label, ...: the likeliest first."""
     pairs = zip(found.get("labels", ()), found.get("scores", ()), strict=True)
     return [value for label, score in pairs for value in (label, round(score, 5))]

@@ -211,7 +211,7 @@ def target_index(config: ClassifyConfig, classifier: Classifier) -> int | None:
     raise unknown("class", config.target, classifier.classes)
 
 
-def likeliest(probabilities: Tensor) -> dict[str, list]:
+def likeliest(probabilities: Tensor) -> dict[str, list[Any]]:
     """List the likeliest classes of `[K]`, as plain lists."""
     scores, labels = probabilities.topk(min(TOP, len(probabilities)))
     return {"labels": labels.tolist(), "scores": scores.tolist()}
@@ -236,7 +236,7 @@ def _file_quality(picture: Picture, saved: Saved) -> dict[str, float | None]:
     return measure(picture.pixels, to_pixels(saved.on_file), quick_measures()).as_json()
 
 
-def _likeliest_text(found: Mapping[str, list], manifest: Mapping[str, Any]) -> str:
+def _likeliest_text(found: Mapping[str, list[Any]], manifest: Mapping[str, Any]) -> str:
     return f"{manifest['classes'][found['labels'][0]]} {found['scores'][0]:.2f}" if found else "-"
 
 

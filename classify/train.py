@@ -15,12 +15,13 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from classify.datasets import Dataset, resolve_labels
+from classify.datasets import resolve_labels
 from classify.models.vgg16 import CLASSES, MEAN, SIDE, STD, VGG16
 from classify.types import Classifier
 from detattack.core.errors import InputError
 from detattack.core.files import write_bytes_atomic
 from detattack.core.precision import has_fast_bf16
+from detattack.datasets.base import Dataset
 
 __all__ = ["Progress", "TrainConfig", "accuracy", "as_tensors", "train"]
 
@@ -90,7 +91,7 @@ def _augmented(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _start(config: TrainConfig, steps: int) -> _State:
-    """A fresh state, or the one that the folder's checkpoint holds."""
+    """Make a fresh state, or load the one that the folder's checkpoint holds."""
     torch.manual_seed(config.seed)
     network = VGG16(config.width).to(memory_format=torch.channels_last).train()
     decaying = [p for p in network.parameters() if p.ndim > 1]
@@ -112,7 +113,7 @@ def _start(config: TrainConfig, steps: int) -> _State:
 
 
 def _identity(config: TrainConfig) -> dict[str, object]:
-    """What must agree for a checkpoint to be continued."""
+    """Return what must agree for a checkpoint to be continued."""
     return {key: value for key, value in asdict(config).items() if key != "out"}
 
 

@@ -27,8 +27,11 @@ class Classifier(Protocol):
 
 @dataclass(frozen=True)
 class ClassGoal:
-    """What is wanted of one image. label: the class to leave. wrong: the class to go to; where not `targeted`, any
-    other class is a success too."""
+    """What is wanted of one image.
+
+    - label: the class to leave
+    - wrong: the class to go to; where not `targeted`, any other class is a success too
+    """
 
     label: int
     wrong: int
@@ -41,8 +44,10 @@ class ClassGoal:
         return float(torch.cat([probabilities[: self.label], probabilities[self.label + 1 :]]).max())
 
     def reached(self, probabilities: Tensor, least: float = 0.0) -> bool:
-        """Whether `[K]` names a class that is wanted first, with a confidence of at least `least`: the one predicate
-        of stop rule, success rate and `verify`."""
+        """Tell whether `[K]` names a class that is wanted first, with a confidence of at least `least`.
+
+        It is the one predicate of stop rule, success rate and `verify`.
+        """
         predicted = int(probabilities.argmax())
         first = predicted == self.wrong if self.targeted else predicted != self.label
         return first and self.confidence(probabilities) >= least

@@ -53,7 +53,7 @@ __all__ = [
 
 
 def load_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
-    """The pixels of an image file, uint8 `[H,W,3]` RGB, upright. Raises `InputError` for what is refused."""
+    """Load the pixels of an image file, uint8 `[H,W,3]` RGB, upright. Raises `InputError` for what is refused."""
     if not isinstance(path, str | os.PathLike):
         raise InputError(f"image: expected the path of a file, got {type(path).__name__}")
     return read_image(os.fsdecode(path)).pixels
@@ -77,7 +77,7 @@ def attack(
     score_threshold: float = DEFAULT_SCORE_THRESHOLD,
     seed: int = 0,
     **overrides: Any,
-) -> Outcome:
+) -> Outcome[Record]:
     """Attacks one image and judges the result from the bytes of its PNG.
 
     image: uint8 `[H,W,3]` RGB, or a rendered scene, of which `inject:car@road` knows the road. detector: or the name of
@@ -110,12 +110,12 @@ def attack(
 
 
 def save_figure(
-    outcome: Outcome,
+    outcome: Outcome[Record],
     detector: Detector | str,
     path: str | os.PathLike[str],
     score_threshold: float = DEFAULT_SCORE_THRESHOLD,
 ) -> None:
-    """Writes original and adversarial image side by side, with the detector's boxes, and their difference.
+    """Write original and adversarial image side by side, with the detector's boxes, and their difference.
 
     path: of a `.png` or `.pdf`. Raises `InputError`.
     """

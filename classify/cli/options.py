@@ -103,7 +103,7 @@ def values_of(model: ModelOptions, wanted: GoalOptions, seed: int, precision: st
 
 
 def list_methods() -> None:
-    """Writes what is registered into the help of `--method`; to be called after plugins are loaded."""
+    """Write what is registered into the help of `--method`; to be called after plugins are loaded."""
     from classify.methods import PRESETS
 
     _METHOD.help = f"{', '.join(PRESETS)}."

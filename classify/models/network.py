@@ -30,6 +30,7 @@ class Preprocessing:
     interpolation: str = "bilinear"
 
     def __call__(self, images: Tensor) -> Tensor:
+        """Preprocess images in [0,1], `[N,3,H,W]`."""
         if self.resize:
             images = TF.resize(images, [self.resize], InterpolationMode(self.interpolation), antialias=True)
         if self.crop:

@@ -1,5 +1,7 @@
-"""From the name of a model to a classifier: `vgg16_cifar10` (embedded), `torchvision/NAME`, `timm/NAME`,
-`path/to/file.py:factory`."""
+"""From the name of a model to a classifier.
+
+A name is `vgg16_cifar10` (embedded), `torchvision/NAME`, `timm/NAME` or `path/to/file.py:factory`.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -49,10 +51,13 @@ def load_classifier(
     preprocess: str | None = None,
     categories: str | None = None,
 ) -> Classifier:
-    """The classifier of that name, frozen, on `device`.
+    """Load the classifier of that name, frozen, on `device`.
 
-    weights: a file; `none` for random ones (seeded); None for the model's own. preprocess: instead of the model's
-    own, as in `Preprocessing.parse`. categories: a file of class names, for a model trained on others.
+    - spec: the name, see above
+    - weights: a file; `none` for random ones (seeded); None for the model's own
+    - preprocess: instead of the model's own, as in `Preprocessing.parse`
+    - categories: a file of class names, for a model trained on others
+
     Raises `InputError`.
     """
     place = resolve_device(device)
@@ -154,7 +159,7 @@ def _network(
     bare: Callable[..., nn.Module],
     names: tuple[str, ...] | None,
 ) -> nn.Module:
-    """A network with its own, a file's or random weights, with as many classes as there are names."""
+    """Make a network with its own, a file's or random weights, with as many classes as there are names."""
     if weights is None:
         if names is not None:
             raise InputError(f"model {spec}: --categories goes with --weights FILE, the weights of these classes")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-__all__ = ["CLASSES", "MEAN", "NAMES", "SIDE", "STD", "WEIGHTS", "VGG16", "width_of"]
+__all__ = ["CLASSES", "MEAN", "NAMES", "SIDE", "STD", "VGG16", "WEIGHTS", "width_of"]
 
 WEIGHTS = Path(__file__).parent / "weights" / "vgg16_cifar10.safetensors"
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -41,10 +41,11 @@ class VGG16(nn.Module):
         self.head = nn.Linear(channels, classes)
 
     def forward(self, images: Tensor) -> Tensor:
+        """Compute the logits `[N,classes]` of normalized images `[N,3,32,32]`."""
         return self.head(self.features(images).flatten(1))
 
 
 def width_of(weights: dict[str, Tensor]) -> float:
-    """The factor on the channels of the network that these weights are of."""
+    """Find the factor on the channels of the network that these weights are of."""
     first = weights.get("features.0.weight")
     return 0.5 if first is None else len(first) / LAYERS[0]

@@ -25,9 +25,14 @@ class _Checked(BaseModel):
 
 
 class Row(_Checked):
-    """A row of a table: a method and what is changed of it. method: None: named as the row. set: as of `--set`, what
-    `classify tune` writes. images: the first so many; None: all. classes: those that DeepFool considers. variants: in
-    which it is run; None: all."""
+    """A row of a table: a method and what is changed of it.
+
+    - method: None: named as the row
+    - set: as of `--set`, what `classify tune` writes
+    - classes: those that DeepFool considers
+    - images: the first so many; None: all
+    - variants: in which it is run; None: all
+    """
 
     method: str | None = None
     set: dict[str, Any] = {}
@@ -38,8 +43,11 @@ class Row(_Checked):
 
 
 class Variant(_Checked):
-    """One way to judge all rows: floats or 8-bit images, at the first success or at a confidence. title: how it is
-    spelled. paper: the paper's numbers for it, where they are not those of the whole table."""
+    """One way to judge all rows: floats or 8-bit images, at the first success or at a confidence.
+
+    - title: how it is spelled
+    - paper: the paper's numbers for it, where they are not those of the whole table
+    """
 
     title: str
     floats: bool = False
@@ -48,9 +56,11 @@ class Variant(_Checked):
 
 
 class Runs(_Checked):
-    """The attacks of a table or figure: every row in every variant, over the images that the model gets right, the
-    first `skip` of them left out, and of the others each `every`-th taken. folder, labels, weights: paths, see
-    `from_shared`."""
+    """The attacks of a table or figure: every row in every variant, over images that the model gets right.
+
+    Of these, the first `skip` are left out, and of the others each `every`-th is taken. folder, labels, weights: paths,
+    see `from_shared`.
+    """
 
     data: Literal["cifar10", "imagenet"]
     folder: str
@@ -104,7 +114,7 @@ class Experiment(_Checked):
 
 
 def load(name: str) -> Experiment:
-    """The experiment of that name. Raises `InputError`."""
+    """Load the experiment of that name. Raises `InputError`."""
     if name not in NAMES:
         raise unknown("table or figure", name, (*NAMES, ALL))
     path = configs_folder() / f"{name}.yaml"
@@ -122,5 +132,5 @@ def configs_folder() -> Path:
 
 
 def from_shared(path: str) -> str:
-    """A path of a config with `$DETATTACK_SHARED` put in."""
+    """Put `$DETATTACK_SHARED` into a path of a config."""
     return path.replace(SHARED, os.environ.get("DETATTACK_SHARED", "../shared"))

@@ -9,11 +9,12 @@ from typing import Any
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from classify.datasets import Dataset
-from classify.figure import INK, SOFT, WRONG_COLOR
+from classify.figure import WRONG_COLOR
 from classify.paper.plotting import new_figure, save_both, soften
 from classify.paper.running import Result
 from classify.record import ClassificationRecord
+from detattack.datasets.base import Dataset
+from detattack.report.colors import INK, SOFT
 from detattack.tasks.columns import Column
 
 COLUMNS: Sequence[Column] = (
@@ -31,7 +32,7 @@ _ACROSS = 3
 class Rise:
     """An image, its record, and the probability of the class that it goes to at each iteration."""
 
-    original: NDArray
+    original: NDArray[Any]
     record: ClassificationRecord
     confidence: tuple[float, ...]
 
@@ -48,7 +49,7 @@ def rises(result: Result, images: Dataset) -> list[Rise]:
 
 
 def write_rises(path: Path, found: Sequence[Rise], classes: Sequence[str], title: str) -> None:
-    """Writes `path` with .png and .pdf: a panel an image, K marked."""
+    """Write `path` with .png and .pdf: a panel an image, K marked."""
     down = math.ceil(len(found) / _ACROSS)
     figure = new_figure(3.1 * min(_ACROSS, len(found)), 2.3 * down + 0.4, title)
     panels = figure.subplots(down, min(_ACROSS, len(found)), sharey=True, squeeze=False)
@@ -64,7 +65,7 @@ def write_rises(path: Path, found: Sequence[Rise], classes: Sequence[str], title
 
 
 def facts(found: Sequence[Rise], classes: Sequence[str], every: bool = True) -> list[dict[str, Any]]:
-    """A row for each iteration of each image, or for its K alone (the last where there is none)."""
+    """Make a row for each iteration of each image, or for its K alone (the last where there is none)."""
     return [
         {
             "image": rise.record.stem,

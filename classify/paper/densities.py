@@ -31,14 +31,14 @@ Floats = NDArray[np.float64]
 
 
 def values_of(result: Result, metric: str) -> dict[int, float]:
-    """The measure by image id, over the successes of a run."""
+    """Return the measure by image id, over the successes of a run."""
     key = "l2" if metric == "squared_l2" else metric
     found = {i: one[key] for i, one in result.method.values.items() if one["success"] and key in one}
     return {i: value**2 for i, value in found.items()} if metric == "squared_l2" else found
 
 
 def density(values: Floats, at: Floats, reflected: bool = False) -> Floats:
-    """The density that Gaussian kernels estimate from `values`, at some places; their width is Silverman's.
+    """Estimate the density of `values` at some places, by Gaussian kernels; their width is Silverman's.
 
     reflected: the values cannot be below 0, and what the kernels have there is folded back.
     """
@@ -49,7 +49,7 @@ def density(values: Floats, at: Floats, reflected: bool = False) -> Floats:
 
 
 def facts(results: Sequence[Result], metric: str) -> list[dict[str, Any]]:
-    """A row for each method and image."""
+    """Make a row for each method and image."""
     return [
         {"method": result.row, "image": i, "value": value}
         for result in results
@@ -58,7 +58,7 @@ def facts(results: Sequence[Result], metric: str) -> list[dict[str, Any]]:
 
 
 def spread(results: Sequence[Result], metric: str) -> list[dict[str, Any]]:
-    """A row a method: how its values are distributed."""
+    """Make a row a method: how its values are distributed."""
     rows = []
     for result in results:
         values = np.array(list(values_of(result, metric).values()))
@@ -71,8 +71,10 @@ def spread(results: Sequence[Result], metric: str) -> list[dict[str, Any]]:
 
 
 def write_densities(path: Path, results: Sequence[Result], metric: str, title: str) -> None:
-    """Writes `path` with .png and .pdf: the density as the paper draws it, and that of the logarithm beside it, in
-    which no method is a line at the margin."""
+    """Write `path` with .png and .pdf: the density as the paper draws it, and that of the logarithm beside it.
+
+    In the latter no method is a line at the margin.
+    """
     known = {result.row: np.array(list(values_of(result, metric).values())) for result in results}
     known = {row: values for row, values in known.items() if len(values) > 1}
     figure = new_figure(8.6, 3.7, title)

@@ -50,7 +50,7 @@ def carry_out(detection: Detection, out: Path, device: str, progress: Reporting 
 
 
 def facts(folders: Sequence[Path]) -> list[dict[str, Any]]:
-    """A row for each scene and method."""
+    """Make a row for each scene and method."""
     rows = []
     for folder in folders:
         for record in _records(folder):
@@ -62,7 +62,7 @@ def facts(folders: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def shown_image(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The first image that most methods succeed on."""
+    """Find the first image that most methods succeed on."""
     wins = {row["image"]: 0 for row in rows}
     for row in rows:
         wins[row["image"]] += row["status"] == "success"
@@ -70,7 +70,7 @@ def shown_image(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def write_methods(path: Path, folders: Sequence[Path], stem: str, detection: Detection, title: str) -> None:
-    """Writes `path` with .png and .pdf."""
+    """Write `path` with .png and .pdf."""
     caption = f"{title}. Goal: {detection.goal}."
     for kind in ("png", "pdf"):
         method_figure(folders, stem, path.with_suffix(f".{kind}"), detection.differences, caption)

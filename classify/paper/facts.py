@@ -19,8 +19,13 @@ def write_facts(
     markdown: tuple[Sequence[Mapping[str, Any]], Sequence[Column]] | None = None,
     below: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Writes `path` with .csv, .md and .json; what the JSON holds. heading, below: paragraphs around the table.
-    markdown: the rows and columns for people, where they are others than those of the CSV."""
+    """Write `path` with .csv, .md and .json; return what the JSON holds.
+
+    - rows, columns: of the table
+    - heading, below: paragraphs around the table
+    - made: what the JSON says of how it was made
+    - markdown: the rows and columns for people, where they are others than those of the CSV
+    """
     content = {"rows": list(rows), **made}
     table = markdown_table(*(markdown or (rows, columns)))
     for suffix, text in (

@@ -8,8 +8,13 @@ from detattack.report.method_titles import TITLES as METHOD_TITLES
 
 @dataclass(frozen=True)
 class Metric:
-    """A measure: how it is spelled and formatted, whether more is better, whether a chart of it is logarithmic, in
-    its distance from 1 where it is a similarity."""
+    """A measure as figures and tables show it.
+
+    - heading, form: how it is spelled and formatted
+    - higher: whether more is better
+    - logarithmic: whether a chart of it is logarithmic
+    - similarity: then a chart is logarithmic in the distance from 1
+    """
 
     heading: str
     form: str
@@ -64,10 +69,10 @@ _COLORS = {
 
 
 def method_title(row: str) -> str:
-    """A row of a table as it is spelled for people."""
+    """Spell a row of a table for people."""
     return _TITLES.get(row, row.capitalize())
 
 
 def method_color(row: str) -> str:
-    """The same color for a method in every figure."""
+    """Return the same color for a method in every figure."""
     return _COLORS.get(row, "#555555")

@@ -13,8 +13,12 @@ Values = Mapping[int, Mapping[str, float]]
 
 @dataclass(frozen=True)
 class Agreement:
-    """pairs: how many pairs of methods the paper puts in an order, and we have numbers for. differing: those of them
-    that are the other way round with us, or the same, each as (higher, lower) in the paper. ties: the latter."""
+    """How far two orders of methods agree.
+
+    - pairs: how many pairs of methods the paper puts in an order, and we have numbers for
+    - differing: those of them that are the other way round with us, or the same, each as (higher, lower) in the paper
+    - ties: how many are the same
+    """
 
     pairs: int
     differing: tuple[tuple[str, str], ...] = ()
@@ -35,7 +39,7 @@ class Order:
 
 
 def agreement(ours: Mapping[str, float], theirs: Mapping[str, float]) -> Agreement:
-    """Compares the order of the methods that both have a number for."""
+    """Compare the order of the methods that both have a number for."""
     known = [name for name in theirs if name in ours]
     gaps = {}
     for one, other in itertools.combinations(known, 2):
@@ -47,7 +51,7 @@ def agreement(ours: Mapping[str, float], theirs: Mapping[str, float]) -> Agreeme
 
 
 def order(methods: Mapping[str, Values], paper: Published) -> Order:
-    """The order of the methods that the paper has, so that none is praised for failing on what is hard."""
+    """Compare the order of the methods that the paper has, so that none is praised for failing on what is hard."""
     named = {name for stated in paper.values() for name in stated}
     known = {name: values for name, values in methods.items() if name in named}
     wins = [{i for i, one in values.items() if one["success"]} for values in known.values()]

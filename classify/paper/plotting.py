@@ -7,14 +7,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from classify.figure import GRID, INK, SOFT
+from classify.figure import GRID
+from detattack.report.colors import INK, SOFT
 from detattack.report.sheet import save_figure
 
 DPI = 200
 
 
 def new_figure(width: float, height: float, title: str = "") -> Figure:
-    """An empty figure of that many inches that makes room for its labels."""
+    """Make an empty figure of that many inches that makes room for its labels."""
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
     if title:
@@ -35,7 +36,7 @@ def soften(axes: Axes) -> None:
 
 
 def logarithmic(axes: Axes) -> None:
-    """A logarithmic x axis with plain numbers, also where it spans less than a power of ten."""
+    """Make the x axis logarithmic with plain numbers, also where it spans less than a power of ten."""
     axes.set_xscale("log")
     low, high = axes.get_xlim()
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 30 * low else (1,)))
@@ -44,6 +45,6 @@ def logarithmic(axes: Axes) -> None:
 
 
 def save_both(figure: Figure, path: Path) -> None:
-    """Writes `path` with .png and with .pdf, atomically."""
+    """Write `path` with .png and with .pdf, atomically."""
     for kind in ("png", "pdf"):
         save_figure(figure, path.with_suffix(f".{kind}"), DPI)

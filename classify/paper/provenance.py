@@ -27,7 +27,7 @@ def made_with(experiment: Experiment, runs: Runs, sources: Sources, results: Seq
 
 
 def lines(made: dict[str, Any]) -> list[str]:
-    """The same as paragraphs of markdown."""
+    """Return the same as paragraphs of markdown."""
     data, model = made["data"], made["model"]
     skipped = f" after the first {data['skipped']}" if data["skipped"] else ""
     found = [f"# {made['title']}"]

@@ -42,8 +42,10 @@ class _Finished:
 
 
 def reproduce(name: str, sources: Sources, out: Path, progress: Reporting | None = None) -> dict[str, Any]:
-    """Runs or resumes what the table or figure needs, in `out`, and writes it into `out/NAME`; what its `NAME.json`
-    holds. Raises `InputError`."""
+    """Run or resume what the table or figure needs, in `out`, and write it into `out/NAME`.
+
+    Returns what its `NAME.json` holds. Raises `InputError`.
+    """
     experiment = load(name)
     path = out / name / name
     if experiment.detection is not None:

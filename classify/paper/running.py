@@ -38,13 +38,13 @@ class Result:
             return folder.records()
 
     def manifest(self) -> Mapping[str, Any]:
-        """What stands in `run.json`."""
+        """Read what stands in `run.json`."""
         with closing(RunFolder.open(self.folder, ClassificationRecord)) as folder:
             return folder.manifest
 
 
 def runs_of(name: str, experiment: Experiment) -> tuple[str, Runs]:
-    """The experiment that has the attacks of another, or its own, and the attacks."""
+    """Find the experiment that has the attacks of another, or its own, and the attacks."""
     owner = name if isinstance(experiment.runs, Runs) else str(experiment.runs)
     runs = experiment.runs if isinstance(experiment.runs, Runs) else load(owner).runs
     if not isinstance(runs, Runs):
@@ -55,7 +55,7 @@ def runs_of(name: str, experiment: Experiment) -> tuple[str, Runs]:
 def carry_out(
     name: str, experiment: Experiment, sources: Sources, out: Path, progress: Reporting | None = None
 ) -> list[Result]:
-    """Runs or resumes what the experiment shows, variant by variant. Raises `InputError`."""
+    """Run or resume what the experiment shows, variant by variant. Raises `InputError`."""
     owner, runs = runs_of(name, experiment)
     chosen = _chosen("row", experiment.rows, runs.rows)
     results = []
@@ -70,7 +70,7 @@ def carry_out(
 
 
 def attack_of(name: str, row: Row, variant: Variant) -> Attack:
-    """The attack of a row in a variant."""
+    """Make the attack of a row in a variant."""
     overrides: dict[str, Any] = dict(row.set)
     if variant.stop_confidence is not None:
         overrides |= {"stop": "confidence", "stop_confidence": variant.stop_confidence}

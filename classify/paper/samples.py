@@ -10,14 +10,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from classify.datasets import Dataset
-from classify.figure import DPI, INK, SOFT, fitted, panel_size
+from classify.figure import DPI, fitted, panel_size
 from classify.paper.names import method_title
 from classify.paper.plotting import save_both
 from classify.paper.running import Result
 from classify.record import ClassificationRecord
+from detattack.datasets.base import Dataset
 from detattack.datasets.image_io import read_image
 from detattack.metrics.difference import DIFFERENCE_GAIN, difference_map, heatmap
+from detattack.report.colors import INK, SOFT
 from detattack.tasks.columns import Column
 
 COLUMNS: Sequence[Column] = (
@@ -40,14 +41,16 @@ _SIDES = {"small": 192, "large": 336}  # pixels of a cell, for images below and 
 class Sample:
     """An image, and what every method made of it: pixels or floats `[H,W,3]`, in the order of the results."""
 
-    original: NDArray
+    original: NDArray[Any]
     records: tuple[ClassificationRecord, ...]
-    adversarial: tuple[NDArray, ...]
+    adversarial: tuple[NDArray[Any], ...]
 
 
 def choose(results: Sequence[Result], images: Dataset, count: int) -> list[Sample]:
-    """Images that all methods succeed on (else: that all have attacked), of different classes where there are enough,
-    from all over the data set."""
+    """Choose images that all methods succeed on (else: that all have attacked), from all over the data set.
+
+    They are of different classes where there are enough.
+    """
     by_id = [{record.id: record for record in result.records()} for result in results]
     attacked = [i for i in by_id[0] if all(i in known and known[i].quality for known in by_id)]
     shared = [i for i in attacked if all(known[i].status == "success" for known in by_id)] or attacked
@@ -73,7 +76,7 @@ def write_samples(
     title: str,
     gain: float = DIFFERENCE_GAIN,
 ) -> None:
-    """Writes `path` with .png and .pdf: a column of pictures and one of differences, times `gain`, for each image."""
+    """Write `path` with .png and .pdf: a column of pictures and one of differences, times `gain`, for each image."""
     page = _Page(samples[0].original, 1 + len(results), len(samples), title, gain)
     page.label(0, "Original", "")
     several = len({result.variant for result in results}) > 1
@@ -89,7 +92,7 @@ def write_samples(
 
 
 def facts(results: Sequence[Result], samples: Sequence[Sample], classes: Sequence[str]) -> list[dict[str, Any]]:
-    """A row for each image and method, with the keys of `COLUMNS`."""
+    """Make a row for each image and method, with the keys of `COLUMNS`."""
     return [
         {
             "image": record.stem,
@@ -109,7 +112,7 @@ def facts(results: Sequence[Result], samples: Sequence[Sample], classes: Sequenc
 class _Page:
     """A grid of cells of one size, each with a line below it; places are pixels from the upper left."""
 
-    def __init__(self, image: NDArray, rows: int, columns: int, title: str, gain: float) -> None:
+    def __init__(self, image: NDArray[Any], rows: int, columns: int, title: str, gain: float) -> None:
         self.size = panel_size(image, _SIDES["small" if max(image.shape) < 64 else "large"])
         width = 2 * _MARGIN + _LABELS + columns * (2 * self.size[0] + 3 * _GAP)
         self._size = width, 2 * _MARGIN + _TITLE + rows * (self.size[1] + _FOOT)
@@ -121,13 +124,13 @@ class _Page:
         self._text(_MARGIN, _MARGIN + 48, "  ".join([shown, *more]), 7.5, SOFT)
 
     def label(self, row: int, title: str, subtitle: str) -> None:
-        """What a row shows."""
+        """Write what a row shows."""
         middle = self._top(row) + self.size[1] / 2
         self._text(_MARGIN, middle, title, 8.5, INK, weight="bold")
         self._text(_MARGIN, middle + 28, subtitle, 7.5, SOFT)
 
-    def cell(self, row: int, column: int, pixels: NDArray, caption: str) -> None:
-        """An image `[H,W,3]`; every second column is nearer to the one before."""
+    def cell(self, row: int, column: int, pixels: NDArray[Any], caption: str) -> None:
+        """Draw an image `[H,W,3]`; every second column is nearer to the one before."""
         left = _MARGIN + _LABELS + column * (self.size[0] + _GAP) + column // 2 * _GAP
         across, down = self._size
         top = self._top(row)
@@ -146,7 +149,7 @@ class _Page:
         self.figure.text(x / across, 1 - y / down, text, size=points, color=color, parse_math=False, **style)
 
 
-def _adversarial(result: Result, record: ClassificationRecord) -> NDArray:
+def _adversarial(result: Result, record: ClassificationRecord) -> NDArray[Any]:
     floats = result.folder / "floats" / f"{record.stem}.npy"
     if floats.is_file():
         return np.load(floats, allow_pickle=False).transpose(1, 2, 0)

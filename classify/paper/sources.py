@@ -49,7 +49,7 @@ class Sources:
         self._images: dict[tuple[Model, str, int, int, int], Dataset] = {}
 
     def model(self, runs: Runs) -> Model:
-        """The model of the runs: the config's, or that of the command line."""
+        """Return the model of the runs: the config's, or that of the command line."""
         weights = None if runs.weights is None else from_shared(runs.weights)
         model = Model(runs.model, weights, runs.preprocess)
         if runs.data != "imagenet":
@@ -64,7 +64,7 @@ class Sources:
         return images if self.given.limit is None else min(images, self.given.limit)
 
     def classifier(self, runs: Runs) -> Classifier:
-        """The classifier of the runs. Raises `InputError`."""
+        """Load the classifier of the runs. Raises `InputError`."""
         model = self.model(runs)
         if model not in self._classifiers:
             self._check_weights(model)
@@ -72,7 +72,7 @@ class Sources:
         return self._classifiers[model]
 
     def images(self, runs: Runs) -> Dataset:
-        """The images of the runs: of those that the model gets right. Raises `InputError`."""
+        """Open the images of the runs: of those that the model gets right. Raises `InputError`."""
         count = self.count(runs.images)
         key = self.model(runs), runs.data, runs.skip, runs.every, count
         if key not in self._images:

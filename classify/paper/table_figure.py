@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from classify.figure import INK, SOFT
 from classify.paper.names import METRICS, method_color, method_title
 from classify.paper.plotting import logarithmic, new_figure, save_both, soften
 from classify.paper.running import Result
 from detattack.metrics.rates import Z95
+from detattack.report.colors import INK, SOFT
 
 _MARKERS = ("o", "s", "^", "v")
 _NOT_COMPARABLE = ("psnr",)
@@ -28,7 +28,7 @@ def write_table_figure(
     paper: Mapping[str, Mapping[str, Mapping[str, float]]],
     title: str,
 ) -> None:
-    """Writes `path` with .png and .pdf. paper: its numbers by what is judged, metric and row."""
+    """Write `path` with .png and .pdf. paper: its numbers by what is judged, metric and row."""
     rows = list(dict.fromkeys(result.row for result in results))
     height = 1.3 + 0.34 * len(rows)
     figure = new_figure(1.9 + 2.2 * len(metrics), height, title)
@@ -107,7 +107,7 @@ def _paper_marks(
 
 
 def _similarity_scale(axes: Axes) -> None:
-    """The logarithm of the distance from 1, as most values are close to it."""
+    """Scale by the logarithm of the distance from 1, as most values are close to it."""
     least = 10.0**-_NINES
 
     def forward(values: Any) -> Any:

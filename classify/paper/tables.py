@@ -45,7 +45,7 @@ class Table:
 
 
 def make_table(experiment: Experiment, runs: Runs, results: Sequence[Result]) -> Table:
-    """The rows in the order of the results."""
+    """Make the rows in the order of the results."""
     rows = [_row(result, experiment.metrics, published(experiment, runs, result.variant)) for result in results]
     orders = {}
     for variant, judged in {result.variant: result.judged for result in results}.items():
@@ -56,7 +56,7 @@ def make_table(experiment: Experiment, runs: Runs, results: Sequence[Result]) ->
 
 
 def published(experiment: Experiment, runs: Runs, variant: str) -> Published:
-    """The paper's numbers that a variant is held against."""
+    """Find the paper's numbers that a variant is held against."""
     return runs.variants[variant].paper or experiment.paper
 
 
@@ -70,7 +70,7 @@ def table_columns(metrics: Sequence[str]) -> Sequence[Column]:
 
 
 def write_table(path: Path, table: Table, heading: Sequence[str], made: Mapping[str, Any]) -> dict[str, Any]:
-    """Writes `path` with .csv, .md, .tex and .json; what the JSON holds. heading: paragraphs above the table."""
+    """Write `path` with .csv, .md, .tex and .json; return what the JSON holds. heading: paragraphs above the table."""
     spelled = [row | {"method": method_title(row["method"])} for row in table.rows]
     below = [MEANS, *order_lines(table.orders)]
     orders = {judged: _order_json(one) for judged, one in table.orders.items()}
@@ -81,7 +81,7 @@ def write_table(path: Path, table: Table, heading: Sequence[str], made: Mapping[
 
 
 def order_lines(orders: Mapping[str, Order]) -> Iterator[str]:
-    """A paragraph for each of what is judged: metric by metric, whether the methods are in the paper's order."""
+    """Yield a paragraph for each of what is judged: metric by metric, whether the methods are in the paper's order."""
     for judged, one in orders.items():
         lines = [f"- {METRICS[metric].heading}: {_order_text(found)}" for metric, found in one.by_metric.items()]
         if lines:

@@ -77,7 +77,7 @@ def _detattack(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs the command line. Bad input is one line on stderr and status 2; Ctrl-C is 130.
+    """Run the command line. Bad input is one line on stderr and status 2; Ctrl-C is 130.
 
     What the encoding of stdout or stderr lacks is written as a question mark.
     """
@@ -89,7 +89,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def status_of(arguments: list[str] | None = None) -> int:
-    """The exit status of a command line, without leaving Python. An empty one is answered with help."""
+    """Return the exit status of a command line, without leaving Python. An empty one is answered with help."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         load_plugins()

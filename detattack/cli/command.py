@@ -22,8 +22,10 @@ OPTION_OF = {
 
 
 class Command(TyperCommand):
-    """A command on whose line `--ray` may stand without an address, and which wins over the `--config` file setting by
-    setting."""
+    """A command on whose line `--ray` may stand without an address.
+
+    The command line wins over the `--config` file setting by setting.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """`--ray` with no address after it is `--ray=here`; `--set` is merged into the `set` of the config file."""
@@ -38,13 +40,11 @@ class Command(TyperCommand):
 
 
 def merged(config: Sequence[str], line: Sequence[str], given: Iterable[str]) -> list[str]:
-    """What a config file sets of methods and the command line leaves as it is, then what the command line sets.
+    """Merge what a config file sets of methods, as far as the command line leaves it, with what the command line sets.
 
-    Parameters
-    ----------
-    config, line: `key=value` or `METHOD.key=value`. A key of the line wins over the same key of the file, and without
-        a method over that of any method.
-    given: parameters of the command that the command line names; an option for a key wins over the file's `set` too.
+    - config, line: `key=value` or `METHOD.key=value`. A key of the line wins over the same key of the file, and without
+      a method over that of any method.
+    - given: parameters of the command that the command line names; an option for a key wins over the file's `set` too
     """
     given = set(given)
     named = {_key(one) for one in line} | {key for key, option in OPTION_OF.items() if option in given}
@@ -56,13 +56,13 @@ class Group(TyperGroup):
     """A group of commands, which says what it has where none is named, or an unknown one."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Raises `InputError` for a command line that names no command."""
+        """Parse; raise `InputError` for a command line that names no command."""
         if not args and not ctx.resilient_parsing:
             raise InputError(f"Missing command of {ctx.command_path}: {', '.join(self.commands)}")
         return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Raises `InputError` for a name that no command has."""
+        """Resolve; raise `InputError` for a name that no command has."""
         if args[0] not in self.commands and not ctx.resilient_parsing:
             raise unknown(
                 "command", args[0], [*self.commands, *(name for one in self.get_params(ctx) for name in one.opts)]

@@ -14,6 +14,7 @@ from detattack.cli.groups import with_groups
 from detattack.cli.status import FAILED
 
 if TYPE_CHECKING:
+    from detattack.runs.ray_workers import Workers
     from detattack.tasks.base import Task
     from detattack.tasks.experiment import Experiment
 
@@ -39,11 +40,10 @@ def evaluate(
     strict: o.Strict = False,
 ) -> None:
     """Attack a data set: success, collateral damage, distances, cost, and AP where there are annotations."""
-    from detattack.cli.running import goes_on, print_run, progress_of, resumable, say_if_tuned_on
-    from detattack.cli.scaling import executor_of, workers_of
+    from detattack.cli.running import print_run, say_if_tuned_on
+    from detattack.cli.scaling import workers_of
     from detattack.cli.transferring import check_transfers, print_transfers
     from detattack.tasks.registry import find_task
-    from detattack.workflows.evaluate import carried_out
 
     out, found_task = run.folder("evaluate"), find_task(task)
     with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
@@ -53,14 +53,7 @@ def evaluate(
         more = {"shard": shard, "quality": quality, "batch": batch, "missing": missing}
         experiment = _experiment(context, found_task, options, data, attack, method, run, more)
         say_if_tuned_on(run.config, experiment.dataset)
-        with (
-            executor_of(pool, experiment, run.quiet) as executor,
-            resumable(goes_on(out)),
-            carried_out(
-                experiment, out, run.resume, run.retry_errors, partial(progress_of, run.quiet), executor
-            ) as folder,
-        ):
-            errors = folder.read_json("summary.json")["error"]
+        errors = _carry_out(experiment, pool, out, run)
     print_run(found_task, out, run.json, run.quiet)
     if transfer_to or survive:
         print_transfers(out, others, survive, model.device, False, run.quiet or run.json, trust=True)
@@ -93,6 +86,22 @@ def _experiment(
         shard=parse_shard(more["shard"]) if more["shard"] else None,
         all_measures=more["quality"] == "all",
     )
+
+
+def _carry_out(experiment: "Experiment[Any, Any, Any]", pool: "Workers | None", out: Path, run: o.RunOptions) -> int:
+    """Carry out an experiment, or what is left of it; return how many images ended in an error."""
+    from detattack.cli.running import goes_on, progress_of, resumable
+    from detattack.cli.scaling import executor_of
+    from detattack.workflows.evaluate import carried_out
+
+    told = partial(progress_of, run.quiet)
+    with (
+        executor_of(pool, experiment, run.quiet) as executor,
+        resumable(goes_on(out)),
+        carried_out(experiment, out, run.resume, run.retry_errors, told, executor) as folder,
+    ):
+        errors: int = folder.read_json("summary.json")["error"]
+    return errors
 
 
 @with_groups

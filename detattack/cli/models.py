@@ -35,9 +35,9 @@ OwnAnnotations = Annotated[
 ]
 
 
-@app.callback()
+@app.callback(help="The detectors that can be attacked.")
 def _models() -> None:
-    """The detectors that can be attacked."""
+    """Group the commands on detectors."""
 
 
 @app.command("list")
@@ -103,7 +103,7 @@ def check_model(
 def _photos(
     detector: "Detector", images: Path, annotations: Path | None, count: int
 ) -> "tuple[list[Tensor], list[Detections]]":
-    """The first images of a folder, and what annotations say is on each, as far as the detector has the class."""
+    """Load the first images of a folder, and what annotations say is on each, as far as the detector has the class."""
     import torch
 
     from detattack.core.types import Detections

@@ -1,5 +1,7 @@
-"""Names that a shell completes. They stand here a second time, held to the first by a test: to import what knows them
-takes seconds."""
+"""Names that a shell completes.
+
+They stand here a second time, held to the first by a test: to import what knows them takes seconds.
+"""
 
 from collections.abc import Callable, Iterable
 from importlib.metadata import entry_points

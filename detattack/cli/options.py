@@ -22,8 +22,10 @@ DEFAULT_SCORE_THRESHOLD, DEFAULT_MAX_DETECTIONS = 0.5, 100
 
 
 def _use_config_file(context: typer.Context, path: Path | None) -> Path | None:
-    """Makes a file's values the defaults, so that options on the command line win over them, and of `set` key by key:
-    see `Command`."""
+    """Make a file's values the defaults, so that options on the command line win over them.
+
+    Of `set` they win key by key: see `Command`.
+    """
     if path is None or context.resilient_parsing:  # which is how a shell completes
         return path
     from detattack.engine.config import TUNED_ON, read_options
@@ -47,8 +49,11 @@ def _use_config_file(context: typer.Context, path: Path | None) -> Path | None:
 
 
 def _fitted(parameter: Any, value: Any) -> Any:
-    """The value of a config file as the command line has it: `{key: value}` of `set` as `key=value`, a list of what
-    takes commas with commas, `ray: true` as `--ray`. Raises `InputError` for what no command line could say."""
+    """Write a value of a config file as the command line has it.
+
+    `{key: value}` of `set` becomes `key=value`, a list of what takes commas gets commas, `ray: true` becomes `--ray`.
+    Raises `InputError` for what no command line could say.
+    """
     several = parameter.multiple or parameter.nargs == -1
     if isinstance(value, dict) and parameter.name == "set":
         return [f"{key}={one}" for key, one in value.items()]
@@ -71,14 +76,14 @@ def _spelled(spellings: Sequence[str]) -> str:
 
 
 def list_methods() -> None:
-    """Writes what is registered into the help of `--method`; to be called after plugins are loaded."""
+    """Write what is registered into the help of `--method`; to be called after plugins are loaded."""
     from detattack.engine.presets import PRESETS
 
     _METHOD.help = f"{', '.join(PRESETS)}. A radius of N gray levels: pgd-linf@N."
 
 
 def check_exclusive(**given: bool) -> None:
-    """Raises `InputError` where more than one of the named options is given."""
+    """Raise `InputError` where more than one of the named options is given."""
     names = [name for name, is_given in given.items() if is_given]
     if len(names) > 1:
         raise InputError(f"{' and '.join(names)} exclude each other")

@@ -1,6 +1,7 @@
 """Progress on stderr: how far, how fast, how long still, and how often the attack succeeded so far."""
 
 from types import TracebackType
+from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
@@ -15,7 +16,7 @@ class Progress:
     enabled: whether more is shown than errors.
     """
 
-    def __init__(self, enabled: bool, title: str = ""):
+    def __init__(self, enabled: bool, title: str = "") -> None:
         self._enabled = enabled
         self._console = Terminal(stderr=True)
         self._bar = RichProgress(
@@ -50,7 +51,7 @@ class Progress:
         """One finished image is measured."""
         self._bar.update(self._task, description="measuring", completed=done, total=total)
 
-    def report(self, outcome: Outcome, done: int, total: int) -> None:
+    def report(self, outcome: Outcome[Any], done: int, total: int) -> None:
         """One image is finished."""
         record = outcome.record
         for note in record.notes:
@@ -65,5 +66,5 @@ class Progress:
         self._bar.update(self._task, completed=done, total=total, rate=rate)
 
     def _say(self, text: str) -> None:
-        """A line above the bar."""
+        """Print a line above the bar."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -92,7 +92,7 @@ def _warn(a: Path, b: Path, found: "MatchedFolders", measured: "Sequence[Measure
 
 
 def _print_json(found: "MatchedFolders", measured: "Sequence[MeasuredPair]") -> None:
-    """A measure without a number (PSNR of identical images, what is not defined) is null."""
+    """Print JSON; a measure without a number (PSNR of identical images, what is not defined) is null."""
     import json
 
     from detattack.metrics.image_pairs import average_quality
@@ -115,7 +115,7 @@ def _row(one: "MeasuredPair") -> dict[str, Any]:
 
 
 def _csv(names: list[str], measured: "Sequence[MeasuredPair]") -> str:
-    """A column a measure, empty where it is not defined, and one for what went wrong."""
+    """Write a column a measure, empty where it is not defined, and one for what went wrong."""
     import csv
 
     from detattack.metrics.image_quality import ImageQuality

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def workers_of(options: WorkerOptions, device_name: str) -> "Workers | None":
-    """The workers that the options ask for; None without `--ray`. Raises `InputError`."""
+    """Return the workers that the options ask for; None without `--ray`. Raises `InputError`."""
     if options.ray is None:
         for name in ("workers", "cpus_per_worker", "gpus_per_worker"):
             if getattr(options, name) is not None:
@@ -41,7 +41,7 @@ def workers_of(options: WorkerOptions, device_name: str) -> "Workers | None":
 
 @contextmanager
 def executor_of(wanted: "Workers | None", run: Any, quiet: bool) -> "Iterator[RayPool | None]":
-    """The workers for a run, and for others of the same model; None: this process."""
+    """Start the workers for a run, and for others of the same model; None: this process."""
     if wanted is None:
         yield None
         return

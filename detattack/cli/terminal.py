@@ -1,5 +1,7 @@
-"""What comes from files and models is shown as text: nothing in a name moves the cursor, colors the screen, sets the
-window's title, or turns the direction of reading."""
+"""What comes from files and models is shown as text.
+
+Nothing in a name moves the cursor, colors the screen, sets the window's title, or turns the direction of reading.
+"""
 
 import re
 import sys
@@ -14,13 +16,15 @@ _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u20
 
 
 def shown(text: object) -> str:
-    """Text with what a terminal would obey, or not show, written out: `\\x1b[31m`."""
+    r"""Write out what a terminal would obey, or not show: `\x1b[31m`."""
     return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
 
 
 class Terminal(Console):
-    """A console that obeys rich alone, and no text that is printed. Cells of a table are measured before, so that long
-    names are better `shown` when they are put in."""
+    """A console that obeys rich alone, and no text that is printed.
+
+    Cells of a table are measured before, so that long names are better `shown` when they are put in.
+    """
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """As rich's, `shown`."""
@@ -34,7 +38,9 @@ def say(text: object, **options: Any) -> None:
 
 
 def say_notes(notes: Iterable[str]) -> None:
-    """Says on stderr, a line each, what people should know of data and model. It changes what the figures mean, so that
-    `--quiet` hides none of it."""
+    """Say on stderr, a line each, what people should know of data and model.
+
+    It changes what the figures mean, so that `--quiet` hides none of it.
+    """
     for note in notes:
         say(f"NOTE: {' '.join(note.split())}", file=sys.stderr)

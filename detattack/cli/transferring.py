@@ -11,8 +11,10 @@ if TYPE_CHECKING:
 
 
 def check_transfers(models: str | None, survive: str | None, device: str) -> "list[Other]":
-    """List the run's own model and those of `--transfer-to`. Raises `InputError` for what would only be known when the
-    run is done."""
+    """List the run's own model and those of `--transfer-to`.
+
+    Raises `InputError` for what would only be known when the run is done.
+    """
     from detattack.datasets.corruptions import parse_corruptions
     from detattack.detectors.registry import load_detector
     from detattack.workflows.transfer import Other

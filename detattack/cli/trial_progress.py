@@ -16,7 +16,7 @@ SPEED_PERIOD_S = 600
 class TrialProgress:
     """A context manager. trials: of all methods. images: of a trial."""
 
-    def __init__(self, plan: Plan, trials: int, images: int, enabled: bool):
+    def __init__(self, plan: Plan, trials: int, images: int, enabled: bool) -> None:
         self._plan, self._images = plan, images
         self._console = Terminal(stderr=True, quiet=not enabled)
         self._bar = Progress(
@@ -50,19 +50,19 @@ class TrialProgress:
         say_notes([note])
 
     def start(self, name: str) -> None:
-        """A method's search begins."""
+        """Begin a method's search."""
         self._name, self._trials = name, []
         self._show(best="")
 
     def counted(self, outcomes: Iterable[Outcome[BaseRecord]]) -> Iterator[BaseRecord]:
-        """The records of a trial, each noted as it comes."""
+        """Yield the records of a trial, each noted as it comes."""
         for outcome in outcomes:
             self._counted += 1
             self._bar.advance(self._task)
             yield outcome.record
 
     def report(self, trial: Trial) -> None:
-        """A trial is finished, now or, if no image was counted, before this search was resumed."""
+        """Note that a trial is finished, now or, if no image was counted, before this search was resumed."""
         if not self._counted:
             self._left -= self._images
             self._bar.update(self._task, total=self._left)

@@ -43,9 +43,9 @@ class Detector(Protocol):
         ...
 
     def select(self, candidates: Candidates, score_threshold: float) -> list[Detections]:
-        """The model's own clipping, thresholding (score > score_threshold) and NMS. No gradient."""
+        """Apply the model's own clipping, thresholding (score > score_threshold) and NMS. No gradient."""
         ...
 
     def detect(self, images: Tensor, score_threshold: float) -> list[Detections]:
-        """The model's official inference, in float32. No gradient."""
+        """Run the model's official inference, in float32. No gradient."""
         ...

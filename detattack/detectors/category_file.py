@@ -71,7 +71,7 @@ class _UniqueKeys(yaml.BaseLoader):
     """A loader of texts, and of mappings that have each key once."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Raises `ValueError`."""
+        """Construct a mapping; raise `ValueError` for a key that is there twice."""
         _unique([(key.value, None) for key, _ in node.value if isinstance(key, yaml.ScalarNode)])
         return super().construct_mapping(node, deep)
 
@@ -118,7 +118,7 @@ def _of_coco(items: list[Mapping[str, Any]], annotations: list[Any], where: str)
 
 
 def _without_roots(items: list[Mapping[str, Any]], annotations: list[Any], where: str) -> list[Mapping[str, Any]]:
-    """The categories but for those that others belong to and nothing is annotated with, as Roboflow writes one."""
+    """Leave out the categories that others belong to and nothing is annotated with, as Roboflow writes one."""
     used = [str(one.get("category_id")) for one in annotations if isinstance(one, dict)]
     parents = [item.get("supercategory") for item in items if item.get("supercategory") != item["name"]]
     roots = [item for item in items if item["name"] in parents and str(item["id"]) not in used]

@@ -88,7 +88,7 @@ class Sheet:
         self._drawn += 1
         return axes
 
-    def picture(self, title: str, subtitle: str, pixels: NDArray) -> Axes:
+    def picture(self, title: str, subtitle: str, pixels: NDArray[Any]) -> Axes:
         """Draw the next panel, with an image `[H,W,3]` in it."""
         axes = self.panel(title, subtitle)
         width, height = self.size
@@ -118,7 +118,7 @@ class Sheet:
         self.picture("Difference", subtitle, heatmap(self.fitted(difference)))
         self.color_bar()
 
-    def fitted(self, pixels: NDArray) -> NDArray:
+    def fitted(self, pixels: NDArray[Any]) -> NDArray[Any]:
         """Resize an image to its panel: averaged if it is larger, pixels repeated if smaller."""
         method = cv2.INTER_AREA if self.panel_size[0] < pixels.shape[1] else cv2.INTER_NEAREST
         return np.asarray(cv2.resize(pixels, self.panel_size, interpolation=method))

@@ -1,5 +1,7 @@
-"""Which images are attacked together, decided over the whole data set before a shard or a resumed run takes its
-part, so that every way of running it gives the same bytes; and the thread that reads them ahead of time.
+"""Which images are attacked together, and the thread that reads them ahead of time.
+
+That is decided over the whole data set before a shard or a resumed run takes its part, so that every way of running
+it gives the same bytes.
 """
 
 import queue
@@ -24,8 +26,11 @@ FEWEST = 8
 
 
 def plan(samples: Sequence[Sample], size: int) -> list[Batch]:
-    """What is done and committed as one, in the order of the first images: images of one size, of which the engine
-    attacks `size` at a time and replaces each as it is done. In a large data set that is more than `size` images."""
+    """Plan what is done and committed as one, in the order of the first images.
+
+    It is images of one size, of which the engine attacks `size` at a time and replaces each as it is done. In a large
+    data set that is more than `size` images.
+    """
     if size == 1:
         return [(sample,) for sample in samples]
     most = size * min(max(len(samples) // (FEWEST * size), 1), REFILLS)
@@ -52,7 +57,7 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 
 def part(batches: Sequence[Batch], shard: tuple[int, int] | None) -> list[Batch]:
-    """The batches of one shard; None: all."""
+    """Return the batches of one shard; None: all."""
     return list(batches) if shard is None else list(batches[shard[0] :: shard[1]])
 
 

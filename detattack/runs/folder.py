@@ -66,7 +66,8 @@ class RunFolder(Generic[R]):
     def create(cls, path: Path, record_type: type[R], manifest: dict[str, Any], resume: bool = False) -> Self:
         """Create a run folder, or, with `resume`, continue the one that is there if it is of the same run.
 
-        A control's images whose length is another by now, since the reference was attacked again, are to be done again.
+        A control's images whose target L2 norm is another by now, since the reference was attacked again, are to be
+        done again.
 
         Raises `InputError` for a folder that holds anything else, or that cannot be written.
         """
@@ -77,7 +78,7 @@ class RunFolder(Generic[R]):
             folder = cls(path, record_type, before, ledger, held)
             for _ in folder.iterate():  # a damaged row is reported before anything is added to it
                 pass
-            folder._renew_lengths(manifest.get("lengths"))
+            folder._renew_target_l2(manifest.get("lengths"))
             folder._held = held.pop_all()
             return folder
 
@@ -104,7 +105,7 @@ class RunFolder(Generic[R]):
         return list(self.iterate())
 
     def iterate(self) -> Iterator[R]:
-        """The same one by one, so that any number of them takes no more memory than one."""
+        """Yield the same one by one, so that any number of them takes no more memory than one."""
         for record, measures in self._ledger.rows():
             try:
                 yield self.record_type.from_json({**record, "quality": record["quality"] | measures})
@@ -117,11 +118,11 @@ class RunFolder(Generic[R]):
         return [r.short() for r in self.iterate() if r.id in ids]
 
     def add_quality(self, image_id: int, measures: dict[str, float | None]) -> None:
-        """Commits the full quality of one image."""
+        """Commit the full quality of one image."""
         self._ledger.add_quality(image_id, measures)
 
     def take_over(self, other: "RunFolder[R]") -> None:
-        """Commits all rows of another run; their files are here already."""
+        """Commit all rows of another run; their files are here already."""
         self._ledger.take_over(other._ledger)
 
     def commit(self, outcomes: Sequence[Outcome[R]]) -> None:
@@ -131,12 +132,14 @@ class RunFolder(Generic[R]):
         self._ledger.add((record.id, record.status, record.as_json()) for record in records)
 
     def mark_unfinished(self) -> None:
-        """Takes away the summary, which says that all images are done."""
+        """Remove the summary, which says that all images are done."""
         (self.path / SUMMARY).unlink(missing_ok=True)
 
     def write_json(self, name: str, content: Any) -> None:
-        """One of the files that are made from the ledger. Iterators, at the top or one level below, are written
-        item by item."""
+        """Write one of the files that are made from the ledger.
+
+        Iterators, at the top or one level below, are written item by item.
+        """
         write_chunks_atomic(self.path / name, (chunk.encode() for chunk in _chunks(content)))
 
     def read_json(self, name: str) -> Any:
@@ -147,26 +150,26 @@ class RunFolder(Generic[R]):
             raise InputError(f"{self.path / name}: cannot be read ({error})") from error
 
     def close(self) -> None:
-        """Closes the ledger, and lets go of the folder."""
+        """Close the ledger, and let go of the folder."""
         self._held.close()
 
-    def _renew_lengths(self, lengths: list[Any] | None) -> None:
-        """Makes these the lengths of the run. Raises `InputError` where only one of old and new has any."""
+    def _renew_target_l2(self, target_l2: list[Any] | None) -> None:
+        """Make these the target L2 norms of the run. Raises `InputError` where only one of old and new has any."""
         before = self.manifest.get("lengths")
-        if before == lengths:
+        if before == target_l2:
             return
-        if before is None or lengths is None:
-            found = next(differences("lengths", before, lengths))
+        if before is None or target_l2 is None:
+            found = next(differences("lengths", before, target_l2))
             raise InputError(f"output folder {self.path}: holds another run: {found}")
         old: dict[int, float] = dict(before)
-        new: dict[int, float] = dict(lengths)
+        new: dict[int, float] = dict(target_l2)
         self.mark_unfinished()
         self._ledger.remove({number for number in old | new if old.get(number) != new.get(number)})
-        self.manifest = {**self.manifest, "lengths": lengths}
+        self.manifest = {**self.manifest, "lengths": target_l2}
         write_text_atomic(self.path / MANIFEST, _json(self.manifest))  # last: where that fails, it is all done again
 
     def _write_files(self, outcome: Outcome[R]) -> R:
-        """The files of one image; its record, with the digest of what is written from here."""
+        """Write the files of one image; return its record, with the digest of what is written from here."""
         outcome = packed(outcome)
         record = outcome.record
         if not outcome.png:
@@ -188,11 +191,10 @@ class RunFolder(Generic[R]):
 def claimed(
     path: Path, manifest: dict[str, Any], resume: bool, deciding: Sequence[str] = DECIDING
 ) -> Iterator[dict[str, Any]]:
-    """Makes a folder that of the run of a manifest, or, with `resume`, continues it, and holds it until left; its
-    manifest, new or old.
+    """Make a folder that of the run of a manifest, or, with `resume`, continue it, and hold it until left.
 
-    deciding: the keys that an old manifest must share. Raises `InputError` for a folder that holds anything else,
-    that another process is at work in, or that cannot be written.
+    Yields its manifest, new or old. deciding: the keys that an old manifest must share. Raises `InputError` for a
+    folder that holds anything else, that another process is at work in, or that cannot be written.
     """
     with ExitStack() as held:
         try:
@@ -212,8 +214,10 @@ def claimed(
 def _claimed_before(
     path: Path, manifest: dict[str, Any], resume: bool, deciding: Sequence[str]
 ) -> dict[str, Any] | None:
-    """The manifest of the run that a folder holds, if it is the one that is to be continued; None: the folder is
-    free. Raises `InputError`."""
+    """Read the manifest of the run that a folder holds, if it is the one to be continued; None: the folder is free.
+
+    Raises `InputError` for any other.
+    """
     if not path.exists():
         return None
     if not path.is_dir():
@@ -238,7 +242,7 @@ def _has_images(path: Path) -> bool:
 
 
 def _lasting(path: Path) -> Iterator[Path]:
-    """What is in a folder, but for unfinished files and the lock."""
+    """Yield what is in a folder, but for unfinished files and the lock."""
     return (entry for entry in path.iterdir() if not is_temporary(entry) and entry.name != LOCK)
 
 

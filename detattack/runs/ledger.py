@@ -29,14 +29,16 @@ _FAULTS = (sqlite3.Error, UnicodeDecodeError)
 class Ledger:
     """An open ledger: `create` to write, `open` to read."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection):
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
         self._connection = connection
 
     @classmethod
     def create(cls, path: Path, new: bool) -> Self:
-        """A ledger to be written, which has to be there unless it may be `new`. Raises `InputError` where it is not, or
-        is damaged."""
+        """Create a ledger to be written, which has to be there unless it may be `new`.
+
+        Raises `InputError` where it is not, or is damaged.
+        """
         with _opened(path, "mode=rwc" if new else "mode=rw") as connection:
             ledger = cls(path, connection)
             if ledger._check() != {*TABLES} and not new:
@@ -49,7 +51,7 @@ class Ledger:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """A ledger to be read, also where nothing can be written. Raises `InputError`."""
+        """Open a ledger to be read, also where nothing can be written. Raises `InputError`."""
         if not path.is_file():
             raise InputError(f"{path.parent}: not a run folder (no {path.name})")
         with _opened(path, _reading_mode(path)) as connection:
@@ -74,14 +76,14 @@ class Ledger:
                     raise InputError(f"{self.path}: damaged, the row of image {number} is no JSON ({error})") from error
 
     def add(self, rows: Iterable[Row]) -> None:
-        """Commits the rows of a batch together; each replaces the image's row where that is an error."""
+        """Commit the rows of a batch together; each replaces the image's row where that is an error."""
         texts = [(number, status, json.dumps(record)) for number, status, record in rows]
         with self.transaction():
             self._connection.executemany(f"DELETE FROM images WHERE id = ? AND {FAILED}", [row[:1] for row in texts])
             self._connection.executemany("INSERT INTO images VALUES (?, ?, ?)", texts)
 
     def withdraw_files(self, ids: Iterable[int]) -> None:
-        """Commits that these images, where they are errors, promise no file: another is about to take its place."""
+        """Commit that these images, where they are errors, promise no file: another is about to take its place."""
         query = f"SELECT record, id FROM images WHERE id = ? AND {FAILED}"
         rows = [row for number in ids for row in self._connection.execute(query, (number,))]
         if rows:
@@ -90,18 +92,18 @@ class Ledger:
                 self._connection.executemany("UPDATE images SET record = ? WHERE id = ?", bare)
 
     def remove(self, ids: Collection[int]) -> None:
-        """Commits that these images are not done."""
+        """Commit that these images are not done."""
         with self.transaction():
             for table in TABLES:
                 self._connection.executemany(f"DELETE FROM {table} WHERE id = ?", [(number,) for number in ids])
 
     def add_quality(self, image_id: int, measures: Mapping[str, float | None]) -> None:
-        """Commits the slow measures of one image."""
+        """Commit the slow measures of one image."""
         with self.transaction():
             self._connection.execute("INSERT OR REPLACE INTO quality VALUES (?, ?)", (image_id, json.dumps(measures)))
 
     def take_over(self, other: "Ledger") -> None:
-        """Commits all rows of another ledger, also where some are here already."""
+        """Commit all rows of another ledger, also where some are here already."""
         with self.transaction():
             for table, columns in TABLES.items():
                 rows = other._connection.execute(f"SELECT * FROM {table}")
@@ -109,7 +111,7 @@ class Ledger:
                 self._connection.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", rows)
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the file."""
         self._connection.close()
 
     @contextmanager
@@ -122,8 +124,11 @@ class Ledger:
             raise OSError(f"{self.path}: cannot be written ({error})") from error
 
     def _check(self) -> set[str]:
-        """The tables that are there. Raises `InputError` where pages are damaged, or the file holds what a ledger has
-        not: it may come from anybody, and views and triggers are code."""
+        """List the tables that are there.
+
+        Raises `InputError` where pages are damaged, or the file holds what a ledger has not: it may come from anybody,
+        and views and triggers are code.
+        """
         self._connection.execute("PRAGMA trusted_schema=OFF")
         (found,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":
@@ -144,7 +149,7 @@ class Ledger:
 
 @contextmanager
 def _opened(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
-    """A connection, closed again where what is done with it fails. Raises `InputError`."""
+    """Open a connection, closed again where what is done with it fails. Raises `InputError`."""
     with ExitStack() as stack:
         try:
             connection = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)

@@ -46,7 +46,7 @@ class _Category(BaseModel, strict=True):
 
 
 _Pair = Annotated[list[int], Field(min_length=2, max_length=2)]
-_Length = Annotated[tuple[int, FiniteFloat], Field(strict=False)]
+_TargetL2 = Annotated[tuple[int, FiniteFloat], Field(strict=False)]
 
 
 class _Manifest(BaseModel, strict=True):
@@ -59,7 +59,7 @@ class _Manifest(BaseModel, strict=True):
     images: int = 0
     annotated: bool = False
     shard: _Pair | None = None
-    lengths: list[_Length] | None = None
+    lengths: list[_TargetL2] | None = None
     figures: bool = False
     all_measures: bool = False
     folder: str | None = None
@@ -77,7 +77,7 @@ class _Manifest(BaseModel, strict=True):
 
 
 def make_manifest(config: dict[str, Any], model: str, data: str, **more: Any) -> dict[str, Any]:
-    """What `run.json` holds. model, data: fingerprints. more: what else is to stand there."""
+    """Make what `run.json` holds. model, data: fingerprints. more: what else is to stand there."""
     import torch
 
     return {
@@ -112,12 +112,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def check_own_model(folder: Path, trust: bool) -> None:
-    """Raises `InputError` where there is no run in a folder, or its model may not be run: see `check_trust`."""
+    """Raise `InputError` where there is no run in a folder, or its model may not be run: see `check_trust`."""
     check_trust(folder, str(read_manifest(folder)["config"].get("model")), trust)
 
 
 def _no_run(folder: Path) -> str:
-    """What a folder without a manifest is: a comparison, or anything else."""
+    """Tell what a folder without a manifest is: a comparison, or anything else."""
     runs = sorted(str(path.parent) for path in folder.glob(f"*/{MANIFEST}"))
     what = "is a comparison" if (folder / COMPARISON).is_file() else f"not a run folder (no {MANIFEST})"
     if not runs:
@@ -137,7 +137,7 @@ def task_in(folder: Path) -> str:
 
 
 def batch_of(folder: Path) -> int | None:
-    """The batch size of the run in a folder; None where there is none."""
+    """Read the batch size of the run in a folder; None where there is none."""
     if not (folder / MANIFEST).is_file():
         return None
     size = read_manifest(folder)["config"].get("batch")

@@ -1,5 +1,7 @@
-"""All measures of quality of a finished run, from its files: the slow ones take about a second an image, so they
-are kept out of the attack and spread over the processor's cores."""
+"""All measures of quality of a finished run, from its files.
+
+The slow ones take about a second an image, so they are kept out of the attack and spread over the processor's cores.
+"""
 
 from collections.abc import Callable
 from functools import partial

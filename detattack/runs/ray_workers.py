@@ -1,7 +1,7 @@
-"""A executor of processes on one machine or many, by Ray (the extra `[ray]`): each holds the model once and is handed
-one part after the other; this process alone writes the run folder.
+"""An executor of processes on one machine or many, by Ray (the extra `[ray]`).
 
-Ray gives processes, their accelerators and their results; what is handed out when is decided in `handing_out`.
+Each holds the model once and is handed one part after the other; this process alone writes the run folder. Ray gives
+processes, their accelerators and their results; what is handed out when is decided in `scheduler`.
 """
 
 import logging
@@ -38,11 +38,13 @@ REASON = f"{MOST_DEATHS} workers died while they attacked it"
 
 @dataclass(frozen=True)
 class Workers:
-    """What workers are wanted. address: HOST:PORT, or `auto`, the Ray that runs on this machine already; None for one
-    that is started here, for this process alone.
+    """What workers are wanted.
 
-    count: None for as many as there is room for. cpus: cores, and threads, of each. gpus: of each; a share of one is
-    shared.
+    - address: HOST:PORT, or `auto`, the Ray that runs on this machine already; None for one that is started here, for
+      this process alone
+    - count: None for as many as there is room for
+    - cpus: cores, and threads, of each
+    - gpus: of each; a share of one is shared
     """
 
     address: str | None = None
@@ -62,7 +64,7 @@ class Workers:
         return {"OMP_NUM_THREADS": str(self.cpus), "OMP_WAIT_POLICY": "PASSIVE", VARIABLE: plugins}
 
     def __str__(self) -> str:
-        """What one of them needs."""
+        """Tell what one of them needs."""
         cpus = f"{self.cpus} CPU{'s'[: self.cpus > 1]}"
         return f"{cpus} and {self.gpus:g} GPU{'s'[: self.gpus > 1]}" if self.gpus else cpus
 
@@ -71,7 +73,7 @@ class Worker:
     """What runs in a process of its own."""
 
     def start(self, folder: Path, load: Callable[[], Any]) -> None:
-        """Loads the model, in the folder that relative paths are relative to."""
+        """Load the model, in the folder that relative paths are relative to."""
         try:
             os.chdir(folder)
         except OSError as error:
@@ -80,7 +82,7 @@ class Worker:
         self._model = load()
 
     def attack(self, job: AttackBatch[R], record_type: type[R], part: Part) -> list[Outcome[R]]:
-        """The outcomes of a part, as the run folder takes them."""
+        """Attack a part; return its outcomes, as the run folder takes them."""
         if part.hopeless:
             outcomes = [give_up(record_type, sample, REASON) for sample in part.samples]
         else:
@@ -90,8 +92,10 @@ class Worker:
 
 @dataclass(eq=False)
 class _Employed:
-    """A worker as this process knows it. given: what it is to do, in order, each with the result that is to come; None
-    is to load the model."""
+    """A worker as this process knows it.
+
+    given: what it is to do, in order, each with the result that is to come; None is to load the model.
+    """
 
     actor: Any
     given: deque[tuple[Any, Part | None]] = field(default_factory=deque)
@@ -116,7 +120,7 @@ class RayPool:
     load: what gives each worker its model. say: told where Ray's dashboard is, and when there is no room for workers.
     """
 
-    def __init__(self, wanted: Workers, load: Callable[[], Any], say: Callable[[str], None]):
+    def __init__(self, wanted: Workers, load: Callable[[], Any], say: Callable[[str], None]) -> None:
         self._wanted = wanted
         self._load = load
         self._say = say
@@ -136,7 +140,7 @@ class RayPool:
             self._workers = []
 
     def attack(self, run: Runnable[R], record_type: type[R], batches: Sequence[Batch]) -> Iterator[list[Outcome[R]]]:
-        """The outcomes of each batch, in the order of the batches.
+        """Yield the outcomes of each batch, in the order of the batches.
 
         Raises `InputError` for what concerns all of them, and OSError where no worker stays alive.
         """
@@ -155,7 +159,7 @@ class RayPool:
             yield from assignment.handing_out.take_back()
 
     def _employ(self) -> None:
-        """Raises `InputError` where there is no Ray, or no room."""
+        """Start the workers. Raises `InputError` where there is no Ray, or no room."""
         import ray
 
         dashboard = _connected(self._wanted)
@@ -192,7 +196,7 @@ class RayPool:
             worker.given.append((worker.actor.attack.remote(to.job, to.record_type, part), part))
 
     def _heard_of(self) -> list[_Employed]:
-        """The workers that have done, or died of, the first of what they were given; waits for one."""
+        """List the workers that have done, or died of, the first of what they were given; waits for one."""
         import ray
 
         firsts = {worker.given[0][0]: worker for worker in self._workers if worker.given}
@@ -222,7 +226,7 @@ class RayPool:
             assignment.handing_out.finish(part, outcomes)
 
     def _replace(self, worker: _Employed, assignment: _Assignment[R], error: Exception) -> None:
-        """A worker died, cannot be reached or has lost its device: what it was given is for another."""
+        """Replace a worker that died, cannot be reached or has lost its device: what it was given is for another."""
         import ray
 
         ray.kill(worker.actor)  # where it only cannot be reached: nothing is to be done twice
@@ -241,7 +245,7 @@ class RayPool:
 
 
 def check_installed() -> None:
-    """Raises `InputError` where Ray is missing."""
+    """Raise `InputError` where Ray is missing."""
     _show_token()
     try:
         import ray  # noqa: F401
@@ -250,15 +254,17 @@ def check_installed() -> None:
 
 
 def _show_token() -> None:
-    """Clusters ask for a token as soon as Ray has put one on the machine; Ray shows it only if told before it is
-    imported."""
+    """Have Ray show the token that clusters ask for as soon as it has put one on the machine.
+
+    It shows it only if told before it is imported.
+    """
     token = os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token")
     if "RAY_AUTH_TOKEN" in os.environ or Path(token).is_file():
         os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def _reach(address: str) -> None:
-    """Raises `InputError` where nobody listens at HOST:PORT: Ray itself would try for minutes, then end the process."""
+    """Raise `InputError` where nobody listens at HOST:PORT: Ray itself would try for minutes, then end the process."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():
         raise InputError(f"--ray {address}: not HOST:PORT, nor auto")
@@ -269,7 +275,7 @@ def _reach(address: str) -> None:
 
 
 def _connected(wanted: Workers) -> str:
-    """Starts or joins Ray; where its dashboard is, empty where there is none. Raises `InputError`."""
+    """Start or join Ray; return where its dashboard is, empty where there is none. Raises `InputError`."""
     import ray
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody that was not asked for

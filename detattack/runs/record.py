@@ -28,7 +28,7 @@ _COLUMNS: dict[str, TypeAdapter[Any]] = {
 }
 
 
-def _checked(found: dict[str, list]) -> dict[str, list]:
+def _checked(found: dict[str, list[Any]]) -> dict[str, list[Any]]:
     for name, values in found.items():
         if name not in _COLUMNS:
             raise ValueError(f"{name!r} is no column of what was found")
@@ -38,7 +38,7 @@ def _checked(found: dict[str, list]) -> dict[str, list]:
     return found
 
 
-Found = Annotated[dict[str, list], AfterValidator(_checked)]
+Found = Annotated[dict[str, list[Any]], AfterValidator(_checked)]
 """What a model reports of an image: columns `boxes`, `scores` and `labels`, or some of them."""
 
 
@@ -89,8 +89,11 @@ class BaseRecord:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
-        """From `as_json`, after a round trip through JSON. Raises ValueError for what is not of the types above, and
-        for a stem that names no file of its own: a ledger may come from anybody."""
+        """Make a record from `as_json`, after a round trip through JSON.
+
+        Raises ValueError for what is not of the types above, and for a stem that names no file of its own: a ledger may
+        come from anybody.
+        """
         record: Self = _reader(cast(Hashable, cls)).validate_python(values)
         if not is_plain(record.stem) or record.status not in STATUSES:
             raise ValueError(f"stem {record.stem!r}, status {record.status!r}")
@@ -129,7 +132,7 @@ class Outcome(Generic[R]):
         return f"Outcome({self.record!r}{size})"
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the adversarial image as a PNG: the very bytes that were judged.
+        """Write the adversarial image as a PNG: the very bytes that were judged.
 
         Raises `InputError` for a name that does not end in `.png`, and where the file cannot be written.
         """
@@ -143,7 +146,7 @@ class Outcome(Generic[R]):
 
 
 def png_path(path: str | os.PathLike[str]) -> Path:
-    """The path of a PNG file that is to be written. Raises `InputError` for any other name, and for no path."""
+    """Check the path of a PNG file that is to be written. Raises `InputError` for any other name, and for no path."""
     if not isinstance(path, str | os.PathLike):
         raise InputError(f"path: expected the name of a file, got {type(path).__name__}")
     found = Path(os.fsdecode(path))
@@ -156,7 +159,7 @@ def png_path(path: str | os.PathLike[str]) -> Path:
 
 
 def untouched(record: R, picture: Picture) -> Outcome[R]:
-    """The outcome of an image that could not be attacked: its file completes the data set."""
+    """Make the outcome of an image that could not be attacked: its file completes the data set."""
     height, width = picture.pixels.shape[:2]
     png = png_bytes(picture.pixels)
     digest = hashlib.sha256(png).hexdigest()
@@ -165,8 +168,10 @@ def untouched(record: R, picture: Picture) -> Outcome[R]:
 
 
 def packed(outcome: Outcome[R]) -> Outcome[R]:
-    """The outcome with its heatmap, and without the pixels that this was drawn from: what a run folder takes, and a
-    third of the bytes where it has to travel there."""
+    """Pack an outcome: with its heatmap, and without the pixels that this was drawn from.
+
+    It is what a run folder takes, and a third of the bytes where it has to travel there.
+    """
     from detattack.metrics.difference import difference_map, heatmap
 
     if outcome.original is None or outcome.pixels is None:

@@ -1,5 +1,7 @@
-"""Drives a data set through the engine, batch by batch, into a run folder: resumable, past bad images, whatever the
-task."""
+"""Drives a data set through the engine, batch by batch, into a run folder.
+
+It is resumable, past bad images, whatever the task.
+"""
 
 import gc
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -35,49 +37,47 @@ MOST_HELD = 100
 
 
 class Runnable(Protocol[R]):
-    """What is to be run: a model and a config, over a data set. One for each task.
-
-    all_measures: whether all measures of quality are taken, instead of the quick ones.
-    """
+    """What is to be run: a model and a config, over a data set. One for each task."""
 
     @property
     def dataset(self) -> Dataset:
         """The images, each with its id, in order."""
 
     @property
-    def all_measures(self) -> bool: ...
+    def all_measures(self) -> bool:
+        """Whether all measures of quality are taken, instead of the quick ones."""
 
     def batches(self) -> list[Batch]:
-        """What is to be done, resumed or not: decided over the whole data set."""
+        """List what is to be done, resumed or not: decided over the whole data set."""
 
     def attack(self, pictures: list[tuple[R, Picture]]) -> list[Outcome[R]]:
-        """Attacks images of one size: `AttackPictures`."""
+        """Attack images of one size: `AttackPictures`."""
 
     def job(self) -> AttackBatch[R]:
-        """What `attack` does, as another process does it with a model that `loader` gave it."""
+        """Make what does what `attack` does, in another process, with a model that `loader` gave it."""
 
     def loader(self) -> Callable[[], Any]:
-        """What loads the model in another process; pickles, since it names the model and does not hold it."""
+        """Make what loads the model in another process; pickles, since it names the model and does not hold it."""
 
     def write_figures(self, folder: Path, outcomes: list[Outcome[R]]) -> None:
-        """Writes the pictures of finished images, if any are wanted."""
+        """Write the pictures of finished images, if any are wanted."""
 
     def complete(self, folder: Any) -> None:
-        """Writes what is made from the ledger: from nothing else, so at any time and to the same bytes."""
+        """Write what is made from the ledger: from nothing else, so at any time and to the same bytes."""
 
 
 class Executor(Protocol):
     """Who attacks the batches of a run."""
 
     def attack(self, run: Runnable[R], record_type: type[R], batches: Sequence[Batch]) -> Iterator[list[Outcome[R]]]:
-        """The outcomes of each batch, in the order of the batches. Left early, it does no more."""
+        """Yield the outcomes of each batch, in the order of the batches. Left early, it does no more."""
 
 
 class InProcess:
-    """This process, which reads images ahead of time."""
+    """An executor in this process, which reads images ahead of time."""
 
     def attack(self, run: Runnable[R], record_type: type[R], batches: Sequence[Batch]) -> Iterator[list[Outcome[R]]]:
-        """The outcomes of each batch."""
+        """Yield the outcomes of each batch."""
         for items in read_ahead(batches, partial(_read_batch, record_type)):
             yield _outcomes_of_items(run.attack, items)
 
@@ -90,10 +90,12 @@ def execute(
     executor: Executor | None = None,
     retry_errors: bool = False,
 ) -> None:
-    """Runs a run, or what is left of it; the folder is complete when this returns.
+    """Carry out a run, or what is left of it; the folder is complete when this returns.
 
-    measuring: told how many images of how many are measured. executor: who attacks; None: this process. retry_errors:
-    whether images that are errors are attacked again.
+    - report: told of each finished image
+    - measuring: told how many images of how many are measured
+    - executor: who attacks; None: this process
+    - retry_errors: whether images that are errors are attacked again
     """
     batches, done = run.batches(), folder.done(errors=not retry_errors)
     left = [rest for batch in batches if (rest := tuple(sample for sample in batch if sample.id not in done))]
@@ -121,18 +123,18 @@ def read_all(batches: Sequence[Batch], record_type: type[R]) -> list[list[Item[R
 
 
 def attack_all(run: Runnable[R], groups: Iterable[list[Item[R]]]) -> Iterator[Outcome[R]]:
-    """A run over images that are in memory, and without a folder: its outcomes, group by group."""
+    """Attack images that are in memory, without a folder; yield the outcomes, group by group."""
     for outcomes in _once_attackable(_outcomes(run.attack, group) for group in groups):
         yield from outcomes
 
 
 def attack_batch(attack: AttackPictures[R], record_type: type[R], batch: Batch) -> list[Outcome[R]]:
-    """The outcomes of a batch whose images are yet to be read. attack: as of a run."""
+    """Attack a batch whose images are yet to be read; return the outcomes. attack: as of a run."""
     return _outcomes_of_items(attack, _read_batch(record_type, batch))
 
 
 def give_up(record_type: type[R], sample: Sample, reason: str, readable: bool = True) -> Outcome[R]:
-    """The outcome of an image that cannot be attacked, for a reason that is not the image's own.
+    """Make the outcome of an image that cannot be attacked, for a reason that is not the image's own.
 
     readable: whether the image may be read, so that its file completes the data set.
     """
@@ -144,7 +146,7 @@ def give_up(record_type: type[R], sample: Sample, reason: str, readable: bool = 
 
 
 def _once_attackable(batches: Iterator[list[Outcome[R]]]) -> Iterator[list[Outcome[R]]]:
-    """The same, of a model that can be attacked: the first images without a gradient are held back until one has one.
+    """Yield the same, of a model that can be attacked: the first images without a gradient wait until one has one.
 
     Raises `InputError` where none has: it is the model that lets none through.
     """
@@ -172,7 +174,7 @@ def _read_batch(record_type: type[R], batch: Batch) -> list[Item[R]]:
 
 
 def _groups(items: list[Item[R]]) -> Iterator[list[Item[R]]]:
-    """A batch parted where an image is not of the size that the data set says, or could not be read."""
+    """Part a batch where an image is not of the size that the data set says, or could not be read."""
     groups: dict[tuple[int, ...] | None, list[Item[R]]] = {}
     for record, picture in items:
         shape = None if picture is None else picture.pixels.shape
@@ -198,7 +200,7 @@ def _outcomes_of_items(attack: AttackPictures[R], items: list[Item[R]]) -> list[
 
 
 def _outcomes(attack: AttackPictures[R], group: list[Item[R]]) -> list[Outcome[R]]:
-    """The outcomes of images of one size; one that the model fails on is recorded, its neighbors go on without it.
+    """Attack images of one size; one that the model fails on is recorded, its neighbors go on without it.
 
     Raises `DeviceBroken` where no image after it could be attacked.
     """

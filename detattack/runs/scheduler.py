@@ -33,7 +33,7 @@ class HandingOut(Generic[R]):
     finished ones wait in.
     """
 
-    def __init__(self, batches: Sequence[Batch], ahead: int):
+    def __init__(self, batches: Sequence[Batch], ahead: int) -> None:
         self._batches = batches
         self._ahead = ahead
         self._next = self._taken = 0
@@ -51,7 +51,7 @@ class HandingOut(Generic[R]):
         return len(self._again) + len(self._batches) - self._next
 
     def hand_out(self) -> Part | None:
-        """What is to be done next, lost parts first; None where nothing is, or until more is taken back."""
+        """Return what is to be done next, lost parts first; None where nothing is, or until more is taken back."""
         if self._again:
             return self._again.pop(0)
         if self._next == min(len(self._batches), self._taken + self._ahead):
@@ -60,16 +60,16 @@ class HandingOut(Generic[R]):
         return Part(self._next - 1, 0, self._batches[self._next - 1])
 
     def finish(self, part: Part, outcomes: list[Outcome[R]]) -> None:
-        """A part is done."""
+        """Note that a part is done."""
         self._outcomes.setdefault(part.number, {})[part.start] = outcomes
 
     def lose(self, part: Part) -> None:
-        """A part is not done, for a reason that is not its own."""
+        """Note that a part is not done, for a reason that is not its own."""
         self._again.append(part)
         self._again.sort(key=lambda part: (part.number, part.start))
 
     def bury(self, part: Part, given_up: Outcome[R]) -> None:
-        """A worker died of a part: it is done again, or its images one by one, or an image is given up.
+        """Note that a worker died of a part: it is done again, or its images one by one, or an image is given up.
 
         given_up: the outcome of an image of which a worker dies even where it is only read.
         """
@@ -85,7 +85,7 @@ class HandingOut(Generic[R]):
             self.lose(replace(part, hopeless=True))
 
     def take_back(self) -> Iterator[list[Outcome[R]]]:
-        """The outcomes of the batches that are whole and whose turn it is."""
+        """Yield the outcomes of the batches that are whole and whose turn it is."""
         while not self.over and self._is_whole(self._taken):
             parts = self._outcomes.pop(self._taken)
             self._taken += 1

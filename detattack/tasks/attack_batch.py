@@ -96,8 +96,10 @@ def _outcome(
 
 
 def with_bookkeeping(record: R, result: AttackResult, row: int) -> R:
-    """Note in a record what an attack found for image `row` of its batch; without status, which is for the judge, or
-    with `error` where the model gave no numbers."""
+    """Note in a record what an attack found for image `row` of its batch.
+
+    Without status, which is for the judge, or with `error` where the model gave no numbers.
+    """
     finite = bool(result.finite[row])
     trace = {
         name: [round(v, 6) for v in values[:, row].tolist() if math.isfinite(v)]

@@ -129,8 +129,10 @@ class Task(ABC, Generic[R, C, M]):
         return open_dataset(source)
 
     def adapt_dataset(self, model: M, config: C, dataset: Dataset) -> Dataset:
-        """Note in the data set what people should know of it with this model. Raises `InputError` for what would fail
-        on every image."""
+        """Note in the data set what people should know of it with this model.
+
+        Raises `InputError` for what would fail on every image.
+        """
         return dataset
 
     def fitting_batch(self, model: M, config: C, samples: Sequence[Sample]) -> int:
@@ -138,8 +140,10 @@ class Task(ABC, Generic[R, C, M]):
         return 1
 
     def truth(self, model: M, config: C, dataset: Dataset) -> Any:
-        """Resolve what an attack needs of the data set beside pixels: labels by image id, for one. Once a run; must
-        pickle. Raises `InputError`."""
+        """Resolve what an attack needs of the data set beside pixels: labels by image id, for one.
+
+        Once a run; must pickle. Raises `InputError`.
+        """
         return None
 
     def manifest(self, model: M, dataset: Dataset) -> dict[str, Any]:
@@ -168,8 +172,10 @@ class Task(ABC, Generic[R, C, M]):
         """Raise `InputError` where another model cannot judge the files of a run, by its manifest."""
 
     def seen_by(self, model: M, config: C, record: R, original: Tensor, image: Tensor) -> R:
-        """Judge both images of a record, `[3,H,W]`, by another model, or after a change: the record as that model sees
-        it, with status `already`, `success` or `failure`."""
+        """Judge both images of a record, `[3,H,W]`, by another model, or after a change.
+
+        Returns the record as that model sees it, with status `already`, `success` or `failure`.
+        """
         raise InputError(f"{self.name}: runs of this task are judged by their own model alone")
 
     # A run

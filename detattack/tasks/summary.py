@@ -1,5 +1,7 @@
-"""What a run of any task amounts to: counts, success with its interval, distances and cost, in one pass that holds no
-record."""
+"""What a run of any task amounts to: counts, success with its interval, distances and cost.
+
+All in one pass that holds no record.
+"""
 
 import statistics
 from collections import defaultdict

@@ -136,7 +136,7 @@ def check_folder(out: Path, resume: bool, retry_errors: bool = False) -> None:
 
 
 def read_method(name: str, folder: RunFolder[Any]) -> Method:
-    """The numbers of a finished run."""
+    """Read the numbers of a finished run."""
     values = {}
     for record in folder.iterate():
         if record.status in ("success", "failure", "error"):
@@ -192,12 +192,12 @@ def curve(method: Method, folder: RunFolder[Any], task: Task[Any, Any, Any], dat
 
 
 def _within(method: Method, distance: float) -> set[int]:
-    """The images that succeed within a distance."""
+    """Return the images that succeed within a distance."""
     return {i for i, one in method.values.items() if one["success"] and one.get("l2", math.inf) <= distance}
 
 
 def largest_distance(methods: Sequence[Method]) -> float:
-    """The largest L2 of a success."""
+    """Return the largest L2 of a success."""
     wins = [v["l2"] for m in methods for v in m.values.values() if v["success"] and "l2" in v]
     return max(wins, default=1.0)
 
@@ -236,7 +236,7 @@ def write_comparison(
 
 
 def to_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> str:
-    """The table with its numbers in full."""
+    """Write the table with its numbers in full."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, [column.key for column in columns], lineterminator="\n")
     writer.writeheader()
@@ -251,7 +251,7 @@ def to_markdown(
     columns: Sequence[Column],
     skipped: str = "",
 ) -> str:
-    """The table, and below it the images that are not in it and the paired differences."""
+    """Write the table, and below it the images that are not in it and the paired differences."""
     table = markdown_table(rows, columns) + (f"\n{skipped}\n" if skipped else "")
     if not paired:
         return table
@@ -265,12 +265,12 @@ def to_markdown(
 
 
 def markdown_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> str:
-    """The table in markdown."""
+    """Write the table in markdown."""
     return _markdown([column.heading for column in columns], [_texts(row, columns) for row in rows])
 
 
 def to_latex(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], skipped: str = "") -> str:
-    """The table in LaTeX (booktabs), and a comment on the images that are not in it."""
+    """Write the table in LaTeX (booktabs), and a comment on the images that are not in it."""
     heading = " & ".join(_latex(column.heading) for column in columns)
     lines = [" & ".join(map(_latex, _texts(row, columns))) + r" \\" for row in rows]
     start = r"\begin{tabular}{l" + "r" * (len(columns) - 1) + "}"

@@ -37,7 +37,7 @@ def merge_runs(out: Path, shards: Sequence[Path]) -> RunFolder[Any]:
 
 
 def _joined(parts: Sequence[Dataset]) -> Dataset:
-    """The annotations of all shards."""
+    """Join the annotations of all shards."""
     annotations = tuple(chain.from_iterable(one.annotations for one in parts))
     images = dict(chain.from_iterable(one.original_ids.images.items() for one in parts))
     originals = OriginalIds(images, parts[0].original_ids.categories)

@@ -45,8 +45,10 @@ class Instead:
     batch: int | None = None
 
     def config(self, path: Path, manifest: dict[str, Any], trust: bool) -> dict[str, Any]:
-        """The config of the run in `path`, to be checked as any. Raises `InputError` where its model would run code
-        that nobody named or trusts."""
+        """Make the config of the run in `path`, to be checked as any.
+
+        Raises `InputError` where its model would run code that nobody named or trusts.
+        """
         named = {name: getattr(self, name) for name in ("model", "weights", "categories", "device", "batch")}
         instead = {name: value for name, value in named.items() if value is not None}
         config = located_config(path, {**manifest, "config": {**manifest["config"], **dict.fromkeys(instead)}})
@@ -77,12 +79,14 @@ class Agreement:
     def kept(self) -> bool:
         """Whether this is what was promised."""
         close = self.l2_ratio is None or abs(self.l2_ratio - 1) <= MOST_CHANGE
-        return not self.differing or bool(self.conditions) and self.same_success >= LEAST_SHARE and close
+        return not self.differing or (bool(self.conditions) and self.same_success >= LEAST_SHARE and close)
 
 
 def repeated(path: Path, manifest: dict[str, Any], instead: Instead, trust: bool) -> Experiment[Any, Any, Any]:
-    """Make the experiment that the manifest in `path` tells of. Raises `InputError` where the model or the data is not
-    what it was."""
+    """Make the experiment that the manifest in `path` tells of.
+
+    Raises `InputError` where the model or the data is not what it was.
+    """
     task = find_task(task_of(manifest))
     config = task.make_config(**instead.config(path, manifest, trust))
     source = instead.origin(path, manifest)
@@ -98,7 +102,7 @@ def repeated(path: Path, manifest: dict[str, Any], instead: Instead, trust: bool
 
 
 def _flags(manifest: dict[str, Any]) -> dict[str, Any]:
-    """What a manifest tells of an experiment beside its config."""
+    """Return what a manifest tells of an experiment beside its config."""
     target_l2, shard = manifest.get("lengths"), manifest.get("shard")
     return {
         "figures": manifest.get("figures", False),
@@ -109,20 +113,20 @@ def _flags(manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def agreement(first: RunFolder[Any], second: RunFolder[Any]) -> Agreement:
-    """Holds a repeated run against the first. Raises `InputError` where one cannot be read."""
+    """Compare a repeated run with the first. Raises `InputError` where one cannot be read."""
     ours, theirs = ({record.id: record for record in folder.iterate()} for folder in (first, second))
     ids = sorted(ours.keys() | theirs.keys())
     files = sorted(_files(first.path) | _files(second.path))
     differing = [name for name in files if _bytes(first.path / name) != _bytes(second.path / name)]
     differing += [f"row of image {i}" for i in ids if _row(ours.get(i)) != _row(theirs.get(i))]
     same = sum(i in ours and i in theirs and ours[i].status == theirs[i].status for i in ids)
-    lengths = [_median_l2(records.values()) for records in (ours, theirs)]
+    medians = [_median_l2(records.values()) for records in (ours, theirs)]
     return Agreement(
         images=len(ours),
         differing=tuple(differing),
         conditions=_conditions(first.manifest, second.manifest),
         same_success=same / max(len(ids), 1),
-        l2_ratio=lengths[1] / lengths[0] if lengths[0] and lengths[1] else None,
+        l2_ratio=medians[1] / medians[0] if medians[0] and medians[1] else None,
     )
 
 
@@ -133,7 +137,7 @@ def _conditions(first: dict[str, Any], second: dict[str, Any]) -> tuple[str, ...
 
 
 def _files(run: Path) -> set[str]:
-    """What a run promises the bytes of."""
+    """Return what a run promises the bytes of."""
     names = {
         f"{folder}/{file.name}" for folder in PER_IMAGE if (run / folder).is_dir() for file in (run / folder).iterdir()
     }
@@ -160,5 +164,5 @@ def _row(record: BaseRecord | None) -> dict[str, Any]:
 
 
 def _median_l2(records: Iterable[Any]) -> float | None:
-    lengths = [length for r in records if r.status == "success" and (length := r.quality.get("l2")) is not None]
-    return statistics.median(lengths) if lengths else None
+    norms = [l2 for r in records if r.status == "success" and (l2 := r.quality.get("l2")) is not None]
+    return statistics.median(norms) if norms else None

@@ -20,8 +20,7 @@ from detattack.engine.config import RADIUS_MARK, resolve_attack
 from detattack.engine.presets import Attack, Norm
 from detattack.engine.steps import STEPS, Range
 from detattack.engine.steps.base import rounded
-from detattack.runs.record import BaseRecord
-from detattack.tasks.detection.summary import ATTACKED
+from detattack.runs.record import ATTACKED, BaseRecord
 
 TRIALS_FILE = "trials.sqlite"
 SAMPLERS = ("tpe", "grid")
@@ -65,8 +64,10 @@ class Scores:
 
     @property
     def penalized_l2(self) -> float:
-        """The mean L2 of the successes, and for each failure more than any L2 can be: fewer failures always come
-        before a smaller L2."""
+        """The mean L2 of the successes, and for each failure more than any L2 can be.
+
+        Fewer failures always come before a smaller L2.
+        """
         return self.failures * self.largest + (self.l2 or 0.0)
 
 
@@ -80,7 +81,7 @@ class Objective:
     text: str
 
     def best(self, trials: Sequence["Trial"]) -> "Trial":
-        """The best trial, of equal ones the first."""
+        """Find the best trial, of equal ones the first."""
         return (max if self.direction == "maximize" else min)(trials, key=lambda trial: self.value(trial.scores))
 
 
@@ -120,12 +121,12 @@ class Space:
     ranges: Mapping[str, Range]
 
     def attack_with(self, values: Mapping[str, float]) -> Attack:
-        """The attack of a trial."""
+        """Make the attack of a trial."""
         return resolve_attack(self.attack, overrides=values)
 
 
 def make_plan(objective: str, sampler: str, trials: int, seed: int) -> Plan:
-    """The checked plan. Raises `InputError`, also where Optuna is missing."""
+    """Make the checked plan. Raises `InputError`, also where Optuna is missing."""
     if objective not in OBJECTIVES:
         raise unknown("objective", objective, OBJECTIVES)
     if sampler not in SAMPLERS:
@@ -141,7 +142,7 @@ def make_plan(objective: str, sampler: str, trials: int, seed: int) -> Plan:
 
 
 def make_space(attack: Attack, also: Sequence[str] = (), fixed: Iterable[str] = ()) -> Space:
-    """What is searched of an attack: all that it has but what is `fixed`, and of `ASKED` what is in `also`.
+    """Find what is searched of an attack: all that it has but what is `fixed`, and of `ASKED` what is in `also`.
 
     Raises `InputError` where nothing is left.
     """
@@ -157,7 +158,7 @@ def make_space(attack: Attack, also: Sequence[str] = (), fixed: Iterable[str] = 
 
 
 def parse_also(text: str, attacks: Iterable[Attack]) -> tuple[str, ...]:
-    """The names of `--also`, each a parameter of at least one of the attacks. Raises `InputError`."""
+    """Split the names of `--also`, each a parameter of at least one of the attacks. Raises `InputError`."""
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     had = {name for attack in attacks for name in _all_ranges(attack)}
     for name in names:
@@ -169,19 +170,19 @@ def parse_also(text: str, attacks: Iterable[Attack]) -> tuple[str, ...]:
 
 
 def scores_of(records: Iterable[BaseRecord]) -> Scores:
-    """The scores of one trial. Raises `InputError` where there was nothing to attack."""
+    """Compute the scores of one trial. Raises `InputError` where there was nothing to attack."""
     records = [record.short() for record in records]
     attacked = [record for record in records if record.status in ATTACKED]
     if not attacked:
         reason = next((f"; {record.stem}: {record.reason}" for record in records if record.reason), "")
         raise InputError(f"none of the images can be attacked: nothing to tune on{reason}")
     successes = [record for record in attacked if record.status == "success"]
-    lengths = [record.quality["l2"] or 0.0 for record in successes]
+    norms = [record.quality["l2"] or 0.0 for record in successes]
     return Scores(
         images=len(attacked),
         failures=len(attacked) - len(successes),
         paper=sum(map(_paper_score, successes)) / len(attacked),
-        l2=fmean(lengths) if lengths else None,
+        l2=fmean(norms) if norms else None,
         k=fmean(record.k for record in successes) if successes else None,
         largest=math.sqrt(max(3 * max(record.width * record.height, 1) for record in attacked)),
     )
@@ -190,10 +191,13 @@ def scores_of(records: Iterable[BaseRecord]) -> Scores:
 def search(
     space: Space, plan: Plan, folder: Path, evaluate: Callable[[Attack], Scores], report: Callable[[Trial], None]
 ) -> list[Trial]:
-    """Searches a method, or what is left of its trials; all of them, in order.
+    """Search a method, or what is left of its trials; return all of them, in order.
 
-    folder: where the trials are kept. report: told of each trial, also of those that were there already. Raises
-    `InputError` for a file of trials that cannot be read, OSError where a trial cannot be saved.
+    - folder: where the trials are kept
+    - evaluate: scores an attack
+    - report: told of each trial, also of those that were there already
+
+    Raises `InputError` for a file of trials that cannot be read, OSError where a trial cannot be saved.
     """
     import optuna
 
@@ -226,8 +230,11 @@ def search(
 
 
 def grid_of(space: Space, trials: int) -> dict[str, list[float]]:
-    """A grid of at least `trials` points and not many more: `STEP_SHARE` times more step sizes than values of what
-    else is searched; what there is one value of keeps the method's own."""
+    """Make a grid of at least `trials` points and not many more.
+
+    It has `STEP_SHARE` times more step sizes than values of what else is searched; what there is one value of keeps the
+    method's own.
+    """
     counts = dict.fromkeys(space.ranges, 1)
     while math.prod(counts.values()) < trials:
         coarsest = min(counts, key=lambda name: counts[name] / (STEP_SHARE if name == "step_size" else 1))

@@ -134,7 +134,7 @@ def _loaded(task: Task[Any, Any, Any], config: Any, other: Other, device: str) -
 def _seen(
     task: Task[Any, Any, Any], folder: RunFolder[Any], model: Any, config: Any, record: Any, change: Corruption
 ) -> Any:
-    """The record as the model sees its corrupted files."""
+    """Judge a record as the model sees its corrupted files."""
     source = located(record.source, folder.path, folder.manifest)
     original = read_original(str(source or record.source)).pixels
     file = read_image(folder.path / "images" / f"{record.stem}.png").pixels

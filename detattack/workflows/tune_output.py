@@ -23,13 +23,17 @@ NOT_SET = ("name", "levels")
 """Fields of an attack that a config says otherwise, by `method` and `float`."""
 
 WIDE = 5
-"""Lengths that differ by more than this factor are drawn on a logarithmic scale."""
+"""L2 norms that differ by more than this factor are drawn on a logarithmic scale."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """A searched method. origin: what it was searched on, by name, for people. images: the same for programs, see
-    `tuned_on`. preset: of the method, untouched."""
+    """A searched method.
+
+    - origin: what it was searched on, by name, for people
+    - images: the same for programs, see `tuned_on`
+    - preset: of the method, untouched
+    """
 
     space: Space
     plan: Plan
@@ -54,7 +58,7 @@ class Found:
         return self.plan.objective.value(self.best.scores)
 
     def settings(self) -> dict[str, Any]:
-        """What `set` of a config has to say of this method."""
+        """Return what `set` of a config has to say of this method."""
         attack = self.space.attack_with(self.best.values)
         names = [field.name for field in fields(Attack) if field.name not in NOT_SET]
         values = {name: getattr(attack, name) for name in names}
@@ -76,7 +80,7 @@ def make_found(
     images: str,
     presets: Mapping[str, Attack],
 ) -> Found:
-    """A searched method. presets: the methods of the task."""
+    """Make a searched method. presets: the methods of the task."""
     return Found(space, plan, trials, origin, images, named_attack(space.attack.name, presets))
 
 
@@ -101,7 +105,7 @@ def write_all(out: Path, methods: Sequence[Found]) -> None:
 
 
 def trials_csv(methods: Sequence[Found]) -> str:
-    """A row a trial, the best of each method marked with 1."""
+    """Write a row a trial, the best of each method marked with 1."""
     searched = list(dict.fromkeys(name for found in methods for name in found.space.ranges))
     columns = ["method", "trial", *searched, "score", *MEASURES, "images", "failures", "best"]
     buffer = io.StringIO()
@@ -116,7 +120,7 @@ def trials_csv(methods: Sequence[Found]) -> str:
 
 
 def summary_line(found: Found) -> str:
-    """The best trial in words."""
+    """Tell the best trial in words."""
     scores = found.best.scores
     means = [f"{name} {value:.4g}" for name, value in (("L2", scores.l2), ("K", scores.k)) if value is not None]
     parts = [f"success {scores.success_rate:.1%} of {scores.images}", *means, f"PSNR·SSIM/K {scores.paper:.4g}"]
@@ -141,7 +145,7 @@ def _commented(methods: Sequence[Found], config: dict[str, Any]) -> str:
 
 
 def _write_picture(path: Path, found: Found) -> None:
-    """The measure of the objective against each parameter, the best marked, and trial by trial."""
+    """Draw the measure of the objective against each parameter, the best marked, and trial by trial."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -165,7 +169,7 @@ def _write_picture(path: Path, found: Found) -> None:
 
 
 def _measure(found: Found) -> str:
-    """What the picture shows: the penalties of an objective would hide all else."""
+    """Name what the picture shows: the penalties of an objective would hide all else."""
     return "l2" if found.plan.objective.name == "l2" else "paper"
 
 
@@ -184,14 +188,14 @@ def _panel(axes: Any, found: Found, name: str, measure: str) -> None:
     axes.set(xlabel=name, ylabel=labels[measure], xscale="linear" if name in ("trial", "growth") else "log")
     if name in found.space.ranges:
         axes.set_xlim(found.space.ranges[name].low, found.space.ranges[name].high)
-    lengths = [trial.scores.l2 for trial in found.trials if trial.scores.l2]
-    if measure == "l2" and lengths and max(lengths) > WIDE * min(lengths):
+    norms = [trial.scores.l2 for trial in found.trials if trial.scores.l2]
+    if measure == "l2" and norms and max(norms) > WIDE * min(norms):
         axes.set_yscale("log")
     axes.grid(alpha=0.3)
 
 
 def _history(axes: Any, found: Found, measure: str) -> None:
-    """The best so far."""
+    """Draw the best so far."""
     best = [(trial.number, found.plan.objective.best(found.trials[: trial.number])) for trial in found.trials]
     known = [(i, value) for i, one in best if (value := getattr(one.scores, measure)) is not None]
     if known:

@@ -14,12 +14,12 @@ DIGITS = 12
 
 
 def tuned_on(dataset: Dataset) -> str:
-    """What a config says of the images that it was tuned on: their hashes with blanks between."""
+    """Return what a config says of the images that it was tuned on: their hashes with blanks between."""
     return " ".join(map(_hash, dataset.samples))
 
 
 def overlap_note(config: Path, dataset: Dataset) -> str | None:
-    """What people should know of figures of a data set under a config that was tuned on some of it; None: nothing.
+    """Tell what people should know of figures of a data set under a config tuned on some of it; None: nothing.
 
     Raises `InputError` where the config says no such thing as `tuned_on`.
     """

@@ -43,7 +43,8 @@ class Verdict:
 class Holds(Protocol):
     """Tells whether the goal holds for what a record tells."""
 
-    def __call__(self, record: Any) -> bool: ...
+    def __call__(self, record: Any) -> bool:
+        """Judge a record."""
 
 
 def verify_run(path: Path, device: str = "auto", trust: bool = False) -> Iterator[Verdict]:

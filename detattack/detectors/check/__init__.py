@@ -1,4 +1,4 @@
-"""`detattack models check`: does an adapter keep the contract of `detattack.detectors.base`?
+"""`detattack models check`: whether an adapter keeps the contract of `detattack.detectors.base`.
 
 `detector` runs the checks in order; each of them has a module or a function of its own. Works on any detector,
 trained or not.

@@ -166,7 +166,7 @@ class SmallDETR(nn.Module):
         return outputs
 
     def _detections(self, logits: Tensor, boxes: Tensor, width: int, height: int) -> dict[str, Tensor]:
-        """The best class of each query, above the threshold, best first; in pixels of the padded image."""
+        """Find the best class of each query, above the threshold, best first; in pixels of the padded image."""
         scores, labels = logits.sigmoid().max(-1)
         kept = (scores > self.score_thresh).nonzero().flatten()
         kept = kept[scores[kept].argsort(descending=True, stable=True)]
@@ -209,7 +209,7 @@ def _losses(
 
 @torch.no_grad()
 def _match(logits: Tensor, boxes: Tensor, corners: Tensor, truth: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """The cheapest one-to-one assignment of objects to queries: indices of both."""
+    """Find the cheapest one-to-one assignment of objects to queries: indices of both."""
     score = logits.sigmoid()[:, labels]
     gained = 0.25 * (1 - score) ** 2 * -(score + 1e-8).log() - 0.75 * score**2 * -(1 - score + 1e-8).log()
     distance = torch.cdist(boxes, box_convert(truth, "xyxy", "cxcywh"), p=1)

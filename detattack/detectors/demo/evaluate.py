@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,8 +50,8 @@ def evaluate_network(
     first_label: of category 0 in what it returns.
     """
     network.eval()
-    truths: list[dict] = []
-    found: list[dict] = []
+    truths: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
     visible: list[float] = []
     for i in range(1, n + 1):
         scene = render(scene_seed(seed, i))
@@ -82,7 +83,7 @@ def _corner_box(box: np.ndarray) -> list[float]:
     return [float(box[0]), float(box[1]), float(box[2] - box[0]), float(box[3] - box[1])]
 
 
-def _truths(scene: Scene, image: int, first: int) -> list[dict]:
+def _truths(scene: Scene, image: int, first: int) -> list[dict[str, Any]]:
     records = []
     for k, (box, label) in enumerate(zip(scene.boxes, scene.labels, strict=True)):
         x, y, w, h = _corner_box(box)
@@ -101,7 +102,7 @@ def _truths(scene: Scene, image: int, first: int) -> list[dict]:
 
 
 @torch.no_grad()
-def _detections(network: nn.Module, scene: Scene, image: int, first_label: int) -> list[dict]:
+def _detections(network: nn.Module, scene: Scene, image: int, first_label: int) -> list[dict[str, Any]]:
     dtype = next(network.parameters()).dtype
     picture = torch.from_numpy(scene.image).permute(2, 0, 1).to(dtype) / 255
     result = network([picture])[0]

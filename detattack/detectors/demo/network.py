@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import load_file
 from torch import nn
@@ -39,7 +40,7 @@ ROI_FEATURES = 256
 
 
 def _tower() -> nn.Sequential:
-    """The convolutions of one branch of a dense head; torchvision's own have four.
+    """Make the convolutions of one branch of a dense head; torchvision's own have four.
 
     Nested like torchvision's: it renames flat keys as those of an old version when a state dict is loaded.
     """
@@ -51,8 +52,8 @@ def _tower() -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def _around(labels_from: int) -> dict:
-    """What torchvision's detectors all take: the columns of the head and how images are prepared."""
+def _around(labels_from: int) -> dict[str, Any]:
+    """Return what torchvision's detectors all take: the columns of the head and how images are prepared."""
     return {
         "num_classes": len(CATEGORIES) + labels_from,
         "image_mean": list(MEAN),
@@ -144,7 +145,7 @@ HEADS = {
 
 
 def build_network(head: str = "retinanet") -> nn.Module:
-    """A freshly initialized detector (torch's global generator) for float images [3,H,W] in [0,1] of any size.
+    """Build a freshly initialized detector (torch's global generator) for float images [3,H,W] in [0,1] of any size.
 
     head: one of `HEADS`. Scenes of 480x320 pixels pass at their own size; others are resized so that the short side
     is 320 and the long one at most 480 (SSD: to 480x320). It keeps the dtype it is cast to, float64 included.
@@ -153,13 +154,13 @@ def build_network(head: str = "retinanet") -> nn.Module:
 
 
 def weights_file(head: str = "retinanet") -> Path:
-    """The float16 weights that ship with the package."""
+    """Return the path of the float16 weights that ship with the package."""
     name = "demo" if head == "retinanet" else f"demo-{head}"
     return Path(__file__).parent / "weights" / f"{name}.safetensors"
 
 
 def load_network(path: Path | None = None, head: str = "retinanet") -> nn.Module:
-    """The network with the weights in `path` (float16 safetensors; None: its own), as float32, in eval mode."""
+    """Load the network with the weights in `path` (float16 safetensors; None: its own), as float32, in eval mode."""
     network = build_network(head)
     network.load_state_dict({key: value.float() for key, value in load_file(path or weights_file(head)).items()})
     return network.eval()

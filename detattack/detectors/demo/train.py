@@ -79,7 +79,7 @@ class Progress:
         return (self.steps - self.step) * self.seconds_per_step
 
 
-class _Scenes(Dataset):
+class _Scenes(Dataset[tuple[Tensor, Tensor, Tensor]]):
     """Scene i of a training run: image uint8 [3,H,W], boxes float32 [M,4], labels int64 [M]."""
 
     def __init__(self, config: TrainConfig) -> None:
@@ -97,7 +97,7 @@ def _one_thread(_: int) -> None:
 
 
 def _batches(config: TrainConfig, start: int) -> Iterator[list[tuple[Tensor, Tensor, Tensor]]]:
-    """The batches from step `start` on: which scenes they hold depends on the step alone."""
+    """Yield the batches from step `start` on: which scenes they hold depends on the step alone."""
     loader = DataLoader(
         _Scenes(config),
         batch_size=config.batch,
@@ -173,7 +173,7 @@ class _State:
 
 
 def _start(config: TrainConfig) -> _State:
-    """A fresh state, or the one that the folder's checkpoint holds."""
+    """Make a fresh state, or load the one that the folder's checkpoint holds."""
     torch.manual_seed(config.seed)
     network = build_network(config.head).train()
     if config.start is not None:
@@ -199,7 +199,7 @@ def _begin_with_backbone(network: nn.Module, path: Path) -> None:
 
 
 def _identity(config: TrainConfig) -> dict[str, object]:
-    """What must agree for a checkpoint to be continued."""
+    """Return what must agree for a checkpoint to be continued."""
     free = ("out", "workers", "checkpoint_every")
     values = {key: value for key, value in asdict(config).items() if key not in free}
     return values | {"start": config.start and config.start.name}

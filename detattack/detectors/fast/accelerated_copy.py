@@ -114,7 +114,7 @@ def _settings(model: object) -> dict[str, Any]:
 
 
 def _plain(value: Any, depth: int = DEEPEST) -> Any:
-    """A copy of a setting, to be compared; of what is none, or is nested too deeply, its type."""
+    """Copy a setting, to be compared; of what is none, or is nested too deeply, return the type."""
     kind = type(value)
     if kind in SETTINGS:
         return value

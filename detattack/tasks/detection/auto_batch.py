@@ -23,7 +23,7 @@ MEMORY_SHARE = 0.8
 
 
 def fitting_batch(detector: Detector, config: DetectionConfig, samples: Sequence[Sample]) -> int:
-    """The batch size of `--batch auto`: on CUDA what fits its free memory at the largest image, else 1.
+    """Find the batch size of `--batch auto`: on CUDA what fits its free memory at the largest image, else 1.
 
     One pass forward and backward each with one and with two images tells what an image takes.
     """

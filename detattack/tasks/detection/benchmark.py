@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 
 import torch
@@ -96,7 +97,7 @@ def scenes(count: int, width: int, height: int, device: torch.device) -> Tensor:
 
 
 def bare_pass(detector: Detector, images: Tensor) -> Tensor:
-    """The gradient of the sum of all logits."""
+    """Compute the gradient of the sum of all logits."""
     seen = images.clone().requires_grad_()
     with fixed_numerics():
         return torch.autograd.grad(detector.candidates(seen).logits.sum(), seen)[0]
@@ -105,7 +106,7 @@ def bare_pass(detector: Detector, images: Tensor) -> Tensor:
 class _Timed:
     """An objective that notes when it is asked: an iteration is from one time to the next."""
 
-    def __init__(self, objective: Objective, now: Callable[[], float]):
+    def __init__(self, objective: Objective, now: Callable[[], float]) -> None:
         self._objective, self._now = objective, now
         self._asked: list[float] = []
 
@@ -114,13 +115,13 @@ class _Timed:
         return self._objective(images, index)
 
     def confirm(self, image: Tensor, index: int) -> bool:
-        """The objective's."""
+        """Ask the objective."""
         return self._objective.confirm(image, index)
 
     def laps(self) -> list[float]:
-        """The iterations since the last time, in seconds."""
+        """List the iterations since the last time, in seconds."""
         asked, self._asked = self._asked, []
-        return [end - start for start, end in zip(asked, asked[1:], strict=False)]
+        return [end - start for start, end in pairwise(asked)]
 
 
 def _forget_peak(device: torch.device) -> None:

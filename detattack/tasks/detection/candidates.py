@@ -58,14 +58,14 @@ class ImageCandidates:
     pull: Pull = WELL_PLACED
 
     def boxes_of(self, label: int) -> Tensor:
-        """The boxes of one class, `[A,4]`."""
+        """Return the boxes of one class, `[A,4]`."""
         return class_boxes(self.boxes, columns(label))[:, 0]
 
 
 def candidates_of(
     candidates: Candidates, i: int, size: tuple[int, int], score_threshold: float, pull: Pull
 ) -> ImageCandidates:
-    """The candidates of image `i` of a batch, padding left out."""
+    """Return the candidates of image `i` of a batch, padding left out."""
     boxes, logits = candidates.boxes[i], candidates.logits[i]
     anchors = None if candidates.anchors is None else candidates.anchors[i]
     if candidates.valid is not None:
@@ -77,14 +77,14 @@ def candidates_of(
 
 
 def best_at(seen: ImageCandidates, label: int, box: Box) -> Tensor:
-    """max z_a over the candidates of a class whose boxes match a box; −∞ where there is none."""
+    """Return the largest z_a over the candidates of a class whose boxes match a box; −∞ where there is none."""
     own = seen.boxes_of(label)
     there = iou(own, box_like(box, own)) >= MATCH_IOU
     return seen.relative[:, label].masked_fill(~there, -torch.inf).max()
 
 
 def targeted_logits(seen: ImageCandidates, label: int | None, box: Box | None) -> Tensor:
-    """z of a class (None: of all), `[A,1|K]`, −∞ where a candidate is not near the box."""
+    """Return z of a class (None: of all), `[A,1|K]`, −∞ where a candidate is not near the box."""
     of_class = seen.relative[:, columns(label)]
     if box is None:
         return of_class
@@ -108,7 +108,7 @@ def logit(score: float) -> float:
 
 
 def columns(label: int | None) -> slice:
-    """The columns of a class in `[A,K]`; None: of all."""
+    """Return the columns of a class in `[A,K]`; None: of all."""
     return slice(None) if label is None else slice(label, label + 1)
 
 
@@ -118,5 +118,5 @@ def class_boxes(boxes: Tensor, of: slice) -> Tensor:
 
 
 def box_like(box: Box, like: Tensor) -> Tensor:
-    """A box as `[4]`, of the dtype and on the device of `like`."""
+    """Convert a box to `[4]`, of the dtype and on the device of `like`."""
     return torch.tensor(box, dtype=like.dtype).to(like.device)

@@ -19,7 +19,7 @@ def coco_results(
     dataset: Dataset,
     which: Literal["clean", "adversarial"],
 ) -> Iterator[dict[str, Any]]:
-    """Detections in COCO's results format: all that the detector reports above its own threshold, the best first.
+    """Yield detections in COCO's results format: all that the detector reports above its own threshold, the best first.
 
     Boxes are not rounded: overlaps, and so AP, depend on every digit. Category ids as in the annotations, matched by
     name; what the data set has no class for is left out.
@@ -35,7 +35,7 @@ def coco_results(
 
 
 def coco_annotations(records: Iterable[Record], detector: Detector | DetectorCard, dataset: Dataset) -> dict[str, Any]:
-    """The adversarial images as a COCO data set: `file_name` is relative to `images/`. Annotations by image id.
+    """Make a COCO data set of the adversarial images: `file_name` is relative to `images/`. Annotations by image id.
 
     Ids as in the annotation file; where that of an image is a text, its `record` is the id in the ledger.
     """
@@ -58,8 +58,10 @@ def coco_annotations(records: Iterable[Record], detector: Detector | DetectorCar
 
 
 def truth_of(folder: RunFolder[Record]) -> Dataset:
-    """The truth that a run folder's `annotations.json` holds: categories and annotations, no samples. Nothing where
-    the data had none: the categories there are the detector's. Raises `InputError`."""
+    """Read the truth that a run folder's `annotations.json` holds: categories and annotations, no samples.
+
+    Nothing where the data had none: the categories there are the detector's. Raises `InputError`.
+    """
     if not folder.manifest.get("annotated"):
         return Dataset((), "")
     path = folder.path / "annotations.json"
@@ -74,7 +76,9 @@ def truth_of(folder: RunFolder[Record]) -> Dataset:
 
 
 def by_record(truth: dict[str, Any], rows: Any) -> Any:
-    """Annotations or results of the data set `truth`, as `coco_annotations` wrote it, with ids of the ledger for those
-    of its images. Raises KeyError or TypeError for what is in no such format."""
+    """Give annotations or results of the data set `truth` the ids of the ledger, for those of its images.
+
+    truth: as `coco_annotations` wrote it. Raises KeyError or TypeError for what is in no such format.
+    """
     records = {image["id"]: image["record"] for image in truth.get("images", ()) if "record" in image}
     return [{**row, "image_id": records.get(row["image_id"], row["image_id"])} for row in rows] if records else rows

@@ -49,7 +49,7 @@ LOSSES: Registry[RegisteredLoss] = Registry("loss")
 
 
 def register_loss(name: str, *, help: str) -> Callable[[Loss], Loss]:
-    """A decorator that makes a function `(ImageCandidates, Target) -> scalar Tensor` known by a name.
+    """Make a decorator that makes a function `(ImageCandidates, Target) -> scalar Tensor` known by a name.
 
     Raises `InputError` where the name is taken.
     """

@@ -18,7 +18,7 @@ def near(found: Detections, box: Box, least_iou: float) -> Tensor:
 
 
 def at(found: Detections, box: Box | None, least_iou: float = MATCH_IOU) -> Detections:
-    """The detections with at least that IoU with a box; None: all."""
+    """Select the detections with at least that IoU with a box; None: all."""
     if box is None:
         return found
     keep = near(found, box, least_iou)
@@ -31,12 +31,12 @@ def matched(found: Detections, label: int, box: Box) -> bool:
 
 
 def top_score(found: Detections) -> float:
-    """The highest score; 0 where there is none."""
+    """Return the highest score; 0 where there is none."""
     return float(found.scores.max()) if len(found) else 0.0
 
 
 def as_tensor(box: Box, like: Tensor) -> Tensor:
-    """A box as float32 `[1,4]` on the device of `like`."""
+    """Convert a box to float32 `[1,4]` on the device of `like`."""
     return torch.tensor([box], dtype=torch.float32, device=like.device)
 
 

@@ -7,6 +7,7 @@ and each method's difference image, in one color map on one fixed range.
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -59,7 +60,9 @@ def _title(run: DetectionData) -> str:
     return method_title(str((run.config.get("attack") or {}).get("name", "unknown")))
 
 
-def _photo(sheet: Sheet, run: DetectionData, record: Record, title: str, pixels: np.ndarray, found: dict) -> None:
+def _photo(
+    sheet: Sheet, run: DetectionData, record: Record, title: str, pixels: np.ndarray, found: dict[str, list[Any]]
+) -> None:
     shown = Shown(from_lists(found), run.names, run.tau, goal_box=record.box)
     facts = [count_text(shown), *([] if title == "Original" else [_facts(record)])]
     draw_photo(sheet, title, ", ".join(filter(None, facts)), pixels, shown)

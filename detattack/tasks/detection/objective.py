@@ -21,7 +21,9 @@ class DetectionObjective:
     nearest: an injected box is pulled no further than the predicate asks for, instead of well onto its place.
     """
 
-    def __init__(self, detector: Detector, targets: list[Target], score_threshold: float, nearest: bool = False):
+    def __init__(
+        self, detector: Detector, targets: list[Target], score_threshold: float, nearest: bool = False
+    ) -> None:
         self.detector = detector
         self.targets = targets
         self.pull = NEAREST if nearest else WELL_PLACED
@@ -29,6 +31,7 @@ class DetectionObjective:
         self._logits = None if any(target.needs_boxes for target in targets) else getattr(detector, "logits", None)
 
     def __call__(self, images: Tensor, index: Tensor) -> Evaluation:
+        """Evaluate images `[n,3,H,W]`, row i with the target `index[i]`."""
         targets = [self.targets[i] for i in index.tolist()]
         if self._logits is not None:
             logits = self._logits(images)
@@ -64,13 +67,13 @@ def _possible(target: Target, seen: ImageCandidates) -> Tensor:
 
 @torch.no_grad()
 def _confidence(target: Target, seen: ImageCandidates) -> Tensor:
-    """The score that the goal is about, scalar."""
+    """Return the score that the goal is about, scalar."""
     if not len(seen.logits):
         return seen.logits.new_zeros(())
     return torch.sigmoid(target.goal.margin(target, seen) + logit(seen.score_threshold))
 
 
 def _asked_boxes(targets: list[Target], images: Tensor) -> Tensor | None:
-    """The boxes that two-stage heads should also score: `[N,1,4]`, or None where one of the targets asks for none."""
+    """Return the boxes that two-stage heads should also score: `[N,1,4]`, or None where a target asks for none."""
     boxes = [target.goal.asked_box(target) for target in targets]
     return None if None in boxes else torch.tensor(boxes).to(images)[:, None]

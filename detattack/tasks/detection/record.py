@@ -35,19 +35,19 @@ class Record(BaseRecord):
 
 
 def target_of(record: Record, detector: Detector | DetectorCard) -> Target:
-    """The target of a record, as it was resolved: what `verify` judges by."""
+    """Resolve the target of a record, as it was: what `verify` judges by."""
     goal = parse_goal(record.goal)
     goal.check(detector.categories)
     return Target(goal, goal.labels(detector.categories), record.box, record.objects, record.kept)
 
 
-def as_lists(found: Detections) -> dict[str, list]:
-    """Detections as plain lists."""
+def as_lists(found: Detections) -> dict[str, list[Any]]:
+    """Convert detections to plain lists."""
     return {"boxes": found.boxes.tolist(), "scores": found.scores.tolist(), "labels": found.labels.tolist()}
 
 
-def from_lists(lists: dict[str, list]) -> Detections:
-    """Detections from `as_lists`; none from nothing, which is what an image holds that the model failed on."""
+def from_lists(lists: dict[str, list[Any]]) -> Detections:
+    """Make detections from `as_lists`; none from nothing, which is what an image holds that the model failed on."""
     return Detections(
         torch.tensor(lists.get("boxes", []), dtype=torch.float32).reshape(-1, 4),
         torch.tensor(lists.get("scores", []), dtype=torch.float32),

@@ -75,7 +75,7 @@ def _image(record: Record, pictures: Pictures, floor: float, run: DetectionData)
     return row
 
 
-def _boxes(found: dict[str, list], floor: float, record: Record, tau: float) -> list[float]:
+def _boxes(found: dict[str, list[Any]], floor: float, record: Record, tau: float) -> list[float]:
     """label, score, x1, y1, x2, y2, label, ...: the strongest first."""
     digits = 0 if max(record.width, record.height) >= 400 else 1
     rows = zip(*(found.get(key, ()) for key in ("labels", "scores", "boxes")), strict=True)

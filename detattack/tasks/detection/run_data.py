@@ -32,7 +32,7 @@ class DetectionData(RunData[Record]):
     """
 
     names: list[str]
-    scores: array
+    scores: "array[float]"
     scored: set[int]
     classes: ClassTally
     judged: EvenSample[Record]

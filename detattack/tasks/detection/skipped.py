@@ -19,7 +19,7 @@ MOST_NAMED = 3
 
 
 def skip_reason(target: Target, clean: Detections, categories: Sequence[Category], score_threshold: float) -> str:
-    """What an image shows where `initial_status` leaves nothing to do, e.g. "no car above 0.5; seen: train 0.56".
+    """Tell what an image shows where `initial_status` leaves nothing to do, e.g. "no car above 0.5; seen: train 0.56".
 
     clean: all detections of the untouched image, down to the detector's own threshold.
     """
@@ -40,7 +40,7 @@ def skip_reason(target: Target, clean: Detections, categories: Sequence[Category
 def seen_instead(
     target: Target, clean: Detections, categories: Sequence[Category], score_threshold: float
 ) -> dict[str, float]:
-    """The best score by name of each class above the threshold where the goal looks, the surest first."""
+    """Return the best score by name of each class above the threshold where the goal looks, the surest first."""
     found = target.goal.looked_at(target, clean.above(score_threshold))
     best: dict[str, float] = {}
     for score, label in sorted(zip(found.scores.tolist(), found.labels.tolist(), strict=True), reverse=True):
@@ -49,13 +49,13 @@ def seen_instead(
 
 
 def faint_score(target: Target, clean: Detections) -> float:
-    """The highest score of what the goal is to attack, which is below the threshold; 0 where there is none."""
+    """Return the highest score of what the goal is to attack, which is below the threshold; 0 where there is none."""
     scores = target.goal.looked_at(target, clean).of(target.label).scores
     return float(scores.max()) if len(scores) else 0.0
 
 
 def threshold_below(score: float) -> float | None:
-    """A round threshold that a score is above; None for a score so low that it would be noise."""
+    """Return a round threshold that a score is above; None for a score so low that it would be noise."""
     threshold = (math.ceil(score * 20) - 1) / 20 if score > 0.1 else (math.ceil(score * 100) - 1) / 100
     return threshold if threshold > 0 else None
 
@@ -78,7 +78,7 @@ def skipped_lines(records: Sequence[Record], detector: DetectorCard, score_thres
 
 
 def skipped_line(folder: RunFolder[Record], detector: DetectorCard, summary: Mapping[str, Any]) -> str:
-    """The same of a run over a data set in one line, with how many images show what; empty where all were attacked."""
+    """Say the same of a run over a data set in one line, with how many images show what; empty: all were attacked."""
     images = sum(summary[status] for status in SKIPPED)
     if not images:
         return ""
@@ -102,8 +102,10 @@ def skipped_line(folder: RunFolder[Record], detector: DetectorCard, summary: Map
 
 
 def _options(goal: Goal, seen: Sequence[str], faint: float | None, spelled: Callable[[Goal], str]) -> str:
-    """What to ask for instead, as the command at hand spells it. faint: as of `faint_score`; None: the goal holds
-    untouched."""
+    """Tell what to ask for instead, as the command at hand spells it.
+
+    faint: as of `faint_score`; None: the goal holds untouched.
+    """
     threshold = None if faint is None else threshold_below(faint)
     options = [spelled(other) for other in goal.alternatives([] if faint is None else seen[:MOST_NAMED])]
     options += [] if threshold is None else [f"--score-threshold {threshold:g}"]

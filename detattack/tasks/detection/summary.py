@@ -155,8 +155,10 @@ def summarize(
     detector: Detector | DetectorCard | None = None,
     score_threshold: float = DEFAULT_SCORE_THRESHOLD,
 ) -> dict[str, Any]:
-    """Counts, success with intervals, distances and cost over the successes; with a detector also the classes
-    that vanished and the collateral damage. What there is none of is None."""
+    """Sum up counts, success with intervals, distances and cost over the successes.
+
+    With a detector also the classes that vanished and the collateral damage. What there is none of is None.
+    """
     summary = Summary(detector, score_threshold)
     for record in records:
         summary.add(record)
@@ -223,13 +225,13 @@ def average_precision(
 
 
 def _expected_ap(dataset: Dataset, detector: Detector | DetectorCard, image_ids: Sequence[int]) -> float | None:
-    """The clean AP that the model's card states, where it speaks of these data: the whole of COCO val2017."""
+    """Return the clean AP that the model's card states, where it speaks of these data: the whole of COCO val2017."""
     whole = (len(image_ids), len(dataset.annotations)) == (VAL2017_IMAGES, VAL2017_ANNOTATIONS)
     return getattr(detector, "expected_ap", None) if whole else None
 
 
 def parity_problem(ap: Mapping[str, Any] | None) -> str | None:
-    """What is wrong with the clean AP of a summary's `ap`, if it is not what the model's card states."""
+    """Tell what is wrong with the clean AP of a summary's `ap`, if it is not what the model's card states."""
     if not ap or ap.get("expected_clean") is None:
         return None
     measured, expected = ap["clean"]["ap"], ap["expected_clean"]
@@ -252,7 +254,7 @@ def not_counted_line(not_counted: Mapping[str, str]) -> str | None:
 
 
 def ap_notes(ap: Mapping[str, Any] | None) -> list[str]:
-    """What is to be said of the AP of a summary's `ap`, a line each: classes and detections that it does not count."""
+    """List what is to be said of a summary's `ap`, a line each: classes and detections that it does not count."""
     notes = [not_counted_line((ap or {}).get("not_counted") or {})]
     cut = (ap or {}).get("cut_images")
     if ap and cut:
@@ -267,7 +269,7 @@ def ap_notes(ap: Mapping[str, Any] | None) -> list[str]:
 def questions(
     score_threshold: float, eval_threshold: float, max_detections: int = DEFAULT_MAX_DETECTIONS
 ) -> dict[str, str]:
-    """What the two thresholds ask, in words, and which τ would make them one question."""
+    """Tell what the two thresholds ask, in words, and which τ would make them one question."""
     return {
         "success": f"does the goal hold for what is shown, the detections above τ = {score_threshold:g}?",
         "ap": f"how good are all detections, ranked, down to {eval_threshold:g}, at most {max_detections} of a class "
@@ -308,7 +310,7 @@ def _class_json(one: _Class) -> dict[str, Any]:
 
 
 def _new(target: Target, found: Detections, partner: list[int]) -> int:
-    """Detections that match no clean one; those that the goal asks for are not counted."""
+    """Count the detections that match no clean one; those that the goal asks for are not counted."""
     asked = target.goal.asked_for(target, found).tolist()
     return sum(not asked[row] for row in range(len(found)) if row not in partner)
 

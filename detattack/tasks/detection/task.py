@@ -304,7 +304,7 @@ class DetectionTask(Task[Record, DetectionConfig, Detector]):
 
 
 def _scored(folder: RunFolder[Record]) -> list[int]:
-    """The images that AP is over: those that the detector has seen untouched and attacked."""
+    """List the images that AP is over: those that the detector has seen untouched and attacked."""
     return [record.id for record in folder.iterate() if "boxes" in record.clean and "boxes" in record.adversarial]
 
 

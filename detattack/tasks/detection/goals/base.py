@@ -67,11 +67,11 @@ class Target:
         return self.labels[0] if self.labels else None
 
     def holds(self, found: Detections) -> bool:
-        """The predicate: whether the goal holds, given the detections above τ, and what must stay has stayed."""
+        """Tell whether the goal holds, given the detections above τ, and what must stay has stayed: the predicate."""
         return self.goal.holds(self, found) and all(matched(found, label, box) for label, box in self.kept)
 
     def loss(self, seen: ImageCandidates) -> Tensor:
-        """The goal's loss, and a hinge for each detection that must stay. Scalar."""
+        """Compute the goal's loss, and a hinge for each detection that must stay. Scalar."""
         loss = self.goal.loss(self, seen)
         for label, box in self.kept:
             loss = loss + keep(seen, label, box)
@@ -97,30 +97,30 @@ class Goal(ABC):
     @classmethod
     @abstractmethod
     def parse(cls, text: str) -> Self:
-        """The goal from what follows `KIND:`. Raises `InputError`; `parse_goal` says of which goal it speaks."""
+        """Parse the goal from what follows `KIND:`. Raises `InputError`; `parse_goal` says of which goal it speaks."""
 
     @abstractmethod
     def __str__(self) -> str:
-        """The text that `parse_goal` reads back as an equal goal."""
+        """Write the text that `parse_goal` reads back as an equal goal."""
 
     @abstractmethod
     def holds(self, target: Target, found: Detections) -> bool:
-        """The predicate, given the detections above τ."""
+        """Tell whether the goal holds, given the detections above τ: the predicate."""
 
     def classes(self) -> tuple[str, ...]:
-        """The names of the classes that it speaks of, in the order of `Target.labels`; none: of all."""
+        """Name the classes that it speaks of, in the order of `Target.labels`; none: of all."""
         return ()
 
     # For one image
 
     def check(self, categories: tuple[Category, ...]) -> None:
-        """Raises `InputError` where the goal names a class that the detector does not know, or one class twice."""
+        """Raise `InputError` where the goal names a class that the detector does not know, or one class twice."""
         labels = self.labels(categories)
         if len(labels) != len(set(labels)):
             raise InputError(f"goal '{self}': both classes are the same")
 
     def labels(self, categories: tuple[Category, ...]) -> tuple[int, ...]:
-        """The labels of `classes`. Raises `InputError`."""
+        """Look up the labels of `classes`. Raises `InputError`."""
         return tuple(label_of(name, categories) for name in self.classes())
 
     @property
@@ -129,21 +129,21 @@ class Goal(ABC):
         return None
 
     def check_size(self, width: int, height: int) -> None:
-        """Raises `InputError` where the goal names a box that is not inside an image of that size."""
+        """Raise `InputError` where the goal names a box that is not inside an image of that size."""
         if self.box:
             check_inside(self.box, width, height)
 
     def locate(self, image: CleanImage) -> Box | None:
-        """The box that the goal is about; None: anywhere. Raises `InputError` where there is no such place."""
+        """Find the box that the goal is about; None: anywhere. Raises `InputError` where there is no such place."""
         self.check_size(image.width, image.height)
         return self.box
 
     def reference(self, target: Target, image: CleanImage) -> Detections | None:
-        """The clean detections whose boxes are the `objects` of the target; None: the goal has no use for them."""
+        """Select the clean detections whose boxes are the target's `objects`; None: the goal has no use for them."""
         return None
 
     def resolve(self, categories: tuple[Category, ...], image: CleanImage, keep_others: bool = False) -> Target:
-        """The goal for one image. Raises `InputError` for a box outside the image or a place that is not there."""
+        """Resolve the goal for an image. Raises `InputError` for a box outside it or a place that is not there."""
         target = Target(self, self.labels(categories), self.locate(image))
         reference = self.reference(target, image)
         if reference is not None:
@@ -175,22 +175,28 @@ class Goal(ABC):
     # What leads there
 
     def loss(self, target: Target, seen: ImageCandidates) -> Tensor:
-        """The sum of the goal's `losses`, scalar."""
+        """Sum the goal's `losses`, scalar."""
         return functools.reduce(operator.add, (LOSSES[name].function(seen, target) for name in self.losses))
 
     def margin(self, target: Target, seen: ImageCandidates) -> Tensor:
-        """The logit, relative to τ, of the candidate that the goal is about; scalar. Default: the largest of the
-        target's classes."""
+        """Return the logit, relative to τ, of the candidate that the goal is about; scalar.
+
+        Default: the largest of the target's classes.
+        """
         return (seen.relative[:, list(target.labels)] if target.labels else seen.relative).max()
 
     def possible(self, target: Target, seen: ImageCandidates) -> Tensor:
-        """Whether the detector's own `select` may find the goal reached, bool scalar: a cheap answer that is never
-        False where it does."""
+        """Tell whether the detector's own `select` may find the goal reached, bool scalar.
+
+        A cheap answer that is never False where it does.
+        """
         return torch.ones((), dtype=torch.bool, device=seen.logits.device)
 
     def needs_boxes(self, target: Target) -> bool:
-        """Whether the loss or the predicate looks at boxes. Where it does not, `of_logits` is asked instead, for
-        detectors that can compute logits alone."""
+        """Tell whether the loss or the predicate looks at boxes.
+
+        Where it does not, `of_logits` is asked instead, for detectors that can compute logits alone.
+        """
         return True
 
     def of_logits(self, target: Target, logits: Tensor, score_threshold: float) -> Evaluation:
@@ -198,18 +204,20 @@ class Goal(ABC):
         raise NotImplementedError(f"{type(self).__name__} needs boxes")
 
     def asked_box(self, target: Target) -> Box | None:
-        """A box that two-stage heads should score besides their own proposals."""
+        """Return a box that two-stage heads should score besides their own proposals."""
         return None
 
     # What is reported
 
     def confidence(self, target: Target, found: Detections) -> float:
-        """The score that the goal is about, from detections down to the detector's floor; 0 where there is none.
-        Default: the highest of the target's classes."""
+        """Return the score that the goal is about, from detections down to the detector's floor; 0 where there is none.
+
+        Default: the highest of the target's classes.
+        """
         return max((top_score(found.of(label)) for label in target.labels), default=top_score(found))
 
     def asked_iou(self, target: Target, found: Detections) -> float | None:
-        """The best IoU with an asked box among the detections of its class; None where no box is asked for."""
+        """Return the best IoU with an asked box among the detections of its class; None where no box is asked for."""
         return None
 
     def aimed_at(self, target: Target, clean: Detections) -> Tensor:
@@ -243,7 +251,7 @@ G = TypeVar("G", bound=type[Goal])
 
 
 def register_goal(goal_type: G) -> G:
-    """A class decorator: makes a goal known by its `kind`. Raises `InputError` where that is taken."""
+    """Make a goal known by its `kind`, as a class decorator. Raises `InputError` where that is taken."""
     GOALS.register(goal_type.kind, goal_type)
     return goal_type
 
@@ -254,7 +262,7 @@ def goal_forms() -> list[str]:
 
 
 def parse_goal(text: str) -> Goal:
-    """A goal from its text. Raises `InputError` for anything that is none."""
+    """Parse a goal. Raises `InputError` for anything that is none."""
     kind, colon, rest = text.strip().partition(":") if isinstance(text, str) else ("", "", "")
     if not colon or not kind or not rest:
         *forms, last = goal_forms()
@@ -267,7 +275,7 @@ def parse_goal(text: str) -> Goal:
 
 
 def label_of(name: str, categories: tuple[Category, ...]) -> int:
-    """The index of a class by its name, or by an alias of it. Raises `InputError` with the nearest names."""
+    """Find the index of a class by its name, or by an alias of it. Raises `InputError` with the nearest names."""
     names = [c.name for c in categories]
     label = find_name(name, names)
     if label is None:

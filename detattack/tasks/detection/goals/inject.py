@@ -52,13 +52,16 @@ class Inject(Goal):
         return f"{self.kind}:{self.category}{at_text(self.place)}"
 
     def classes(self) -> tuple[str, ...]:
+        """Name the class of the new object."""
         return (self.category,)
 
     @property
     def box(self) -> Box | None:
+        """The box, where it is the same for all images."""
         return None if isinstance(self.place, str) else self.place
 
     def locate(self, image: CleanImage) -> Box | None:
+        """Place the box in an image. Raises `InputError` where no such place is free, or known."""
         if self.place == "center":
             w, h = image.width, image.height
             return (w * 3 / 8, h * 3 / 8, w * 5 / 8, h * 5 / 8)
@@ -69,28 +72,35 @@ class Inject(Goal):
         return image.road if self.place == "road" else super().locate(image)
 
     def already(self, score: float | None = None) -> str:
+        """Say that the object is there untouched."""
         return f"{self.category}{'' if score is None else f' {score:.2f}'} is at the box already"
 
     def alternatives(self, seen: Sequence[str]) -> Iterator[Goal]:
+        """Yield the goal at a random place."""
         yield replace(self, place="random")
 
     def holds(self, target: Target, found: Detections) -> bool:
+        """Tell whether the class is detected at the box."""
         return matched(found, target.labels[0], _box(target))
 
     def confidence(self, target: Target, found: Detections) -> float:
-        """The highest score of the class at the box."""
+        """Return the highest score of the class at the box."""
         return top_score(at(found.of(target.label), target.box))
 
     def margin(self, target: Target, seen: ImageCandidates) -> Tensor:
+        """Return the largest logit of the class at the box, relative to τ."""
         return best_at(seen, target.labels[0], _box(target))
 
     def possible(self, target: Target, seen: ImageCandidates) -> Tensor:
+        """Tell whether a candidate of the class is above τ at the box."""
         return seen_at_all(seen, target.labels[0], (_box(target),))
 
     def asked_box(self, target: Target) -> Box | None:
+        """Return the box of the new object."""
         return target.box
 
     def asked_iou(self, target: Target, found: Detections) -> float | None:
+        """Return the best IoU of a detection of the class with the box; 0 where there is none."""
         boxes = found.of(target.label).boxes
         return float(iou_matrix(boxes, as_tensor(_box(target), boxes)).max()) if len(boxes) else 0.0
 
@@ -99,14 +109,16 @@ class Inject(Goal):
         return torch.zeros_like(clean.labels, dtype=torch.bool)
 
     def others(self, target: Target, clean: Detections) -> Tensor:
-        """What does not stand where the new object is to be."""
+        """Select what does not stand where the new object is to be."""
         return ~near(clean, _box(target), MATCH_IOU)
 
     def asked_for(self, target: Target, found: Detections) -> Tensor:
+        """Select the detections of the class at the box."""
         return near(found, _box(target), MATCH_IOU) & (found.labels == target.labels[0])
 
     @property
     def rendered_only(self) -> bool:
+        """Whether the place is on the road, which is known of rendered scenes only."""
         return self.place == "road"
 
     def suits(self, scene: "SceneFacts") -> bool:
@@ -115,7 +127,7 @@ class Inject(Goal):
 
 
 def random_box(image: CleanImage) -> Box:
-    """A box of 1/8 to 1/2 of the sides, away from every clean detection, drawn by the image's seed.
+    """Draw a box of 1/8 to 1/2 of the sides, away from every clean detection, by the image's seed.
 
     Raises `InputError` where none is found.
     """

@@ -43,22 +43,27 @@ class Suppress(Goal):
         return f"{self.kind}:{self.category}{at_text(self.box)}"
 
     def classes(self) -> tuple[str, ...]:
+        """Name the class that is to vanish; none: all."""
         return () if self.category == ALL else (self.category,)
 
     def initial_status(self, target: Target, clean: Detections) -> str | None:
+        """Return `nothing` where no such detection is there, else None."""
         return "nothing" if self.holds(target, clean) else None
 
     def alternatives(self, seen: Sequence[str]) -> Iterator[Goal]:
+        """Yield the goal for each class that is there, then for all."""
         yield from (replace(self, category=name) for name in (*seen, *([ALL] if seen else [])))
 
     def holds(self, target: Target, found: Detections) -> bool:
+        """Tell whether no detection of the class is left (at the box)."""
         return not len(at(found.of(target.label), target.box, SUPPRESS_IOU))
 
     def confidence(self, target: Target, found: Detections) -> float:
-        """The highest score that is to vanish."""
+        """Return the highest score that is to vanish."""
         return top_score(at(found.of(target.label), target.box, SUPPRESS_IOU))
 
     def margin(self, target: Target, seen: ImageCandidates) -> Tensor:
+        """Return the largest logit, relative to τ, that is to fall."""
         return targeted_logits(seen, target.label, target.box).max()
 
     def possible(self, target: Target, seen: ImageCandidates) -> Tensor:
@@ -68,6 +73,7 @@ class Suppress(Goal):
         return (seen.logits.sigmoid() <= seen.score_threshold + ROUNDING).all()
 
     def needs_boxes(self, target: Target) -> bool:
+        """Tell whether the goal names a box, or has a loss of its own."""
         return target.box is not None or self.losses != Suppress.losses
 
     def of_logits(self, target: Target, logits: Tensor, score_threshold: float) -> Evaluation:
@@ -78,6 +84,7 @@ class Suppress(Goal):
         return Evaluation(loss, confidence <= score_threshold, confidence)
 
     def aimed_at(self, target: Target, clean: Detections) -> Tensor:
+        """Select the detections of the class (near the box)."""
         of_class = super().aimed_at(target, clean)
         return of_class if target.box is None else of_class & near(clean, target.box, SUPPRESS_IOU)
 

@@ -23,7 +23,7 @@ class Parts(NamedTuple):
 
 
 def parse_parts(text: str) -> Parts:
-    """The parts of what follows `KIND:`. Raises `InputError` where it does not have that form."""
+    """Part what follows `KIND:`. Raises `InputError` where it does not have that form."""
     found = _PARTS.fullmatch(text)
     if not found:
         raise InputError(f"{text!r} is not of the form CLASS, CLASS@PLACE or CLASS@PLACE->CLASS")
@@ -37,7 +37,7 @@ def parse_place(text: str) -> Box | str:
 
 
 def parse_fixed_box(kind: str, text: str | None) -> Box | None:
-    """The box of a goal that is about what is there already, where it names one. Raises `InputError`."""
+    """Parse the box of a goal that is about what is there already, where it names one. Raises `InputError`."""
     if text in PLACES:
         raise InputError(f"{kind} takes a box, not {text!r}")
     return parse_box(text) if text else None
@@ -58,7 +58,7 @@ def parse_box(text: str) -> Box:
 
 
 def box_text(box: Box) -> str:
-    """The text that `parse_box` reads back as the same box, short where that loses nothing."""
+    """Write the text that `parse_box` reads back as the same box, short where that loses nothing."""
     return ",".join(map(_number, box))
 
 
@@ -68,7 +68,7 @@ def at_text(place: Box | str | None) -> str:
 
 
 def check_inside(box: Box, width: int, height: int) -> None:
-    """Raises `InputError` where the box is not inside an image of that size."""
+    """Raise `InputError` where the box is not inside an image of that size."""
     x1, y1, x2, y2 = box
     if x1 < 0 or y1 < 0 or x2 > width or y2 > height:
         text = ",".join(f"{v:g}" for v in box)
