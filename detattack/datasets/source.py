@@ -11,7 +11,9 @@ from detattack.core.errors import InputError
 
 @dataclass(frozen=True)
 class DatasetSource:
-    """How to open a data set: one of `files`, `images`, `scenes` and `side`, and its options. Paths in a manifest are absolute.
+    """How to open a data set: one of `files`, `images`, `scenes` and `side`, and its options.
+
+    Paths in a manifest are absolute.
 
     - files: images given one by one
     - images: a folder
