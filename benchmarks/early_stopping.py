@@ -29,7 +29,7 @@ from detattack.engine.config import resolve_attack
 from detattack.runs.runner import execute
 from detattack.tasks.detection.goals import parse_goal
 from detattack.tasks.detection.objective import DetectionObjective
-from detattack.tasks.detection.record import Record, target_of
+from detattack.tasks.detection.record import DetectionRecord, target_of
 from detattack.tasks.detection.task import DETECTION
 from detattack.tasks.experiment import Experiment
 
@@ -74,7 +74,7 @@ def main() -> None:
     print(json.dumps({name: str(value) for name, value in vars(given).items()} | found, indent=1))
 
 
-def _iteration_s(run: Experiment, records: Sequence[Record]) -> float:
+def _iteration_s(run: Experiment, records: Sequence[DetectionRecord]) -> float:
     """Of one image, in a batch of those that have the size of the first."""
     samples = {sample.id: sample for sample in run.dataset.samples}
     chosen = [record for record in records if (record.width, record.height) == (records[0].width, records[0].height)]

@@ -28,7 +28,7 @@ from detattack.runs.manifest import make_manifest
 from detattack.runs.ray_workers import RayPool, Workers
 from detattack.runs.record import Outcome, packed, untouched
 from detattack.runs.runner import Executor, Here, execute
-from detattack.tasks.detection.record import Record
+from detattack.tasks.detection.record import DetectionRecord
 
 
 @dataclass(frozen=True)
@@ -36,30 +36,34 @@ class Idle:
     """A run whose attack is done already: each image gets the one outcome."""
 
     dataset: Dataset
-    outcome: Outcome[Record]
+    outcome: Outcome[DetectionRecord]
     batch: int
     all_measures: bool = False
 
     def batches(self) -> list[Batch]:
         return plan(self.dataset.samples, self.batch)
 
-    def attack(self, pictures: list[tuple[Record, Picture]]) -> list[Outcome[Record]]:
+    def attack(self, pictures: list[tuple[DetectionRecord, Picture]]) -> list[Outcome[DetectionRecord]]:
         return returned(self.outcome, pictures)
 
-    def job(self) -> Callable[[Outcome[Record], list[tuple[Record, Picture]]], list[Outcome[Record]]]:
+    def job(
+        self,
+    ) -> Callable[[Outcome[DetectionRecord], list[tuple[DetectionRecord, Picture]]], list[Outcome[DetectionRecord]]]:
         return returned
 
-    def loader(self) -> Callable[[], Outcome[Record]]:
+    def loader(self) -> Callable[[], Outcome[DetectionRecord]]:
         return partial(replace, self.outcome)
 
-    def write_figures(self, folder: Path, outcomes: Sequence[Outcome[Record]]) -> None:
+    def write_figures(self, folder: Path, outcomes: Sequence[Outcome[DetectionRecord]]) -> None:
         pass
 
     def complete(self, folder: Any) -> None:
         pass
 
 
-def returned(outcome: Outcome[Record], pictures: list[tuple[Record, Picture]]) -> list[Outcome[Record]]:
+def returned(
+    outcome: Outcome[DetectionRecord], pictures: list[tuple[DetectionRecord, Picture]]
+) -> list[Outcome[DetectionRecord]]:
     """The outcome, as that of each picture: with bytes of its own, since what is shared is sent only once."""
     return [
         replace(
@@ -89,9 +93,11 @@ def main() -> None:
         "written_per_s_without_workers": _rate(run, Here()),
     }
     with RayPool(Workers(count=given.workers), run.loader(), print) as pool:
-        next(pool.attack(run, Record, run.batches()[:1]))  # starts the workers
+        next(pool.attack(run, DetectionRecord, run.batches()[:1]))  # starts the workers
         found["written_per_s_with_workers"] = _rate(run, pool)
-        found["received_per_s"] = given.results / _seconds(lambda: list(pool.attack(run, Record, run.batches())))
+        found["received_per_s"] = given.results / _seconds(
+            lambda: list(pool.attack(run, DetectionRecord, run.batches()))
+        )
     found["saturated_by"] = found["written_per_s_with_workers"] / given.goal_rate
     print(json.dumps(found, indent=1))
 
@@ -101,19 +107,19 @@ def _data(count: int) -> Dataset:
     return Dataset(tuple(Sample(i, f"image{i:06d}", "", (0, 0), load) for i in range(1, count + 1)), "none")
 
 
-def _outcome(folder: Path | None) -> Outcome[Record]:
+def _outcome(folder: Path | None) -> Outcome[DetectionRecord]:
     """A picture with every value changed by at most two levels, which compresses as an attacked one does."""
     dataset = folder_dataset(folder) if folder else rendered_scenes(1, 0)
     original = dataset.samples[0].load()
     noise = np.random.default_rng(0).integers(-2, 3, original.pixels.shape)
     changed = Picture((original.pixels + noise).clip(0, 255).astype(np.uint8))
-    found = untouched(Record(0, "", "", status="success"), changed)
+    found = untouched(DetectionRecord(0, "", "", status="success"), changed)
     return packed(replace(found, original=original.pixels))
 
 
 def _rate(run: Idle, executor: Executor) -> float:
     with tempfile.TemporaryDirectory(dir=".") as parent:
-        folder = RunFolder.create(Path(parent) / "run", Record, make_manifest({}, "", ""))
+        folder = RunFolder.create(Path(parent) / "run", DetectionRecord, make_manifest({}, "", ""))
         return len(run.dataset.samples) / _seconds(lambda: execute(run, folder, _ignore, executor=executor))
 
 

@@ -23,7 +23,7 @@ from detattack.engine.config import resolve_attack
 from detattack.runs.ray_workers import RayPool, Workers
 from detattack.runs.runner import InProcess, execute
 from detattack.tasks.detection.goals import parse_goal
-from detattack.tasks.detection.record import Record
+from detattack.tasks.detection.record import DetectionRecord
 from detattack.tasks.detection.task import DETECTION
 from detattack.tasks.experiment import Experiment
 
@@ -58,7 +58,7 @@ def _measured(run: Experiment, count: int | None, out: Path, warm_up: int) -> di
     workers = nullcontext(InProcess()) if count is None else RayPool(Workers(count=count), run.loader(), print)
     start = time.perf_counter()
     with workers as executor, closing(run.open_folder(out)) as folder:
-        for _ in executor.attack(run, Record, run.batches()[: warm_up * (count or 1)]):
+        for _ in executor.attack(run, DetectionRecord, run.batches()[: warm_up * (count or 1)]):
             pass
         ready = time.perf_counter()
         execute(run, folder, lambda outcome, done, total: None, executor=executor)

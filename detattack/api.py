@@ -28,7 +28,7 @@ from detattack.engine.config import LARGEST_SEED, resolve_attack
 from detattack.runs.record import Outcome
 from detattack.tasks.attack_batch import attack_batch
 from detattack.tasks.detection.goals import Goal, parse_goal
-from detattack.tasks.detection.record import Record
+from detattack.tasks.detection.record import DetectionRecord
 from detattack.tasks.detection.task import DETECTION
 
 __all__ = [
@@ -36,12 +36,12 @@ __all__ = [
     "Attack",
     "Candidates",
     "Category",
+    "DetectionRecord",
     "Detections",
     "Detector",
     "Goal",
     "InputError",
     "Outcome",
-    "Record",
     "Scene",
     "attack",
     "load_detector",
@@ -77,7 +77,7 @@ def attack(
     score_threshold: float = DEFAULT_SCORE_THRESHOLD,
     seed: int = 0,
     **overrides: Any,
-) -> Outcome[Record]:
+) -> Outcome[DetectionRecord]:
     """Attacks one image and judges the result from the bytes of its PNG.
 
     image: uint8 `[H,W,3]` RGB, or a rendered scene, of which `inject:car@road` knows the road. detector: or the name of
@@ -104,13 +104,13 @@ def attack(
     picture = _picture(image, config.seed)
     height, width = picture.pixels.shape[:2]
     wanted.check_size(width, height)
-    record = Record(1, "image", "image", status="")
+    record = DetectionRecord(1, "image", "image", status="")
     (outcome,) = attack_batch(DETECTION, config, None, None, detector, [(record, picture)])
     return outcome
 
 
 def save_figure(
-    outcome: Outcome[Record],
+    outcome: Outcome[DetectionRecord],
     detector: Detector | str,
     path: str | os.PathLike[str],
     score_threshold: float = DEFAULT_SCORE_THRESHOLD,

@@ -18,7 +18,7 @@ from detattack.datasets.image_io import to_tensor
 from detattack.datasets.rendered import rendered_scenes
 from detattack.runs.folder import RunFolder
 from detattack.tasks.detection.goals import Suppress
-from detattack.tasks.detection.record import Record
+from detattack.tasks.detection.record import DetectionRecord
 from tests.toy_pictures import squares
 
 
@@ -171,7 +171,7 @@ def test_the_last_line_of_a_cell_is_one_short_line(detector, tmp_path):
     for one in shown:
         assert 0 < len(repr(one)) < 420
         assert len(repr(one).splitlines()) == 1
-    assert repr(outcome).startswith("Outcome(Record(1, 'image', 'success', k ")
+    assert repr(outcome).startswith("Outcome(DetectionRecord(1, 'image', 'success', k ")
     assert repr(outcome).endswith("image 64×48)")
     assert repr(demo) == "TorchvisionRetinaNet('demo', 8 classes, cpu)"
     assert repr(rendered_scenes(2, 0)).startswith("Dataset(2 images, ")
@@ -181,7 +181,7 @@ def test_a_run_folder_and_a_run_are_shown_in_a_line(toy, tmp_path):
     out = tmp_path / "run"
     Image.fromarray(squares("car@8,8")).save(tmp_path / "a.png")
     assert status_of(["untargeted", str(tmp_path / "a.png"), "--model", f"{toy}:factory", "--out", str(out)]) == 0
-    with closing(RunFolder.open(out, Record)) as folder:
+    with closing(RunFolder.open(out, DetectionRecord)) as folder:
         assert repr(folder) == f"RunFolder({str(out)!r})"
         assert all(len(repr(record)) < 200 for record in folder.iterate())
 

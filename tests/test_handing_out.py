@@ -13,7 +13,7 @@ from detattack.datasets.base import Picture, Sample
 from detattack.runs.batching import Batch
 from detattack.runs.record import Outcome
 from detattack.runs.scheduler import MOST_DEATHS, HandingOut, Part
-from detattack.tasks.detection.record import Record
+from detattack.tasks.detection.record import DetectionRecord
 
 AHEAD = 3
 LOAD = partial(Picture, np.zeros((1, 1, 3), np.uint8))
@@ -24,11 +24,11 @@ def batches_of(sizes: list[int]) -> list[Batch]:
     return [tuple(next(samples) for _ in range(size)) for size in sizes]
 
 
-def outcomes_of(part: Part, status: str = "success") -> list[Outcome[Record]]:
-    return [Outcome(Record(sample.id, sample.stem, "", status)) for sample in part.samples]
+def outcomes_of(part: Part, status: str = "success") -> list[Outcome[DetectionRecord]]:
+    return [Outcome(DetectionRecord(sample.id, sample.stem, "", status)) for sample in part.samples]
 
 
-def ids(batches: list[list[Outcome[Record]]]) -> list[int]:
+def ids(batches: list[list[Outcome[DetectionRecord]]]) -> list[int]:
     return [outcome.record.id for batch in batches for outcome in batch]
 
 
@@ -36,10 +36,10 @@ class Shift:
     """Workers that die of some images, and now and then of nothing; what they did is written down."""
 
     def __init__(self, batches: list[Batch], deadly: set[int], worse: set[int]):
-        self.books = HandingOut[Record](batches, AHEAD)
+        self.books = HandingOut[DetectionRecord](batches, AHEAD)
         self.deadly, self.worse = deadly, worse
         self.given: list[Part] = []
-        self.back: list[list[Outcome[Record]]] = []
+        self.back: list[list[Outcome[DetectionRecord]]] = []
         self.deaths: Counter[int] = Counter()
 
     def run(self, rng: random.Random, accidents: int) -> None:
@@ -84,7 +84,7 @@ def test_each_image_comes_back_once_in_order_and_only_the_deadly_ones_as_errors(
 
 def test_a_batch_is_done_again_as_it_was_before_it_is_parted():
     (batch,) = batches_of([3])
-    books = HandingOut[Record]([batch], AHEAD)
+    books = HandingOut[DetectionRecord]([batch], AHEAD)
     for deaths in range(MOST_DEATHS):
         part = books.hand_out()
         assert (part.samples, part.deaths) == (batch, deaths)
@@ -95,7 +95,7 @@ def test_a_batch_is_done_again_as_it_was_before_it_is_parted():
 
 
 def test_what_was_lost_goes_first_and_the_first_of_it_before_the_others():
-    books = HandingOut[Record](batches_of([1] * 5), AHEAD)
+    books = HandingOut[DetectionRecord](batches_of([1] * 5), AHEAD)
     parts = [books.hand_out() for _ in range(3)]
     books.lose(parts[2])
     books.lose(parts[0])
@@ -104,7 +104,7 @@ def test_what_was_lost_goes_first_and_the_first_of_it_before_the_others():
 
 @pytest.mark.parametrize("last", range(AHEAD))
 def test_finished_batches_wait_for_earlier_ones_and_are_not_more_than_allowed(last):
-    books = HandingOut[Record](batches_of([1] * 9), AHEAD)
+    books = HandingOut[DetectionRecord](batches_of([1] * 9), AHEAD)
     parts = [books.hand_out() for _ in range(AHEAD)]
     assert books.hand_out() is None
     for part in parts[:last] + parts[last + 1 :]:

@@ -4,7 +4,7 @@ import pytest
 
 from detattack.core.types import Category, DetectorCard
 from detattack.metrics.rates import wilson_interval
-from detattack.tasks.detection.record import Record
+from detattack.tasks.detection.record import DetectionRecord
 from detattack.tasks.detection.summary import emptying_threshold, match, summarize
 
 CAR, DOG, PERSON = range(3)
@@ -22,7 +22,7 @@ def found(*detections):
 
 def record(number=1, status="success", goal="suppress:all", clean=(), adversarial=(), **values):
     values = {"quality": {"l2": 1.0, "psnr": 50.0}, "file_success": status == "success", "k": 4} | values
-    return Record(
+    return DetectionRecord(
         number, f"i{number}", "", status, goal=goal, clean=found(*clean), adversarial=found(*adversarial), **values
     )
 

@@ -14,7 +14,7 @@ from detattack.runs.folder import RunFolder
 from detattack.tasks.columns import Column
 from detattack.tasks.detection.goals import parse_goal
 from detattack.tasks.detection.method_figure import method_figure
-from detattack.tasks.detection.record import Record
+from detattack.tasks.detection.record import DetectionRecord
 from detattack.tasks.detection.task import DETECTION
 from detattack.workflows.compare import Reporting, run_methods
 from detattack.workflows.evaluate import Settings, make_experiment
@@ -78,11 +78,11 @@ def write_methods(path: Path, folders: Sequence[Path], stem: str, detection: Det
 
 def made_with(folder: Path) -> dict[str, Any]:
     """Model and data by fingerprints."""
-    with closing(RunFolder.open(folder, Record)) as opened:
+    with closing(RunFolder.open(folder, DetectionRecord)) as opened:
         manifest = opened.manifest
     return {"model": {"model": manifest["config"]["model"], "fingerprint": manifest["model"]}, "data": manifest["data"]}
 
 
 def _records(folder: Path) -> list[Any]:
-    with closing(RunFolder.open(folder, Record)) as opened:
+    with closing(RunFolder.open(folder, DetectionRecord)) as opened:
         return opened.records()

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from detattack.runs.folder import RunFolder
-from detattack.tasks.detection.record import Record
+from detattack.tasks.detection.record import DetectionRecord
 from detattack.tasks.detection.task import DETECTION
 from detattack.workflows.compare import Curve, Method, differences, paired_difference, to_latex
 from tests.coco_squares import made, write_data
@@ -94,8 +94,8 @@ def test_noise_has_the_l2_of_the_jnd_run_of_the_same_image(compare, data):
     assert len(lengths) == 3
     assert [row["method"] for row in read("cmp/comparison.json")["methods"]] == ["noise", "jnd"]
     with (
-        closing(RunFolder.open(Path("cmp/noise"), Record)) as noise,
-        closing(RunFolder.open(Path("cmp/jnd"), Record)) as jnd,
+        closing(RunFolder.open(Path("cmp/noise"), DetectionRecord)) as noise,
+        closing(RunFolder.open(Path("cmp/jnd"), DetectionRecord)) as jnd,
     ):
         wanted = {r.id: r.quality["l2"] for r in jnd.iterate() if r.quality}
         got = {r.id: r.quality["l2"] for r in noise.iterate() if r.quality}

@@ -18,7 +18,7 @@ from detattack.cli import status_of
 from detattack.datasets.image_io import read_image, to_tensor
 from detattack.detectors.registry import load_detector
 from detattack.runs.folder import RunFolder
-from detattack.tasks.detection.record import Record, target_of
+from detattack.tasks.detection.record import DetectionRecord, target_of
 from tests.toy_pictures import marked, squares
 
 PLACES = {"a": ["car@8,8", "dog@40,16"], "b": ["dog@8,24"], "c": ["car@40,8"], "d": ["car@8,8", "car@40,24"]}
@@ -72,7 +72,7 @@ def rows(run: Path) -> list[tuple[int, str, str]]:
 
 
 def records(run: Path):
-    folder = RunFolder.open(run, Record)
+    folder = RunFolder.open(run, DetectionRecord)
     found = folder.records()
     folder.close()
     return found

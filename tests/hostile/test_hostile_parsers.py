@@ -42,7 +42,7 @@ from detattack.runs.folder import RunFolder
 from detattack.runs.manifest import batch_of, task_in
 from detattack.tasks.detection.goals import parse_goal
 from detattack.tasks.detection.goals.text import parse_box, parse_place
-from detattack.tasks.detection.record import Record
+from detattack.tasks.detection.record import DetectionRecord
 from detattack.tasks.detection.task import DETECTION
 from detattack.workflows.report import write_report
 from detattack.workflows.verify import verify_run
@@ -249,7 +249,7 @@ def _or_value_error(path: Path) -> None:
 def read_everything(run: Path) -> None:
     batch_of(run)
     task_in(run)
-    folder = RunFolder.open(run, Record)
+    folder = RunFolder.open(run, DetectionRecord)
     folder.close()
     for verdict in verify_run(run, "cpu", trust=True):
         assert isinstance(verdict.problem, str)

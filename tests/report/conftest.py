@@ -17,7 +17,7 @@ from detattack.engine import Attack
 from detattack.metrics.image_quality import measure, quick_measures
 from detattack.runs.folder import RunFolder
 from detattack.runs.record import Outcome
-from detattack.tasks.detection.record import Record
+from detattack.tasks.detection.record import DetectionRecord
 from detattack.tasks.detection.task import DETECTION
 
 NAMES = ("car", "dog", "traffic light")
@@ -54,7 +54,7 @@ def outcome(folder: Path, number: int, stem: str, status: str, reason: str = "it
     original = rng.integers(60, 190, (48, 64, 3), dtype=np.uint8)
     source = folder / f"source-{number}.png"
     Image.fromarray(original).save(source)
-    record = Record(
+    record = DetectionRecord(
         number, stem, str(source), status, width=64, height=48, goal="suppress:all", digest="x", seconds=0.5
     )
     if status in ("nothing", "already"):
@@ -82,7 +82,7 @@ def outcome(folder: Path, number: int, stem: str, status: str, reason: str = "it
     return Outcome(record, original, png_bytes(pixels), pixels)
 
 
-def annotations(records: list[Record]) -> tuple[dict, ...]:
+def annotations(records: list[DetectionRecord]) -> tuple[dict, ...]:
     rows = []
     for record in records:
         box = {"bbox": [4, 6, 20, 24], "area": 480, "iscrowd": 0}
@@ -92,7 +92,7 @@ def annotations(records: list[Record]) -> tuple[dict, ...]:
 
 def write_run(path: Path, outcomes: list[Outcome], names=NAMES, annotated: bool = True) -> Path:
     """A finished run folder."""
-    folder = RunFolder.create(path, Record, manifest(names, len(outcomes)))
+    folder = RunFolder.create(path, DetectionRecord, manifest(names, len(outcomes)))
     folder.commit(outcomes)
     categories = tuple({"id": i, "name": name} for i, name in enumerate(names, 1))
     rows = annotations([o.record for o in outcomes]) if annotated else ()

@@ -9,7 +9,7 @@ from classify.record import ClassificationRecord
 from detattack.report.common_page import common_content
 from detattack.report.page import write_page
 from detattack.report.reading import read_run
-from detattack.tasks.detection.record import Record
+from detattack.tasks.detection.record import DetectionRecord
 
 
 def page_of(run, record_type) -> str:
@@ -19,7 +19,7 @@ def page_of(run, record_type) -> str:
 
 def test_what_can_be_told_of_every_run(run, classified_run):
     for folder, record_type, title, rate in (
-        (run, Record, "suppress:all", "70.0%"),
+        (run, DetectionRecord, "suppress:all", "70.0%"),
         (classified_run, ClassificationRecord, "classify", "60.0%"),
     ):
         text = page_of(folder, record_type)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from detattack.core.errors import InputError
 from detattack.report.reading import EvenSample, read_derived, read_run
 from detattack.runs.folder import RunFolder
-from detattack.tasks.detection.record import Record
+from detattack.tasks.detection.record import DetectionRecord
 from tests.report.conftest import outcome
 
 
@@ -24,8 +24,8 @@ def test_a_sample_is_even_and_of_no_more_than_asked_for(count, most):
 
 
 def test_records_are_held_without_what_is_long_and_streamed_with_it(run):
-    seen: list[Record] = []
-    data = read_run(run, Record, seen.append)
+    seen: list[DetectionRecord] = []
+    data = read_run(run, DetectionRecord, seen.append)
     assert data.records == [record.short() for record in seen]
     assert not any(record.clean or record.adversarial or record.trace for record in data.records)
     assert list(data.whole()) == seen
@@ -34,8 +34,8 @@ def test_records_are_held_without_what_is_long_and_streamed_with_it(run):
 
 
 def test_images_that_a_running_process_adds_are_not_streamed(run, tmp_path):
-    data = read_run(run, Record)
-    folder = RunFolder.create(run, Record, data.manifest, resume=True)
+    data = read_run(run, DetectionRecord)
+    folder = RunFolder.create(run, DetectionRecord, data.manifest, resume=True)
     folder.commit([outcome(tmp_path, 40, "later", "success")])
     folder.close()
     assert [record.id for record in data.whole()] == [record.id for record in data.records]

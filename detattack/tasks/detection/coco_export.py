@@ -10,11 +10,11 @@ from detattack.datasets.coco import category_ids
 from detattack.datasets.coco_file import parse_coco
 from detattack.detectors.base import Detector
 from detattack.runs.folder import RunFolder
-from detattack.tasks.detection.record import Record
+from detattack.tasks.detection.record import DetectionRecord
 
 
 def coco_results(
-    records: Iterable[Record],
+    records: Iterable[DetectionRecord],
     detector: Detector | DetectorCard,
     dataset: Dataset,
     which: Literal["clean", "adversarial"],
@@ -34,7 +34,9 @@ def coco_results(
                 yield {"image_id": record.id, "category_id": ids[label], "bbox": bbox, "score": score}
 
 
-def coco_annotations(records: Iterable[Record], detector: Detector | DetectorCard, dataset: Dataset) -> dict[str, Any]:
+def coco_annotations(
+    records: Iterable[DetectionRecord], detector: Detector | DetectorCard, dataset: Dataset
+) -> dict[str, Any]:
     """Make a COCO data set of the adversarial images: `file_name` is relative to `images/`. Annotations by image id.
 
     Ids as in the annotation file; where that of an image is a text, its `record` is the id in the ledger.
@@ -57,7 +59,7 @@ def coco_annotations(records: Iterable[Record], detector: Detector | DetectorCar
     }
 
 
-def truth_of(folder: RunFolder[Record]) -> Dataset:
+def truth_of(folder: RunFolder[DetectionRecord]) -> Dataset:
     """Read the truth that a run folder's `annotations.json` holds: categories and annotations, no samples.
 
     Nothing where the data had none: the categories there are the detector's. Raises `InputError`.

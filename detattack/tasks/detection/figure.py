@@ -11,10 +11,12 @@ from detattack.runs.record import Outcome
 from detattack.tasks.detection.box_marks import Shown
 from detattack.tasks.detection.goals import parse_goal
 from detattack.tasks.detection.photo_panel import count_text, draw_photo
-from detattack.tasks.detection.record import Record, from_lists
+from detattack.tasks.detection.record import DetectionRecord, from_lists
 
 
-def write_attack_figure(path: Path, outcome: Outcome[Record], names: Sequence[str], score_threshold: float) -> None:
+def write_attack_figure(
+    path: Path, outcome: Outcome[DetectionRecord], names: Sequence[str], score_threshold: float
+) -> None:
     """Write the figure, PNG or PDF by extension, atomically. Nothing for an image that could not be read.
 
     Panels have equal height, in a row (in a column for panoramas).
@@ -40,7 +42,7 @@ def write_attack_figure(path: Path, outcome: Outcome[Record], names: Sequence[st
     sheet.save(path)
 
 
-def _highlight(record: Record, names: Sequence[str]) -> list[int] | None:
+def _highlight(record: DetectionRecord, names: Sequence[str]) -> list[int] | None:
     """Return the labels that a record's goal is about; None: all."""
     about = [find_name(name, names) for name in parse_goal(record.goal).classes()] if record.goal else []
     return [label for label in about if label is not None] or None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from detattack.core.boxes import iou_matrix
 from detattack.core.types import Detections
 from detattack.tasks.detection.matching import MATCH_IOU
-from detattack.tasks.detection.record import Record, from_lists
+from detattack.tasks.detection.record import DetectionRecord, from_lists
 
 
 @dataclass
@@ -35,7 +35,7 @@ class ClassTally:
         self._tau = tau
         self._rows: dict[int, ClassRow] = {}
 
-    def add(self, record: Record) -> None:
+    def add(self, record: DetectionRecord) -> None:
         """Count a record's detections."""
         for found in (record.clean, record.adversarial):
             self.labels.update(found.get("labels", ()))

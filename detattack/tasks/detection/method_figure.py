@@ -18,7 +18,7 @@ from detattack.report.pictures import original_pixels
 from detattack.report.sheet import Sheet
 from detattack.tasks.detection.box_marks import Shown
 from detattack.tasks.detection.photo_panel import count_text, draw_photo
-from detattack.tasks.detection.record import Record, from_lists
+from detattack.tasks.detection.record import DetectionRecord, from_lists
 from detattack.tasks.detection.run_data import DetectionData, read
 
 
@@ -61,25 +61,30 @@ def _title(run: DetectionData) -> str:
 
 
 def _photo(
-    sheet: Sheet, run: DetectionData, record: Record, title: str, pixels: np.ndarray, found: dict[str, list[Any]]
+    sheet: Sheet,
+    run: DetectionData,
+    record: DetectionRecord,
+    title: str,
+    pixels: np.ndarray,
+    found: dict[str, list[Any]],
 ) -> None:
     shown = Shown(from_lists(found), run.names, run.tau, goal_box=record.box)
     facts = [count_text(shown), *([] if title == "Original" else [_facts(record)])]
     draw_photo(sheet, title, ", ".join(filter(None, facts)), pixels, shown)
 
 
-def _record(run: DetectionData, stem: str) -> Record:
+def _record(run: DetectionData, stem: str) -> DetectionRecord:
     for record in run.whole():
         if record.stem == stem and record.digest:
             return record
     raise InputError(f"{run.path}: holds no image {stem!r}")
 
 
-def _pixels(run: DetectionData, folder: str, record: Record) -> np.ndarray:
+def _pixels(run: DetectionData, folder: str, record: DetectionRecord) -> np.ndarray:
     return read_image(run.path / folder / f"{record.stem}.png").pixels
 
 
-def _original(run: DetectionData, record: Record) -> np.ndarray:
+def _original(run: DetectionData, record: DetectionRecord) -> np.ndarray:
     after = _pixels(run, "images", record)
     pixels = original_pixels(run.path, record, after, run.manifest) if record.quality else after
     if pixels is None:
@@ -87,7 +92,7 @@ def _original(run: DetectionData, record: Record) -> np.ndarray:
     return pixels
 
 
-def _facts(record: Record) -> str:
+def _facts(record: DetectionRecord) -> str:
     distance = record.quality.get("l2")
     parts = [] if record.status == "success" else [record.status]
     parts += [f"K = {record.k}"] if record.k >= 0 else []

@@ -14,7 +14,7 @@ from detattack.tasks.detection.goals import Target, parse_goal
 
 
 @dataclass(frozen=True, repr=False)
-class Record(BaseRecord):
+class DetectionRecord(BaseRecord):
     """What is known of one attacked image in the end; a row of the ledger.
 
     goal: resolved, so that it can be judged again; box, objects, kept: what it is about. asked_iou: of an injected
@@ -34,7 +34,7 @@ class Record(BaseRecord):
     adversarial: Found = field(default_factory=dict)
 
 
-def target_of(record: Record, detector: Detector | DetectorCard) -> Target:
+def target_of(record: DetectionRecord, detector: Detector | DetectorCard) -> Target:
     """Resolve the target of a record, as it was: what `verify` judges by."""
     goal = parse_goal(record.goal)
     goal.check(detector.categories)

@@ -20,7 +20,7 @@ from detattack.report.page import (
 from detattack.report.pictures import Pictures
 from detattack.tasks.detection.charts import charts, class_precision
 from detattack.tasks.detection.measures import ClassRow
-from detattack.tasks.detection.record import Record
+from detattack.tasks.detection.record import DetectionRecord
 from detattack.tasks.detection.run_data import DetectionData, read_coco
 from detattack.tasks.detection.summary import ap_notes, emptying_threshold, parity_problem
 
@@ -60,7 +60,7 @@ def _shown_floor(run: DetectionData) -> float:
     return min(next(fitting, 0.5), run.tau)
 
 
-def _image(record: Record, pictures: Pictures, floor: float, run: DetectionData) -> dict[str, Any]:
+def _image(record: DetectionRecord, pictures: Pictures, floor: float, run: DetectionData) -> dict[str, Any]:
     iou = record.asked_iou
     row = image_row(
         record,
@@ -75,7 +75,7 @@ def _image(record: Record, pictures: Pictures, floor: float, run: DetectionData)
     return row
 
 
-def _boxes(found: dict[str, list[Any]], floor: float, record: Record, tau: float) -> list[float]:
+def _boxes(found: dict[str, list[Any]], floor: float, record: DetectionRecord, tau: float) -> list[float]:
     """label, score, x1, y1, x2, y2, label, ...: the strongest first."""
     digits = 0 if max(record.width, record.height) >= 400 else 1
     rows = zip(*(found.get(key, ()) for key in ("labels", "scores", "boxes")), strict=True)

@@ -14,14 +14,14 @@ from detattack.runs.manifest import MANIFEST, read_manifest
 from detattack.tasks.detection.coco_export import by_record
 from detattack.tasks.detection.goals import Target
 from detattack.tasks.detection.measures import ClassTally
-from detattack.tasks.detection.record import Record, target_of
+from detattack.tasks.detection.record import DetectionRecord, target_of
 
 MOST_JUDGED = 1000
 """Attacked images that are judged at other thresholds."""
 
 
 @dataclass(frozen=True, eq=False)
-class DetectionData(RunData[Record]):
+class DetectionData(RunData[DetectionRecord]):
     """What the folder of a detector's run holds.
 
     - names: of the labels in the records.
@@ -35,7 +35,7 @@ class DetectionData(RunData[Record]):
     scores: "array[float]"
     scored: set[int]
     classes: ClassTally
-    judged: EvenSample[Record]
+    judged: EvenSample[DetectionRecord]
 
     @property
     def tau(self) -> float:
@@ -56,7 +56,7 @@ class DetectionData(RunData[Record]):
     def _card(self) -> DetectorCard:
         return DetectorCard("", tuple(Category(name, 0) for name in self.names), 0.0)
 
-    def target(self, record: Record) -> Target | None:
+    def target(self, record: DetectionRecord) -> Target | None:
         """Return the target of a record; None where it has none, or names a class that the run does not tell."""
         try:
             return target_of(record, self._card)
@@ -77,7 +77,7 @@ class CocoFiles:
 def read(path: Path) -> DetectionData:
     """Read the folder of a detector's run. Raises `InputError` where it is none or is damaged."""
     seen = _Seen(_tau(read_manifest(path)["config"]))
-    run = read_run(path, Record, seen.add)
+    run = read_run(path, DetectionRecord, seen.add)
     names = _names(run.manifest, 1 + max(seen.classes.labels, default=-1))
     return DetectionData(**vars(run), names=names, **vars(seen))
 
@@ -102,9 +102,9 @@ class _Seen:
         self.scores = array("d")
         self.scored: set[int] = set()
         self.classes = ClassTally(tau)
-        self.judged: EvenSample[Record] = EvenSample(MOST_JUDGED)
+        self.judged: EvenSample[DetectionRecord] = EvenSample(MOST_JUDGED)
 
-    def add(self, record: Record) -> None:
+    def add(self, record: DetectionRecord) -> None:
         for found in (record.clean, record.adversarial):
             self.scores.extend(found.get("scores", ()))
         if "boxes" in record.clean and "boxes" in record.adversarial:

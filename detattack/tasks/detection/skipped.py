@@ -10,7 +10,7 @@ from detattack.core.types import Category, Detections, DetectorCard
 from detattack.runs.folder import RunFolder
 from detattack.tasks.detection.goals import Goal, Inject, Target, parse_goal
 from detattack.tasks.detection.goals.text import ALL
-from detattack.tasks.detection.record import Record, from_lists, target_of
+from detattack.tasks.detection.record import DetectionRecord, from_lists, target_of
 
 SKIPPED = ("nothing", "already")
 """The statuses of images that are left as they are."""
@@ -65,7 +65,7 @@ def lacking(goal: Goal) -> str:
     return f"no {goal.classes()[0]}" if goal.classes() else "nothing"
 
 
-def skipped_lines(records: Sequence[Record], detector: DetectorCard, score_threshold: float) -> Iterator[str]:
+def skipped_lines(records: Sequence[DetectionRecord], detector: DetectorCard, score_threshold: float) -> Iterator[str]:
     """For each image with nothing to attack: its name, what it shows, and options of this command that attack it."""
     for record in records:
         if record.status in SKIPPED:
@@ -77,7 +77,7 @@ def skipped_lines(records: Sequence[Record], detector: DetectorCard, score_thres
             yield f"{record.stem}: {reason}{options}"
 
 
-def skipped_line(folder: RunFolder[Record], detector: DetectorCard, summary: Mapping[str, Any]) -> str:
+def skipped_line(folder: RunFolder[DetectionRecord], detector: DetectorCard, summary: Mapping[str, Any]) -> str:
     """Say the same of a run over a data set in one line, with how many images show what; empty: all were attacked."""
     images = sum(summary[status] for status in SKIPPED)
     if not images:

@@ -22,7 +22,7 @@ from detattack.runs.record import ATTACKED
 from detattack.tasks.columns import number
 from detattack.tasks.detection.goals import Target
 from detattack.tasks.detection.matching import MATCH_IOU
-from detattack.tasks.detection.record import Record, from_lists, target_of
+from detattack.tasks.detection.record import DetectionRecord, from_lists, target_of
 from detattack.tasks.summary import COSTS, Tally, cost_line, counts_line, medians_line, share_line
 
 VAL2017_IMAGES, VAL2017_ANNOTATIONS = 5000, 36781
@@ -73,7 +73,7 @@ class Summary:
         self._classes: dict[str, _Class] = defaultdict(_Class)
         self._collateral = _Collateral()
 
-    def add(self, record: Record) -> None:
+    def add(self, record: DetectionRecord) -> None:
         """Count one image."""
         self._tally.add(record, asked_iou=record.asked_iou)
         if record.status in ATTACKED:
@@ -102,7 +102,7 @@ class Summary:
     def _goal_json(goal: _Goal) -> dict[str, Any]:
         return {**rate(goal.successes, goal.trials), "file_rate": goal.on_file / goal.trials}
 
-    def _compare(self, record: Record, target: Target) -> None:
+    def _compare(self, record: DetectionRecord, target: Target) -> None:
         """Clean detections above τ against those of the file."""
         assert self._detector is not None
         clean = from_lists(record.clean).above(self._threshold)
@@ -151,7 +151,7 @@ class Summary:
 
 
 def summarize(
-    records: Iterable[Record],
+    records: Iterable[DetectionRecord],
     detector: Detector | DetectorCard | None = None,
     score_threshold: float = DEFAULT_SCORE_THRESHOLD,
 ) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from detattack.tasks.detection.figure import write_attack_figure
 from detattack.tasks.detection.goals import CleanImage, Target, parse_goal
 from detattack.tasks.detection.inference import check_scores, detected
 from detattack.tasks.detection.objective import DetectionObjective
-from detattack.tasks.detection.record import Record, as_lists, card_of, target_of
+from detattack.tasks.detection.record import DetectionRecord, as_lists, card_of, target_of
 from detattack.tasks.detection.summary import (
     ap_notes,
     average_precision,
@@ -59,11 +59,11 @@ class ImageGoal:
     clean: Detections
 
 
-class DetectionTask(Task[Record, DetectionConfig, Detector]):
+class DetectionTask(Task[DetectionRecord, DetectionConfig, Detector]):
     """Attacks on object detectors."""
 
     name = "detect"
-    record_type = Record
+    record_type = DetectionRecord
     config_type = DetectionConfig
     columns = (*COLUMNS[:-3], *AP_COLUMNS, *COLUMNS[-3:])
     manifest_keys = ("detector", "categories")
@@ -114,8 +114,8 @@ class DetectionTask(Task[Record, DetectionConfig, Detector]):
     # An image
 
     def prepare(
-        self, model: Detector, config: DetectionConfig, record: Record, picture: Picture, truth: None
-    ) -> Prepared[Record]:
+        self, model: Detector, config: DetectionConfig, record: DetectionRecord, picture: Picture, truth: None
+    ) -> Prepared[DetectionRecord]:
         """Detect what is there untouched, and resolve the goal for this image."""
         height, width = picture.pixels.shape[:2]
         image = to_tensor(picture.pixels)[None].to(model.device)
@@ -144,7 +144,7 @@ class DetectionTask(Task[Record, DetectionConfig, Detector]):
         return Prepared(record, picture, image, ImageGoal(target, clean))
 
     def objective(
-        self, model: Detector, config: DetectionConfig, prepared: Sequence[Prepared[Record]]
+        self, model: Detector, config: DetectionConfig, prepared: Sequence[Prepared[DetectionRecord]]
     ) -> DetectionObjective:
         """Make the goal's loss from the candidates of an accelerated copy; the detector itself decides."""
         targets = [one.goal.target for one in prepared]
@@ -152,8 +152,13 @@ class DetectionTask(Task[Record, DetectionConfig, Detector]):
         return DetectionObjective(fast, targets, config.score_threshold, nearest)
 
     def judge(
-        self, model: Detector, config: DetectionConfig, prepared: Prepared[Record], record: Record, saved: Saved
-    ) -> Record:
+        self,
+        model: Detector,
+        config: DetectionConfig,
+        prepared: Prepared[DetectionRecord],
+        record: DetectionRecord,
+        saved: Saved,
+    ) -> DetectionRecord:
         """Detect what is left on the file, and in the floats where those were attacked."""
         on_file = detected(model, config, saved.on_file)
         record = replace(record, adversarial=as_lists(on_file))
@@ -170,7 +175,7 @@ class DetectionTask(Task[Record, DetectionConfig, Detector]):
             asked_iou=target.goal.asked_iou(target, above),
         )
 
-    def holds(self, model: Detector, config: DetectionConfig, record: Record, image: Tensor) -> bool:
+    def holds(self, model: Detector, config: DetectionConfig, record: DetectionRecord, image: Tensor) -> bool:
         """Tell whether the goal holds for the detections above τ."""
         return target_of(record, model).holds(detected(model, config, image).above(config.score_threshold))
 
@@ -179,8 +184,8 @@ class DetectionTask(Task[Record, DetectionConfig, Detector]):
         parse_goal(config.goal).check(model.categories)
 
     def seen_by(
-        self, model: Detector, config: DetectionConfig, record: Record, original: Tensor, image: Tensor
-    ) -> Record:
+        self, model: Detector, config: DetectionConfig, record: DetectionRecord, original: Tensor, image: Tensor
+    ) -> DetectionRecord:
         """Judge both images by a detector; the goal means the same class by name, boxes stay where they were."""
         clean, found = (detected(model, config, one) for one in (original, image))
         target = replace(target_of(record, model), kept=())
@@ -190,7 +195,7 @@ class DetectionTask(Task[Record, DetectionConfig, Detector]):
 
     # A run
 
-    def write_derived(self, folder: RunFolder[Record], dataset: Dataset) -> None:
+    def write_derived(self, folder: RunFolder[DetectionRecord], dataset: Dataset) -> None:
         """Write detections in COCO's results format, the adversarial images as a COCO data set, and the summary."""
         card = card_of(folder.manifest)
         for which in WHICH:
@@ -199,7 +204,7 @@ class DetectionTask(Task[Record, DetectionConfig, Detector]):
         folder.write_json("annotations.json", coco_annotations(folder.iterate(), card, dataset))
         super().write_derived(folder, dataset)
 
-    def summarize(self, folder: RunFolder[Record], dataset: Dataset) -> dict[str, Any]:
+    def summarize(self, folder: RunFolder[DetectionRecord], dataset: Dataset) -> dict[str, Any]:
         """Sum up a run; what depends on the clock is under `timing` alone."""
         config, card = folder.manifest["config"], card_of(folder.manifest)
         threshold = config.get("score_threshold", DEFAULT_SCORE_THRESHOLD)
@@ -221,12 +226,12 @@ class DetectionTask(Task[Record, DetectionConfig, Detector]):
             "timing": timing,
         }
 
-    def annotations_in(self, folder: RunFolder[Record]) -> Dataset:
+    def annotations_in(self, folder: RunFolder[DetectionRecord]) -> Dataset:
         """Read `annotations.json`."""
         return truth_of(folder)
 
     def transfer_scores(
-        self, folder: RunFolder[Record], model: Detector, seen: Sequence[Record]
+        self, folder: RunFolder[DetectionRecord], model: Detector, seen: Sequence[DetectionRecord]
     ) -> dict[str, Any] | None:
         """Score AP of another detector, clean and adversarial, over the classes that it shares with the annotations."""
         truth = truth_of(folder)
@@ -242,7 +247,7 @@ class DetectionTask(Task[Record, DetectionConfig, Detector]):
         return None if scores is None else {key: scores[key] for key in TRANSFERRED if key in scores}
 
     def scores_within(
-        self, folder: RunFolder[Record], dataset: Dataset, chosen: Sequence[Collection[int]]
+        self, folder: RunFolder[DetectionRecord], dataset: Dataset, chosen: Sequence[Collection[int]]
     ) -> Sequence[float | None]:
         """Score the AP that is left where only the images of each choice are shown attacked."""
         if not dataset.categories:
@@ -277,20 +282,22 @@ class DetectionTask(Task[Record, DetectionConfig, Detector]):
         """List what AP does not count."""
         return ap_notes(summary["ap"])
 
-    def skipped_lines(self, records: Sequence[Record], manifest: Mapping[str, Any]) -> Iterator[str]:
+    def skipped_lines(self, records: Sequence[DetectionRecord], manifest: Mapping[str, Any]) -> Iterator[str]:
         """Say of each image with nothing to attack what it shows, and which options attack it."""
         threshold = manifest["config"].get("score_threshold", DEFAULT_SCORE_THRESHOLD)
         return skipped.skipped_lines(records, card_of(manifest), threshold)
 
-    def skipped_line(self, folder: RunFolder[Record], summary: Mapping[str, Any]) -> str:
+    def skipped_line(self, folder: RunFolder[DetectionRecord], summary: Mapping[str, Any]) -> str:
         """Say in a line how many images had nothing to attack, and what they show."""
         return skipped.skipped_line(folder, card_of(folder.manifest), summary)
 
-    def title(self, records: Sequence[Record]) -> str:
+    def title(self, records: Sequence[DetectionRecord]) -> str:
         """Name the goal."""
         return next((record.goal for record in records if record.goal), "")
 
-    def write_figure(self, path: Path, outcome: Outcome[Record], model: Detector, config: DetectionConfig) -> None:
+    def write_figure(
+        self, path: Path, outcome: Outcome[DetectionRecord], model: Detector, config: DetectionConfig
+    ) -> None:
         """Draw original and adversarial image with the detector's boxes, and their difference."""
         write_attack_figure(path, outcome, [category.name for category in model.categories], config.score_threshold)
 
@@ -303,7 +310,7 @@ class DetectionTask(Task[Record, DetectionConfig, Detector]):
         return report_page.page_content(run, pictures)
 
 
-def _scored(folder: RunFolder[Record]) -> list[int]:
+def _scored(folder: RunFolder[DetectionRecord]) -> list[int]:
     """List the images that AP is over: those that the detector has seen untouched and attacked."""
     return [record.id for record in folder.iterate() if "boxes" in record.clean and "boxes" in record.adversarial]
 

@@ -5,7 +5,7 @@ import torch
 
 from detattack.core.types import Detections
 from detattack.runs.record import Outcome
-from detattack.tasks.detection.record import Record, as_lists
+from detattack.tasks.detection.record import DetectionRecord, as_lists
 
 NAMES = ["person", "car", "wine glass"]
 
@@ -19,4 +19,4 @@ def found(*rows: tuple[float, float, float, float, float, int]) -> Detections:
 def drawn(original: np.ndarray, adversarial: np.ndarray, clean: Detections, attacked: Detections, **more) -> Outcome:
     """The outcome of an attack on an image. more: fields of its record."""
     lists = {"clean": as_lists(clean), "adversarial": as_lists(attacked)}
-    return Outcome(Record(1, "a", "a.png", "success", **lists, **more), original, b"png", adversarial)
+    return Outcome(DetectionRecord(1, "a", "a.png", "success", **lists, **more), original, b"png", adversarial)

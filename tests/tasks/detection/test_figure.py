@@ -7,7 +7,7 @@ from PIL import Image
 from detattack.report.colors import class_color
 from detattack.runs.record import Outcome
 from detattack.tasks.detection.figure import write_attack_figure
-from detattack.tasks.detection.record import Record
+from detattack.tasks.detection.record import DetectionRecord
 from tests.tasks.detection.drawn import NAMES, drawn, found
 from tests.toy_pictures import photo
 
@@ -70,5 +70,5 @@ def test_images_of_two_shapes_are_refused(tmp_path):
 
 
 def test_an_image_that_could_not_be_read_has_no_figure(tmp_path):
-    write_attack_figure(tmp_path / "f.png", Outcome(Record(1, "a", "a.png", "error")), NAMES, 0.5)
+    write_attack_figure(tmp_path / "f.png", Outcome(DetectionRecord(1, "a", "a.png", "error")), NAMES, 0.5)
     assert not list(tmp_path.iterdir())
