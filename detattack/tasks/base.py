@@ -1,9 +1,9 @@
 """Task: what is attacked, and how it is judged. The one abstraction that experiments, workflows and commands know.
 
 A task is a class with one instance: object detection (`tasks/detection`), classification (`classify`), or a third
-party's, found by the name `path/to/file.py:NAME` or by an entry point of the group `detattack.tasks`
-(docs/extending.md). It says how a model is loaded, what is to be done with an image (`prepare`), what the engine
-minimizes (`objective`) and what came out (`judge`, `holds`). All else has a default that a task may replace.
+party's, which a plugin registers (docs/extending.md). It says how a model is loaded, what is to be done with an image
+(`prepare`), what the engine minimizes (`objective`) and what came out (`judge`, `holds`). All else has a default that a
+task may replace.
 """
 
 from abc import ABC, abstractmethod
