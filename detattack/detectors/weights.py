@@ -210,7 +210,7 @@ def _read_checkpoint(path: Path) -> object:
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "Unsupported operand" in str(error):  # no pickle at all: a page of an error, the pointer of a large file
-            raise InputError(f"weights {path}: no checkpoint that can be read; {REMEDY}") from error
+            raise InputError(f"weights {path}: no checkpoint that can be read; refused; {REMEDY}") from error
         named = re.search(r"GLOBAL ([\w.]+)", str(error), re.ASCII)
         what = f"holds more than plain tensors{f', {named[1]}' if named else ''}"
         raise InputError(f"weights {path}: {what}, which can run code; refused; {REMEDY}") from error
