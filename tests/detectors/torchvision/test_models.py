@@ -312,8 +312,8 @@ def test_weights_and_categories_that_do_not_fit_are_one_line(tmp_path):
     [
         ("", "names no class"),
         ("cat\ncat\n", "names 'cat' twice"),
-        ('[{"name": "cat"}]', "neither a name a line nor COCO's categories"),
-        ("{broken", "neither a name a line nor COCO's categories"),
+        ('[{"name": "cat"}]', "a category is without `id` or `name`"),
+        ("{broken", "not JSON that can be read"),
     ],
 )
 def test_files_of_categories_that_are_none(content, message, tmp_path):
