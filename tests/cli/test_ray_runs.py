@@ -15,6 +15,8 @@ import torch
 
 from tests.coco_squares import made, write_data
 
+if (Path.home() / ".ray" / "auth_token").is_file():  # which Ray shows only where it is asked to as it is imported
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'detattack[ray]'")
 pytestmark = pytest.mark.slow
 
