@@ -1,6 +1,8 @@
 """What several rooms' tests share: a detector of colored squares, and pictures for it."""
 
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,10 @@ from PIL import Image
 
 from tests.toy_pictures import marked, squares
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # a core each; read when torch is imported
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a job in the background ignores it, and so would its children
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 TOY = Path(__file__).parent / "toy_detector.py"
 
 

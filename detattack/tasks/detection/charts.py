@@ -123,7 +123,7 @@ def _curve(precision: PrecisionTable | None) -> Plot | None:
         recall, height = curve(precision.of(attacked))
         series.append(Series(kind, kind, list(zip(recall, height, strict=True))))
     svg = line_chart(series, Axis("recall", 0, 1), Axis("precision", 0, 1))
-    return Plot("PrecisionTable and recall", svg, "At IoU 0.5, the mean over the annotated classes.", LEGEND)
+    return Plot("Precision and recall", svg, "At IoU 0.5, the mean over the annotated classes.", LEGEND)
 
 
 def _classes(run: DetectionData, rows: list[ClassRow], precision: PrecisionTable | None) -> Plot | None:
