@@ -120,9 +120,16 @@ class Evaluation(NamedTuple):
       detection that is to appear
     - agrees: whether the model's own post-processing supports the success proposed for a row; too expensive to ask for
       every image
+    - harm: returns `[N]` on the host, how wrong the output is, the larger the worse, infinite where it cannot be worse:
+      what an attack that spends a budget keeps the worst of. None: the less the loss, the worse
     """
 
     loss: Tensor
     success: Tensor
     confidence: Tensor
     agrees: Callable[[int], bool] = _always
+    harm: Callable[[], Tensor] | None = None
+
+    def worst_is(self) -> Tensor:
+        """Return `harm`, `[N]` on the host."""
+        return -self.loss.detach().double().cpu() if self.harm is None else self.harm()

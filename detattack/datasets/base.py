@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from detattack.core.boxes import Box
 from detattack.core.errors import InputError
@@ -27,11 +28,13 @@ class Picture:
     - pixels: uint8 `[H,W,3]` RGB
     - notes: the conversions made while reading
     - road: a box on free road, where the image is rendered and has one
+    - start: float `[3,H,W]` in [0,1], where an attack on it begins; None: at the image
     """
 
     pixels: np.ndarray
     notes: tuple[str, ...] = ()
     road: Box | None = None
+    start: Tensor | None = None
 
     def __repr__(self) -> str:
         return f"Picture({self.pixels.shape[1]}×{self.pixels.shape[0]})"

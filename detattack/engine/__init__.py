@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from detattack.engine.deepfool import run_deepfool
+    from detattack.engine.ensemble import run_ensemble
     from detattack.engine.loop import run
     from detattack.engine.presets import PRESETS, Attack
     from detattack.engine.random_noise import noise_of_l2, run_control
@@ -29,9 +30,11 @@ __all__ = [
     "run",
     "run_control",
     "run_deepfool",
+    "run_ensemble",
 ]
 _MODULES = {
     "deepfool": ("run_deepfool",),
+    "ensemble": ("run_ensemble",),
     "loop": ("run",),
     "presets": ("PRESETS", "Attack"),
     "random_noise": ("noise_of_l2", "run_control"),

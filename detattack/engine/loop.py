@@ -8,7 +8,7 @@ from torch import Tensor
 
 from detattack.engine.cost import bounded_range, squared_l2, total_variation
 from detattack.engine.presets import Attack
-from detattack.engine.quantize import as_file, within_ball, within_radius
+from detattack.engine.quantize import as_seen, l2_radius, within_ball, within_radius
 from detattack.engine.refine import finish
 from detattack.engine.state import AttackResult, AttackState, Objective, judge
 from detattack.engine.steps import Iterate, Step, make_step
@@ -20,6 +20,7 @@ def run(
     objective: Objective,
     active: int | None = None,
     seeds: Sequence[int] | None = None,
+    starts: Tensor | None = None,
 ) -> AttackResult:
     """Run an attack on a batch of images against one objective.
 
@@ -28,11 +29,12 @@ def run(
     - objective: the loss to minimize and the check of success
     - active: how many images are attacked at a time; the next one starts as soon as one is done. None: all
     - seeds: one per image, for attacks that use randomness; None: 0 for each
+    - starts: `[N,3,H,W]`, within the radius, where the iterates begin; None: at the images
 
     K counts an image's own updates: one that meets the goal unchanged has K = 0. An image whose loss or gradient is not
     finite stops alone. Images are independent of their neighbors in the batch.
     """
-    state = AttackState(images.detach(), active, attack.perceptual, seeds)
+    state = AttackState(images.detach(), active, attack.perceptual, seeds, starts)
     step = make_step(attack, images)
     while len(state.rows):
         _iterate(attack, step, state, objective)
@@ -41,7 +43,7 @@ def run(
 
 def _iterate(attack: Attack, step: Step, state: AttackState, objective: Objective) -> None:
     """Do one iteration of the active images. The host waits for the device once, in `judge`."""
-    seen = as_file(state.floats[state.index], attack.levels).requires_grad_()
+    seen = as_seen(attack, state.floats[state.index], state.originals[state.index]).requires_grad_()
     evaluation = objective(seen, state.rows)
     squared = squared_l2(*state.to_compare(seen, state.index))
     terms = {"loss_cost": attack.loss_weight * evaluation.loss} | _regularizers(attack, seen, squared)
@@ -73,10 +75,19 @@ def _regularizers(attack: Attack, seen: Tensor, squared: Tensor) -> dict[str, Te
 
 def _gradient_of_regularizers(attack: Attack, state: AttackState, index: Tensor) -> Tensor:
     """Return ∂/∂x `[n,3,H,W]` of the terms of `_regularizers` (at least one) at the images that the model saw."""
-    seen = as_file(state.floats[index], attack.levels).requires_grad_()
+    seen = as_seen(attack, state.floats[index], state.originals[index]).requires_grad_()
     terms = _regularizers(attack, seen, squared_l2(*state.to_compare(seen, index)))
     (gradient,) = torch.autograd.grad(torch.stack(list(terms.values())).sum(), seen)
     return state.steepest(gradient, index)
+
+
+def bounded(attack: Attack, images: Tensor, originals: Tensor) -> Tensor:
+    """Bring float images `[n,3,H,W]` back within the radius of an attack, if it has one."""
+    if attack.radius is None:
+        return images
+    if attack.norm == "linf":
+        return within_radius(images, originals, attack.radius, attack.levels)
+    return within_ball(images, originals, l2_radius(attack, images))
 
 
 def _update(
@@ -92,14 +103,11 @@ def _update(
     regularized = attack.l2_weight or attack.range_weight or attack.tv_weight
     regularizers = partial(_gradient_of_regularizers, attack, state, index) if regularized else None
     seeds = [state.seeds[row] for row in rows.tolist()]
-    sizes = torch.tensor([attack.step_size * attack.growth**k for k in numbers.tolist()], dtype=images.dtype)
+    unit_size = attack.step_size * (images[0].numel() ** 0.5 if attack.norm == "rms" else 1)
+    sizes = torch.tensor([unit_size * attack.growth**k for k in numbers.tolist()], dtype=images.dtype)
     number, size = numbers.double().view(-1, 1, 1, 1), state.on_device(sizes).view(-1, 1, 1, 1)
     now = Iterate(index, images, originals, gradient, loss, success, number, size, seeds, regularizers)
-    moved = step.step(now)
-    if attack.radius is not None and attack.norm == "linf":
-        moved = within_radius(moved, originals, attack.radius, attack.levels)
-    elif attack.radius is not None:
-        moved = within_ball(moved, originals, attack.radius)
+    moved = bounded(attack, step.step(now), originals)
     finite = gradient.flatten(1).isfinite().all(1)
     state.healthy[index] = finite
     state.floats[index] = torch.where(finite.view(-1, 1, 1, 1), moved.clamp(0, 1), images)

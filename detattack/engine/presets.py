@@ -5,8 +5,8 @@ from typing import Literal
 
 from detattack.core.registry import Registry
 
-Norm = Literal["linf", "l2"]
-Stop = Literal["first", "confidence", "budget"]
+Norm = Literal["linf", "l2", "rms"]
+Stop = Literal["first", "confidence", "budget", "worst"]
 UNIT = "unit"
 """Metadata key of a field of `Attack`: the field that gives its value a meaning.
 
@@ -26,12 +26,13 @@ class Attack:
     - loss_weight, l2_weight, range_weight, tv_weight: λ1..λ4 of Eq. 2
     - max_iterations: maximum number of updates; the last iterate is judged, too
     - levels: 256: the model sees, and is judged on, 8-bit images; None: floats
-    - stop: at the `first` success; at the first success with `stop_confidence` (`confidence`); or after
-      `max_iterations`, keeping the smallest success (`budget`)
+    - stop: at the `first` success; at the first success with `stop_confidence` (`confidence`); after `max_iterations`,
+      keeping the smallest success (`budget`) or, whether or not the goal holds, the image that does most harm (`worst`)
     - stop_confidence: in [0,1], for `stop` = `confidence`
     - radius: maximum distance of any iterate from the original, in `norm` (PGD's projection), in [0,1] units; in L∞
       with `levels`, rounding does not exceed it either; None: no bound
-    - norm: of the radius
+    - norm: of the radius: `linf`, `l2`, or `rms`, the L2 divided by the root of the number of values, which means the
+      same for images of all sizes
     - refine: trials of the bisection that shrinks a success while the goal holds; 0: none
     - undo: with `levels`, trials of the search that then reverts changes of one gray level, those that help least
       first, while the goal holds; 0: none
@@ -73,6 +74,7 @@ register_method(Attack("fgsm", "sign", 1 / 255))
 register_method(Attack("fgv", "gd", 0.03))
 register_method(Attack("pgd-linf", "sign", 2 / 255, radius=8 / 255, max_iterations=100))
 register_method(Attack("pgd-l2", "normalized", 0.5, radius=2.0, norm="l2", max_iterations=100))
+register_method(Attack("ensemble", "ensemble", 0.5 / 255, radius=2 / 255, max_iterations=60, stop="worst"))
 register_method(Attack("jnd-min", "walk", 1.0, max_iterations=90, stop="budget", undo=8))
 register_method(Attack("ddn", "ddn", 1.0, max_iterations=100, stop="budget"))
 register_method(Attack("fmn", "fmn", 1.0, max_iterations=100, stop="budget"))

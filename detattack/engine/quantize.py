@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from detattack.engine.presets import Attack
+
 SLACK = 1e-3
 """Tolerance of floating-point error, in gray levels."""
 BISECTIONS = 10
@@ -25,23 +27,45 @@ def within_radius(images: Tensor, originals: Tensor, radius: float, levels: int 
     return images.clamp(low, high)
 
 
-def within_ball(images: Tensor, originals: Tensor, radius: float) -> Tensor:
-    """Project images onto the L2 ball of `radius` around the originals. Rounding may leave it again."""
+def as_seen(attack: Attack, images: Tensor, originals: Tensor) -> Tensor:
+    """Return what the model is shown of images `[n,3,H,W]`: what a file can hold, within the radius.
+
+    Where all of an L2 radius is spent on 8-bit images, plain rounding would leave nothing of a small change: of all
+    roundings of x(0) + t·(x − x(0)), t > 0, the farthest inside the ball is shown.
+    """
+    if attack.radius is None or attack.norm == "linf" or attack.stop != "worst" or attack.levels is None:
+        return as_file(images, attack.levels)
     change = images - originals
     length = change.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1)
-    return originals + change * (radius / length).clamp_max(1)
+    return rounded_to_l2(originals, change / length, l2_radius(attack, images), attack.levels, at_most=True)
 
 
-def rounded_to_l2(originals: Tensor, directions: Tensor, target_l2: Tensor, levels: int | None) -> Tensor:
+def l2_radius(attack: Attack, images: Tensor) -> Tensor:
+    """Return the radius of an attack as an L2 norm in [0,1] units, `[n]`, for images `[n,3,H,W]`."""
+    values = images[0].numel() if attack.norm == "rms" else 1
+    return images.new_full((len(images),), (attack.radius or 0.0) * values**0.5)
+
+
+def within_ball(images: Tensor, originals: Tensor, radius: Tensor) -> Tensor:
+    """Project images onto the L2 balls of `radius` `[n]` around the originals. Rounding may leave them again."""
+    change = images - originals
+    length = change.flatten(1).norm(dim=1).clamp_min(1e-12)
+    return originals + change * (radius / length).clamp_max(1).view(-1, 1, 1, 1)
+
+
+def rounded_to_l2(
+    originals: Tensor, directions: Tensor, target_l2: Tensor, levels: int | None, at_most: bool = False
+) -> Tensor:
     """Return images on the gray levels at a given L2 distance from the originals, along given directions.
 
     - originals: `[n,3,H,W]`, on the levels
     - directions: v, `[n,3,H,W]`, unit vectors
     - target_l2: `[n]`
     - levels: number of gray levels; None: floats, without rounding
+    - at_most: whether the L2 must not exceed the target
 
     x(0) + t·v is rounded to the nearest level, where t is found by bisection such that the L2 of the rounded and
-    clamped change is the target, or the next larger one that rounding allows.
+    clamped change is the target, or the next larger one that rounding allows, or the next smaller one (`at_most`).
     """
     if levels is None:
         return (originals + target_l2.view(-1, 1, 1, 1) * directions).clamp(0, 1)
@@ -56,4 +80,4 @@ def rounded_to_l2(originals: Tensor, directions: Tensor, target_l2: Tensor, leve
         middle = (low + high) / 2
         inside = (rounded(middle) - start).flatten(1).norm(dim=1) <= target
         low, high = torch.where(inside, middle, low), torch.where(inside, high, middle)
-    return rounded(high) / (levels - 1)
+    return rounded(low if at_most else high) / (levels - 1)

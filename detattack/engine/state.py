@@ -53,10 +53,11 @@ class Trace:
 class AttackResult:
     """The result of an attack on a batch of N images. All but the images and the trace is on the host.
 
-    - images: `[N,3,H,W]`, the smallest success found, or the last iterate where there is none
-    - success: bool `[N]`, confirmed
+    - images: `[N,3,H,W]`, the smallest success found, or the last iterate where there is none; of an attack that spends
+      a budget the worst image found
+    - success: bool `[N]`, confirmed; of an attack that spends a budget, whether there is a worst image
     - finite: bool `[N]`, False where the model gave NaN or infinity
-    - first_iteration: int `[N]`, K; −1 for never
+    - first_iteration: int `[N]`, K; −1 for never; of an attack that spends a budget, that of the worst image
     - first_images: `[N,3,H,W]`, x(K), or the last iterate
     - forwards, backwards: int `[N]`, passes that each image took part in, confirmations included
     - trace: the values of each iteration
@@ -82,6 +83,7 @@ class AttackState:
     - numbers: int `[N]`, each image's iteration k
     - floats: `[N,3,H,W]`, x(k) before rounding
     - best, best_distance: the smallest success and its L2; first, first_iteration: x(K) and K
+    - most_harm: float64 `[N]`, of the worst image so far, which is then `best`; for attacks that spend a budget
     - healthy: bool `[N]`, False where a gradient was not finite
     - weights: `[N,1,H,W]`, of the distance; None: all 1
     - seeds: of each image's own randomness; None: 0 for each
@@ -93,14 +95,16 @@ class AttackState:
         active: int | None = None,
         perceptual: bool = False,
         seeds: Sequence[int] | None = None,
+        starts: Tensor | None = None,
     ) -> None:
         count = len(originals)
         self.originals = originals
         self.weights = contrast_weights(originals) if perceptual else None
         self.seeds = [0] * count if seeds is None else seeds
-        self.floats = originals.clone()
+        self.floats = (originals if starts is None else starts).clone()
         self.best, self.first = originals.clone(), originals.clone()
         self.best_distance = torch.full((count,), torch.inf, dtype=originals.dtype)
+        self.most_harm = torch.full((count,), -torch.inf, dtype=torch.float64)
         self.first_iteration = torch.full((count,), -1)
         self.finite = torch.ones(count, dtype=torch.bool)
         self.healthy = torch.ones(count, dtype=torch.bool, device=originals.device)
@@ -154,6 +158,12 @@ class AttackState:
         self.best_distance[row] = distance
         self.best[row] = image
 
+    def keep_worst(self, row: int, image: Tensor, harm: float) -> None:
+        """Record an image that does more harm than all before."""
+        self.most_harm[row] = harm
+        self.first_iteration[row] = self.numbers[row]
+        self.best[row] = self.first[row] = image
+
     def whole_trace(self) -> Trace:
         """Return the trace, by each image's own iterations."""
         shape = len(fields(Trace)), int(self.numbers.max()) + 1, len(self.originals)
@@ -177,6 +187,8 @@ def judge(
     model's own post-processing and, if it is smaller than all before, confirmed. Both are on the host, which waits for
     the device here, once.
     """
+    if attack.stop == "worst":
+        return _judge_harm(attack, state, seen, evaluation)
     proposed = evaluation.success
     if attack.stop == "confidence":
         proposed = proposed & (evaluation.confidence >= attack.stop_confidence)
@@ -194,6 +206,25 @@ def judge(
                 state.keep(row, image, distance[i])
                 continuing[i] &= attack.stop == "budget"
     return continuing.nonzero().flatten(), reached
+
+
+def _judge_harm(attack: Attack, state: AttackState, seen: Tensor, evaluation: Any) -> tuple[Tensor, Tensor]:
+    """Keep the images seen that do more harm than all before; return as `judge` does, no image being a success."""
+    finite = finite_of(state, evaluation)
+    for i, harm in enumerate(evaluation.worst_is().tolist()):
+        row = int(state.rows[i])
+        if finite[i] and harm > state.most_harm[row]:
+            state.keep_worst(row, seen[i].detach(), harm)
+    finite &= state.most_harm[state.rows] < torch.inf  # nothing is worse
+    continuing = finite & (state.numbers[state.rows] < attack.max_iterations)
+    return continuing.nonzero().flatten(), torch.zeros_like(continuing)
+
+
+def finite_of(state: AttackState, evaluation: Any) -> Tensor:
+    """Note the active images whose loss or gradient is not finite; return bool `[n]`, whether it is, on the host."""
+    finite: Tensor = (evaluation.loss.detach().isfinite() & state.healthy[state.index]).cpu()
+    state.finite[state.rows[~finite]] = False
+    return finite
 
 
 def confirmed(objective: Objective, state: AttackState, image: Tensor, row: int) -> bool:

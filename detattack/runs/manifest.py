@@ -30,7 +30,7 @@ PACKAGES = (
     *("scikit-image", "sewar", "matplotlib", "timm", "transformers", "ultralytics", "detectron2"),
 )
 MOST_THREADS = 1024
-DECIDING = ("task", "config", "model", "data", "shard", "lengths")
+DECIDING = ("task", "config", "model", "data", "shard", "lengths", "start")
 """The keys that a resumed run must share with the one it continues."""
 
 
@@ -60,6 +60,7 @@ class _Manifest(BaseModel, strict=True):
     annotated: bool = False
     shard: _Pair | None = None
     lengths: list[_TargetL2] | None = None
+    start: Annotated[str, Field(pattern=r"^[a-z0-9]+-[0-9.e+-]+$")] | None = None
     figures: bool = False
     all_measures: bool = False
     folder: str | None = None

@@ -13,7 +13,7 @@ import torch
 from detattack.core.precision import fixed_numerics
 from detattack.datasets.base import Picture
 from detattack.datasets.image_io import decode_png, png_bytes, to_pixels, to_tensor
-from detattack.engine import AttackResult, run, run_control, run_deepfool
+from detattack.engine import AttackResult, run, run_control, run_deepfool, run_ensemble
 from detattack.metrics.image_quality import measure, quick_measures
 from detattack.runs.record import Outcome
 from detattack.tasks.base import C, M, Prepared, R, Saved, Task
@@ -39,7 +39,7 @@ def attack_batch(
     """
     started = time.perf_counter()
     prepared = [task.prepare(model, config, record, picture, truth) for record, picture in pictures]
-    attacked = [one for one in prepared if one.record.status == ""]
+    attacked = [one for one in prepared if one.is_attacked]
     result = _attack(task, model, config, attacked, target_l2 or {}) if attacked else None
     seconds = (time.perf_counter() - started) / len(pictures)
     rows = {one.record.id: row for row, one in enumerate(attacked)}
@@ -65,7 +65,18 @@ def _attack(
             return run_control(attack, images, objective, known, seeds, task.methods[REFERENCE], config.batch)
         if attack.step == "deepfool" and hasattr(objective, "margins"):  # a boundary for each class
             return run_deepfool(attack, images, objective, config.batch)
-        return run(attack, images, objective, config.batch, seeds)
+        starts = starts_of(attacked)
+        if attack.step == "ensemble":
+            return run_ensemble(attack, images, objective, config.batch, seeds, starts)
+        return run(attack, images, objective, config.batch, seeds, starts)
+
+
+def starts_of(attacked: Sequence[Prepared[R]]) -> torch.Tensor | None:
+    """Return where the iterates begin, `[n,3,H,W]`: what a smaller budget left; None: at the images."""
+    if all(one.picture.start is None for one in attacked):
+        return None
+    starts = [one.image[0] if one.picture.start is None else one.picture.start.to(one.image) for one in attacked]
+    return torch.stack(starts)
 
 
 def _outcome(
@@ -88,7 +99,7 @@ def _outcome(
     pixels = decode_png(png)  # judged from what a reader of the file gets, not from the array that was written
     record = replace(record, seconds=seconds, digest=hashlib.sha256(png).hexdigest())
     as_array = None if floats is None else floats.numpy()
-    if record.status == "":
+    if prepared.is_attacked and record.status != "error":
         seen = pixels if as_array is None else as_array.transpose(1, 2, 0)
         record = replace(record, quality=measure(original, seen, quick_measures()).as_json())
     record = task.judge(model, config, prepared, record, Saved(to_tensor(pixels), floats))
@@ -98,7 +109,7 @@ def _outcome(
 def with_bookkeeping(record: R, result: AttackResult, row: int) -> R:
     """Note in a record what an attack found for image `row` of its batch.
 
-    Without status, which is for the judge, or with `error` where the model gave no numbers.
+    Its status is for the judge, unless it had one before, or the model gave no numbers: `error`.
     """
     finite = bool(result.finite[row])
     trace = {
@@ -107,8 +118,8 @@ def with_bookkeeping(record: R, result: AttackResult, row: int) -> R:
     }
     return replace(
         record,
-        status="" if finite else "error",
-        reason="" if finite else "the model gave a loss or gradient that is not finite",
+        status=record.status if finite else "error",
+        reason=record.reason if finite else "the model gave a loss or gradient that is not finite",
         k=int(result.first_iteration[row]),
         forwards=int(result.forwards[row]),
         backwards=int(result.backwards[row]),

@@ -64,12 +64,19 @@ class Prepared(Generic[R]):
     - picture: the original
     - image: `[1,3,H,W]` on the model's device
     - goal: what is wanted of it, in the task's own form
+    - attacked: whether it is attacked; None: where its record has no status
     """
 
     record: R
     picture: Picture
     image: Tensor
     goal: Any = None
+    attacked: bool | None = None
+
+    @property
+    def is_attacked(self) -> bool:
+        """Whether it is attacked. An image that is to be left as it is for its own status may be part of a figure."""
+        return self.record.status == "" if self.attacked is None else self.attacked
 
 
 @dataclass(frozen=True, eq=False)

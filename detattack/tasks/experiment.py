@@ -6,8 +6,11 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Generic, Self
 
+import torch
+
 from detattack.core.errors import InputError
 from detattack.datasets.base import Dataset, Picture
+from detattack.datasets.image_io import read_floats, read_image, to_tensor
 from detattack.engine import Attack
 from detattack.runs.batching import Batch, part, plan
 from detattack.runs.folder import RunFolder
@@ -26,6 +29,8 @@ class Experiment(Generic[R, C, M]):
     - shard: (i, n), the i-th of n parts of the batches; None: all
     - target_l2: for the control `noise`, the L2 norm by image id, where it is known
     - all_measures: whether all measures of quality are taken, instead of the quick ones
+    - start: the run folder, beside this one, of a smaller budget, whose images the attack begins with; None: it begins
+      with the untouched ones
     """
 
     task: Task[R, C, M]
@@ -36,6 +41,7 @@ class Experiment(Generic[R, C, M]):
     shard: tuple[int, int] | None = None
     target_l2: Mapping[int, float] | None = None
     all_measures: bool = False
+    start: Path | None = None
 
     def __repr__(self) -> str:
         return f"Experiment({self.task.name!r}, {self.config.model!r}, {self.config.attack.name!r}, {self.dataset!r})"
@@ -57,7 +63,12 @@ class Experiment(Generic[R, C, M]):
 
     def batches(self) -> list[Batch]:
         """Plan what is to be done, resumed or not: decided over the whole data set."""
-        return part(plan(self.dataset.samples, self.config.batch), self.shard)
+        samples = self.dataset.samples
+        if self.start is not None:
+            samples = tuple(
+                replace(one, load=partial(_load_started, one.load, self.start, one.stem)) for one in samples
+            )
+        return part(plan(samples, self.config.batch), self.shard)
 
     def attack(self, pictures: list[tuple[R, Picture]]) -> list[Outcome[R]]:
         """Attack images of one size."""
@@ -94,6 +105,7 @@ class Experiment(Generic[R, C, M]):
             lengths=target_l2,
             figures=self.figures,
             all_measures=self.all_measures,
+            start=None if self.start is None else self.start.name,
             origin=self.dataset.source and self.dataset.source.as_json(),
             notes=list(self.dataset.notes),
             **self.task.manifest(self.model, self.dataset),
@@ -103,6 +115,15 @@ class Experiment(Generic[R, C, M]):
     def complete(self, folder: RunFolder[R]) -> None:
         """Write what is made from the ledger: from nothing else, so at any time and to the same bytes."""
         self.task.write_derived(folder, self.dataset)
+
+
+def _load_started(load: Callable[[], Picture], start: Path, stem: str) -> Picture:
+    """Read an image, and what the attack on it begins with: what another run left of it."""
+    floats, picture = start / "floats" / f"{stem}.npy", load()
+    if floats.is_file():
+        height, width = picture.pixels.shape[:2]
+        return replace(picture, start=torch.from_numpy(read_floats(floats, height, width)))
+    return replace(picture, start=to_tensor(read_image(start / "images" / f"{stem}.png").pixels))
 
 
 def _load(task: Task[R, C, M], config: C, expected: str) -> M:

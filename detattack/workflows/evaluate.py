@@ -9,7 +9,8 @@ from typing import Any, Protocol
 from detattack.core.errors import InputError
 from detattack.datasets.source import DatasetSource
 from detattack.engine import Attack
-from detattack.engine.config import named_attack, parse_assignments, resolve_attack
+from detattack.engine.budget import Budget
+from detattack.engine.config import RADIUS_MARK, named_attack, parse_assignments, resolve_attack
 from detattack.engine.presets import UNIT
 from detattack.runs.folder import RunFolder
 from detattack.runs.manifest import batch_of
@@ -53,22 +54,36 @@ class Settings:
     - max_iterations: updates at most; None: the method's own
     - assignments: `key=value` for all methods, `METHOD.key=value` for one
     - more: fields of `Attack` that weaker than those; for all methods
+    - budget: what each attack spends; None: it stops at a success, or looks for the smallest
     """
 
     floats: bool = False
     max_iterations: int | None = None
     assignments: Sequence[str] = ()
     more: Mapping[str, Any] | None = None
+    budget: Budget | None = None
 
     def attacks(self, task: Task[Any, Any, Any], names: Sequence[str]) -> dict[str, Attack]:
         """Resolve the attacks of some methods of a task. Raises `InputError`."""
         overrides = overrides_of(names, self.assignments, task.methods)
+        floats = self.floats or (self.budget is not None and self.budget.needs_floats)
         return {
             name: resolve_attack(
-                name, self.floats, self.max_iterations, {**(self.more or {}), **overrides[name]}, task.methods
+                self._spending(name, task),
+                floats,
+                self.max_iterations,
+                {**(self.more or {}), **overrides[name]},
+                task.methods,
             )
             for name in names
         }
+
+    def _spending(self, name: str, task: Task[Any, Any, Any]) -> str | Attack:
+        if self.budget is None:
+            return name
+        if RADIUS_MARK in name:
+            raise InputError(f"--budget {self.budget}: method {name} has a radius in its name already")
+        return self.budget.spent_by(named_attack(name, task.methods))
 
     def attack(self, task: Task[Any, Any, Any], method: str) -> Attack:
         """Resolve the attack of one method. Raises `InputError`."""

@@ -98,17 +98,19 @@ def repeated(path: Path, manifest: dict[str, Any], instead: Instead, trust: bool
         raise InputError(f"{path}: the images are not those that were attacked (fingerprint {dataset.fingerprint})")
     config = config.model_copy(update={"device": str(model.device)})
     dataset = task.adapt_dataset(model, config, dataset)
-    return Experiment(task, model, config, dataset, **_flags(manifest))
+    return Experiment(task, model, config, dataset, **_flags(path, manifest))
 
 
-def _flags(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Return what a manifest tells of an experiment beside its config."""
+def _flags(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return what the manifest in `path` tells of an experiment beside its config."""
+    start = manifest.get("start")
     target_l2, shard = manifest.get("lengths"), manifest.get("shard")
     return {
         "figures": manifest.get("figures", False),
         "all_measures": manifest.get("all_measures", False),
         "shard": None if shard is None else tuple(shard),
         "target_l2": None if target_l2 is None else dict(target_l2),
+        "start": None if start is None else path.parent / start,
     }
 
 

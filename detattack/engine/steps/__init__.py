@@ -9,5 +9,7 @@ from detattack.engine.steps.base import STEPS, Iterate, Range, Step, StepRule, m
 
 __all__ = ["STEPS", "Iterate", "Range", "Step", "StepRule", "descent", "make_step", "minimum_norm", "register_step"]
 
+# The ensemble has iterations of its own: `ensemble.run_ensemble`.
+STEPS.register("ensemble", StepRule("ensemble", None, "several losses within one budget", own_loop=True))
 # The control has no iterations at all: `random_noise.run_control` is what runs it.
 STEPS.register("noise", StepRule("noise", None, "random noise, the control", own_loop=True))

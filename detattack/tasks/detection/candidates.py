@@ -14,6 +14,8 @@ from detattack.tasks.detection.matching import MATCH_IOU, SUPPRESS_IOU
 
 NEIGHBORHOOD = 0.1
 """Candidates within this IoU below the predicate's also count: their boxes may move into it."""
+MARGIN = 0.05
+"""Logits by which a candidate should pass τ, so that rounding and NMS do not undo it."""
 ROUNDING = 1e-6
 """By which a score or an IoU may differ from itself, computed in another way."""
 
@@ -37,6 +39,33 @@ NEAREST = Pull(2.0, MATCH_IOU + 0.01, 10.0)
 """For the nearest image that meets the goal: one candidate, just inside of what the predicate asks for."""
 
 
+@dataclass(frozen=True)
+class Reach:
+    """How far an output is driven from what it is.
+
+    - down, up: logits below and above τ that scores are to reach
+    - lead: logits by which another class is to be ahead
+    - overlap: IoU down to which boxes are to move off their object
+    """
+
+    down: float
+    up: float
+    lead: float
+    overlap: float
+
+
+JUST_PAST = Reach(MARGIN, MARGIN, MARGIN, MATCH_IOU - 0.02)
+"""For the nearest image on which the goal holds: past τ by as much as rounding and NMS need."""
+FLOOR, CEILING = -4.0, 3.0
+"""Logits that no detector's ranking reaches below, and above which nothing is gained."""
+
+
+def for_ranking(score_threshold: float) -> Reach:
+    """Return the reach of attacks on average precision, which ranks detections of any score: past every threshold."""
+    tau = logit(score_threshold)
+    return Reach(tau - FLOOR, CEILING - tau, 6.0, 0.3)
+
+
 @dataclass(frozen=True, eq=False)
 class ImageCandidates:
     """The A valid candidates of one image, K classes each, differentiable to the image.
@@ -47,6 +76,7 @@ class ImageCandidates:
     - size: (height, width) of the image in pixels
     - score_threshold: τ
     - pull: how candidates are pulled onto an asked box
+    - reach: how far the output is driven
     """
 
     boxes: Tensor
@@ -56,6 +86,12 @@ class ImageCandidates:
     size: tuple[int, int]
     score_threshold: float
     pull: Pull = WELL_PLACED
+    reach: Reach = JUST_PAST
+
+    @property
+    def tau(self) -> float:
+        """τ as a logit: z = logit − τ."""
+        return logit(self.score_threshold)
 
     def boxes_of(self, label: int) -> Tensor:
         """Return the boxes of one class, `[A,4]`."""
@@ -63,7 +99,12 @@ class ImageCandidates:
 
 
 def candidates_of(
-    candidates: Candidates, i: int, size: tuple[int, int], score_threshold: float, pull: Pull
+    candidates: Candidates,
+    i: int,
+    size: tuple[int, int],
+    score_threshold: float,
+    pull: Pull,
+    reach: Reach = JUST_PAST,
 ) -> ImageCandidates:
     """Return the candidates of image `i` of a batch, padding left out."""
     boxes, logits = candidates.boxes[i], candidates.logits[i]
@@ -73,7 +114,7 @@ def candidates_of(
         boxes, logits = boxes[valid], logits[valid]
         anchors = None if anchors is None else anchors[valid]
     boxes = boxes.unsqueeze(1) if boxes.dim() == 2 else boxes
-    return ImageCandidates(boxes, logits, logits - logit(score_threshold), anchors, size, score_threshold, pull)
+    return ImageCandidates(boxes, logits, logits - logit(score_threshold), anchors, size, score_threshold, pull, reach)
 
 
 def best_at(seen: ImageCandidates, label: int, box: Box) -> Tensor:
@@ -81,6 +122,14 @@ def best_at(seen: ImageCandidates, label: int, box: Box) -> Tensor:
     own = seen.boxes_of(label)
     there = iou(own, box_like(box, own)) >= MATCH_IOU
     return seen.relative[:, label].masked_fill(~there, -torch.inf).max()
+
+
+def at_objects(seen: ImageCandidates, boxes: Sequence[Box], labels: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Return, for each candidate and each of O objects, z of the object's class and the IoU, `[A,O]` each."""
+    chosen = torch.tensor(labels, dtype=torch.long, device=seen.logits.device)
+    objects = torch.tensor(boxes, dtype=seen.boxes.dtype).reshape(-1, 4).to(seen.boxes.device)
+    own = seen.boxes if seen.boxes.shape[1] == 1 else seen.boxes[:, chosen]
+    return seen.relative[:, chosen], iou(own, objects)
 
 
 def targeted_logits(seen: ImageCandidates, label: int | None, box: Box | None) -> Tensor:

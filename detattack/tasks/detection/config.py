@@ -1,6 +1,6 @@
 """The config of a detector's run, resolved and validated."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
@@ -15,6 +15,8 @@ class DetectionConfig(TaskConfig):
     - keep_others: whether all other detections have to stay
     - score_threshold: τ, in [0, 1)
     - max_detections: of one class that count for AP, an image
+    - loss: names of registered losses; none: the goal's own
+    - reference: what the objects of `degrade` and `flood` are; None: annotations where there are, else detections
     """
 
     model: str = "demo"
@@ -22,11 +24,14 @@ class DetectionConfig(TaskConfig):
     keep_others: bool = False
     score_threshold: float = Field(DEFAULT_SCORE_THRESHOLD, ge=0, lt=1, allow_inf_nan=False)
     max_detections: int = Field(DEFAULT_MAX_DETECTIONS, ge=1)
+    loss: tuple[str, ...] = ()
+    reference: Literal["annotations", "detections"] | None = None
 
     @model_serializer(mode="wrap")
     def _as_ever(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out `max_detections` where it is COCO's: runs from before there was a choice are resumed and merged."""
+        """Leave out what is as it was before there was a choice: runs from then are resumed and merged."""
         values: dict[str, Any] = handler(self)
-        if self.max_detections == DEFAULT_MAX_DETECTIONS:
-            del values["max_detections"]
-        return values
+        before = {"max_detections": DEFAULT_MAX_DETECTIONS, "loss": (), "reference": None}
+        return {
+            name: value for name, value in values.items() if name not in before or getattr(self, name) != before[name]
+        }

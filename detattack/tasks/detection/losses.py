@@ -4,6 +4,10 @@ A candidate a counts as long as it could become the detection in question, not o
 the top one down exposes its neighbors. Losses are in logits relative to the threshold τ, z = logit − logit(τ), so they
 say how far from the decision a candidate is; h is the smooth hinge and m the `MARGIN`.
 
+The four ways of being wrong about known objects are `miss` (or `vanish`, of everything), `mislabel`, `mislocate` and
+`fabricate`. They drive scores just past τ where the nearest image is looked for, and far past it where a budget is spent
+on average precision: `ImageCandidates.reach`.
+
 An own loss is a function of `(ImageCandidates, Target)`, registered by `register_loss`; a goal names its losses.
 """
 
@@ -18,7 +22,16 @@ from torch import Tensor
 
 from detattack.core.boxes import Box, giou, iou
 from detattack.core.registry import Registry
-from detattack.tasks.detection.candidates import NEIGHBORHOOD, ImageCandidates, best_at, box_like, targeted_logits
+from detattack.tasks.detection.candidates import (
+    JUST_PAST,
+    MARGIN,
+    NEIGHBORHOOD,
+    ImageCandidates,
+    at_objects,
+    best_at,
+    box_like,
+    targeted_logits,
+)
 from detattack.tasks.detection.matching import MATCH_IOU
 
 if TYPE_CHECKING:
@@ -26,8 +39,8 @@ if TYPE_CHECKING:
 
 SHARPNESS = 10.0
 """Of the smooth hinge: candidates this side of ±1/SHARPNESS logits around τ share the gradient."""
-MARGIN = 0.05
-"""Logits by which a candidate should pass τ, so that rounding and NMS do not undo it."""
+FABRICATED = 200
+"""How many candidates are pulled up at once where false detections are to pass τ."""
 PULLED = 20
 """How many candidates are pulled onto an asked box; the best of them leads."""
 
@@ -37,25 +50,30 @@ Loss = Callable[[ImageCandidates, "Target"], Tensor]
 
 @dataclass(frozen=True)
 class RegisteredLoss:
-    """A loss by its name. help: what it does, in a few words."""
+    """A loss by its name.
+
+    - help: what it does, in a few words
+    - of_objects: whether it is about reference objects, which only some goals have
+    """
 
     name: str
     function: Loss
     help: str
+    of_objects: bool = False
 
 
 LOSSES: Registry[RegisteredLoss] = Registry("loss")
 """Every loss by its name."""
 
 
-def register_loss(name: str, *, help: str) -> Callable[[Loss], Loss]:
+def register_loss(name: str, *, help: str, of_objects: bool = False) -> Callable[[Loss], Loss]:
     """Make a decorator that makes a function `(ImageCandidates, Target) -> scalar Tensor` known by a name.
 
-    Raises `InputError` where the name is taken.
+    of_objects: see `RegisteredLoss`. Raises `InputError` where the name is taken.
     """
 
     def registered(function: Loss) -> Loss:
-        LOSSES.register(name, RegisteredLoss(name, function, help))
+        LOSSES.register(name, RegisteredLoss(name, function, help, of_objects))
         return function
 
     return registered
@@ -64,7 +82,7 @@ def register_loss(name: str, *, help: str) -> Callable[[Loss], Loss]:
 @register_loss("vanish", help="all scores of the class down, at the box if there is one")
 def vanish(seen: ImageCandidates, target: "Target") -> Tensor:
     """Σ_a Σ_k h(z_ak + m), over every candidate and every targeted class, near the box if there is one."""
-    return smooth_hinge(targeted_logits(seen, target.label, target.box) + MARGIN).sum()
+    return smooth_hinge(targeted_logits(seen, target.label, target.box) + seen.reach.down).sum()
 
 
 @register_loss("inject", help="the class up and its boxes onto the asked one")
@@ -74,8 +92,70 @@ def inject(seen: ImageCandidates, target: "Target") -> Tensor:
     return appear(seen, target.labels[0], target.box)
 
 
-@register_loss("mislabel", help="the old class down and the new one up, at the same objects")
+@register_loss("miss", help="each object's own score down, at the object", of_objects=True)
+def miss(seen: ImageCandidates, target: "Target") -> Tensor:
+    """Σ_o Σ_{a near o} h(z_a,c(o) + m), where c(o) is the class of the object o."""
+    own, overlap = at_objects(seen, target.objects, target.object_labels)
+    there = overlap.detach() >= MATCH_IOU - NEIGHBORHOOD
+    return smooth_hinge(own + seen.reach.down).masked_fill(~there, 0.0).sum()
+
+
+@register_loss("unmatch", help="each object's own score down or its box off, whichever is nearer", of_objects=True)
+def unmatch(seen: ImageCandidates, target: "Target") -> Tensor:
+    """Σ_o Σ_a h(z_a,c(o) + m) · [IoU(b_a, o) − overlap]₊: 0 where the score is low or the box is off."""
+    own, overlap = at_objects(seen, target.objects, target.object_labels)
+    return (smooth_hinge(own + seen.reach.down) * (overlap - seen.reach.overlap).clamp_min(0)).sum()
+
+
+@register_loss("mislabel", help="each object's best other class ahead of its own", of_objects=True)
 def mislabel(seen: ImageCandidates, target: "Target") -> Tensor:
+    """Σ_o Σ_{a near o} ( [z_a,c(o) − max_{k≠c(o)} z_ak]_{≥ −lead} + h(z_a,c(o) + m) ).
+
+    Of the objects that a candidate is near, the one it covers best counts.
+    """
+    own, overlap = at_objects(seen, target.objects, target.object_labels)
+    if not target.objects:
+        return own.sum()
+    best, which = overlap.detach().max(1)
+    there = (best >= MATCH_IOU - NEIGHBORHOOD).nonzero()[:, 0]
+    labels = torch.tensor(target.object_labels, device=own.device)[which[there], None]
+    z = seen.relative[there]
+    own, others = z.gather(1, labels)[:, 0], z.scatter(1, labels, -torch.inf)
+    other = others.amax(1) if z.shape[1] > 1 else torch.full_like(own, -seen.reach.down)
+    return ((own - other).clamp_min(-seen.reach.lead) + smooth_hinge(own + MARGIN)).sum()
+
+
+@register_loss("mislocate", help="boxes off their objects", of_objects=True)
+def mislocate(seen: ImageCandidates, target: "Target") -> Tensor:
+    """Σ_o Σ_a p_a,c(o) · [IoU(b_a, o) − overlap]₊, the scores p being weights without a gradient."""
+    own, overlap = at_objects(seen, target.objects, target.object_labels)
+    scores = (own.detach() + seen.tau).sigmoid()
+    return (scores * (overlap - seen.reach.overlap).clamp_min(0)).sum()
+
+
+@register_loss("fabricate", help="detections where there is no object", of_objects=True)
+def fabricate(seen: ImageCandidates, target: "Target") -> Tensor:
+    """Σ_a −min(max_k z_ak, up), over classes of which no object is at the candidate; the `FABRICATED` best for τ."""
+    z = seen.relative
+    if target.objects:
+        z = z.masked_fill(_at_own_object(seen, target), -torch.inf)
+    best = z.amax(1)
+    best = best[best.isfinite()]
+    if seen.reach is JUST_PAST:
+        best = best.topk(min(FABRICATED, len(best))).values
+    return -best.clamp_max(seen.reach.up).sum()
+
+
+def _at_own_object(seen: ImageCandidates, target: "Target") -> Tensor:
+    """Whether an object of the class is at a candidate, bool `[A,K]`."""
+    _, overlap = at_objects(seen, target.objects, target.object_labels)
+    labels = torch.tensor(target.object_labels, device=overlap.device)
+    near = (overlap.detach() >= MATCH_IOU - NEIGHBORHOOD).to(seen.logits.dtype)
+    return torch.zeros_like(seen.relative.detach()).index_add_(1, labels, near) > 0
+
+
+@register_loss("relabel", help="the old class down and the new one up, at the same objects")
+def relabel(seen: ImageCandidates, target: "Target") -> Tensor:
     """Σ_o ( Σ_{a at o} h(z_a,old + m) + appear(new, o) ), over the objects o."""
     old, new = target.labels
     own, loss = seen.boxes_of(old), seen.logits.new_zeros(())

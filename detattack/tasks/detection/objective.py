@@ -1,15 +1,24 @@
 """The objective of an attack on a detector: from its `Candidates` to a loss per image, the goal's own."""
 
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import torch
 from torch import Tensor
 
 from detattack.core.faults import check_gradient
-from detattack.core.types import Evaluation
+from detattack.core.types import Candidates, Evaluation
 from detattack.detectors.base import Detector
-from detattack.tasks.detection.candidates import NEAREST, WELL_PLACED, ImageCandidates, candidates_of, logit
-from detattack.tasks.detection.goals import Target
+from detattack.tasks.detection.candidates import (
+    JUST_PAST,
+    NEAREST,
+    WELL_PLACED,
+    ImageCandidates,
+    candidates_of,
+    for_ranking,
+    logit,
+)
+from detattack.tasks.detection.goals import Goal, Target
 
 
 class DetectionObjective:
@@ -18,20 +27,34 @@ class DetectionObjective:
     Called with `(images [n,3,H,W], index [n])`. A success is proposed where the candidates leave it open and the
     detector's own `select` at τ, run for these alone, agrees.
 
-    nearest: an injected box is pulled no further than the predicate asks for, instead of well onto its place.
+    - nearest: an injected box is pulled no further than the predicate asks for, instead of well onto its place
+    - worst: a budget is spent on doing harm, whatever τ
+    - losses: names of registered losses; none: the goal's own
+    - members: those losses that `ensemble` takes one by one
     """
 
     def __init__(
-        self, detector: Detector, targets: list[Target], score_threshold: float, nearest: bool = False
+        self,
+        detector: Detector,
+        targets: list[Target],
+        score_threshold: float,
+        nearest: bool = False,
+        worst: bool = False,
+        losses: Sequence[str] = (),
     ) -> None:
         self.detector = detector
         self.targets = targets
         self.pull = NEAREST if nearest else WELL_PLACED
         self.score_threshold = score_threshold
-        self._logits = None if any(target.needs_boxes for target in targets) else getattr(detector, "logits", None)
+        self.worst = worst
+        self.reach = for_ranking(score_threshold) if worst else JUST_PAST
+        self.losses = tuple(losses)
+        self.members = self.losses or targets[0].goal.members or targets[0].goal.losses
+        boxes = worst or losses or any(target.needs_boxes for target in targets)
+        self._logits = None if boxes else getattr(detector, "logits", None)
 
-    def __call__(self, images: Tensor, index: Tensor) -> Evaluation:
-        """Evaluate images `[n,3,H,W]`, row i with the target `index[i]`."""
+    def __call__(self, images: Tensor, index: Tensor, members: Sequence[int] | None = None) -> Evaluation:
+        """Evaluate images `[n,3,H,W]`, row i with the target `index[i]`; members: its loss alone, of `members`."""
         targets = [self.targets[i] for i in index.tolist()]
         if self._logits is not None:
             logits = self._logits(images)
@@ -39,15 +62,32 @@ class DetectionObjective:
             return targets[0].goal.of_logits(targets[0], logits, self.score_threshold)
         candidates = self.detector.candidates(images, _asked_boxes(targets, images))
         check_gradient(self.detector.name, images, candidates.logits)
-        size = (images.shape[-2], images.shape[-1])
-        seen = [candidates_of(candidates, i, size, self.score_threshold, self.pull) for i in range(len(targets))]
+        seen = [self._seen(candidates, i, images) for i in range(len(targets))]
+        losses = [self.losses if members is None else (self.members[members[i]],) for i in range(len(targets))]
         found = cache(lambda: self.detector.select(candidates, self.score_threshold))
         return Evaluation(
-            loss=torch.stack([_loss(target, one) for target, one in zip(targets, seen, strict=True)]),
+            loss=torch.stack([_loss(*these) for these in zip(targets, seen, losses, strict=True)]),
             success=torch.stack([_possible(target, one) for target, one in zip(targets, seen, strict=True)]),
             confidence=torch.stack([_confidence(target, one) for target, one in zip(targets, seen, strict=True)]),
             agrees=lambda i: targets[i].holds(found()[i]),
+            harm=self._harm_of(candidates, targets) if self.worst else None,
         )
+
+    def _seen(self, candidates: Candidates, i: int, images: Tensor) -> ImageCandidates:
+        size = (images.shape[-2], images.shape[-1])
+        return candidates_of(candidates, i, size, self.score_threshold, self.pull, self.reach)
+
+    def _harm_of(self, candidates: Candidates, targets: list[Target]) -> Callable[[], Tensor] | None:
+        """Return what tells the harm of a batch; None where the goal leaves that to the loss."""
+        if type(targets[0].goal).harm is Goal.harm:
+            return None
+
+        def harm() -> Tensor:
+            found = self.detector.select(candidates, self.detector.eval_threshold)
+            told = [target.goal.harm(target, one.cpu()) for target, one in zip(targets, found, strict=True)]
+            return torch.tensor(told, dtype=torch.float64)
+
+        return harm
 
     def confirm(self, image: Tensor, index: int) -> bool:
         """Whether the goal holds for `[3,H,W]` by the detector's official inference in float32."""
@@ -55,9 +95,9 @@ class DetectionObjective:
         return self.targets[index].holds(found.above(self.score_threshold))
 
 
-def _loss(target: Target, seen: ImageCandidates) -> Tensor:
+def _loss(target: Target, seen: ImageCandidates, losses: Sequence[str]) -> Tensor:
     """Scalar; 0 where the detector proposes nothing at all."""
-    return target.loss(seen) if len(seen.logits) else seen.logits.sum()
+    return target.loss(seen, losses) if len(seen.logits) else seen.logits.sum()
 
 
 @torch.no_grad()

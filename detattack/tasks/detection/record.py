@@ -17,9 +17,9 @@ from detattack.tasks.detection.goals import Target, parse_goal
 class DetectionRecord(BaseRecord):
     """What is known of one attacked image in the end; a row of the ledger.
 
-    goal: resolved, so that it can be judged again; box, objects, kept: what it is about. asked_iou: of an injected
-    object with the asked box. clean, adversarial: detections down to the detector's own threshold, as dictionaries
-    of lists.
+    goal: resolved, so that it can be judged again; box, objects, object_labels, kept: what it is about. asked_iou: of
+    an injected object with the asked box. clean, adversarial: detections down to the detector's own threshold, as
+    dictionaries of lists.
     """
 
     task: ClassVar[str] = "detect"
@@ -29,6 +29,7 @@ class DetectionRecord(BaseRecord):
     box: Box | None = None
     objects: tuple[Box, ...] = ()
     kept: tuple[tuple[int, Box], ...] = ()
+    object_labels: tuple[int, ...] = ()
     asked_iou: float | None = None
     clean: Found = field(default_factory=dict)
     adversarial: Found = field(default_factory=dict)
@@ -38,7 +39,8 @@ def target_of(record: DetectionRecord, detector: Detector | DetectorCard) -> Tar
     """Resolve the target of a record, as it was: what `verify` judges by."""
     goal = parse_goal(record.goal)
     goal.check(detector.categories)
-    return Target(goal, goal.labels(detector.categories), record.box, record.objects, record.kept)
+    labels = goal.labels(detector.categories)
+    return Target(goal, labels, record.box, record.objects, record.kept, record.object_labels)
 
 
 def as_lists(found: Detections) -> dict[str, list[Any]]:

@@ -33,6 +33,7 @@ from detattack.tasks.detection.figure import write_attack_figure
 from detattack.tasks.detection.goals import CleanImage, Target, parse_goal
 from detattack.tasks.detection.inference import check_scores, detected
 from detattack.tasks.detection.objective import DetectionObjective
+from detattack.tasks.detection.objects import Objects, check_reference, objects_of
 from detattack.tasks.detection.record import DetectionRecord, as_lists, card_of, target_of
 from detattack.tasks.detection.summary import (
     ap_notes,
@@ -88,7 +89,10 @@ class DetectionTask(Task[DetectionRecord, DetectionConfig, Detector]):
 
     def adapt_dataset(self, model: Detector, config: DetectionConfig, dataset: Dataset) -> Dataset:
         """Check the goal's classes, and note annotated classes that AP does not count."""
-        parse_goal(config.goal).check(model.categories)
+        goal = parse_goal(config.goal)
+        goal.check(model.categories)
+        goal.check_losses(config.loss)
+        check_reference(config, goal, dataset)
         if dataset.categories and not category_ids(model.categories, dataset.categories):
             names = ", ".join(repr(c["name"]) for c in dataset.categories[:5])
             raise InputError(f"the annotations ({names}, ...) and the model {model.name} have no class name in common")
@@ -99,6 +103,10 @@ class DetectionTask(Task[DetectionRecord, DetectionConfig, Detector]):
     def fitting_batch(self, model: Detector, config: DetectionConfig, samples: Sequence[Sample]) -> int:
         """Find what fits the memory of an accelerator."""
         return fitting_batch(model, config, samples)
+
+    def truth(self, model: Detector, config: DetectionConfig, dataset: Dataset) -> Objects | None:
+        """Look up the annotated objects, where the goal is about them."""
+        return objects_of(model, config, parse_goal(config.goal), dataset)
 
     def manifest(self, model: Detector, dataset: Dataset) -> dict[str, Any]:
         """Tell the detector and its categories, so that a run is read without it."""
@@ -114,7 +122,7 @@ class DetectionTask(Task[DetectionRecord, DetectionConfig, Detector]):
     # An image
 
     def prepare(
-        self, model: Detector, config: DetectionConfig, record: DetectionRecord, picture: Picture, truth: None
+        self, model: Detector, config: DetectionConfig, record: DetectionRecord, picture: Picture, truth: Objects | None
     ) -> Prepared[DetectionRecord]:
         """Detect what is there untouched, and resolve the goal for this image."""
         height, width = picture.pixels.shape[:2]
@@ -123,7 +131,8 @@ class DetectionTask(Task[DetectionRecord, DetectionConfig, Detector]):
         shown = clean.above(config.score_threshold)
         goal = parse_goal(config.goal)
         record = replace(record, width=width, height=height, notes=picture.notes, clean=as_lists(clean), goal=str(goal))
-        untouched = CleanImage(width, height, shown, image_seeds(config.seed, record.id)[:1], picture.road)
+        annotated = None if truth is None else truth.of(record.id)
+        untouched = CleanImage(width, height, shown, image_seeds(config.seed, record.id)[:1], picture.road, annotated)
         try:
             target = goal.resolve(model.categories, untouched, config.keep_others)
         except InputError as error:
@@ -139,17 +148,20 @@ class DetectionTask(Task[DetectionRecord, DetectionConfig, Detector]):
             box=target.box,
             objects=target.objects,
             kept=target.kept,
+            object_labels=target.object_labels,
             confidence_before=goal.confidence(target, clean),
         )
-        return Prepared(record, picture, image, ImageGoal(target, clean))
+        spends = config.attack.stop == "worst" and goal.of_objects  # AP counts every image, and detections below τ
+        return Prepared(record, picture, image, ImageGoal(target, clean), attacked=spends or not status)
 
     def objective(
         self, model: Detector, config: DetectionConfig, prepared: Sequence[Prepared[DetectionRecord]]
     ) -> DetectionObjective:
         """Make the goal's loss from the candidates of an accelerated copy; the detector itself decides."""
         targets = [one.goal.target for one in prepared]
-        fast, nearest = AcceleratedDetector(model, config.precision), config.attack.stop == "budget"
-        return DetectionObjective(fast, targets, config.score_threshold, nearest)
+        fast, stop = AcceleratedDetector(model, config.precision), config.attack.stop
+        threshold = config.score_threshold
+        return DetectionObjective(fast, targets, threshold, stop == "budget", stop == "worst", config.loss)
 
     def judge(
         self,

@@ -3,6 +3,7 @@
     suppress:all   suppress:car   suppress:car@10,20,80,60
     inject:car@10,20,80,60   inject:car@center   inject:car@random   inject:car@road
     mislabel:car->dog   mislabel:car@10,20,80,60->dog
+    degrade:all   degrade:car   flood:20
 
 A class each, one file a class. The same predicate serves the stop rule of the loop, the success rate and `verify`.
 """
@@ -17,6 +18,8 @@ from detattack.tasks.detection.goals.base import (
     parse_goal,
     register_goal,
 )
+from detattack.tasks.detection.goals.degrade import Degrade
+from detattack.tasks.detection.goals.flood import Flood
 from detattack.tasks.detection.goals.inject import Inject
 from detattack.tasks.detection.goals.mislabel import Mislabel
 from detattack.tasks.detection.goals.suppress import Suppress
@@ -24,6 +27,8 @@ from detattack.tasks.detection.goals.suppress import Suppress
 __all__ = [
     "GOALS",
     "CleanImage",
+    "Degrade",
+    "Flood",
     "Goal",
     "Inject",
     "Mislabel",

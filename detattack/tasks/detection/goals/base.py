@@ -36,6 +36,7 @@ class CleanImage:
     - clean: its detections above τ, untouched
     - seed: of everything random about the goal
     - road: the box where the renderer says that the road is free; None: not known
+    - annotated: the annotated objects, their scores 1; None: not known, or not to be looked at
     """
 
     width: int
@@ -43,6 +44,12 @@ class CleanImage:
     clean: Detections
     seed: tuple[int, ...] = (0,)
     road: Box | None = None
+    annotated: Detections | None = None
+
+    @property
+    def objects(self) -> Detections:
+        """The reference objects: the annotated ones, or what is detected untouched."""
+        return self.clean if self.annotated is None else self.annotated
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,7 @@ class Target:
 
     - labels: of the classes that the goal names, as indices into the detector's categories; empty: all classes
     - box: where; None: anywhere
-    - objects: the boxes of the clean detections that the goal is about
+    - objects, object_labels: the boxes of the reference objects that the goal is about, and their classes
     - kept: clean detections that must stay, as (label, box) (`keep_others`), whatever the goal
     """
 
@@ -60,6 +67,7 @@ class Target:
     box: Box | None = None
     objects: tuple[Box, ...] = ()
     kept: tuple[tuple[int, Box], ...] = ()
+    object_labels: tuple[int, ...] = ()
 
     @property
     def label(self) -> int | None:
@@ -70,9 +78,12 @@ class Target:
         """Tell whether the goal holds, given the detections above τ, and what must stay has stayed: the predicate."""
         return self.goal.holds(self, found) and all(matched(found, label, box) for label, box in self.kept)
 
-    def loss(self, seen: ImageCandidates) -> Tensor:
-        """Compute the goal's loss, and a hinge for each detection that must stay. Scalar."""
-        loss = self.goal.loss(self, seen)
+    def loss(self, seen: ImageCandidates, losses: Sequence[str] = ()) -> Tensor:
+        """Compute the goal's loss, and a hinge for each detection that must stay. Scalar.
+
+        losses: names of registered losses instead of the goal's own.
+        """
+        loss = self.goal.loss(self, seen, losses)
         for label, box in self.kept:
             loss = loss + keep(seen, label, box)
         return loss
@@ -93,6 +104,10 @@ class Goal(ABC):
     kind: ClassVar[str]
     form: ClassVar[str]
     losses: ClassVar[tuple[str, ...]]
+    of_objects: ClassVar[bool] = False
+    """Whether it is about reference objects: annotated ones, or what is detected untouched."""
+    members: ClassVar[tuple[str, ...]] = ()
+    """The losses of `ensemble`; none: the goal's own."""
 
     @classmethod
     @abstractmethod
@@ -147,7 +162,8 @@ class Goal(ABC):
         target = Target(self, self.labels(categories), self.locate(image))
         reference = self.reference(target, image)
         if reference is not None:
-            target = replace(target, objects=as_boxes(reference.boxes))
+            labels = tuple(reference.labels.tolist()) if self.of_objects else ()
+            target = replace(target, objects=as_boxes(reference.boxes), object_labels=labels)
         if keep_others:
             others = self.others(target, image.clean)
             boxes = as_boxes(image.clean.boxes[others])
@@ -174,9 +190,15 @@ class Goal(ABC):
 
     # What leads there
 
-    def loss(self, target: Target, seen: ImageCandidates) -> Tensor:
-        """Sum the goal's `losses`, scalar."""
-        return functools.reduce(operator.add, (LOSSES[name].function(seen, target) for name in self.losses))
+    def loss(self, target: Target, seen: ImageCandidates, losses: Sequence[str] = ()) -> Tensor:
+        """Sum some registered losses, scalar; none named: the goal's `losses`."""
+        return functools.reduce(operator.add, (LOSSES[name].function(seen, target) for name in losses or self.losses))
+
+    def check_losses(self, losses: Sequence[str]) -> None:
+        """Raise `InputError` where a loss is not known, or is about objects that the goal does not have."""
+        for name in losses:
+            if LOSSES.find(name).of_objects and not self.of_objects:
+                raise InputError(f"loss {name}: is about the reference objects of degrade and flood; '{self}' has none")
 
     def margin(self, target: Target, seen: ImageCandidates) -> Tensor:
         """Return the logit, relative to τ, of the candidate that the goal is about; scalar.
@@ -191,6 +213,10 @@ class Goal(ABC):
         A cheap answer that is never False where it does.
         """
         return torch.ones((), dtype=torch.bool, device=seen.logits.device)
+
+    def harm(self, target: Target, found: Detections) -> float | None:
+        """Tell how wrong an output is, the larger the worse, from detections of any score; None: the loss tells."""
+        return None
 
     def needs_boxes(self, target: Target) -> bool:
         """Tell whether the loss or the predicate looks at boxes.

@@ -26,7 +26,7 @@ class Mislabel(Goal):
 
     kind: ClassVar[str] = "mislabel"
     form: ClassVar[str] = "mislabel:CLASS->CLASS"
-    losses: ClassVar[tuple[str, ...]] = ("mislabel",)
+    losses: ClassVar[tuple[str, ...]] = ("relabel",)
 
     category: str
     new_category: str

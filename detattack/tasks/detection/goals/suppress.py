@@ -9,10 +9,10 @@ from torch import Tensor
 from detattack.core.boxes import Box
 from detattack.core.errors import InputError
 from detattack.core.types import Detections, Evaluation
-from detattack.tasks.detection.candidates import ROUNDING, ImageCandidates, columns, logit, targeted_logits
+from detattack.tasks.detection.candidates import MARGIN, ROUNDING, ImageCandidates, columns, logit, targeted_logits
 from detattack.tasks.detection.goals.base import Goal, Target, register_goal
 from detattack.tasks.detection.goals.text import ALL, at_text, parse_fixed_box, parse_parts
-from detattack.tasks.detection.losses import MARGIN, smooth_hinge
+from detattack.tasks.detection.losses import smooth_hinge
 from detattack.tasks.detection.matching import SUPPRESS_IOU, at, near, top_score
 
 if TYPE_CHECKING:

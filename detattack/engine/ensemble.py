@@ -1,0 +1,191 @@
+"""`ensemble`: several losses within one budget, and the worst image over all of them. It has no parameters.
+
+Each loss that the objective offers is a member with its own iterates, step size and worst image. All begin with a few
+passes; the better half goes on for twice as many; the rest of the passes goes to the best. A member goes back to its
+worst image and halves its step when it makes no progress, or meets an image that it has seen: on whole gray levels
+cycles are exact. When its step is too small to change anything it starts again, from a random image in the budget.
+
+Iterations of an image are its passes, whichever member makes them.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from detattack.core.errors import InputError
+from detattack.engine.loop import bounded
+from detattack.engine.presets import Attack
+from detattack.engine.quantize import as_seen, l2_radius
+from detattack.engine.refine import finish
+from detattack.engine.state import AttackResult, AttackState, Objective, judge
+from detattack.engine.steps.base import unit
+
+FIRST_STEP = 1 / 2
+"""The first step of a member, as a share of the radius."""
+SMALLEST_STEP = 1 / 16
+"""Where the step is a smaller share of the radius, a member starts again."""
+PATIENCE = 4
+"""Passes without a worse image after which a member halves its step."""
+SHORT_START = 4
+"""Passes of each member at first, where there are enough."""
+
+
+class Members(Objective, Protocol):
+    """An objective with several losses."""
+
+    members: Sequence[str]
+    """Names of the losses."""
+
+    def __call__(self, images: Tensor, index: Tensor, members: Sequence[int] | None = None) -> Any:
+        """Evaluate as an `Objective` does, image i by the loss `members[i]`."""
+
+
+@dataclass
+class _Walk:
+    """How a member is doing on one image.
+
+    - size: its step, as a share of the radius
+    - most_harm: of its worst image since it started; record: of all
+    - since: passes without a worse one
+    - seen: what tells images that it has seen with this step
+    """
+
+    size: float = FIRST_STEP
+    most_harm: float = -torch.inf
+    record: float = -torch.inf
+    since: int = 0
+    seen: set[tuple[float, float]] = field(default_factory=set)
+
+    def note(self, harm: float, loss: float) -> bool:
+        """Note an image; return whether it is the worst so far."""
+        cycle = (harm, loss) in self.seen
+        self.seen.add((harm, loss))
+        if harm > self.most_harm:
+            self.most_harm, self.record, self.since = harm, max(harm, self.record), 0
+            return True
+        self.since = PATIENCE if cycle else self.since + 1
+        return False
+
+    def shorten(self) -> bool:
+        """Halve the step; return whether it is then too small, and the walk to start again."""
+        self.size, self.since, self.seen = self.size / 2, 0, set()
+        if self.size >= SMALLEST_STEP:
+            return False
+        self.size, self.most_harm = FIRST_STEP, -torch.inf
+        return True
+
+
+def turns(walks: Sequence[_Walk], passes: int) -> Iterator[int]:
+    """Yield which member makes each pass on an image: all, then the better half, then the best."""
+    length = max(1, min(SHORT_START, passes // (3 * len(walks))))
+    left = list(range(len(walks)))
+    while len(left) > 1:
+        for member in left:
+            for _ in range(length):
+                yield member
+        left.sort(key=lambda member: -walks[member].record)
+        left, length = left[: len(left) // 2], 2 * length
+    while True:
+        yield left[0]
+
+
+def check_passes(attack: Attack, members: int) -> None:
+    """Raise `InputError` where the passes of an image are too few for an iteration of each member."""
+    if attack.max_iterations < members:
+        raise InputError(
+            f"method {attack.name}: {attack.max_iterations} passes an image are too few for its {members} losses"
+        )
+
+
+def run_ensemble(
+    attack: Attack,
+    images: Tensor,
+    objective: Members,
+    active: int | None = None,
+    seeds: Sequence[int] | None = None,
+    starts: Tensor | None = None,
+) -> AttackResult:
+    """Spend a budget on a batch of images by all losses of an objective, and return the worst images found.
+
+    All as of `loop.run`; `attack.max_iterations` is the number of backward passes of each image.
+    """
+    check_passes(attack, len(objective.members))
+    state = AttackState(images.detach(), active, seeds=seeds, starts=starts)
+    ensemble = _Ensemble(attack, objective, state)
+    while len(state.rows):
+        ensemble.iterate()
+    return finish(attack, objective, state)
+
+
+class _Ensemble:
+    """The members' walks over a batch.
+
+    - walks: by image and member; turns: by image; now: the member at each image
+    - floats, worst, gradients: `[M,N,3,H,W]`, where each member is, its worst iterate, and the gradient there
+    """
+
+    def __init__(self, attack: Attack, objective: Members, state: AttackState) -> None:
+        self.attack, self.objective, self.state = attack, objective, state
+        images, members = range(len(state.floats)), range(len(objective.members))
+        self.walks = [[_Walk() for _ in members] for _ in images]
+        self.turns = [turns(self.walks[row], attack.max_iterations) for row in images]
+        self.now = [next(turn) for turn in self.turns]
+        self.floats = torch.stack([state.floats for _ in members])
+        self.worst, self.gradients = self.floats.clone(), torch.zeros_like(self.floats)
+        self.radius = l2_radius(attack, state.floats) if attack.norm != "linf" else None
+        self.random = [torch.Generator().manual_seed(seed) for seed in state.seeds]
+
+    def iterate(self) -> None:
+        """Make one pass on each active image."""
+        state, index = self.state, self.state.index
+        rows, originals = state.rows, state.originals[index]
+        seen = as_seen(self.attack, state.floats[index], originals).requires_grad_()
+        evaluation = self.objective(seen, rows, [self.now[row] for row in rows.tolist()])
+        distance = (seen - originals).detach().flatten(1).norm(dim=1)
+        state.record(evaluation, distance, loss_cost=evaluation.loss)
+        harms, losses = evaluation.worst_is().tolist(), evaluation.loss.tolist()
+        continuing, _ = judge(self.attack, self.objective, state, seen, evaluation, distance)
+        if len(continuing):
+            chosen = state.on_device(continuing)
+            (gradient,) = torch.autograd.grad(evaluation.loss[chosen].sum(), seen)
+            state.backwards[rows[continuing]] += 1
+            for i in continuing.tolist():
+                self._move(int(rows[i]), gradient[i], harms[i], losses[i])
+        state.advance(continuing)
+
+    def _move(self, row: int, gradient: Tensor, harm: float, loss: float) -> None:
+        """Move the member that has evaluated an image, and give the turn to the next."""
+        state, member = self.state, self.now[row]
+        walk, floats = self.walks[row][member], state.floats[row]
+        if not gradient.isfinite().all():
+            state.healthy[row] = False
+            return
+        again = False
+        if walk.note(harm, loss):
+            self.worst[member, row], self.gradients[member, row] = floats, gradient
+        elif walk.since >= PATIENCE:
+            again = walk.shorten()
+            floats, gradient = self.worst[member, row], self.gradients[member, row]
+        moved = self._random(row) if again else floats - self._step(row, walk.size, gradient)
+        self.floats[member, row] = bounded(self.attack, moved[None], state.originals[row, None])[0].clamp(0, 1)
+        self.now[row] = next(self.turns[row])
+        state.floats[row] = self.floats[self.now[row], row]
+
+    def _step(self, row: int, share: float, gradient: Tensor) -> Tensor:
+        """Return a step along a gradient `[3,H,W]`; share: of the radius."""
+        if self.radius is None:
+            return share * (self.attack.radius or 0.0) * gradient.sign()
+        return share * self.radius[row] * unit(gradient[None])[0]
+
+    def _random(self, row: int) -> Tensor:
+        """Draw an image within the radius."""
+        original = self.state.originals[row]
+        noise = torch.rand(original.shape, generator=self.random[row]).to(original) * 2 - 1
+        return (
+            original + self._step(row, 1.0, noise)
+            if self.radius is not None
+            else original + noise * (self.attack.radius or 0.0)
+        )

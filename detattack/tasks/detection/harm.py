@@ -1,0 +1,50 @@
+"""How much of an image's average precision an attack has left: what "worst" means where a budget is spent.
+
+AP is a figure of a data set: precision at a detection depends on what other images hold. What an image does to it is
+told here from the image alone, so that images stay independent of each other:
+
+    harm = −mean_t Σ_d s_d / (1 + F_d),  over the true positives d at COCO's ten IoU thresholds t
+
+s is the score, which places a true positive among those of all images; F_d is the number of false positives of its class
+above it in the image, and 1 / (1 + F_d) their effect on the precision there. Where no true positive is left at any
+threshold and score, the harm is infinite: the image adds nothing to AP, whatever else is done to it. An image without
+objects can only add false positives: −1 / (1 + Σ s) over them.
+"""
+
+import torch
+from torch import Tensor
+
+from detattack.core.boxes import iou_matrix
+from detattack.core.types import Detections
+
+THRESHOLDS = tuple(0.5 + 0.05 * i for i in range(10))
+"""COCO's IoU thresholds."""
+
+
+def harm(found: Detections, objects: Tensor, labels: Tensor) -> float:
+    """Compute the harm. objects, labels: `[O,4]` and `[O]`, what is there; found: detections of any score."""
+    if not len(objects):
+        return -1 / (1 + float(found.scores.sum()))
+    order = found.scores.argsort(descending=True, stable=True)
+    boxes, scores, classes = found.boxes[order], found.scores[order], found.labels[order]
+    hits = true_positives(boxes, classes, objects, labels)
+    if not hits.any():
+        return torch.inf
+    same = (classes[:, None] == classes[None]).to(scores.dtype).triu(1)  # [above, below], of one class
+    false_above = (~hits).to(scores.dtype) @ same
+    return -float((hits * scores / (1 + false_above)).sum(1).mean())
+
+
+def true_positives(boxes: Tensor, classes: Tensor, objects: Tensor, labels: Tensor) -> Tensor:
+    """Match detections, the surest first, with objects as COCO does; bool `[10,M]`, at each of its IoU thresholds."""
+    hits = torch.zeros((len(THRESHOLDS), len(boxes)), dtype=torch.bool)
+    if not len(boxes):
+        return hits
+    overlap = iou_matrix(boxes, objects).masked_fill(classes[:, None] != labels[None], 0.0)
+    thresholds = torch.tensor(THRESHOLDS)
+    free = torch.ones((len(THRESHOLDS), len(objects)), dtype=torch.bool)
+    for row in (overlap.amax(1) >= THRESHOLDS[0]).nonzero().flatten().tolist():
+        best, which = (overlap[row] * free).max(1)
+        hits[:, row] = matched = best >= thresholds
+        free[matched, which[matched]] = False
+    return hits

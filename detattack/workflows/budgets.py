@@ -1,0 +1,149 @@
+"""Several budgets: a run for each, the larger one begun where the smaller ended, and AP against the budget.
+
+A change within a small budget is within a larger one, too: what an attack found there is the least that it can do here.
+"""
+
+import io
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from detattack.core.files import swept, write_bytes_atomic, write_text_atomic
+from detattack.engine import Attack
+from detattack.engine.budget import LABELS, UNITS, Budget
+from detattack.runs.folder import SUMMARY
+from detattack.runs.runner import Executor
+from detattack.tasks.columns import Column, measure_columns
+from detattack.tasks.experiment import Experiment
+from detattack.workflows.compare import check_folder, markdown_table, to_csv, to_latex
+from detattack.workflows.evaluate import Progress, carried_out
+
+CURVE = "robustness.json"
+"""What a folder holds that has a run for each of several budgets."""
+Attacks = Mapping[str, Mapping[Budget, Attack]]
+"""What is to be run: attacks by method and budget."""
+ReportingRun = Callable[[str], AbstractContextManager[Progress]]
+"""Makes what is told of a run, by the name of its folder."""
+
+
+@dataclass(frozen=True, eq=False)
+class Robustness:
+    """Finished budget runs. rows: one for each method and budget, the columns of `columns_of`."""
+
+    rows: Sequence[Mapping[str, Any]]
+    summaries: Sequence[Mapping[str, Any]]
+
+
+def spend_budgets(
+    experiment: Experiment[Any, Any, Any],
+    attacks: Attacks,
+    out: Path,
+    resume: bool = False,
+    retry_errors: bool = False,
+    progress: ReportingRun | None = None,
+    executor: Executor | None = None,
+) -> Robustness:
+    """Run or resume attacks with several budgets each, and write one table and one figure.
+
+    Of one method the runs are in `out/BUDGET`, of several in `out/METHOD/BUDGET`. Raises `InputError`.
+    """
+    check_folder(out, resume, retry_errors)
+    rows, summaries = [], []
+    notes = True
+    for method, by_budget in attacks.items():
+        start: Path | None = None
+        for budget, attack in by_budget.items():
+            folder = out / budget.folder if len(attacks) == 1 else out / method / budget.folder
+            one = replace(experiment.with_attack(attack), start=start)
+            told = partial(progress, str(folder.relative_to(out))) if progress else None
+            with carried_out(one, folder, True, resume and retry_errors, told, executor, notes) as finished:
+                summaries.append(finished.read_json(SUMMARY))
+            rows.append(row_of(experiment, method, budget, summaries[-1]))
+            start, notes = folder, False
+    _write(out, rows, columns_of(len(attacks)))
+    return Robustness(rows, summaries)
+
+
+def columns_of(methods: int) -> Sequence[Column]:
+    """List the columns of the table."""
+    return [
+        *([Column("method", "method")] if methods > 1 else []),
+        Column("budget", "budget"),
+        Column("judged", "judged on"),
+        Column("ap_clean", "AP clean", ".3f"),
+        Column("ap", "AP", ".4f"),
+        Column("ap50", "AP50", ".4f"),
+        Column("broken", "broken", ".1%"),
+        Column("recall", "recall", ".3f"),
+        Column("false_positives", "false/image", ".2f"),
+        *measure_columns("mean", "linf", "l2", "rms", "psnr"),
+        Column("backwards", "backwards", ".1f"),
+    ]
+
+
+def row_of(
+    experiment: Experiment[Any, Any, Any], method: str, budget: Budget, summary: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Make a row of the table from the summary of a run."""
+    change, own = summary["change"], experiment.task.comparison_row(summary)
+    attack = summary.get("above_threshold") or {}
+    attacked = attack.get("adversarial") or {}
+    return {
+        "method": method,
+        "budget": str(budget),
+        "judged": "floats" if summary["floats"] else "8-bit files",
+        "ap_clean": own.get("ap_clean"),
+        "ap": own.get("ap_adversarial"),
+        "ap50": own.get("ap50_adversarial"),
+        "broken": summary["success_rate"],
+        "recall": attacked.get("recall"),
+        "false_positives": attacked.get("false_positives_per_image"),
+        **{f"mean_{name}": change[name]["mean"] for name in ("linf", "l2", "rms", "psnr")},
+        "backwards": summary["passes"]["backwards"]["mean"],
+    }
+
+
+def _write(out: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> None:
+    with swept(out):
+        write_text_atomic(out / CURVE, json.dumps({"budgets": rows}, indent=1, allow_nan=False) + "\n")
+        shown = [{column.key: row[column.key] for column in columns} for row in rows]
+        write_text_atomic(out / "robustness.csv", to_csv(shown, columns))
+        write_text_atomic(out / "robustness.md", markdown_table(rows, columns))
+        write_text_atomic(out / "robustness.tex", to_latex(rows, columns))
+        _write_figure(out, rows)
+
+
+def _write_figure(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """AP, or where there is none the recall, against the budget, as PNG and PDF: no line claims what is between."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    key, label = ("ap", "AP under attack") if any(row["ap"] is not None for row in rows) else ("recall", "recall")
+    figure = Figure(figsize=(5.2, 3.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for method in dict.fromkeys(row["method"] for row in rows):
+        of_method = [row for row in rows if row["method"] == method]
+        sizes = [float(row["budget"].partition(":")[2]) for row in of_method]
+        values = [math.nan if row[key] is None else row[key] for row in of_method]
+        axes.plot(sizes, values, marker="o", markersize=4, drawstyle="steps-post", label=method)
+    if key == "ap" and rows[0]["ap_clean"] is not None:
+        axes.axhline(rows[0]["ap_clean"], color="gray", linestyle=":", linewidth=1, label="clean")
+    norm = rows[0]["budget"].partition(":")[0]
+    axes.set(xlabel=f"budget, {LABELS[norm]} ({UNITS[norm]})", ylabel=label, xscale="log")
+    axes.set_xticks(sorted({float(row["budget"].partition(":")[2]) for row in rows}))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.minorticks_off()
+    axes.set_ylim(0, None)
+    axes.legend(frameon=False)
+    axes.grid(alpha=0.3)
+    for kind in ("png", "pdf"):
+        buffer = io.BytesIO()
+        metadata = {"CreationDate": None} if kind == "pdf" else {"Software": None}
+        figure.savefig(buffer, format=kind, dpi=200, metadata=metadata)
+        write_bytes_atomic(out / f"robustness.{kind}", buffer.getvalue())
