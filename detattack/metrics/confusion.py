@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,10 +44,9 @@ class Confusion:
         names: of the labels.
         """
         table: dict[str, dict[str, int]] = {}
-        called = [*names, BACKGROUND]
-        for row, column in sorted(self._counts, key=lambda pair: [label % len(called) for label in pair]):
-            cells = table.setdefault(called[row], {})
-            cells[called[column]] = cells.get(called[column], 0) + self._counts[row, column]
+        for row, column in sorted(self._counts, key=lambda pair: [(label == NOTHING, label) for label in pair]):
+            cells, name = table.setdefault(_name(row, names), {}), _name(column, names)
+            cells[name] = cells.get(name, 0) + self._counts[row, column]
         return table
 
 
@@ -67,20 +67,30 @@ def partners(objects: LabelledBoxes, found: LabelledBoxes) -> NDArray[np.int64]:
     return partner
 
 
-def folded(counts: Counts, most: int, rest: str) -> tuple[list[str], NDArray[np.int64]]:
-    """Return the most frequent classes and their square matrix, whose last row and column are the background.
+def folded(tables: Sequence[Counts], most: int) -> tuple[list[str], list[NDArray[np.int64]]]:
+    """Return the most frequent classes of some tables, and each table as a square matrix over them.
 
-    Where there are more than `most` classes, the further ones are one class, called `rest`, before the background.
+    Where there are more than `most` classes, the further ones are one class, the last. After the classes, the last row
+    and column are the background.
     """
+    cells = [[(row, column, n) for row, counts in one.items() for column, n in counts.items()] for one in tables]
     frequency: Counter[str] = Counter()
-    for row, cells in counts.items():
-        for column, count in cells.items():
-            frequency.update({row: count, column: count})
+    for row, column, count in chain(*cells):
+        frequency.update({row: count, column: count})
     del frequency[BACKGROUND]
-    names = [name for name, _ in frequency.most_common(most)] + [rest] * (len(frequency) > most)
+    names = [name for name, _ in frequency.most_common(most)]
+    further = len(frequency) - len(names)
+    names += [f"{further} others"] if further else []
     place = {name: i for i, name in enumerate(names)} | {BACKGROUND: len(names)}
-    table = np.zeros((len(names) + 1, len(names) + 1), np.int64)
-    for row, cells in counts.items():
-        for column, count in cells.items():
-            table[place.get(row, len(names) - 1), place.get(column, len(names) - 1)] += count
-    return names, table
+    squares = [np.zeros((len(names) + 1, len(names) + 1), np.int64) for _ in tables]
+    for square, filled in zip(squares, cells, strict=True):
+        for row, column, count in filled:
+            square[place.get(row, len(names) - 1), place.get(column, len(names) - 1)] += count
+    return names, squares
+
+
+def _name(label: int, names: Sequence[str]) -> str:
+    """Name a class; one that has no name is told by its number."""
+    if label == NOTHING:
+        return BACKGROUND
+    return names[label] if label < len(names) else f"class {label}"

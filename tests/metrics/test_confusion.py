@@ -66,17 +66,24 @@ def test_crowds_are_no_objects_and_what_lies_in_them_is_not_new():
     assert counted((truth, found)) == {"car": {"car": 1}, BACKGROUND: {"bus": 1}}
 
 
+def test_a_class_without_a_name_has_its_number():
+    strange = LabelledBoxes.detections([HERE], [7], [1.0])
+    assert counted((boxes(), strange)) == {BACKGROUND: {"class 7": 1}}
+
+
 def test_nothing_at_all():
     assert counted() == counted((boxes(), boxes())) == {}
-    assert folded({}, 3, "others")[1].tolist() == [[0]]
+    names, (table,) = folded([{}], 3)
+    assert (names, table.tolist()) == ([], [[0]])
 
 
 def test_the_most_frequent_classes_are_told_apart():
     counts = {"car": {"car": 5, "dog": 1}, "bus": {"dog": 1, "bus": 2}, "dog": {BACKGROUND: 1}, BACKGROUND: {"bus": 1}}
-    names, table = folded(counts, 1, "others")
-    assert names == ["car", "others"]
+    names, (table, other) = folded([counts, {"bird": {"car": 1}}], 1)
+    assert names == ["car", "3 others"]
     assert table.tolist() == [[5, 1, 0], [0, 3, 1], [0, 1, 0]]
-    assert folded(counts, 3, "others")[0] == ["car", "bus", "dog"]
+    assert other.tolist() == [[0, 0, 0], [1, 0, 0], [0, 0, 0]]
+    assert folded([counts], 3)[0] == ["car", "bus", "dog"]
 
 
 @st.composite
@@ -102,7 +109,7 @@ def test_rows_add_up_to_the_objects_and_columns_to_the_detections(images):
     objects, found = (Counter(NAMES[label] for image in images for label in image[side].labels) for side in (0, 1))
     assert (rows, columns) == (objects, found)
     assert BACKGROUND not in table.get(BACKGROUND, {})
-    names, square = folded(table, 2, "others")
+    names, (square,) = folded([table], 2)
     assert square.sum() == sum(map(sum, (cells.values() for cells in table.values())))
     assert len(square) == len(names) + 1
     assert np.trace(square) >= sum(table.get(name, {}).get(name, 0) for name in NAMES)
