@@ -10,6 +10,7 @@ import io
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -188,6 +189,26 @@ class PrecisionTable:
         return _accumulated(self._evaluation)["precision"][..., 0, -1]
 
 
+def ranked_ap(
+    labels: NDArray[np.int64], scores: NDArray[np.float64], right: NDArray[np.bool_], objects: NDArray[np.int64]
+) -> list[float | None]:
+    """Return the AP of each class from detections that are known to be right or wrong; None for a class of no object.
+
+    - labels, scores, right: of the detections, those of equal score in the order of their images
+    - objects: how many each class has
+    """
+    evaluation = COCOeval(iouType="bbox")
+    params = evaluation._paramsEval = evaluation.params
+    params.imgIds, params.catIds, params.iouThrs = [0], list(range(len(objects))), np.array([0.5])
+    params.areaRng, params.areaRngLbl, params.maxDets = [list(ANY_AREA)], ["all"], [len(labels)]
+    order = np.argsort(labels, kind="stable")
+    bounds = np.searchsorted(labels[order], np.arange(len(objects) + 1))
+    rows = (order[start:end] for start, end in pairwise(bounds))
+    evaluation.evalImgs = [_as_one_image(scores[r], right[r], int(n)) for r, n in zip(rows, objects, strict=True)]
+    precision = _accumulated(evaluation)["precision"][0, :, :, 0, 0]
+    return [mean_ap(precision[:, k]) for k in range(len(objects))]
+
+
 def mean_ap(precision: NDArray[np.float64]) -> float | None:
     """Return COCO's AP, the mean over IoU 0.5 to 0.95, recalls and classes; None where nothing is annotated."""
     known = precision[precision > -1]
@@ -205,6 +226,16 @@ def _accumulated(evaluation: COCOeval) -> dict[str, Any]:
     with _silent():
         evaluation.accumulate()
     return evaluation.eval
+
+
+def _as_one_image(scores: NDArray[np.float64], right: NDArray[np.bool_], objects: int) -> dict[str, Any]:
+    """Return detections of one class as pycocotools' matches of one image and IoU."""
+    return {
+        "dtScores": scores,
+        "dtMatches": right[None],
+        "dtIgnore": np.zeros((1, len(right)), np.bool_),
+        "gtIgnore": np.zeros(objects),
+    }
 
 
 def _silent() -> contextlib.redirect_stdout[io.StringIO]:

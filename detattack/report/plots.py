@@ -99,8 +99,7 @@ def bars(rows: Sequence[tuple[str, float | None, float | None]], top: float | No
     parts = []
     for i, (name, *pair) in enumerate(rows):
         y = 8 + i * pitch
-        shown = name if len(name) <= 17 else name[:16] + "…"
-        parts.append(_text(left - 10, y + 18, shown, "label", "end", _title(name)))
+        parts.append(_text(left - 10, y + 18, _short(name, 17), "label", "end", _title(name)))
         for j, (kind, value) in enumerate(zip(("clean", "adversarial"), pair, strict=True)):
             if value is None:
                 continue
@@ -109,6 +108,35 @@ def bars(rows: Sequence[tuple[str, float | None, float | None]], top: float | No
             parts.append(_tag("rect", x=left, y=top_edge, width=length, height=12, rx=1.5, class_=f"bar {kind}"))
             parts.append(_text(left + length + 6, top_edge + 10.5, format(value, form), "tick", "start"))
     return _svg(parts, "bars by class, clean and adversarial", 16 + len(rows) * pitch)
+
+
+def matrix(rows: Sequence[str], columns: Sequence[str], counts: Sequence[Sequence[int]]) -> Markup:
+    """Draw a table of counts, each cell the stronger the larger its share of the row; the diagonal in another color.
+
+    rows, columns: names; counts: a row of numbers for each of `rows`.
+    """
+    left, top, high = 132, 96, 28
+    wide = (WIDTH - left) / max(1, len(columns))
+    parts = []
+    for j, name in enumerate(columns):
+        x = left + (j + 0.5) * wide + 4
+        turned = f"rotate(-90 {x:.1f} {top - 8})"
+        parts.append(_tag("text", _title(name) + escape(_short(name, 13)), x=x, y=top - 8, transform=turned))
+    for i, (name, cells) in enumerate(zip(rows, counts, strict=True)):
+        y = top + i * high
+        parts.append(_text(left - 10, y + high / 2 + 5, _short(name, 17), "label", "end", _title(name)))
+        for j, count in enumerate(cells):
+            place = {"x": left + j * wide + 1, "y": y + 1, "width": wide - 2, "height": high - 2, "rx": 2}
+            parts.append(_tag("rect", "", class_="box", **place))
+            if count:
+                said = _title(f"{name} → {columns[j]}: {count}")
+                shade = {
+                    "class_": "heat same" if i == j else "heat other",
+                    "fill-opacity": 0.1 + 0.5 * count / sum(cells),
+                }
+                parts.append(_tag("rect", said, **place, **shade))
+                parts.append(_text(left + (j + 0.5) * wide, y + high / 2 + 4.5, f"{count:,}", "amount", "middle"))
+    return _svg(parts, "table of counts", top + len(rows) * high + 4)
 
 
 def traces(lines: Sequence[tuple[Sequence[float], int]], tau: float | None = None) -> Markup:
@@ -198,6 +226,10 @@ def _path(places: Points, steps: bool = False) -> str:
 def _svg(parts: Sequence[Markup], name: str, height: float = HEIGHT) -> Markup:
     head = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">').format(WIDTH, height, name)
     return head + Markup("").join(parts) + Markup("</svg>")
+
+
+def _short(name: str, most: int) -> str:
+    return name if len(name) <= most else name[: most - 1] + "…"
 
 
 def _title(text: str) -> Markup:

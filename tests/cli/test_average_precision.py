@@ -73,7 +73,10 @@ def page_map(text: str) -> str:
 def test_as_many_detections_of_a_class_count_as_are_asked_for(evaluate, cli, tmp_path, most):
     options = () if most == 100 else ("--max-detections", most)
     said = evaluate(*write_data(tmp_path), *options)
-    ap = read("run/summary.json")["ap"]
+    ap, lost = (read("run/summary.json")[key] for key in ("ap", "lost_ap"))
+    for which in ("clean", "adversarial"):
+        assert lost[which]["ap50"] == pytest.approx(ap[which]["ap50"], abs=1e-12)
+        assert sum(lost[which]["objects"].values()) == 12  # the kites are not counted
     assert len(read("run/clean.json")) == 12  # all that the detector reports, whatever counts
     assert ap["clean"]["ap"] == pytest.approx(directly("clean", most), abs=1e-9)
     assert ap["adversarial"]["ap"] == pytest.approx(directly("adversarial", most), abs=1e-9)

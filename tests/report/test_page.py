@@ -75,6 +75,27 @@ def test_tables_of_coco_s_figures_and_of_collateral_damage(run):
     assert '<th scope="row">of these kept</th><td>0</td><td>–</td>' in collateral  # all are aimed at
 
 
+def test_what_was_broken_is_drawn_and_counted(run):
+    text = write_report(run).read_text(encoding="utf-8")
+    titles = re.findall("<h3>([^<]*)</h3>", text)
+    drawn = ["Clean to attacked", "Annotated objects, clean", "Annotated objects, attacked", "Where AP50 is lost"]
+    assert titles[titles.index(drawn[0]) :][:4] == drawn
+    assert "<title>car → gone: 7</title>" in text  # the successes
+    assert "<title>car → car: 2</title>" in text  # the failures
+    rows = text.partition("<h3>Errors of the detector</h3>")[2].partition("</table>")[0]
+    assert '<th scope="row">in all</th><td>11</td><td>11</td>' in rows  # objects of the images that have detections
+
+
+def test_a_summary_from_before_tells_nothing_of_it(run):
+    summary = json.loads((run / "summary.json").read_text())
+    (run / "summary.json").write_text(
+        json.dumps({k: v for k, v in summary.items() if k not in ("confusion", "lost_ap")})
+    )
+    text = write_report(run).read_text(encoding="utf-8")
+    assert "Clean to attacked" not in text
+    assert "Errors of the detector" not in text
+
+
 def test_the_policy_lets_in_our_style_and_script_alone(run):
     page = page_of(run)
     assert page.policy.startswith("default-src 'none'; img-src 'self' file: data:;")

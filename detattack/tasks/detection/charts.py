@@ -10,6 +10,7 @@ from detattack.core.categories import match_names
 from detattack.metrics.coco import PrecisionTable, curve, mean_ap
 from detattack.report.charts import LEGEND, MOST_BARS, confidences, iterations, success_within
 from detattack.report.plots import Axis, Plot, Series, bars, line_chart
+from detattack.tasks.detection.breakdown_page import breakdown_charts
 from detattack.tasks.detection.measures import ClassRow
 from detattack.tasks.detection.record import from_lists
 from detattack.tasks.detection.run_data import DetectionData
@@ -25,6 +26,7 @@ def charts(run: DetectionData, rows: list[ClassRow], precision: PrecisionTable |
         _reached(run, _taus(run, 0.025)),
         _map_above(run, precision, _taus(run, 0.05)),
     ]
+    made += breakdown_charts(run.summary, run.tau)
     made += [
         _curve(precision),
         iterations(run.records),

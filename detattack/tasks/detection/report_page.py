@@ -18,6 +18,7 @@ from detattack.report.page import (
     success_card,
 )
 from detattack.report.pictures import Pictures
+from detattack.tasks.detection.breakdown_page import breakdown_tables
 from detattack.tasks.detection.charts import charts, class_precision
 from detattack.tasks.detection.measures import ClassRow
 from detattack.tasks.detection.record import DetectionRecord
@@ -40,7 +41,7 @@ def page_content(run: DetectionData, pictures: dict[int, Pictures]) -> Content:
         questions=_questions(run, precision),
         cards=_cards(run, precision),
         plots=charts(run, rows, precision),
-        tables=[*_classes(run, rows, precision), *_figures(run), *_collateral(run)],
+        tables=[*_classes(run, rows, precision), *_figures(run), *breakdown_tables(run.summary), *_collateral(run)],
         data={
             "tau": run.tau,
             "floor": floor,

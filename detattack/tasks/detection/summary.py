@@ -20,6 +20,7 @@ from detattack.metrics.image_quality import MEASURES
 from detattack.metrics.rates import mean_interval, rate, wilson_interval
 from detattack.runs.record import ATTACKED
 from detattack.tasks.columns import number
+from detattack.tasks.detection.breakdown import lost_ap_line
 from detattack.tasks.detection.goals import Target
 from detattack.tasks.detection.matching import MATCH_IOU
 from detattack.tasks.detection.record import DetectionRecord, from_lists, target_of
@@ -340,6 +341,9 @@ def _ap_lines(s: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield f"{name} down to {ap['eval_threshold']:g}", change
     if ap["expected_clean"] is not None:
         yield "clean AP", f"{number(ap['clean']['ap'], '.3f')}, the model's card states {ap['expected_clean']:.3f}"
+    lost = lost_ap_line(s.get("lost_ap"))
+    if lost:
+        yield "AP50 lost to", lost
     for what, _, which in (note.partition(": ") for note in ap_notes(ap)):
         yield what, which
     if any(goal.startswith("suppress:") for goal in s["per_goal"]):

@@ -27,6 +27,7 @@ from detattack.tasks.base import Prepared, Saved, Task
 from detattack.tasks.columns import COLUMNS, Column
 from detattack.tasks.detection import report_page, run_data, skipped
 from detattack.tasks.detection.auto_batch import fitting_batch
+from detattack.tasks.detection.breakdown import breakdown
 from detattack.tasks.detection.coco_export import coco_annotations, coco_results, truth_of
 from detattack.tasks.detection.config import DetectionConfig
 from detattack.tasks.detection.figure import write_attack_figure
@@ -234,6 +235,7 @@ class DetectionTask(Task[DetectionRecord, DetectionConfig, Detector]):
                 lambda: coco_results(folder.iterate(), card, dataset, "adversarial"),
                 most,
             ),
+            **breakdown(folder.iterate(), card, dataset, threshold, most),
             "questions": questions(threshold, card.eval_threshold, most),
             "timing": timing,
         }
