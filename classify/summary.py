@@ -51,6 +51,7 @@ def summarize(records: Iterable[ClassificationRecord], classes: Sequence[str]) -
         **tally.as_json(),
         "file_success": tally.on_file,
         "accuracy": rate(right, labeled),
+        **tally.over_attacked(),
         "classes": {name: rate(*pair) for name, pair in sorted(by_class.items())},
         **tally.averages("mean", statistics.fmean, names),
         **tally.averages("median", statistics.median, names),

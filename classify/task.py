@@ -29,6 +29,7 @@ from detattack.runs.record import Outcome
 from detattack.tasks.base import Prepared, Saved, Task
 from detattack.tasks.columns import COSTS, ITERATIONS, ImageColumn, measured
 from detattack.tasks.registry import register_task
+from detattack.tasks.summary import question
 
 TOP = 5
 """How many of the likeliest classes a record keeps."""
@@ -178,7 +179,10 @@ class ClassificationTask(Task[ClassificationRecord, ClassifyConfig, Classifier])
 
     def summarize(self, folder: RunFolder[ClassificationRecord], dataset: Dataset) -> dict[str, Any]:
         """Sum up a run."""
-        return summarize(folder.iterate(), folder.manifest["classes"])
+        return {
+            **question(folder.manifest["config"]),
+            **summarize(folder.iterate(), folder.manifest["classes"]),
+        }
 
     def skipped_line(self, folder: RunFolder[ClassificationRecord], summary: Mapping[str, Any]) -> str:
         """Say in a line how many images the model is wrong on untouched."""

@@ -1,22 +1,24 @@
 """`detattack untargeted` and `detattack targeted`: the main job."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from detattack.cli import names as n
 from detattack.cli import options as o
 from detattack.cli.groups import with_groups
+from detattack.cli.running import given
 from detattack.core.errors import InputError
 
 if TYPE_CHECKING:
     from detattack.datasets.base import Sample
+    from detattack.engine.budget import Budget
 
 Suppress = Annotated[
     str,
@@ -31,6 +33,9 @@ As = Annotated[
 Add = Annotated[
     str,
     typer.Option(help="The class that is to appear.", show_default=False, autocompletion=n.one_of(n.STREET_CLASSES)),
+]
+Degrade = Annotated[
+    bool, typer.Option("--degrade", help="Every object is to be missed or taken for something else: degrade:all.")
 ]
 AtBox = Annotated[str | None, typer.Option("--box", help="x1,y1,x2,y2: only what is there.")]
 IntoBox = Annotated[
@@ -59,14 +64,24 @@ def untargeted(
     model: o.ModelOptions,
     attack: o.AttackOptions,
     run: o.RunOptions,
+    spent: o.BudgetOptions,
+    context: typer.Context,
     images: o.Images = None,
     suppress: Suppress = "car",
+    degrade: Degrade = False,
+    loss: o.Loss = None,
+    reference: o.Reference = None,
     box: AtBox = None,
     as_: As = None,
 ) -> None:
     """Make the detector no longer see what is there: a class, everything, or what is at a box."""
     goal = _goal_text("mislabel" if as_ else "suppress", suppress, box, as_)
-    _run("untargeted", goal, False, images, shared, model, attack, run)
+    if degrade:
+        named = given(context, "suppress") or given(context, "box") or given(context, "as_")
+        o.check_exclusive(**{"--degrade": True, "--suppress, --box and --as": named})
+        goal = "degrade:all"
+    options = {"keep_others": False, "loss": loss or (), "reference": reference}
+    _run("untargeted", goal, options, images, shared, model, attack, run, spent)
 
 
 @with_groups
@@ -84,7 +99,16 @@ def targeted(
     if images and box == "road":
         raise InputError("--box road: where the road is free is known of rendered scenes only, not of image files")
     place = ("center" if images else "road") if box is None else box
-    _run("targeted", _goal_text("inject", add, place, None), keep_others, images, shared, model, attack, run)
+    _run(
+        "targeted",
+        _goal_text("inject", add, place, None),
+        {"keep_others": keep_others},
+        images,
+        shared,
+        model,
+        attack,
+        run,
+    )
 
 
 def _goal_text(kind: str, category: str, place: str | None, new_category: str | None) -> str:
@@ -96,12 +120,13 @@ def _goal_text(kind: str, category: str, place: str | None, new_category: str | 
 def _run(
     command: str,
     goal: str,
-    keep_others: bool,
+    options: Mapping[str, Any],
     images: list[Path] | None,
     shared: ImageOptions,
     model: o.ModelOptions,
     attack: o.AttackOptions,
     run: o.RunOptions,
+    spent: o.BudgetOptions | None = None,
 ) -> None:
     from detattack.cli.running import goes_on, print_attacks, progress_of, resumable, say_if_tuned_on
     from detattack.datasets.source import DatasetSource
@@ -114,14 +139,16 @@ def _run(
     values = {
         **asdict(model),
         "goal": str(parse_goal(goal)),
-        "keep_others": keep_others,
+        **options,
         "score_threshold": shared.score_threshold,
         "seed": attack.seed,
         "precision": attack.precision,
     }
     out = run.folder(command)
     with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
-        chosen = attack.settings().attack(DETECTION, shared.method)
+        budget = _one_budget(spent, attack.floats)
+        settings = replace(attack.settings(spent.passes if spent else None), budget=budget)
+        chosen = settings.attack(DETECTION, shared.method)
         experiment = make_experiment(DETECTION, values, chosen, source, shared.batch, figures=True)
         _check_size(goal, experiment.dataset.samples)
         say_if_tuned_on(run.config, experiment.dataset)
@@ -131,6 +158,14 @@ def _run(
         ):
             pass
     print_attacks(DETECTION, out, run.json, run.quiet)
+
+
+def _one_budget(spent: o.BudgetOptions | None, floats: bool) -> "Budget | None":
+    """Parse the budget of single images. Raises `InputError` for several."""
+    budgets = spent.budgets(floats) if spent else ()
+    if len(budgets) > 1:
+        raise InputError(f"--budget {spent.budget if spent else ''}: several budgets go with evaluate and compare")
+    return budgets[0] if budgets else None
 
 
 def _check_size(goal: str, samples: "Sequence[Sample]") -> None:

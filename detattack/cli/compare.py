@@ -2,7 +2,7 @@
 
 import sys
 from contextlib import redirect_stdout
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated
 
 import typer
@@ -28,6 +28,7 @@ def compare(
     attack: o.AttackOptions,
     workers: o.WorkerOptions,
     run: o.RunOptions,
+    spent: o.BudgetOptions,
     task: o.TaskName = "detect",
     methods: Methods = "jnd,baseline,fgsm,fgv,noise",
     missing: o.Missing = "skip",
@@ -36,16 +37,23 @@ def compare(
     quality: o.Measures = "quick",
     strict: o.Strict = False,
 ) -> None:
-    """Compare methods: success, distances, AP and cost, with paired differences."""
+    """Compare methods: success, distances, AP and cost, with paired differences.
+
+    With --budget: AP and recall once each method has spent all of each budget.
+    """
     from detattack.cli.comparing import carried_out, print_comparison
     from detattack.cli.running import batch_size, config_values
+    from detattack.cli.scaling import workers_of
+    from detattack.cli.spending import print_robustness, spend
     from detattack.tasks.registry import find_task
     from detattack.workflows.evaluate import make_experiment, method_names
 
     out, found_task = run.folder("compare"), find_task(task)
     with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
         names = method_names(methods, found_task.methods)
-        attacks = attack.settings().attacks(found_task, names)
+        settings, budgets = attack.settings(spent.passes), spent.budgets(attack.floats)
+        by_budget = [replace(settings, budget=one).attacks(found_task, names) for one in budgets or [None]]
+        attacks = by_budget[0]
         options = {**asdict(wanted), **asdict(model), "max_detections": max_detections}
         experiment = make_experiment(
             found_task,
@@ -56,5 +64,11 @@ def compare(
             out / names[0] if run.resume else None,
             all_measures=quality == "all",
         )
-        found = carried_out(experiment, attacks, out, workers, model.device, run)
+        if budgets:
+            spending = {name: dict(zip(budgets, [one[name] for one in by_budget], strict=True)) for name in names}
+            spent_all = spend(experiment, spending, out, workers_of(workers, model.device), run)
+        else:
+            found = carried_out(experiment, attacks, out, workers, model.device, run)
+    if budgets:
+        return print_robustness(out, spent_all, run, strict)
     print_comparison(experiment, out, found, run, strict)

@@ -2,7 +2,7 @@
 
 import sys
 from contextlib import closing, redirect_stdout
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,11 +12,13 @@ import typer
 from detattack.cli import options as o
 from detattack.cli.groups import with_groups
 from detattack.cli.status import FAILED
+from detattack.core.errors import InputError
 
 if TYPE_CHECKING:
     from detattack.runs.ray_workers import Workers
     from detattack.tasks.base import Task
     from detattack.tasks.experiment import Experiment
+    from detattack.workflows.evaluate import Settings
 
 
 @with_groups
@@ -28,6 +30,7 @@ def evaluate(
     attack: o.AttackOptions,
     workers: o.WorkerOptions,
     run: o.RunOptions,
+    spent: o.BudgetOptions,
     task: o.TaskName = "detect",
     method: o.Method = "jnd",
     missing: o.Missing = "skip",
@@ -39,8 +42,12 @@ def evaluate(
     survive: o.Survive = None,
     strict: o.Strict = False,
 ) -> None:
-    """Attack a data set: success, collateral damage, distances, cost, and AP where there are annotations."""
+    """Attack a data set: success, collateral damage, distances, cost, and AP where there are annotations.
+
+    With --budget: AP and recall once all of the budget is spent. Of several budgets each has a run folder in --out.
+    """
     from detattack.cli.running import print_run, say_if_tuned_on
+    from detattack.cli.spending import print_robustness, spend
     from detattack.cli.scaling import workers_of
     from detattack.cli.transferring import check_transfers, print_transfers
     from detattack.tasks.registry import find_task
@@ -51,14 +58,30 @@ def evaluate(
         others = check_transfers(transfer_to, survive, model.device)
         options = {**asdict(wanted), **asdict(model), "max_detections": max_detections}
         more = {"shard": shard, "quality": quality, "batch": batch, "missing": missing}
-        experiment = _experiment(context, found_task, options, data, attack, method, run, more)
+        budgets = spent.budgets(attack.floats)
+        settings = replace(attack.settings(spent.passes), budget=budgets[0] if budgets else None)
+        experiment = _experiment(context, found_task, options, data, attack, settings, method, run, more)
         say_if_tuned_on(run.config, experiment.dataset)
-        errors = _carry_out(experiment, pool, out, run)
+        if len(budgets) > 1:
+            check_alone(transfer_to, survive)
+            attacks = {method: {one: replace(settings, budget=one).attack(found_task, method) for one in budgets}}
+            found = spend(experiment, attacks, out, pool, run)
+        else:
+            errors = _carry_out(experiment, pool, out, run)
+    if len(budgets) > 1:
+        return print_robustness(out, found, run, strict)
     print_run(found_task, out, run.json, run.quiet)
     if transfer_to or survive:
         print_transfers(out, others, survive, model.device, False, run.quiet or run.json, trust=True)
     if strict and errors:
         raise typer.Exit(FAILED)
+
+
+def check_alone(transfer_to: str | None, survive: str | None) -> None:
+    """Raise `InputError` where files of several budgets are to be scored again, which `verify` does one by one."""
+    named = "--transfer-to" if transfer_to else "--survive" if survive else None
+    if named:
+        raise InputError(f"{named} goes with one --budget; `detattack verify` scores the files of each run")
 
 
 def _experiment(
@@ -67,6 +90,7 @@ def _experiment(
     options: dict[str, Any],
     data: o.DataOptions,
     attack: o.AttackOptions,
+    settings: "Settings",
     method: str,
     run: o.RunOptions,
     more: dict[str, Any],
@@ -79,7 +103,7 @@ def _experiment(
     return make_experiment(
         task,
         values,
-        attack.settings().attack(task, method),
+        settings.attack(task, method),
         data.source(attack.seed, more["missing"]),
         batch_size(more["batch"]),
         run.out if run.resume else None,

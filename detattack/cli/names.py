@@ -8,9 +8,9 @@ from importlib.metadata import entry_points
 
 METHODS = (
     *("jnd", "jnd-paper", "jnd-min", "baseline", "fgsm", "fgv", "pgd-linf", "pgd-linf@4", "pgd-l2", "ddn", "fmn", "cw"),
-    *("deepfool", "noise"),
+    *("deepfool", "noise", "ensemble"),
 )
-CLASSIFIER_METHODS = (*METHODS, "baseline-no-l2")
+CLASSIFIER_METHODS = (*METHODS[:-1], "baseline-no-l2")
 DETECTORS = (
     *("demo", "demo-fcos", "demo-ssd", "demo-fasterrcnn", "demo-detr"),
     "torchvision/retinanet_resnet50_fpn",
@@ -27,9 +27,11 @@ FAMILIES = ("detectron2/", "hf/", "ultralytics/")
 ENTRY_POINT_GROUP = "detattack.detectors"
 CLASSIFIERS = ("vgg16_cifar10", "torchvision/", "timm/")
 EXPERIMENTS = (*(f"table{number}" for number in range(1, 6)), *(f"fig{number}" for number in range(1, 9)), "all")
-MEASURES = ("l1", "l2", "linf", "psnr", "ssim", "uqi", "scc", "vifp", "kl_histogram", "ciede2000_share")
+MEASURES = ("l1", "l2", "linf", "rms", "psnr", "ssim", "uqi", "scc", "vifp", "kl_histogram", "ciede2000_share")
 CHANGES = ("jpeg:", "resize:", "blur:")
-GOALS = ("suppress:all", "suppress:", "inject:", "mislabel:")
+GOALS = ("degrade:all", "degrade:", "suppress:all", "suppress:", "inject:", "mislabel:", "flood:")
+LOSSES = ("unmatch", "miss", "mislabel", "mislocate", "vanish", "fabricate")
+BUDGETS = ("linf:", "l2:", "rms:")
 PLACES = ("center", "random", "road")
 STREET_CLASSES = ("person", "bicycle", "car", "motorcycle", "bus", "truck", "traffic light", "stop sign")
 DEVICES = ("auto", "cpu", "cuda", "mps")

@@ -15,6 +15,7 @@ from detattack.core.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from detattack.datasets.source import DatasetSource
+    from detattack.engine.budget import Budget
     from detattack.workflows.evaluate import Settings
 
 DEFAULT_SCORE_THRESHOLD, DEFAULT_MAX_DETECTIONS = 0.5, 100
@@ -113,7 +114,7 @@ GoalText = Annotated[
     str,
     typer.Option(
         "--goal",
-        help="suppress:all, suppress:CLASS, inject:CLASS@random|center|x1,y1,x2,y2, mislabel:A->B.",
+        help="degrade:all, suppress:all, suppress:CLASS, inject:CLASS@random|center|x1,y1,x2,y2, mislabel:A->B, flood:N.",
         autocompletion=n.one_of(n.GOALS),
     ),
 ]
@@ -192,6 +193,30 @@ CpusPerWorker = Annotated[
 GpusPerWorker = Annotated[
     float | None, typer.Option(min=0, help="With --ray; 0.5: two share one. Default: 1 where the device is CUDA.")
 ]
+BudgetText = Annotated[
+    str | None,
+    typer.Option(
+        "--budget",
+        metavar="NORM:SIZE,...",
+        help="Spend all of a change of that size and keep the worst image: linf:2 (gray levels), l2:1.0 (in [0,1] units), "
+        "rms:0.5 (gray levels); several: linf:1,2,4. None: stop at a success.",
+        autocompletion=n.one_of(n.BUDGETS),
+    ),
+]
+Passes = Annotated[int | None, typer.Option(min=1, help="Backward passes at most, an image.")]
+Loss = Annotated[
+    str | None,
+    typer.Option(
+        help="Losses instead of the goal's own, commas between: unmatch, miss, mislabel, mislocate, vanish, fabricate.",
+        autocompletion=n.some_of(n.LOSSES),
+    ),
+]
+Reference = Annotated[
+    Literal["annotations", "detections"] | None,
+    typer.Option(
+        help="What the objects of degrade and flood are. Default: annotations where there are, else detections."
+    ),
+]
 Trust = Annotated[
     bool, typer.Option("--trust", help="Let the model that the run folder names run the code of its file.")
 ]
@@ -232,11 +257,30 @@ class AttackOptions:
     seed: Seed = 0
     set: Assignments = None
 
-    def settings(self, **more: Any) -> "Settings":
-        """Gather what is asked of the methods. more: further fields of `Attack`."""
+    def settings(self, passes: int | None = None, **more: Any) -> "Settings":
+        """Gather what is asked of the methods. more: further fields of `Attack`. Raises `InputError`."""
         from detattack.workflows.evaluate import Settings
 
-        return Settings(self.floats, self.max_iterations, self.set or (), {"perceptual": self.perceptual, **more})
+        check_exclusive(**{"--passes": passes is not None, "--max-iterations": self.max_iterations is not None})
+        fields = {"perceptual": self.perceptual, **more}
+        return Settings(self.floats, self.max_iterations, self.set or (), fields, passes=passes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetOptions:
+    """What an attack may spend."""
+
+    budget: BudgetText = None
+    passes: Passes = None
+
+    def budgets(self, floats: bool) -> "tuple[Budget, ...]":
+        """Parse the budgets, the smallest first; none: a success is looked for. Raises `InputError`."""
+        from detattack.engine.budget import check_floats, parse_budgets
+
+        found = () if self.budget is None else parse_budgets(self.budget)
+        if found:
+            check_floats(found, floats)
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,6 +288,8 @@ class GoalOptions:
     """What is wanted of a detector, over a data set."""
 
     goal: GoalText = "suppress:all"
+    loss: Loss = None
+    reference: Reference = None
     keep_others: KeepOthers = False
     score_threshold: ScoreThreshold = DEFAULT_SCORE_THRESHOLD
 

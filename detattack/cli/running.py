@@ -52,12 +52,17 @@ def config_values(context: typer.Context, task: "Task[Any, Any, Any]", options: 
 
     The defaults of the options are those of detectors; another task has its own.
     """
-    given = {name for name in options if _source(context, name) in NOT_DEFAULT}
+    named = {name for name in options if given(context, name)}
     fields = task.config_type.model_fields
-    for name in given - fields.keys():
+    for name in named - fields.keys():
         raise InputError(f"--{name.replace('_', '-')}: task {task.name} has no such option")
     own = options.keys() & fields.keys()
-    return {name: options[name] for name in options if name in own and (task.name == "detect" or name in given)}
+    return {name: options[name] for name in options if name in own and (task.name == "detect" or name in named)}
+
+
+def given(context: typer.Context, name: str) -> bool:
+    """Tell whether somebody gave a value for a parameter of the command."""
+    return _source(context, name) in NOT_DEFAULT
 
 
 def _source(context: typer.Context, name: str) -> str:

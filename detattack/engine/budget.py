@@ -7,7 +7,7 @@ means the same for images of all sizes). Several of one norm: `linf:0.5,1,2,4,8`
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import get_args
+from typing import Self, get_args
 
 from detattack.core.errors import InputError, unknown
 from detattack.engine.presets import Attack, Norm
@@ -29,6 +29,11 @@ class Budget:
 
     norm: Norm
     size: float
+
+    @classmethod
+    def of_radius(cls, norm: Norm, radius: float) -> Self:
+        """Make a budget from a radius in [0,1] units, as `Attack` has it."""
+        return cls(norm, float(f"{radius if norm == 'l2' else radius * GRAY_LEVELS:.6g}"))
 
     def __str__(self) -> str:
         return f"{self.norm}:{self.size:g}"
@@ -92,8 +97,7 @@ def budget_of(attack: Attack) -> Budget | None:
     """Return the budget that an attack spends; None: it stops at a success, or looks for the smallest."""
     if attack.stop != "worst" or attack.radius is None:
         return None
-    size = attack.radius if attack.norm == "l2" else attack.radius * GRAY_LEVELS
-    return Budget(attack.norm, float(f"{size:.6g}"))
+    return Budget.of_radius(attack.norm, attack.radius)
 
 
 def parse_budgets(text: str) -> tuple[Budget, ...]:

@@ -129,6 +129,12 @@ def linf(original: Image, adversarial: Image) -> float:
     return float(np.abs(_difference(original, adversarial)).max())
 
 
+@register_measure("rms", label="RMS", unit="gray levels", format=".3f", quick=True)
+def rms(original: Image, adversarial: Image) -> float:
+    """Return the root mean square of the differences of all values, in gray levels: the L2 apart from the size."""
+    return 255 * l2(original, adversarial) / math.sqrt(original.size)
+
+
 @register_measure("psnr", unit="dB", format=".2f", quick=True)
 def psnr(original: Image, adversarial: Image) -> float:
     """Return the peak signal-to-noise ratio in dB, peak 1 (the data range); infinite for identical images.

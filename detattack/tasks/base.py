@@ -29,7 +29,7 @@ from detattack.report.reading import RunData, read_run
 from detattack.runs.folder import RunFolder
 from detattack.runs.record import BaseRecord, Outcome
 from detattack.tasks.columns import COLUMNS, IMAGE_COLUMNS, Column, ImageColumn
-from detattack.tasks.summary import common_summary, summary_lines
+from detattack.tasks.summary import common_summary, question, summary_lines
 
 
 class TaskConfig(BaseModel):
@@ -193,7 +193,7 @@ class Task(ABC, Generic[R, C, M]):
 
     def summarize(self, folder: RunFolder[R], dataset: Dataset) -> dict[str, Any]:
         """Sum up a run: the keys of `common_summary` at least."""
-        return common_summary(folder.iterate())
+        return {**question(folder.manifest["config"]), **common_summary(folder.iterate())}
 
     def annotations_in(self, folder: RunFolder[R]) -> Dataset:
         """Read the annotations that a finished run keeps; no samples. Raises `InputError`."""

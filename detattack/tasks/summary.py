@@ -8,12 +8,16 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from detattack.engine.budget import Budget
 from detattack.metrics.image_quality import MEASURES
 from detattack.metrics.rates import rate
 from detattack.runs.record import ATTACKED, STATUSES, BaseRecord
 from detattack.tasks.columns import number
 
 COSTS = ("k", "forwards", "backwards")
+CHANGE = ("linf", "l2", "rms", "psnr")
+"""The measures that are averaged over all attacked images, too, whether or not the goal holds on them."""
+PASSES = ("forwards", "backwards")
 SHOWN = ("l2", "linf", "psnr", "ssim")
 """The measures in a line on a run; all are in its JSON and on its page."""
 
@@ -25,6 +29,7 @@ class Tally:
         self.counts = dict.fromkeys(STATUSES, 0)
         self.on_file = 0
         self.of_successes: dict[str, list[float]] = defaultdict(list)
+        self.of_attacked: dict[str, list[float]] = defaultdict(list)
         self.seconds: list[float] = []
 
     def add(self, record: BaseRecord, **more: float | None) -> None:
@@ -32,6 +37,11 @@ class Tally:
         self.counts[record.status] += 1
         self.seconds.append(record.seconds)
         self.on_file += record.status in ATTACKED and record.file_success
+        if record.quality:
+            passes = {name: getattr(record, name) for name in PASSES}
+            for name, value in {**passes, **record.quality}.items():
+                if value is not None:
+                    self.of_attacked[name].append(value)
         if record.status == "success":
             values = {**{name: getattr(record, name) for name in COSTS}, **record.quality, **more}
             for name, value in values.items():
@@ -61,6 +71,13 @@ class Tally:
         values = self.of_successes
         return {f"{kind}_{name}": average(values[name]) if values.get(name) else None for name in names}
 
+    def over_attacked(self) -> dict[str, Any]:
+        """Tell the `change` of all attacked images, whatever came of it, and the `passes` that it took."""
+        return {"change": self._spreads(CHANGE), "passes": self._spreads(PASSES)}
+
+    def _spreads(self, names: Iterable[str]) -> dict[str, Any]:
+        return {name: _spread(self.of_attacked.get(name, [])) for name in names}
+
     def timing(self) -> dict[str, float | None]:
         """Tell what depends on the clock."""
         return {
@@ -80,12 +97,29 @@ def common_summary(records: Iterable[BaseRecord]) -> dict[str, Any]:
         **tally.as_json(),
         **tally.averages("median", statistics.median, names),
         **tally.averages("mean", statistics.fmean, names),
+        **tally.over_attacked(),
         "timing": tally.timing(),
     }
 
 
+def question(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Tell what a run asks, by its config.
+
+    - kind: `first success`: how small a change does it; `budget`: how much harm a change of a given size does
+    - budget: such as `linf:2`; None where there is none
+    - floats: whether floats were judged, not 8-bit files
+    """
+    attack = config.get("attack") or {}
+    radius, norm = attack.get("radius"), attack.get("norm", "linf")
+    spends = attack.get("stop") == "worst" and radius is not None
+    budget = str(Budget.of_radius(norm, radius)) if spends else None
+    floats = attack.get("levels", 256) is None
+    return {"kind": "budget" if spends else "first success", "budget": budget, "floats": floats}
+
+
 def summary_lines(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Tell a run of any task in lines: a name, and what there is to say."""
+    yield "question", question_line(summary)
     yield "images", counts_line(summary)
     if summary["attacked"]:
         yield "success", share_line(summary["success_rate"], summary["success_interval"])
@@ -93,6 +127,32 @@ def summary_lines(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "medians", medians_line(summary)
     if summary["median_forwards"] is not None:
         yield "cost", cost_line(summary)
+
+
+def _spread(values: Sequence[float]) -> dict[str, float | None]:
+    """Mean, median and largest; None of nothing."""
+    return {
+        "mean": statistics.fmean(values) if values else None,
+        "median": statistics.median(values) if values else None,
+        "max": max(values, default=None),
+    }
+
+
+def question_line(summary: Mapping[str, Any]) -> str:
+    """Say what a run asks."""
+    if summary.get("kind") != "budget":
+        return "first success: how small a change reaches the goal?"
+    on = "floats" if summary["floats"] else "8-bit files"
+    return f"budget {summary['budget']}: how wrong does all of it make the output? The worst of each image, on {on}"
+
+
+def change_line(summary: Mapping[str, Any]) -> str:
+    """Write the means over all attacked images, and what they took."""
+    change, passes = summary["change"], summary["passes"]
+    means = ", ".join(
+        f"{MEASURES[name].label} {number(change[name]['mean'], MEASURES[name].format)}" for name in CHANGE
+    )
+    return f"{means}; {number(passes['backwards']['mean'], '.0f')} backward passes on average"
 
 
 def counts_line(summary: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -55,6 +55,7 @@ class Settings:
     - assignments: `key=value` for all methods, `METHOD.key=value` for one
     - more: fields of `Attack` that weaker than those; for all methods
     - budget: what each attack spends; None: it stops at a success, or looks for the smallest
+    - passes: backward passes at most, an image; instead of `max_iterations`
     """
 
     floats: bool = False
@@ -62,21 +63,33 @@ class Settings:
     assignments: Sequence[str] = ()
     more: Mapping[str, Any] | None = None
     budget: Budget | None = None
+    passes: int | None = None
 
     def attacks(self, task: Task[Any, Any, Any], names: Sequence[str]) -> dict[str, Attack]:
         """Resolve the attacks of some methods of a task. Raises `InputError`."""
         overrides = overrides_of(names, self.assignments, task.methods)
         floats = self.floats or (self.budget is not None and self.budget.needs_floats)
         return {
-            name: resolve_attack(
-                self._spending(name, task),
-                floats,
-                self.max_iterations,
-                {**(self.more or {}), **overrides[name]},
-                task.methods,
+            name: self._within_passes(
+                resolve_attack(
+                    self._spending(name, task),
+                    floats,
+                    self.max_iterations,
+                    {**(self.more or {}), **overrides[name]},
+                    task.methods,
+                )
             )
             for name in names
         }
+
+    def _within_passes(self, attack: Attack) -> Attack:
+        """Bound the iterations so that the backward passes are as many as asked for; `undo` makes one of its own."""
+        if self.passes is None:
+            return attack
+        undoes = attack.undo > 0 and attack.levels is not None
+        if self.passes <= undoes:
+            raise InputError(f"--passes {self.passes}: method {attack.name} needs {1 + undoes} at least")
+        return replace(attack, max_iterations=self.passes - undoes)
 
     def _spending(self, name: str, task: Task[Any, Any, Any]) -> str | Attack:
         if self.budget is None:

@@ -10,7 +10,7 @@ import numpy as np
 from detattack.core.types import DEFAULT_MAX_DETECTIONS, DetectorCard
 from detattack.datasets.base import Dataset
 from detattack.datasets.coco import category_ids
-from detattack.metrics.confusion import Confusion
+from detattack.metrics.confusion import BACKGROUND, Confusion, Counts
 from detattack.metrics.error_split import ErrorTally
 from detattack.metrics.labelled_boxes import LabelledBoxes
 from detattack.runs.record import Found
@@ -36,11 +36,13 @@ def breakdown(
     score_threshold: float,
     max_detections: int = DEFAULT_MAX_DETECTIONS,
 ) -> dict[str, Any]:
-    """Tell a run's `confusion` and `lost_ap`, in one pass over its records, which come by id.
+    """Tell a run's `confusion`, `above_threshold` and `lost_ap`, in one pass over its records, which come by id.
 
     - confusion: of the attacked images and the detections above τ, how many of each class (a row) are taken for which
       (a column, without zeros): `clean_to_adversarial` of the clean detections, and `objects_to_clean` and
       `objects_to_adversarial` of the annotated objects, None without annotations.
+    - above_threshold: `clean` and `adversarial`, recall and false positives an image, of the same images and detections;
+      None without annotations
     - lost_ap: `clean` and `adversarial`, an `ErrorSplit` each, of the images and detections that AP is over; None
       without annotations.
     """
@@ -64,6 +66,7 @@ class _Breakdown:
         self._kept = Confusion()
         self._found = {side: Confusion() for side in SIDES}
         self._errors = {side: ErrorTally(len(detector.categories), max_detections) for side in SIDES}
+        self._images = 0
 
     def add(self, record: DetectionRecord) -> None:
         """Count an image."""
@@ -74,7 +77,8 @@ class _Breakdown:
         if self._annotated:
             for side, boxes in found.items():
                 self._errors[side].add(objects, self._scored(boxes))
-        if record.status in ("success", "failure"):
+        if record.quality:  # it was attacked
+            self._images += 1
             shown = {side: self._shown(boxes) for side, boxes in found.items()}
             self._kept.add(shown["clean"], shown["adversarial"])
             for side, boxes in shown.items():
@@ -89,8 +93,13 @@ class _Breakdown:
                 "clean_to_adversarial": self._kept.by_name(names),
                 **{f"objects_to_{side}": counts for side, counts in against.items()},
             },
+            "above_threshold": self._above_threshold(against),
             "lost_ap": {side: asdict(self._errors[side].split()) for side in SIDES} if self._annotated else None,
         }
+
+    def _above_threshold(self, against: Mapping[str, Counts | None]) -> dict[str, Any] | None:
+        found = {side: recall_and_false(counts, self._images) for side, counts in against.items() if counts is not None}
+        return found or None
 
     def _boxes(self, found: Found) -> LabelledBoxes:
         return LabelledBoxes.detections(found["boxes"], list(map(self._label, found["labels"])), found["scores"])
@@ -114,6 +123,21 @@ def _by_image(annotations: Iterable[Mapping[str, Any]], label_of: Mapping[int, i
     for annotation in annotations:
         rows[annotation["image_id"]].append(annotation)
     return {image: LabelledBoxes.objects(some, label_of) for image, some in rows.items()}
+
+
+def recall_and_false(counts: Counts, images: int) -> dict[str, float | None]:
+    """Tell the share of the objects that are found as what they are, and how many detections an image are not.
+
+    counts: what objects are taken for. None where there is no object, or no image.
+    """
+    objects = {name: row for name, row in counts.items() if name != BACKGROUND}
+    total = sum(sum(row.values()) for row in objects.values())
+    right = sum(row.get(name, 0) for name, row in objects.items())
+    taken = sum(count for row in counts.values() for name, count in row.items() if name != BACKGROUND)
+    return {
+        "recall": right / total if total else None,
+        "false_positives_per_image": (taken - right) / images if images else None,
+    }
 
 
 def lost_ap_line(lost_ap: Mapping[str, Any] | None) -> str | None:

@@ -1,11 +1,16 @@
 """The config of a detector's run, resolved and validated."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer
 
 from detattack.core.types import DEFAULT_MAX_DETECTIONS, DEFAULT_SCORE_THRESHOLD
 from detattack.tasks.base import TaskConfig
+
+
+def split_at_commas(value: Any) -> Any:
+    """Split a text; anything else stays."""
+    return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
 
 
 class DetectionConfig(TaskConfig):
@@ -24,7 +29,7 @@ class DetectionConfig(TaskConfig):
     keep_others: bool = False
     score_threshold: float = Field(DEFAULT_SCORE_THRESHOLD, ge=0, lt=1, allow_inf_nan=False)
     max_detections: int = Field(DEFAULT_MAX_DETECTIONS, ge=1)
-    loss: tuple[str, ...] = ()
+    loss: Annotated[tuple[str, ...], BeforeValidator(split_at_commas)] = ()
     reference: Literal["annotations", "detections"] | None = None
 
     @model_serializer(mode="wrap")

@@ -24,7 +24,16 @@ from detattack.tasks.detection.breakdown import lost_ap_line
 from detattack.tasks.detection.goals import Target
 from detattack.tasks.detection.matching import MATCH_IOU
 from detattack.tasks.detection.record import DetectionRecord, from_lists, target_of
-from detattack.tasks.summary import COSTS, Tally, cost_line, counts_line, medians_line, share_line
+from detattack.tasks.summary import (
+    COSTS,
+    Tally,
+    change_line,
+    cost_line,
+    counts_line,
+    medians_line,
+    question_line,
+    share_line,
+)
 
 VAL2017_IMAGES, VAL2017_ANNOTATIONS = 5000, 36781
 """What the whole of COCO val2017 is known by; annotations with crowds."""
@@ -96,6 +105,7 @@ class Summary:
             "per_goal": {name: self._goal_json(goal) for name, goal in sorted(self._goals.items())},
             "per_class": {name: _class_json(one) for name, one in sorted(self._classes.items())},
             "collateral": self._collateral_json(),
+            **self._tally.over_attacked(),
             "timing": self._tally.timing(),
         }
 
@@ -318,27 +328,40 @@ def _new(target: Target, found: Detections, partner: list[int]) -> int:
 
 def summary_lines(s: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Tell a detector's run in lines: each question by its name, and what came out."""
+    spends = s.get("kind") == "budget"
+    yield "question", question_line(s)
     yield "images", counts_line(s)
     if s["attacked"]:
-        yield f"success at τ {s['score_threshold']:g}", share_line(s["success_rate"], s["success_interval"])
+        what = "broken" if spends else "success"
+        yield f"{what} at τ {s['score_threshold']:g}", share_line(s["success_rate"], s["success_interval"])
         yield "by the files", share_line(s["file_success_rate"], s["file_success_interval"])
     if s["ap"]:
         yield from _ap_lines(s)
+    above = s.get("above_threshold")
+    if above and spends:
+        yield f"recall at τ {s['score_threshold']:g}", _change(above, "recall", ".3f")
+        yield "false positives", f"{_change(above, 'false_positives_per_image', '.2f')} an image"
     collateral = s["collateral"]
     if collateral["others"]:
         yield "others kept", f"{collateral['kept_share']:.1%} of {collateral['others']}"
-    if collateral["images"]:
+    if collateral["images"] and not spends:
         yield "new detections", f"{collateral['new_per_image']:.2f} an image"
+    if spends:
+        yield "all images", change_line(s)
+        return
     yield "medians", medians_line(s, [("asked_iou", "IoU asked", ".2f")])
     if s["median_forwards"] is not None:
         yield "cost", cost_line(s)
 
 
+def _change(sides: Mapping[str, Any], key: str, form: str) -> str:
+    return f"{number(sides['clean'][key], form)} → {number(sides['adversarial'][key], form)}"
+
+
 def _ap_lines(s: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     ap = s["ap"]
     for key, name in (("ap", "AP"), ("ap50", "AP50")):
-        change = f"{number(ap['clean'][key], '.3f')} → {number(ap['adversarial'][key], '.3f')}"
-        yield f"{name} down to {ap['eval_threshold']:g}", change
+        yield f"{name} down to {ap['eval_threshold']:g}", _change(ap, key, ".3f")
     if ap["expected_clean"] is not None:
         yield "clean AP", f"{number(ap['clean']['ap'], '.3f')}, the model's card states {ap['expected_clean']:.3f}"
     lost = lost_ap_line(s.get("lost_ap"))
@@ -346,5 +369,5 @@ def _ap_lines(s: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "AP50 lost to", lost
     for what, _, which in (note.partition(": ") for note in ap_notes(ap)):
         yield what, which
-    if any(goal.startswith("suppress:") for goal in s["per_goal"]):
+    if s.get("kind") != "budget" and any(goal.startswith("suppress:") for goal in s["per_goal"]):
         yield "AP and τ", s["questions"]["empty_ap"]

@@ -16,6 +16,7 @@ from detattack.datasets.open import open_dataset
 from detattack.datasets.source import DatasetSource
 from detattack.detectors.base import Detector
 from detattack.detectors.fast import AcceleratedDetector
+from detattack.engine.ensemble import check_passes
 from detattack.detectors.registry import fingerprint, load_detector
 from detattack.metrics.coco import GroundTruth, PrecisionTable, mean_ap
 from detattack.report.page import Content
@@ -46,6 +47,7 @@ from detattack.tasks.detection.summary import (
     summary_lines,
 )
 from detattack.tasks.registry import register_task
+from detattack.tasks.summary import question
 
 WHICH: tuple[Literal["clean"], Literal["adversarial"]] = ("clean", "adversarial")
 TRANSFERRED = ("images", "clean", "adversarial", "not_counted", "max_detections", "cut_images")
@@ -93,6 +95,8 @@ class DetectionTask(Task[DetectionRecord, DetectionConfig, Detector]):
         goal = parse_goal(config.goal)
         goal.check(model.categories)
         goal.check_losses(config.loss)
+        if config.attack.step == "ensemble":
+            check_passes(config.attack, len(config.loss or goal.members or goal.losses))
         check_reference(config, goal, dataset)
         if dataset.categories and not category_ids(model.categories, dataset.categories):
             names = ", ".join(repr(c["name"]) for c in dataset.categories[:5])
@@ -226,6 +230,7 @@ class DetectionTask(Task[DetectionRecord, DetectionConfig, Detector]):
         ids = _scored(folder)
         timing = summary.pop("timing")
         return {
+            **question(config),
             **summary,
             "ap": average_precision(
                 dataset,
@@ -279,7 +284,12 @@ class DetectionTask(Task[DetectionRecord, DetectionConfig, Detector]):
     def comparison_row(self, summary: Mapping[str, Any]) -> dict[str, Any]:
         """Tell AP clean and attacked."""
         ap = summary.get("ap") or {"clean": {"ap": None}, "adversarial": {"ap": None}}
-        return {"ap_clean": ap["clean"]["ap"], "ap_adversarial": ap["adversarial"]["ap"]}
+        clean, adversarial = ap["clean"], ap["adversarial"]
+        return {
+            "ap_clean": clean["ap"],
+            "ap_adversarial": adversarial["ap"],
+            "ap50_adversarial": adversarial.get("ap50"),
+        }
 
     # What people read
 
