@@ -77,6 +77,7 @@ def test_as_many_detections_of_a_class_count_as_are_asked_for(evaluate, cli, tmp
     for which in ("clean", "adversarial"):
         assert lost[which]["ap50"] == pytest.approx(ap[which]["ap50"], abs=1e-12)
         assert sum(lost[which]["objects"].values()) == 12  # the kites are not counted
+    assert ("AP50 lost, attacked" in said.out) == any(value > 0.005 for value in lost["adversarial"]["lost"].values())
     assert len(read("run/clean.json")) == 12  # all that the detector reports, whatever counts
     assert ap["clean"]["ap"] == pytest.approx(directly("clean", most), abs=1e-9)
     assert ap["adversarial"]["ap"] == pytest.approx(directly("adversarial", most), abs=1e-9)

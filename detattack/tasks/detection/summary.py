@@ -366,7 +366,7 @@ def _ap_lines(s: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "clean AP", f"{number(ap['clean']['ap'], '.3f')}, the model's card states {ap['expected_clean']:.3f}"
     lost = lost_ap_line(s.get("lost_ap"))
     if lost:
-        yield "AP50 lost to", lost
+        yield "AP50 lost, attacked", lost
     for what, _, which in (note.partition(": ") for note in ap_notes(ap)):
         yield what, which
     if s.get("kind") != "budget" and any(goal.startswith("suppress:") for goal in s["per_goal"]):
