@@ -80,7 +80,7 @@ def untargeted(
         named = given(context, "suppress") or given(context, "box") or given(context, "as_")
         o.check_exclusive(**{"--degrade": True, "--suppress, --box and --as": named})
         goal = "degrade:all"
-    options = {"keep_others": False, "loss": loss or (), "reference": reference}
+    options = {"keep_others": False, "loss": loss, "reference": reference}
     _run("untargeted", goal, options, images, shared, model, attack, run, spent)
 
 

@@ -70,5 +70,6 @@ def compare(
         else:
             found = carried_out(experiment, attacks, out, workers, model.device, run)
     if budgets:
-        return print_robustness(out, spent_all, run, strict)
-    print_comparison(experiment, out, found, run, strict)
+        print_robustness(out, spent_all, run, strict)
+    else:
+        print_comparison(experiment, out, found, run, strict)

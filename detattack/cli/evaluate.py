@@ -47,8 +47,8 @@ def evaluate(
     With --budget: AP and recall once all of the budget is spent. Of several budgets each has a run folder in --out.
     """
     from detattack.cli.running import print_run, say_if_tuned_on
-    from detattack.cli.spending import print_robustness, spend
     from detattack.cli.scaling import workers_of
+    from detattack.cli.spending import print_robustness, spend
     from detattack.cli.transferring import check_transfers, print_transfers
     from detattack.tasks.registry import find_task
 
@@ -69,7 +69,8 @@ def evaluate(
         else:
             errors = _carry_out(experiment, pool, out, run)
     if len(budgets) > 1:
-        return print_robustness(out, found, run, strict)
+        print_robustness(out, found, run, strict)
+        return
     print_run(found_task, out, run.json, run.quiet)
     if transfer_to or survive:
         print_transfers(out, others, survive, model.device, False, run.quiet or run.json, trust=True)

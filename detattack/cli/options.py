@@ -114,7 +114,8 @@ GoalText = Annotated[
     str,
     typer.Option(
         "--goal",
-        help="degrade:all, suppress:all, suppress:CLASS, inject:CLASS@random|center|x1,y1,x2,y2, mislabel:A->B, flood:N.",
+        help="degrade:all, suppress:all, suppress:CLASS, inject:CLASS@random|center|x1,y1,x2,y2, mislabel:A->B, "
+        "flood:N.",
         autocompletion=n.one_of(n.GOALS),
     ),
 ]
@@ -198,8 +199,8 @@ BudgetText = Annotated[
     typer.Option(
         "--budget",
         metavar="NORM:SIZE,...",
-        help="Spend all of a change of that size and keep the worst image: linf:2 (gray levels), l2:1.0 (in [0,1] units), "
-        "rms:0.5 (gray levels); several: linf:1,2,4. None: stop at a success.",
+        help="Spend all of a change of that size and keep the worst image: linf:2 (gray levels), l2:1.0 (in [0,1] "
+        "units), rms:0.5 (gray levels); several: linf:1,2,4. None: stop at a success.",
         autocompletion=n.one_of(n.BUDGETS),
     ),
 ]

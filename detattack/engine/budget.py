@@ -7,6 +7,7 @@ means the same for images of all sizes). Several of one norm: `linf:0.5,1,2,4,8`
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Self, get_args
 
 from detattack.core.errors import InputError, unknown
@@ -109,7 +110,7 @@ def parse_budgets(text: str) -> tuple[Budget, ...]:
         raise unknown(f"--budget {text!r}: norm", norm, get_args(Norm))
     budgets = [_budget(text, norm, size) for size in sizes.split(",")]  # type: ignore[arg-type]
     ordered = sorted(budgets, key=lambda budget: budget.size)
-    doubled = next((str(a) for a, b in zip(ordered, ordered[1:], strict=False) if a == b), None)
+    doubled = next((str(a) for a, b in pairwise(ordered) if a == b), None)
     if doubled:
         raise InputError(f"--budget {text!r}: names {doubled} twice")
     return tuple(ordered)

@@ -111,10 +111,12 @@ def question(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     attack = config.get("attack") or {}
     radius, norm = attack.get("radius"), attack.get("norm", "linf")
-    spends = attack.get("stop") == "worst" and radius is not None
-    budget = str(Budget.of_radius(norm, radius)) if spends else None
-    floats = attack.get("levels", 256) is None
-    return {"kind": "budget" if spends else "first success", "budget": budget, "floats": floats}
+    budget = Budget.of_radius(norm, radius) if attack.get("stop") == "worst" and radius is not None else None
+    return {
+        "kind": "budget" if budget else "first success",
+        "budget": str(budget) if budget else None,
+        "floats": attack.get("levels", 256) is None,
+    }
 
 
 def summary_lines(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -41,8 +41,8 @@ def breakdown(
     - confusion: of the attacked images and the detections above τ, how many of each class (a row) are taken for which
       (a column, without zeros): `clean_to_adversarial` of the clean detections, and `objects_to_clean` and
       `objects_to_adversarial` of the annotated objects, None without annotations.
-    - above_threshold: `clean` and `adversarial`, recall and false positives an image, of the same images and detections;
-      None without annotations
+    - above_threshold: `clean` and `adversarial`, recall and false positives an image, of the same images and
+      detections; None without annotations
     - lost_ap: `clean` and `adversarial`, an `ErrorSplit` each, of the images and detections that AP is over; None
       without annotations.
     """

@@ -9,8 +9,9 @@ from detattack.tasks.base import TaskConfig
 
 
 def split_at_commas(value: Any) -> Any:
-    """Split a text; anything else stays."""
-    return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+    """Split a text; nothing is no name, and anything else stays."""
+    names = value.split(",") if isinstance(value, str) else value or ()
+    return tuple(name.strip() if isinstance(name, str) else name for name in names)
 
 
 class DetectionConfig(TaskConfig):

@@ -5,10 +5,10 @@ told here from the image alone, so that images stay independent of each other:
 
     harm = −mean_t Σ_d s_d / (1 + F_d),  over the true positives d at COCO's ten IoU thresholds t
 
-s is the score, which places a true positive among those of all images; F_d is the number of false positives of its class
-above it in the image, and 1 / (1 + F_d) their effect on the precision there. Where no true positive is left at any
-threshold and score, the harm is infinite: the image adds nothing to AP, whatever else is done to it. An image without
-objects can only add false positives: −1 / (1 + Σ s) over them.
+s is the score, which places a true positive among those of all images; F_d is the number of false positives of its
+class above it in the image, and 1 / (1 + F_d) their effect on the precision there. Where no true positive is left at
+any threshold and score, the harm is infinite: the image adds nothing to AP, whatever else is done to it. An image
+without objects can only add false positives: −1 / (1 + Σ s) over them.
 """
 
 import torch

@@ -5,8 +5,8 @@ the top one down exposes its neighbors. Losses are in logits relative to the thr
 say how far from the decision a candidate is; h is the smooth hinge and m the `MARGIN`.
 
 The four ways of being wrong about known objects are `miss` (or `vanish`, of everything), `mislabel`, `mislocate` and
-`fabricate`. They drive scores just past τ where the nearest image is looked for, and far past it where a budget is spent
-on average precision: `ImageCandidates.reach`.
+`fabricate`. They drive scores just past τ where the nearest image is looked for, and far past it where a budget is
+spent on average precision: `ImageCandidates.reach`.
 
 An own loss is a function of `(ImageCandidates, Target)`, registered by `register_loss`; a goal names its losses.
 """

@@ -16,8 +16,8 @@ from detattack.datasets.open import open_dataset
 from detattack.datasets.source import DatasetSource
 from detattack.detectors.base import Detector
 from detattack.detectors.fast import AcceleratedDetector
-from detattack.engine.ensemble import check_passes
 from detattack.detectors.registry import fingerprint, load_detector
+from detattack.engine.ensemble import check_passes
 from detattack.metrics.coco import GroundTruth, PrecisionTable, mean_ap
 from detattack.report.page import Content
 from detattack.report.pictures import Pictures
@@ -178,11 +178,12 @@ class DetectionTask(Task[DetectionRecord, DetectionConfig, Detector]):
     ) -> DetectionRecord:
         """Detect what is left on the file, and in the floats where those were attacked."""
         on_file = detected(model, config, saved.on_file)
-        record = replace(record, adversarial=as_lists(on_file))
+        judged = on_file if saved.floats is None else detected(model, config, saved.floats)
+        # AP under a budget that no 8-bit file can hold is that of the floats.
+        record = replace(record, adversarial=as_lists(judged if config.attack.stop == "worst" else on_file))
         target: Target | None = prepared.goal.target
         if target is None or record.status:
             return record
-        judged = on_file if saved.floats is None else detected(model, config, saved.floats)
         above = judged.above(config.score_threshold)
         return replace(
             record,
