@@ -9,6 +9,7 @@ result.save("blind.png")
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,14 @@ from numpy.typing import NDArray
 from detattack.core.boxes import to_box
 from detattack.core.errors import InputError
 from detattack.core.types import DEFAULT_SCORE_THRESHOLD, Candidates, Category, Detections
-from detattack.datasets.base import Picture
+from detattack.datasets.base import Dataset, Picture
 from detattack.datasets.image_io import read_image
 from detattack.datasets.scenes import Scene, free_road_box, render, scene_seed
 from detattack.detectors.base import Detector
 from detattack.detectors.registry import lacks, load_detector
 from detattack.engine import PRESETS, Attack
-from detattack.engine.config import LARGEST_SEED, resolve_attack
+from detattack.engine.budget import Budget, check_floats, parse_budgets
+from detattack.engine.config import LARGEST_SEED, named_attack, resolve_attack
 from detattack.runs.record import Outcome
 from detattack.tasks.attack_batch import attack_batch
 from detattack.tasks.detection.goals import Goal, parse_goal
@@ -34,6 +36,7 @@ from detattack.tasks.detection.task import DETECTION
 __all__ = [
     "PRESETS",
     "Attack",
+    "Budget",
     "Candidates",
     "Category",
     "DetectionRecord",
@@ -76,13 +79,16 @@ def attack(
     keep_others: bool = False,
     score_threshold: float = DEFAULT_SCORE_THRESHOLD,
     seed: int = 0,
+    budget: str | Budget | None = None,
+    loss: str | Sequence[str] = (),
     **overrides: Any,
 ) -> Outcome[DetectionRecord]:
     """Attacks one image and judges the result from the bytes of its PNG.
 
     image: uint8 `[H,W,3]` RGB, or a rendered scene, of which `inject:car@road` knows the road. detector: or the name of
-    one, as `load_detector` takes it. keep_others: all other detections have to stay. overrides: fields of `Attack`,
-    e.g. `step_size=0.2`, `levels=None` (floats).
+    one, as `load_detector` takes it. keep_others: all other detections have to stay. budget: such as `linf:2`, all of
+    which is spent on the worst image; None: a success is looked for. loss: names of registered losses instead of the
+    goal's own. overrides: fields of `Attack`, e.g. `step_size=0.2`, `levels=None` (floats).
 
     The outcome's `record` tells status, K, distances and detections; `pixels` is the adversarial image. Raises
     `InputError` for bad input, and whatever the detector raises.
@@ -92,11 +98,15 @@ def attack(
     if not isinstance(method, str | Attack):
         raise InputError(f"method: expected a name or an Attack, got {type(method).__name__}")
     wanted.check(detector.categories)
+    chosen = named_attack(method) if isinstance(method, str) else method
+    if budget is not None:
+        chosen = _budget(budget, "levels" in overrides and overrides["levels"] is None).spent_by(chosen)
     config = DETECTION.make_config(
         model=detector.name,
         goal=str(wanted),
         keep_others=keep_others,
-        attack=resolve_attack(method, overrides=overrides),
+        attack=resolve_attack(chosen, overrides=overrides),
+        loss=loss,
         score_threshold=score_threshold,
         seed=seed,
         device=str(detector.device),
@@ -104,6 +114,7 @@ def attack(
     picture = _picture(image, config.seed)
     height, width = picture.pixels.shape[:2]
     wanted.check_size(width, height)
+    DETECTION.adapt_dataset(detector, config, Dataset((), ""))
     record = DetectionRecord(1, "image", "image", status="")
     (outcome,) = attack_batch(DETECTION, config, None, None, detector, [(record, picture)])
     return outcome
@@ -139,6 +150,14 @@ def _goal(goal: str | Goal) -> Goal:
         return parse_goal(str(goal))
     except (TypeError, ValueError) as error:
         raise InputError(f"goal: its place is none of center, random, road and x1,y1,x2,y2 ({error})") from error
+
+
+def _budget(budget: str | Budget, floats: bool) -> Budget:
+    budgets = parse_budgets(budget) if isinstance(budget, str) else (budget,)
+    if len(budgets) > 1 or not isinstance(budgets[0], Budget):
+        raise InputError(f"budget: expected one, such as 'linf:2', got {budget!r}")
+    check_floats(budgets, floats)
+    return budgets[0]
 
 
 def _detector(detector: Detector | str) -> Detector:

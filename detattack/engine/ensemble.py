@@ -1,7 +1,7 @@
 """`ensemble`: several losses within one budget, and the worst image over all of them. It has no parameters.
 
 Each loss that the objective offers is a member with its own iterates, step size and worst image. All begin with a few
-passes; the better half goes on for twice as many; the rest of the passes goes to the best. A member goes back to its
+passes, the two best have a few more, and the rest of the passes goes to the best of these. A member goes back to its
 worst image and halves its step when it makes no progress, or meets an image that it has seen: on whole gray levels
 cycles are exact. When its step is too small to change anything it starts again, from a random image in the budget.
 
@@ -29,8 +29,8 @@ SMALLEST_STEP = 1 / 16
 """Where the step is a smaller share of the radius, a member starts again."""
 PATIENCE = 4
 """Passes without a worse image after which a member halves its step."""
-SHORT_START = 4
-"""Passes of each member at first, where there are enough."""
+SHORT_START = 3
+"""Passes of each member at first, and then of the two best, where there are enough."""
 
 
 class Members(Objective, Protocol):
@@ -79,15 +79,13 @@ class _Walk:
 
 
 def turns(walks: Sequence[_Walk], passes: int) -> Iterator[int]:
-    """Yield which member makes each pass on an image: all, then the better half, then the best."""
+    """Yield which member makes each pass on an image: all, then the two best, then the best."""
     length = max(1, min(SHORT_START, passes // (3 * len(walks))))
     left = list(range(len(walks)))
-    while len(left) > 1:
-        for member in left:
-            for _ in range(length):
-                yield member
-        left.sort(key=lambda member: -walks[member].record)
-        left, length = left[: len(left) // 2], 2 * length
+    for most in (2, 1):
+        for member in left if len(left) > 1 else ():
+            yield from [member] * length
+        left = sorted(left, key=lambda member: -walks[member].record)[:most]
     while True:
         yield left[0]
 

@@ -30,9 +30,9 @@ class Degrade(Goal):
 
     kind: ClassVar[str] = "degrade"
     form: ClassVar[str] = "degrade:CLASS"
-    losses: ClassVar[tuple[str, ...]] = ("miss",)
+    losses: ClassVar[tuple[str, ...]] = ("unmatch",)
     of_objects: ClassVar[bool] = True
-    members: ClassVar[tuple[str, ...]] = ("miss", "mislabel", "mislocate", "vanish", "fabricate")
+    members: ClassVar[tuple[str, ...]] = ("unmatch", "mislabel", "vanish", "fabricate")
 
     category: str
 
