@@ -12,6 +12,7 @@ from detattack.core.errors import InputError
 
 if TYPE_CHECKING:
     from detattack.tasks.detection.benchmark import Speed
+    from detattack.tasks.detection.goals import parse_goal
 
 SMALLEST = 128
 """Pixels of the shorter side of a rendered scene."""
@@ -24,6 +25,7 @@ def bench(
     weights: o.Weights = None,
     categories: o.Categories = None,
     size: Size = "640x480",
+    goal: o.GoalText = "suppress:all",
     batch: o.Batch = 1,
     device: o.Device = "auto",
     precision: o.Precision = "fp32",
@@ -41,9 +43,14 @@ def bench(
     width, height = _parse_size(size)
     with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
         detector = load_detector(model, device, weights, categories)
-        speed = measure_speed(detector, scenes(batch, width, height, detector.device), precision)
+        wanted = parse_goal(goal)
+        wanted.check(detector.categories)
+        if wanted.kind in ("inject", "mislabel") or wanted.box:
+            raise InputError(f"goal '{goal}': bench takes suppress, degrade and flood, everywhere in the image")
+        speed = measure_speed(detector, scenes(batch, width, height, detector.device), precision, wanted)
     where = {
         "model": model,
+        "goal": goal,
         "device": str(detector.device),
         "width": width,
         "height": height,
@@ -73,7 +80,7 @@ def _print(where: dict[str, Any], speed: "Speed") -> None:
     peak = "-" if speed.peak_bytes is None else f"{speed.peak_bytes / 2**20:.0f} MiB"
     for name, text in (
         ("bare", f"{1000 * speed.bare_s:.1f} ms   one pass forward and backward, float32, nothing else"),
-        ("ours", f"{1000 * speed.ours_s:.1f} ms   an iteration of the attack"),
+        ("ours", f"{1000 * speed.ours_s:.1f} ms   an iteration of the attack, {where['goal']}"),
         ("ratio", f"{speed.ratio:.2f}"),
         ("prepare", f"{speed.prepare_s:.2f} s   once, to make the model ready"),
         ("passes", f"{speed.forwards} forwards, {speed.backwards} backwards in {speed.iterations} iterations"),

@@ -21,7 +21,9 @@ from detattack.datasets.scenes import render, scene_seed
 from detattack.detectors.base import Detector
 from detattack.detectors.fast import AcceleratedDetector
 from detattack.engine import Attack, Objective, run
-from detattack.tasks.detection.goals import Target, parse_goal
+from detattack.engine.budget import Budget
+from detattack.tasks.detection.goals import Goal, Target, parse_goal
+from detattack.tasks.detection.matching import as_boxes
 from detattack.tasks.detection.objective import DetectionObjective
 
 ITERATIONS = 4
@@ -32,7 +34,11 @@ ATTACK = Attack(
     "bench", "normalized", 0.15, l2_weight=0.05, range_weight=1, tv_weight=1, max_iterations=ITERATIONS, stop="budget"
 )
 """`jnd`, which goes on when it has succeeded."""
+SPENDING = Budget("linf", 2).spent_by(Attack("bench", "sign", 0.0, max_iterations=ITERATIONS))
+"""An attack that spends a budget, for goals that are about objects."""
 GOAL = parse_goal("suppress:all")
+OBJECTS = 8
+"""Of each image, at places drawn once, for goals that are about objects."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +64,8 @@ class Speed:
         return self.ours_s / self.bare_s
 
 
-def measure_speed(detector: Detector, images: Tensor, precision: Precision = "fp32") -> Speed:
-    """Bare and ours in turns on `images` `[N,3,H,W]`, which are to lose all detections."""
+def measure_speed(detector: Detector, images: Tensor, precision: Precision = "fp32", goal: Goal = GOAL) -> Speed:
+    """Measure bare and ours in turns on images `[N,3,H,W]`."""
 
     def now() -> float:
         if detector.device.type == "cuda":
@@ -69,8 +75,9 @@ def measure_speed(detector: Detector, images: Tensor, precision: Precision = "fp
     started = now()
     fast = AcceleratedDetector(detector, precision)
     prepare_s = now() - started
-    target = Target(GOAL)
-    objective = _Timed(DetectionObjective(fast, [target] * len(images), detector.eval_threshold), now)
+    target = _target(goal, detector, images)
+    threshold = detector.eval_threshold
+    objective = _Timed(DetectionObjective(fast, [target] * len(images), threshold, worst=goal.of_objects), now)
     bare, ours, results = [], [], []
     for _ in range(1 + REPETITIONS):
         started = now()
@@ -78,7 +85,7 @@ def measure_speed(detector: Detector, images: Tensor, precision: Precision = "fp
         bare.append(now() - started)
         _forget_peak(detector.device)
         with fixed_numerics(tf32=precision == "bf16"):
-            results.append(run(ATTACK, images, objective))
+            results.append(run(SPENDING if goal.of_objects else ATTACK, images, objective))
         ours.append(objective.laps())
     return Speed(
         bare_s=median(bare[1:]),
@@ -89,6 +96,17 @@ def measure_speed(detector: Detector, images: Tensor, precision: Precision = "fp
         backwards=sum(int(result.backwards.sum()) for result in results),
         peak_bytes=_peak(detector.device),
     )
+
+
+def _target(goal: Goal, detector: Detector, images: Tensor) -> Target:
+    """Make a target of a goal without a box; its objects, if it has any, are at places drawn once."""
+    labels = goal.labels(detector.categories)
+    if not goal.of_objects:
+        return Target(goal, labels)
+    random = torch.Generator().manual_seed(0)
+    corners = torch.rand((OBJECTS, 2, 2), generator=random).sort(1).values * torch.tensor(images.shape[:-3:-1])
+    kinds = torch.randint(len(detector.categories), (OBJECTS,), generator=random)
+    return Target(goal, labels, objects=as_boxes(corners.flatten(1)), object_labels=tuple(kinds.tolist()))
 
 
 def scenes(count: int, width: int, height: int, device: torch.device) -> Tensor:
