@@ -42,7 +42,8 @@ IN_ROWS = ("l1", "l2", "linf", "psnr", "ssim", "rms")
 """The measures that the page's script knows of each image, in its order."""
 COSTS = (("forwards", "forward passes"), ("backwards", "backward passes"), ("seconds", "seconds"))
 SKIPPED = {"nothing": "nothing to attack", "already": "already holds"}
-"""What is said of images that need not be attacked. A run that spends a budget may attack them all the same."""
+BROKEN = {"success": "broken", "failure": "not broken", "nothing": "nothing to break", "already": "broken untouched"}
+"""What statuses are called in a run that spends a budget, which may attack all images."""
 Run = TypeVar("Run", bound=RunData[Any])
 
 
@@ -197,7 +198,7 @@ def questions_of(run: RunData[Any], reached: str) -> list[tuple[str, str]]:
 def success_card(run: RunData[Any]) -> Card:
     """Show the share of the images on which the goal is reached, with its 95% interval."""
     wins, tried = (sum(r.status in which for r in run.records) for which in (("success",), ATTACKED))
-    label, of = ("Broken", "that were not broken untouched") if run.budget else ("Success rate", "attacked")
+    label, of = ("Broken", "not broken untouched") if run.budget else ("Success rate", "attacked")
     interval = wilson_interval(wins, tried)
     if interval is None:
         return Card(label, "–", "no image was attacked")
@@ -303,10 +304,9 @@ def _mean(values: Iterable[float | None]) -> float | None:
 
 def _status_name(run: RunData[Any], status: str) -> str:
     """Say what a status means to the reader of the page."""
-    if status not in SKIPPED:
-        return status
-    attacked = any(record.status == status for record in run.attacked)
-    return f"{SKIPPED[status]}, attacked too" if attacked else f"skipped: {SKIPPED[status]}"
+    if run.budget and (status not in SKIPPED or any(record.status == status for record in run.attacked)):
+        return BROKEN.get(status, status)
+    return f"skipped: {SKIPPED[status]}" if status in SKIPPED else status
 
 
 def _duration(seconds: float) -> str:

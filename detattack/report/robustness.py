@@ -49,8 +49,8 @@ def robustness_beside(path: Path, budget: Budget | None) -> Robustness | None:
     beside = _rows(here.parent / CURVE)
     rows = beside or [row for row in _rows(here.parent.parent / CURVE) if row.method == here.parent.name]
     try:
-        found = {one: row for row in rows for one in parse_budgets(row.budget)}
-    except InputError:
+        found = {one: row for row in rows for (one,) in [parse_budgets(row.budget)]}
+    except (InputError, ValueError):  # a row that names several
         return None
     if budget not in found or len(found) < 2 or len(found) != len(rows) or len({one.norm for one in found}) > 1:
         return None

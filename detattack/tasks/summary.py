@@ -137,12 +137,17 @@ def _spread(values: Sequence[float]) -> dict[str, float | None]:
     }
 
 
+def question_name(summary: Mapping[str, Any]) -> str:
+    """Name what a run asks."""
+    return f"budget {summary['budget']}" if summary.get("kind") == "budget" else "first success"
+
+
 def question_line(summary: Mapping[str, Any]) -> str:
     """Say what a run asks."""
     if summary.get("kind") != "budget":
         return "first success: how small a change reaches the goal?"
     on = "floats" if summary["floats"] else "8-bit files"
-    return f"budget {summary['budget']}: how wrong does all of it make the output? The worst of each image, on {on}"
+    return f"{question_name(summary)}: how wrong does all of it make the output? The worst of each image, on {on}"
 
 
 def change_line(summary: Mapping[str, Any]) -> str:

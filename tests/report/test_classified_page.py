@@ -83,7 +83,7 @@ def test_a_target_and_a_confidence(tmp_path):
     outcomes = [classified(tmp_path, 1, "success", targeted=True)]
     text = page_of(write_classified(tmp_path / "run", outcomes, target="dog", attack=attack))
     assert "misclassified as dog" in text
-    assert "asks whether the model&#39;s top prediction is dog, with a probability of at least 0.25." in text
+    assert "until the model&#39;s top prediction is dog, with a probability of at least 0.25." in text
     assert data_of(text)["images"][0]["g"] == "car → dog"
 
 
