@@ -5,12 +5,11 @@ import re
 import sqlite3
 import statistics
 from dataclasses import replace
-from itertools import pairwise
 
 import pytest
 
 from detattack.metrics.coco import GroundTruth, PrecisionTable, mean_ap
-from detattack.report.plots import HEIGHT, LEFT, RIGHT, WIDTH
+from detattack.report.plots import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
 from detattack.tasks.detection import charts
 from detattack.tasks.detection.run_data import read, read_coco
 from detattack.workflows.report import write_report
@@ -127,7 +126,10 @@ def steps_of(text: str, title: str, last: float) -> list[tuple[float, float]]:
 
 @pytest.mark.parametrize(("title", "norm", "scale"), [(DISTANCES[0], "linf", 255), (DISTANCES[1], "l2", 1),
                                                       (DISTANCES[2], "rms", 1)])  # fmt: skip
-def test_ap_within_a_distance_falls_in_steps_where_a_change_was_found(run, title, norm, scale):
+def test_ap_within_a_distance_falls_in_steps_where_a_change_was_found(tmp_path, title, norm, scale):
+    outcomes = [outcome(tmp_path, i, f"{i}", "success") for i in range(1, 7)]
+    nothing = {"boxes": [], "scores": [], "labels": []}
+    run = write_run(tmp_path / "run", [replace(o, record=replace(o.record, adversarial=nothing)) for o in outcomes])
     text = write_report(run).read_text(encoding="utf-8")
     data, files = read(run), read_coco(run)
     wins = {r.id: r.quality[norm] * scale for r in data.records if r.status == "success"}
@@ -138,11 +140,11 @@ def test_ap_within_a_distance_falls_in_steps_where_a_change_was_found(run, title
     table = PrecisionTable(GroundTruth(files.annotations, files.categories, data.scored), files.clean,
                            files.adversarial)  # fmt: skip
     expected = [mean_ap(table.of({i for i, d in wins.items() if d <= at + 1e-6})) for at in distances]
-    heights = [height for _, height in steps[:-1]]
-    for (one, other), (high, low) in zip(pairwise(expected), pairwise(heights), strict=True):
-        assert (one > other) == (high > low)
-        assert one >= other
-    assert steps[-1][1] == heights[-1]
+    clean = mean_ap(table.of(False))  # the top of the chart
+    drawn = [(height - BOTTOM) / (HEIGHT - TOP - BOTTOM) * clean for _, height in steps]
+    assert drawn == pytest.approx([*expected, expected[-1]], abs=0.001)
+    assert expected == sorted(expected, reverse=True)
+    assert expected[-1] < clean
 
 
 def test_many_distances_are_scored_at_some_and_the_caption_says_so(run, monkeypatch):

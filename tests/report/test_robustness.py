@@ -103,6 +103,7 @@ def test_of_several_methods_the_run_s_own_is_drawn(tmp_path):
         json.dumps({"budgets": ROWS[:1]}),
         json.dumps({"budgets": ROWS[1:2]}),
         json.dumps({"budgets": ROWS, "more": " " * MOST_BYTES}),
+        json.dumps({"budgets": [*ROWS, ROWS[0]]}),
         json.dumps({"budgets": ROWS * 100}),
     ],
     ids=lambda text: text[:60],
