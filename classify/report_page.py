@@ -5,7 +5,7 @@ from typing import Any
 
 from classify.config import ClassifyConfig, wanted
 from classify.record import ClassificationRecord
-from detattack.report.charts import LEGEND, MOST_BARS, confidences, iterations, success_within
+from detattack.report.charts import LEGEND, MOST_BARS, confidences, of_first_success
 from detattack.report.page import (
     Card,
     Content,
@@ -13,6 +13,8 @@ from detattack.report.page import (
     distance_cards,
     image_row,
     judged_on,
+    question_of,
+    questions_of,
     rate_cells,
     success_card,
 )
@@ -27,13 +29,17 @@ def page_content(run: ClassifyData, pictures: dict[int, Pictures]) -> Content:
     """Tell of a classifier's run. pictures: what there is to see, by image id."""
     classes = [str(name) for name in run.manifest["classes"]]
     records = run.records
-    plots = (success_within(records), iterations(records), confidences(run.traces), _predictions(records, classes))
+    plots = (
+        *of_first_success(run),
+        confidences(run.traces, spends=run.budget is not None),
+        _predictions(records, classes),
+    )
     target = run.config.get("target")
     return Content(
         title=f"misclassified as {target}" if target else "misclassified, untargeted",
-        facts=[judged_on(run)],
-        questions=[("Success", _asked(run))],
-        cards=[success_card(records), *_file_card(records), *_accuracy(records), *distance_cards(records)],
+        facts=[question_of(run), judged_on(run)],
+        questions=questions_of(run, _asked(run)),
+        cards=[success_card(run), *_file_card(records), *_accuracy(records), *distance_cards(run)],
         plots=[plot for plot in plots if plot],
         tables=_by_class(records, classes),
         data={
@@ -49,7 +55,7 @@ def _asked(run: ClassifyData) -> str:
     config = ClassifyConfig(**run.config)
     wrong = config.target or "another class than the one attacked"
     least = f", with a probability of at least {wanted(config):g}" if wanted(config) else ""
-    return f"asks whether the model's top prediction is {wrong}{least}."
+    return f"the model's top prediction is {wrong}{least}."
 
 
 def _image(record: ClassificationRecord, pictures: Pictures, classes: list[str]) -> dict[str, Any]:

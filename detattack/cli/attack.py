@@ -130,6 +130,7 @@ def _run(
 ) -> None:
     from detattack.cli.running import goes_on, print_attacks, progress_of, resumable, say_if_tuned_on
     from detattack.datasets.source import DatasetSource
+    from detattack.engine.budget import budget_of
     from detattack.tasks.detection.goals import parse_goal
     from detattack.tasks.detection.task import DETECTION
     from detattack.workflows.evaluate import carried_out, make_experiment
@@ -152,9 +153,10 @@ def _run(
         experiment = make_experiment(DETECTION, values, chosen, source, shared.batch, figures=True)
         _check_size(goal, experiment.dataset.samples)
         say_if_tuned_on(run.config, experiment.dataset)
+        told = partial(progress_of, run.quiet, spends=budget_of(chosen) is not None)
         with (
             resumable(goes_on(out)),
-            carried_out(experiment, out, run.resume, run.retry_errors, partial(progress_of, run.quiet)),
+            carried_out(experiment, out, run.resume, run.retry_errors, told),
         ):
             pass
     print_attacks(DETECTION, out, run.json, run.quiet)

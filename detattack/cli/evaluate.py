@@ -117,9 +117,10 @@ def _carry_out(experiment: "Experiment[Any, Any, Any]", pool: "Workers | None", 
     """Carry out an experiment, or what is left of it; return how many images ended in an error."""
     from detattack.cli.running import goes_on, progress_of, resumable
     from detattack.cli.scaling import executor_of
+    from detattack.engine.budget import budget_of
     from detattack.workflows.evaluate import carried_out
 
-    told = partial(progress_of, run.quiet)
+    told = partial(progress_of, run.quiet, spends=budget_of(experiment.config.attack) is not None)
     with (
         executor_of(pool, experiment, run.quiet) as executor,
         resumable(goes_on(out)),

@@ -1,4 +1,4 @@
-"""Progress on stderr: how far, how fast, how long still, and how often the attack succeeded so far."""
+"""Progress on stderr: how far, how fast, how long still, and how often the attack reached its goal so far."""
 
 from types import TracebackType
 from typing import Any
@@ -13,11 +13,13 @@ from detattack.runs.record import Outcome
 class Progress:
     """A context manager whose `report` a run calls for each image: says what was converted, once a kind, and errors.
 
-    enabled: whether more is shown than errors.
+    - enabled: whether more is shown than errors
+    - title: what the bar is called
+    - reached: what an image is called on which the goal is reached
     """
 
-    def __init__(self, enabled: bool, title: str = "") -> None:
-        self._enabled = enabled
+    def __init__(self, enabled: bool, title: str = "", reached: str = "success") -> None:
+        self._enabled, self._reached = enabled, reached
         self._console = Terminal(stderr=True)
         self._bar = RichProgress(
             TextColumn("{task.description}"),
@@ -62,7 +64,7 @@ class Progress:
             self._say(f"{record.source}: error: {record.reason}")
         self._wins += record.status == "success"
         self._tries += record.status in ("success", "failure", "error")
-        rate = f"success {self._wins}/{self._tries}" if self._tries else ""
+        rate = f"{self._reached} {self._wins}/{self._tries}" if self._tries else ""
         self._bar.update(self._task, completed=done, total=total, rate=rate)
 
     def _say(self, text: str) -> None:

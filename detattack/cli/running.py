@@ -39,11 +39,11 @@ def goes_on(out: Path) -> str:
 
 
 @contextmanager
-def progress_of(quiet: bool, title: str = "") -> Iterator["Progress"]:
-    """Show progress on stderr. title: what the bar is called."""
+def progress_of(quiet: bool, title: str = "", spends: bool = False) -> Iterator["Progress"]:
+    """Show progress on stderr. title: what the bar is called; spends: whether the run spends a budget."""
     from detattack.cli.progress import Progress
 
-    with Progress(not quiet, title) as progress:
+    with Progress(not quiet, title, "broken" if spends else "success") as progress:
         yield progress
 
 

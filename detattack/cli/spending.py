@@ -39,7 +39,7 @@ def spend(
     if small and not all(attack.levels is None for by_budget in attacks.values() for attack in by_budget.values()):
         say(f"NOTE: {', '.join(sorted(small))}: below one gray level, judged on floats", file=sys.stderr)
     with executor_of(pool, experiment, run.quiet) as executor, resumable(goes_on(out)):
-        told = partial(progress_of, run.quiet)
+        told = partial(progress_of, run.quiet, spends=True)
         return spend_budgets(experiment, attacks, out, run.resume, run.retry_errors, told, executor)
 
 

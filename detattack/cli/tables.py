@@ -11,6 +11,8 @@ from rich.text import Text
 from detattack.cli.terminal import Terminal, shown
 from detattack.runs.record import BaseRecord
 from detattack.tasks.base import Task
+from detattack.tasks.columns import ITERATIONS
+from detattack.tasks.summary import question_name
 
 COLORS = {"success": "green", "failure": "red", "error": "red", "nothing": "dim", "already": "dim"}
 
@@ -33,17 +35,17 @@ def print_images(
     summary: Mapping[str, Any],
 ) -> None:
     """Print a row an image, the run in a line, and a line for each image with nothing to attack."""
-    console, title = Terminal(), shown(task.title(records))
-    table = Table(
-        title=Text(title) if title else None, title_justify="left", box=None, header_style="bold", padding=(0, 1, 0, 0)
-    )
+    console, spends = Terminal(), summary.get("kind") == "budget"
+    title = shown(", ".join(filter(None, (task.title(records), question_name(summary)))))
+    table = Table(title=Text(title), title_justify="left", box=None, header_style="bold", padding=(0, 1, 0, 0))
     table.add_column("image", overflow="fold")
     table.add_column("status", no_wrap=True)
     for column in task.image_columns:
         if column.is_text:
             table.add_column(column.heading, overflow="fold")
         else:
-            table.add_column(column.heading, justify="right", no_wrap=True)
+            heading = "worst" if spends and column is ITERATIONS else column.heading
+            table.add_column(heading, justify="right", no_wrap=True)
     for record in records:
         cells = [
             Text(shown(column.text(record, manifest)) if record.quality or column.always else "")
@@ -52,7 +54,7 @@ def print_images(
         table.add_row(Text(shown(record.stem)), Text(record.status, style=COLORS[record.status]), *cells)
     console.print(table)
     kinds = ", ".join(f"{summary[s]} {s}" for s in ("nothing", "already", "error") if summary[s])
-    count = f"{summary['success']} of {summary['attacked']} succeeded"
+    count = f"{summary['success']} of {summary['attacked']} {'broken' if spends else 'succeeded'}"
     console.print(f"{count}{f'; {kinds}' if kinds else ''}", highlight=False)
     for line in task.skipped_lines(records, manifest):
         console.print(shown(line), markup=False, highlight=False, soft_wrap=True)

@@ -5,10 +5,10 @@ means the same for images of all sizes). Several of one norm: `linf:0.5,1,2,4,8`
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Self, get_args
+from typing import Any, Self, get_args
 
 from detattack.core.errors import InputError, unknown
 from detattack.engine.presets import Attack, Norm
@@ -99,6 +99,14 @@ def budget_of(attack: Attack) -> Budget | None:
     if attack.stop != "worst" or attack.radius is None:
         return None
     return Budget.of_radius(attack.norm, attack.radius)
+
+
+def budget_in(config: Mapping[str, Any]) -> Budget | None:
+    """Return the same of the attack in the config of a run, which may be older than budgets are."""
+    attack = config.get("attack") or {}
+    if attack.get("stop") != "worst" or attack.get("radius") is None:
+        return None
+    return Budget.of_radius(attack.get("norm", "linf"), attack["radius"])
 
 
 def parse_budgets(text: str) -> tuple[Budget, ...]:

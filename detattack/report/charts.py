@@ -1,14 +1,20 @@
 """The charts of every task's run: each where its data is there, with a caption that says which question it answers."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from detattack.report.measures import reached_within
 from detattack.report.plots import Axis, Plot, Series, histogram, line_chart, traces
-from detattack.report.reading import EvenSample, Trace
+from detattack.report.reading import EvenSample, RunData, Trace
 from detattack.runs.record import ATTACKED, BaseRecord
 
 MOST_BARS = 8
 LEGEND = [("clean", "clean"), ("adversarial", "adversarial")]
+
+
+def of_first_success(run: RunData[Any]) -> list[Plot | None]:
+    """Draw what only a run that looks for a first success is asked: within which distance, and how soon."""
+    return [] if run.budget else [success_within(run.records), iterations(run.records)]
 
 
 def success_within(records: Sequence[BaseRecord]) -> Plot | None:
@@ -35,11 +41,16 @@ def iterations(records: Sequence[BaseRecord]) -> Plot | None:
     return Plot("Iterations to success", svg, f"{len(ks)} successes.{beside}")
 
 
-def confidences(sample: EvenSample[Trace], tau: float | None = None) -> Plot | None:
-    """Draw confidence against iteration; None where no image was attacked. tau: as of `traces`."""
+def confidences(sample: EvenSample[Trace], tau: float | None = None, spends: bool = False) -> Plot | None:
+    """Draw confidence against iteration; None where no image was attacked.
+
+    - tau: as of `traces`
+    - spends: whether the run spends a budget; K is then the iteration of the worst image
+    """
     if not sample.items:
         return None
-    text = "Score that the goal is about, an image a line; the dot is K, the first iteration that succeeds."
+    dot = "the worst image, which is kept" if spends else "K, the first iteration that succeeds"
+    text = f"Score that the goal is about, an image a line; the dot is {dot}."
     if len(sample.items) < sample.count:
         text += f" {len(sample.items)} of {sample.count} images, evenly chosen."
-    return Plot("Confidence", traces(sample.items, tau), text)
+    return Plot("Confidence", traces(sample.items, tau, "worst" if spends else "K"), text)

@@ -2,8 +2,16 @@
 
 from typing import Any
 
-from detattack.report.charts import confidences, iterations, success_within
-from detattack.report.page import Content, distance_cards, image_row, judged_on, success_card
+from detattack.report.charts import confidences, of_first_success
+from detattack.report.page import (
+    Content,
+    distance_cards,
+    image_row,
+    judged_on,
+    question_of,
+    questions_of,
+    success_card,
+)
 from detattack.report.pictures import Pictures
 from detattack.report.reading import RunData
 from detattack.runs.manifest import task_of
@@ -11,13 +19,12 @@ from detattack.runs.manifest import task_of
 
 def common_content(run: RunData[Any], pictures: dict[int, Pictures]) -> Content:
     """Tell of a run of any task: success rate, distances, iterations and confidences. pictures: by image id."""
-    records = run.records
-    plots = (success_within(records), iterations(records), confidences(run.traces))
+    plots = (*of_first_success(run), confidences(run.traces, spends=run.budget is not None))
     return Content(
         title=str(run.config.get("goal") or task_of(run.manifest)),
-        facts=[judged_on(run)],
-        questions=[("Success", "asks whether the goal of the attack is reached.")],
-        cards=[success_card(records), *distance_cards(records)],
+        facts=[question_of(run), judged_on(run)],
+        questions=questions_of(run, "the goal of the attack is reached."),
+        cards=[success_card(run), *distance_cards(run)],
         plots=[plot for plot in plots if plot],
         tables=[],
         data={

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from detattack.runs.record import ATTACKED, BaseRecord
 
+CHANGE = ("linf", "l2", "rms", "psnr")
+"""The measures that are averaged over all attacked images, too, whether or not the goal holds on them."""
+
 
 @dataclass(frozen=True)
 class Spread:

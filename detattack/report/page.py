@@ -28,7 +28,7 @@ from detattack.core.errors import InputError
 from detattack.core.files import swept, write_chunks_atomic
 from detattack.metrics.image_quality import MEASURES, quick_measures
 from detattack.metrics.rates import wilson_interval
-from detattack.report.measures import Spread, spread
+from detattack.report.measures import CHANGE, Spread, spread
 from detattack.report.pictures import Pictures, Told, make_pictures
 from detattack.report.plots import Plot
 from detattack.report.reading import RunData
@@ -38,9 +38,12 @@ PAGE = "report.html"
 TRACE_POINTS = 64
 MOST_ERRORS = 200
 MOST_NOTES = 20
-IN_ROWS = ("l1", "l2", "linf", "psnr", "ssim")
+IN_ROWS = ("l1", "l2", "linf", "psnr", "ssim", "rms")
 """The measures that the page's script knows of each image, in its order."""
 COSTS = (("forwards", "forward passes"), ("backwards", "backward passes"), ("seconds", "seconds"))
+SKIPPED = {"nothing": "nothing to attack", "already": "already holds"}
+BROKEN = {"success": "broken", "failure": "not broken", "nothing": "nothing to break", "already": "broken untouched"}
+"""What statuses are called in a run that spends a budget, which may attack all images."""
 Run = TypeVar("Run", bound=RunData[Any])
 
 
@@ -123,6 +126,7 @@ def write_page(
 def render_page(run: RunData[Any], content: Content) -> Iterator[str]:
     """Render the page, piece by piece."""
     style, script = (Markup(_template(name)) for name in ("report.css", "report.js"))
+    said = [_status_name(run, status) for status in STATUSES]
     environment = Environment(
         loader=BaseLoader(), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -130,13 +134,16 @@ def render_page(run: RunData[Any], content: Content) -> Iterator[str]:
         policy=_policy(style, script),
         style=style,
         script=script,
-        data=Markup(_as_script({"statuses": list(STATUSES), **content.data})),
+        data=Markup(_as_script({"statuses": list(STATUSES), "said": said, "spends": bool(run.budget), **content.data})),
         images=(Markup(_as_script(row)) for row in content.images),
         run=run,
         content=content,
         cost=_cost(run.records),
-        counts=[(status, sum(record.status == status for record in run.records)) for status in STATUSES],
-        tables=[*_distances(run.records), *content.tables, *_errors(run.records)],
+        counts=[
+            (status, name, sum(record.status == status for record in run.records))
+            for status, name in zip(STATUSES, said, strict=True)
+        ],
+        tables=[*_distances(run), *content.tables, *_errors(run.records)],
         model=short_name(str(run.config.get("model", "an unknown model"))),
         notes=_notes(run),
         settings=_settings(run),
@@ -172,25 +179,55 @@ def image_row(record: BaseRecord, pictures: Pictures, **more: Any) -> dict[str, 
     return row | {key: value for key, value in more.items() if value}
 
 
-def success_card(records: Sequence[BaseRecord]) -> Card:
-    """Show the attack success rate, with its 95% interval."""
-    wins, tried = (sum(r.status in which for r in records) for which in (("success",), ATTACKED))
+def question_of(run: RunData[Any]) -> str:
+    """Name what the run asks: `first success`, or the budget that it spends."""
+    return f"budget {run.budget.label}, the worst image kept" if run.budget else "first success"
+
+
+def questions_of(run: RunData[Any], reached: str) -> list[tuple[str, str]]:
+    """Say what the run asks. reached: what is true where its goal is reached, a sentence without its start."""
+    if run.budget is None:
+        return [("First success", f"asks how small a change it takes until {reached}")]
+    spent = (
+        f"asks how wrong the output gets if all of a change of {run.budget.label} is spent on each image: of the "
+        "images that the attack tried, the one that does most harm is kept."
+    )
+    return [("Budget", spent), ("Broken", f"means that {reached}")]
+
+
+def success_card(run: RunData[Any]) -> Card:
+    """Show the share of the images on which the goal is reached, with its 95% interval."""
+    wins, tried = (sum(r.status in which for r in run.records) for which in (("success",), ATTACKED))
+    label, of = ("Broken", "not broken untouched") if run.budget else ("Success rate", "attacked")
     interval = wilson_interval(wins, tried)
     if interval is None:
-        return Card("Success rate", "–", "no image was attacked")
+        return Card(label, "–", "no image was attacked")
     low, high = interval
-    note = f"{wins} of {tried} attacked, 95% interval {100 * low:.1f}–{100 * high:.1f}%"
-    return Card("Success rate", f"{100 * wins / tried:.1f}%", note, (low, wins / tried, high))
+    note = f"{wins} of {tried} {of}, 95% interval {100 * low:.1f}–{100 * high:.1f}%"
+    return Card(label, f"{100 * wins / tried:.1f}%", note, (low, wins / tried, high))
 
 
-def distance_cards(records: Sequence[BaseRecord]) -> list[Card]:
-    """Show medians over the successes."""
-    wins = [r for r in records if r.status == "success"]
+def distance_cards(run: RunData[Any]) -> list[Card]:
+    """Show medians over the successes; of a run that spends a budget, means over all attacked images."""
+    if run.budget:
+        return _change_cards(run.attacked)
+    wins = [r for r in run.records if r.status == "success"]
     cards = [Card("Median K", _median([r.k for r in wins], "g"), "first iteration that succeeds")]
     for name, about in (("l2", "on values 0–1"), ("psnr", MEASURES["psnr"].unit), ("ssim", "1 is identical")):
         one = MEASURES[name]
         cards.append(Card(f"Median {one.label}", _median([r.quality.get(name) for r in wins], one.format), about))
     return cards
+
+
+def _change_cards(attacked: Sequence[BaseRecord]) -> list[Card]:
+    of_all = f"all {len(attacked)} attacked images"
+    cards = []
+    for name in CHANGE:
+        one, mean = MEASURES[name], _mean([r.quality.get(name) for r in attacked])
+        unit = f"{255 * mean:.3g}/255, " if name == "linf" and mean is not None else f"{one.unit}, " if one.unit else ""
+        cards.append(Card(f"Mean {one.label}", "–" if mean is None else format(mean, one.format), unit + of_all))
+    passes = _mean([r.backwards for r in attacked])
+    return [*cards, Card("Backward passes", "–" if passes is None else f"{passes:.1f}", f"mean, {of_all}")]
 
 
 def rate_cells(successes: int, trials: int) -> tuple[str, str]:
@@ -260,6 +297,18 @@ def _median(values: Iterable[float | None], form: str) -> str:
     return format(statistics.median(known), form) if known else "–"
 
 
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return statistics.fmean(known) if known else None
+
+
+def _status_name(run: RunData[Any], status: str) -> str:
+    """Say what a status means to the reader of the page."""
+    if run.budget and (status not in SKIPPED or any(record.status == status for record in run.attacked)):
+        return BROKEN.get(status, status)
+    return f"skipped: {SKIPPED[status]}" if status in SKIPPED else status
+
+
 def _duration(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.1f} s"
@@ -267,16 +316,17 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def _distances(records: Sequence[BaseRecord]) -> list[Table]:
-    wins = [r for r in records if r.status == "success"]
-    attacked = [r for r in records if r.quality]
-    names = [*quick_measures(), *sorted({name for r in wins for name in r.quality} - set(quick_measures()))]
-    found = [("K", spread([r.k for r in wins]))]
-    found += [(_heading(name), spread([r.quality.get(name) for r in wins])) for name in names]
+def _distances(run: RunData[Any]) -> list[Table]:
+    attacked = run.attacked
+    shown = attacked if run.budget else [r for r in run.records if r.status == "success"]
+    names = [*quick_measures(), *sorted({name for r in shown for name in r.quality} - set(quick_measures()))]
+    found = [("iteration of the worst" if run.budget else "K", spread([r.k for r in shown]))]
+    found += [(_heading(name), spread([r.quality.get(name) for r in shown])) for name in names]
     found += [(label, spread([float(getattr(r, name)) for r in attacked])) for name, label in COSTS]
     rows = [[label, *_spread_cells(values)] for label, values in found if values]
     head = ("measure", "images", "minimum", "lower quartile", "median", "upper quartile", "maximum")
-    about = "Distances and similarities over the successes, on values 0–1; cost over all attacked images."
+    over = "all attacked images, broken or not" if run.budget else "the successes"
+    about = f"Distances and similarities over {over}, on values 0–1; cost over all attacked images."
     return [Table("Distances and cost", head, rows, about)] if rows else []
 
 

@@ -38,13 +38,17 @@ class Axis:
 
 @dataclass(frozen=True)
 class Plot:
-    """A chart of the page: title, SVG, what it shows in a sentence, and its legend as (class, name)."""
+    """A chart of the page: title, SVG, and what it shows in a sentence.
+
+    - legend: as (class, name)
+    - links: to other pages, as (URL, name)
+    """
 
     title: str
     svg: Markup
     caption: str
     legend: list[tuple[str, str]] = field(default_factory=list)
-    wide: bool = False
+    links: list[tuple[str, str]] = field(default_factory=list)
 
 
 def line_chart(series: Sequence[Series], x: Axis, y: Axis, marker: tuple[float, str] | None = None) -> Markup:
@@ -139,8 +143,11 @@ def matrix(rows: Sequence[str], columns: Sequence[str], counts: Sequence[Sequenc
     return _svg(parts, "table of counts", top + len(rows) * high + 4)
 
 
-def traces(lines: Sequence[tuple[Sequence[float], int]], tau: float | None = None) -> Markup:
-    """Draw confidence against iteration, a line an image, with K marked (−1: never), and τ, if given, as a line."""
+def traces(lines: Sequence[tuple[Sequence[float], int]], tau: float | None = None, mark: str = "K") -> Markup:
+    """Draw confidence against iteration, a line an image, with K marked (−1: never), and τ, if given, as a line.
+
+    mark: what K is called.
+    """
     longest = max(len(values) for values, _ in lines) - 1
     frame = _Frame(Axis("iteration", 0, max(longest, 1), True), Axis("confidence", 0, 1), [], [])
     faint = "trace faint" if len(lines) > 12 else "trace"
@@ -152,11 +159,11 @@ def traces(lines: Sequence[tuple[Sequence[float], int]], tau: float | None = Non
         parts.append(_tag("path", d=_path([(frame.x(i), frame.y(v)) for i, v in enumerate(values)]), class_=kind))
     for values, k in lines:
         if 0 <= k < len(values):
-            dot = _title(f"K = {k}, confidence {values[k]:.3f}")
+            dot = _title(f"{mark} = {k}, confidence {values[k]:.3f}")
             parts.append(_tag("circle", dot, cx=frame.x(k), cy=frame.y(values[k]), r=2.6, class_="dot"))
     if tau is not None:  # over the lines, to be read
         parts.append(_text(WIDTH - RIGHT - 2, frame.y(tau) - 6, f"τ = {tau:g}", "note", "end"))
-    return _svg(parts, "confidence against iteration, K marked")
+    return _svg(parts, f"confidence against iteration, {mark} marked")
 
 
 def ticks(low: float, high: float, count: int = 5, whole: bool = False) -> list[float]:

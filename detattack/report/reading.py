@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from detattack.core.errors import InputError
+from detattack.engine.budget import Budget, budget_in
 from detattack.runs.folder import RunFolder
 from detattack.runs.record import R
 
@@ -62,6 +63,16 @@ class RunData(Generic[R]):
     def config(self) -> dict[str, Any]:
         """The run's resolved config."""
         return self.manifest.get("config") or {}
+
+    @property
+    def budget(self) -> Budget | None:
+        """The budget that the run spends on each image; None: it looks for a first success."""
+        return budget_in(self.config)
+
+    @property
+    def attacked(self) -> list[R]:
+        """The records of the images that were attacked, whatever their status."""
+        return [record for record in self.records if record.quality]
 
     def whole(self) -> Iterator[R]:
         """Stream the same records with all that the ledger has of them. Raises `InputError`."""

@@ -8,15 +8,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from detattack.engine.budget import Budget
+from detattack.engine.budget import budget_in
 from detattack.metrics.image_quality import MEASURES
 from detattack.metrics.rates import rate
+from detattack.report.measures import CHANGE
 from detattack.runs.record import ATTACKED, STATUSES, BaseRecord
 from detattack.tasks.columns import number
 
 COSTS = ("k", "forwards", "backwards")
-CHANGE = ("linf", "l2", "rms", "psnr")
-"""The measures that are averaged over all attacked images, too, whether or not the goal holds on them."""
 PASSES = ("forwards", "backwards")
 SHOWN = ("l2", "linf", "psnr", "ssim")
 """The measures in a line on a run; all are in its JSON and on its page."""
@@ -109,13 +108,11 @@ def question(config: Mapping[str, Any]) -> dict[str, Any]:
     - budget: such as `linf:2`; None where there is none
     - floats: whether floats were judged, not 8-bit files
     """
-    attack = config.get("attack") or {}
-    radius, norm = attack.get("radius"), attack.get("norm", "linf")
-    budget = Budget.of_radius(norm, radius) if attack.get("stop") == "worst" and radius is not None else None
+    budget = budget_in(config)
     return {
         "kind": "budget" if budget else "first success",
         "budget": str(budget) if budget else None,
-        "floats": attack.get("levels", 256) is None,
+        "floats": (config.get("attack") or {}).get("levels", 256) is None,
     }
 
 
@@ -140,12 +137,17 @@ def _spread(values: Sequence[float]) -> dict[str, float | None]:
     }
 
 
+def question_name(summary: Mapping[str, Any]) -> str:
+    """Name what a run asks."""
+    return f"budget {summary['budget']}" if summary.get("kind") == "budget" else "first success"
+
+
 def question_line(summary: Mapping[str, Any]) -> str:
     """Say what a run asks."""
     if summary.get("kind") != "budget":
         return "first success: how small a change reaches the goal?"
     on = "floats" if summary["floats"] else "8-bit files"
-    return f"budget {summary['budget']}: how wrong does all of it make the output? The worst of each image, on {on}"
+    return f"{question_name(summary)}: how wrong does all of it make the output? The worst of each image, on {on}"
 
 
 def change_line(summary: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 from detattack.core.files import swept, write_bytes_atomic, write_text_atomic
 from detattack.engine import Attack
 from detattack.engine.budget import LABELS, UNITS, Budget
+from detattack.report.robustness import CURVE
 from detattack.runs.folder import SUMMARY
 from detattack.runs.runner import Executor
 from detattack.tasks.columns import Column, measure_columns
@@ -23,8 +24,6 @@ from detattack.tasks.experiment import Experiment
 from detattack.workflows.compare import check_folder, markdown_table, to_csv, to_latex
 from detattack.workflows.evaluate import Progress, carried_out
 
-CURVE = "robustness.json"
-"""What a folder holds that has a run for each of several budgets."""
 Attacks = Mapping[str, Mapping[Budget, Attack]]
 """What is to be run: attacks by method and budget."""
 ReportingRun = Callable[[str], AbstractContextManager[Progress]]

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -187,9 +189,29 @@ def test_json_is_all_of_stdout(attack, picture, tmp_path):
 def test_a_table_for_people(cli, toy, picture):
     said = cli("untargeted", picture("ca[r]", "car@8,8"), picture("b"), "--model", f"{toy}:factory", "--out", "run")
     assert said.status == 0
-    for words in ("ca[r]", "suppress:car", "success", "nothing", "1 of 1 succeeded; 1 nothing", "run folder: run"):
+    for words in (
+        "ca[r]",
+        "suppress:car, first success",
+        "success",
+        "nothing",
+        "1 of 1 succeeded; 1 nothing",
+        "run folder: run",
+    ):
         assert words in said.out
     assert "…" not in said.out
+
+
+def test_a_table_of_a_budget(cli, toy, picture):
+    """The second image shows nothing: it is attacked all the same, so nothing is said of how to attack it."""
+    options = ("--degrade", "--method", "pgd-linf", "--budget", "linf:8", "--passes", 12, "--model", f"{toy}:factory")
+    said = cli("untargeted", picture("a", "car@8,8"), picture("b"), *options, "--out", "run")
+    assert said.status == 0
+    assert "degrade:all, budget linf:8" in said.out
+    assert re.search(r"image +status +worst +before", said.out)
+    summary = json.loads(Path("run/summary.json").read_text())
+    assert f"{summary['success']} of 1 broken; 1 nothing" in said.out
+    assert "succeeded" not in said.out
+    assert not re.search("^b: ", said.out, re.MULTILINE)
 
 
 def test_quiet_says_where_the_run_is(cli, toy, picture):

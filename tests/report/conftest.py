@@ -24,14 +24,18 @@ NAMES = ("car", "dog", "traffic light")
 STATUSES = ("success", "failure", "nothing", "already", "error")
 
 
-def manifest(names, images: int) -> dict:
+JND = {"name": "jnd", "levels": 256}
+SPENDING = {"name": "ensemble", "levels": 256, "stop": "worst", "radius": 2 / 255, "norm": "linf"}
+
+
+def manifest(names, images: int, attack=JND) -> dict:
     return {
         "detattack": "0",
         "config": {
             "goal": "suppress:all",
             "model": "toy",
             "score_threshold": 0.5,
-            "attack": {"name": "jnd", "levels": 256},
+            "attack": attack,
         },
         "model": "m",
         "data": "d",
@@ -90,9 +94,9 @@ def annotations(records: list[DetectionRecord]) -> tuple[dict, ...]:
     return tuple(rows)
 
 
-def write_run(path: Path, outcomes: list[Outcome], names=NAMES, annotated: bool = True) -> Path:
+def write_run(path: Path, outcomes: list[Outcome], names=NAMES, annotated: bool = True, attack=JND) -> Path:
     """A finished run folder."""
-    folder = RunFolder.create(path, DetectionRecord, manifest(names, len(outcomes)))
+    folder = RunFolder.create(path, DetectionRecord, manifest(names, len(outcomes), attack))
     folder.commit(outcomes)
     categories = tuple({"id": i, "name": name} for i, name in enumerate(names, 1))
     rows = annotations([o.record for o in outcomes]) if annotated else ()

@@ -53,7 +53,7 @@ def test_a_report_tells_the_run(classified_run):
     assert found["Accuracy"] == "80.0% → 20.0%"  # of 5 images with a label: all but the fifth, and the failure alone
     assert "misclassified, untargeted" in text
     assert "judged on the saved 8-bit files" in text
-    assert "asks whether the model&#39;s top prediction is another class than the one attacked." in text
+    assert "until the model&#39;s top prediction is another class than the one attacked." in text
     assert rows(text, "By class") == [
         ["class", "images", "success", "interval", "taken for", "others taken for it"],
         ["car", "4", "75.0%", "30–95%", "dog 3", "0"],
@@ -83,7 +83,7 @@ def test_a_target_and_a_confidence(tmp_path):
     outcomes = [classified(tmp_path, 1, "success", targeted=True)]
     text = page_of(write_classified(tmp_path / "run", outcomes, target="dog", attack=attack))
     assert "misclassified as dog" in text
-    assert "asks whether the model&#39;s top prediction is dog, with a probability of at least 0.25." in text
+    assert "until the model&#39;s top prediction is dog, with a probability of at least 0.25." in text
     assert data_of(text)["images"][0]["g"] == "car → dog"
 
 

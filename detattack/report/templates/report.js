@@ -5,7 +5,6 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const images = JSON.parse(document.getElementById("images").textContent), statuses = data.statuses;
   const AFTER = 1, HEAT = 2, ORIGINAL = 4, UNTOUCHED = 8;
-  const NAMES = { nothing: "skipped: nothing to attack", already: "skipped: already holds" };
   const SVG = "http://www.w3.org/2000/svg";
   const byId = (id) => document.getElementById(id);
   const number = (value, digits) => value == null ? "–" : Number(value.toPrecision(digits)).toString();
@@ -180,7 +179,7 @@
     const entry = cells.get(state.focus) || cells.values().next().value;
     for (const cell of cells.values()) cell.firstChild.tabIndex = cell === entry ? 0 : -1;
   }
-  function statusName(image) { return NAMES[statuses[image.s]] || statuses[image.s]; }
+  const statusName = (image) => data.said[image.s];
   function card(at) {
     const image = images[state.order[at]];
     const cell = make("div", { class: "cell", role: "listitem", "aria-posinset": at + 1, "aria-setsize": state.order.length });
@@ -196,7 +195,7 @@
       if (words) pic.append(make("span", { class: "said" }, make("bdi", { text: words })));
       if (image.w && image.h) { const svg = draw("svg", { "aria-hidden": "true" }); drawBoxes(svg, image, state.view, 0); pic.append(svg); }
     } else pic.append(make("span", { class: "gone", text: whyMissing(image, state.view) }));
-    const facts = image.q ? `K ${image.k < 0 ? "–" : image.k} · L2 ${number(image.q[1], 3)}${image.q[3] == null ? "" : ` · ${image.q[3].toFixed(1)} dB`}` : statusName(image);
+    const facts = image.q ? `${data.spends ? "" : `K ${image.k < 0 ? "–" : image.k} · `}L2 ${number(image.q[1], 3)}${image.q[3] == null ? "" : ` · ${image.q[3].toFixed(1)} dB`}` : statusName(image);
     const name = make("span", { class: "name" }, make("i", { class: `swatch ${statuses[image.s]}` }), make("bdi", { text: image.n }));
     shot.setAttribute("aria-label", `${image.n}, ${statusName(image)}, ${facts}`);
     shot.title = image.n;
@@ -243,7 +242,7 @@
     const count = images.filter((image) => image.s === at).length;
     if (!count) return;
     const chip = make("button", { type: "button", class: "chip", "aria-pressed": "true", "data-status": status },
-      make("i", { class: `swatch ${status}` }), NAMES[status] || status, make("span", { class: "soft", text: count.toLocaleString("en") }));
+      make("i", { class: `swatch ${status}` }), data.said[at], make("span", { class: "soft", text: count.toLocaleString("en") }));
     chip.addEventListener("click", () => {
       const on = !state.statuses.has(at);
       state.statuses[on ? "add" : "delete"](at);
@@ -371,9 +370,10 @@
   function numbers(image) {
     const rows = [["status", statusName(image)]];
     if (image.q) {
-      const [l1, l2, linf, psnr, ssim] = image.q, [forwards, backwards, seconds] = image.f;
-      rows.push(["K", image.k < 0 ? "never" : String(image.k)], ["confidence", `${number(image.c[0], 3)} → ${number(image.c[1], 3)}`],
+      const [l1, l2, linf, psnr, ssim, rms] = image.q, [forwards, backwards, seconds] = image.f;
+      rows.push([data.spends ? "worst at" : "K", image.k < 0 ? "never" : String(image.k)], ["confidence", `${number(image.c[0], 3)} → ${number(image.c[1], 3)}`],
         ["L2", number(l2, 4)], ["L1", number(l1, 4)], ["L∞", linf == null ? "–" : `${number(linf, 3)} (${number(linf * 255, 3)}/255)`],
+        ...(rms == null ? [] : [["RMS", `${number(rms, 3)} gray levels`]]),
         ["PSNR", psnr == null ? "–" : `${psnr.toFixed(1)} dB`], ["SSIM", ssim == null ? "–" : ssim.toFixed(5)]);
       rows.push(["passes", `${forwards} forward, ${backwards} backward`], ["seconds", number(seconds, 3)]);
     }
@@ -399,7 +399,7 @@
       svg.append(draw("circle", { cx: x(image.k), cy: y(value / 1000), r: 3.4, class: "dot" }));
       // The line comes from the left: from above where it fell, from below where it rose.
       const fell = image.t[0] > value, up = y(value / 1000) + (fell ? 17 : -8);
-      words(Math.max(L + 40, x(image.k) - 4), Math.min(H - B - 4, Math.max(14, up)), `K = ${image.k}`, "end");
+      words(Math.max(L + 40, x(image.k) - 4), Math.min(H - B - 4, Math.max(14, up)), `${data.spends ? "worst: " : "K = "}${image.k}`, "end");
     }
     box.append(make("h3", { text: "Confidence by iteration" }), svg);
   }

@@ -2,35 +2,42 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from detattack.core.categories import match_names
+from detattack.engine.budget import GRAY_LEVELS, LABELS, UNITS
 from detattack.metrics.coco import PrecisionTable, curve, mean_ap
 from detattack.report.charts import LEGEND, MOST_BARS, confidences, iterations, success_within
+from detattack.report.page import PAGE
 from detattack.report.plots import Axis, Plot, Series, bars, line_chart
+from detattack.report.robustness import robustness_beside
 from detattack.tasks.detection.breakdown_page import breakdown_charts
 from detattack.tasks.detection.measures import ClassRow
 from detattack.tasks.detection.record import from_lists
 from detattack.tasks.detection.run_data import DetectionData
 
-MOST_BUDGETS = 12
+AP = "AP (IoU 0.5:0.95)"
+TAU = "τ, score that counts as seen"
+MOST_STEPS, LEAST_STEPS, MOST_SCORED = 60, 20, 60_000
+"""Of AP within a distance: steps at most, whatever the images; steps at least that many images may take; and how many
+images are scored in all where there are more steps."""
 
 
 def charts(run: DetectionData, rows: list[ClassRow], precision: PrecisionTable | None) -> list[Plot]:
     """Draw the charts of a run, in the order of the page."""
+    spends = run.budget is not None
     made = [
-        success_within(run.records),
-        _map_within(run, precision),
+        _against_budget(run),
+        *([] if spends else [*_ap_within(run, precision), success_within(run.records)]),
         _reached(run, _taus(run, 0.025)),
-        _map_above(run, precision, _taus(run, 0.05)),
+        _ap_above(run, precision, _taus(run, 0.05)),
     ]
     made += breakdown_charts(run.summary, run.tau)
     made += [
         _curve(precision),
-        iterations(run.records),
-        confidences(run.traces, run.tau),
+        None if spends else iterations(run.records),
+        confidences(run.traces, run.tau, spends),
         _classes(run, rows, precision),
     ]
     return [plot for plot in made if plot]
@@ -51,23 +58,61 @@ def _taus(run: DetectionData, step: float) -> list[float]:
     return sorted({t for t in (*grid, run.floor, run.tau) if run.floor <= t <= 0.95})
 
 
-def _map_within(run: DetectionData, precision: PrecisionTable | None) -> Plot | None:
-    distance = {r.id: r.quality["l2"] or 0.0 for r in run.records if r.status == "success" and "l2" in r.quality}
-    if precision is None or not distance:
+def _marked(run: DetectionData) -> str:
+    return "broken means this" if run.budget else "attacked here"
+
+
+def _against_budget(run: DetectionData) -> Plot | None:
+    """Draw the AP of this run and of those with other budgets that lie beside it; None where it is alone."""
+    beside = robustness_beside(run.path, run.budget)
+    if run.budget is None or beside is None:
         return None
-    budgets = sorted(
-        {float(v) for v in np.quantile(list(distance.values()), np.linspace(0, 1, MOST_BUDGETS), method="nearest")}
+    points = [(0.0, beside.clean), *((budget.size, ap) for budget, ap in beside.ap.items())]
+    clean = [(0.0, beside.clean), (points[-1][0], beside.clean)]
+    norm = run.budget.norm
+    svg = line_chart(
+        [Series("clean", "clean", clean), Series("adversarial", "AP", points, steps=True, dots=True)],
+        Axis(f"budget, {LABELS[norm]} ({UNITS[norm]})"),
+        Axis(AP),
+        (run.budget.size, "this run"),
     )
-    points: list[tuple[float, Any]] = [(0.0, mean_ap(precision.of(False)))]
-    points += [(b, mean_ap(precision.of({i for i, d in distance.items() if d <= b + 1e-12}))) for b in budgets]
-    if any(ap is None for _, ap in points):
-        return None
-    svg = line_chart([Series("adversarial", "mAP", points, dots=True)], Axis("L2 at most"), Axis("mAP (IoU 0.5:0.95)"))
     text = (
-        "Images on which the goal is reached within the distance are attacked, the others clean. mAP counts detections "
-        f"down to a score of {run.eval_threshold:g}: an attack that stops at τ = {run.tau:g} need not move it."
+        "Each point is a run that spends this budget on every image. Between two points AP is known only to be no "
+        "higher than the step: what fits a budget fits a larger one."
     )
-    return Plot("mAP against distance", svg, text)
+    folder = run.path.resolve().parent
+    others = [one for one in beside.ap if one != run.budget and (folder / one.folder / PAGE).is_file()]
+    links = [(f"../{one.folder}/{PAGE}", one.label) for one in others]
+    return Plot("AP against the budget", svg, text, LEGEND, links)
+
+
+def _ap_within(run: DetectionData, precision: PrecisionTable | None) -> list[Plot]:
+    """Draw AP against each distance of the changes that were found, where only images broken within it are attacked."""
+    return [] if precision is None else [plot for norm in LABELS if (plot := _ap_within_norm(run, precision, norm))]
+
+
+def _ap_within_norm(run: DetectionData, precision: PrecisionTable, norm: str) -> Plot | None:
+    scale = GRAY_LEVELS if norm == "linf" else 1
+    found = {r.id: r.quality.get(norm) for r in run.records if r.status == "success"}
+    distances = {i: round(scale * value, 9) for i, value in found.items() if value is not None}
+    clean = mean_ap(precision.of(False))
+    if clean is None or not distances:
+        return None
+    steps = sorted(set(distances.values()))
+    most = min(MOST_STEPS, max(LEAST_STEPS, MOST_SCORED // len(run.records)))
+    chosen = steps if len(steps) <= most else np.quantile(steps, np.linspace(0, 1, most), method="nearest").tolist()
+    points = [(0.0, clean)]
+    points += [(at, mean_ap(precision.of({i for i, d in distances.items() if d <= at})) or 0.0) for at in chosen]
+    points.append((1.05 * points[-1][0], points[-1][1]))
+    svg = line_chart(
+        [Series("adversarial", "AP", points, steps=True)], Axis(f"{LABELS[norm]} at most ({UNITS[norm]})"), Axis(AP)
+    )
+    counted = f"all {len(steps)} distances" if len(steps) == len(chosen) else f"{most} of {len(steps)} distances"
+    text = (
+        f"Images on which the goal is reached within the distance are attacked, the others clean; scored at {counted} "
+        f"that occur. AP counts down to a score of {run.eval_threshold:g}: success at τ = {run.tau:g} need not move it."
+    )
+    return Plot(f"AP against {LABELS[norm]}", svg, text)
 
 
 def _reached(run: DetectionData, taus: list[float]) -> Plot | None:
@@ -78,13 +123,11 @@ def _reached(run: DetectionData, taus: list[float]) -> Plot | None:
         Series(kind, kind, list(zip(taus, share, strict=True)))
         for kind, share in zip(("clean", "adversarial"), shares, strict=True)
     ]
-    svg = line_chart(
-        series, Axis("τ, score that counts as seen", 0, 1), Axis("goal holds", 0, 1), (run.tau, "attacked here")
-    )
+    svg = line_chart(series, Axis(TAU, 0, 1), Axis("goal holds", 0, 1), (run.tau, _marked(run)))
     text = "Share of the attacked images for which the goal holds if detections count above τ, on the saved files."
     if len(run.judged.items) < run.judged.count:
         text += f" {len(run.judged.items)} of {run.judged.count} images, evenly chosen."
-    return Plot("Success against τ", svg, text, LEGEND)
+    return Plot("Broken against τ" if run.budget else "Success against τ", svg, text, LEGEND)
 
 
 def _shares_reached(run: DetectionData, taus: Sequence[float]) -> tuple[list[float], list[float]] | None:
@@ -102,7 +145,7 @@ def _shares_reached(run: DetectionData, taus: Sequence[float]) -> tuple[list[flo
     return shares[0], shares[1]
 
 
-def _map_above(run: DetectionData, precision: PrecisionTable | None, taus: list[float]) -> Plot | None:
+def _ap_above(run: DetectionData, precision: PrecisionTable | None, taus: list[float]) -> Plot | None:
     if precision is None:
         return None
     series = []
@@ -111,10 +154,8 @@ def _map_above(run: DetectionData, precision: PrecisionTable | None, taus: list[
         series.append(Series(kind, kind, [(tau, ap) for tau, ap in values if ap is not None]))
     if not series[0].points:
         return None
-    svg = line_chart(
-        series, Axis("τ, score that counts as seen", 0, 1), Axis("mAP (IoU 0.5:0.95)"), (run.tau, "attacked here")
-    )
-    return Plot("mAP against τ", svg, "COCO's mAP if only detections above τ are counted.", LEGEND)
+    svg = line_chart(series, Axis(TAU, 0, 1), Axis(AP), (run.tau, _marked(run)))
+    return Plot("AP against τ", svg, "COCO's AP if only detections above τ are counted.", LEGEND)
 
 
 def _curve(precision: PrecisionTable | None) -> Plot | None:

@@ -1,4 +1,4 @@
-"""What the page of a detector's run tells: goals, boxes, mAP, collateral damage."""
+"""What the page of a detector's run tells: goals, boxes, AP, collateral damage."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,10 +14,13 @@ from detattack.report.page import (
     distance_cards,
     image_row,
     judged_on,
+    question_of,
+    questions_of,
     rate_cells,
     success_card,
 )
 from detattack.report.pictures import Pictures
+from detattack.tasks.detection.breakdown import SIDES
 from detattack.tasks.detection.breakdown_page import breakdown_tables
 from detattack.tasks.detection.charts import charts, class_precision
 from detattack.tasks.detection.measures import ClassRow
@@ -28,6 +31,7 @@ from detattack.tasks.detection.summary import ap_notes, emptying_threshold, pari
 MOST_BOXES = 150_000
 """Boxes in the page at most; a run with more is shown from a higher score on, and the page says so."""
 FLOORS = (0.1, 0.2, 0.3, 0.4, 0.5)
+PER_IMAGE = "false_positives_per_image"
 
 
 def page_content(run: DetectionData, pictures: dict[int, Pictures]) -> Content:
@@ -37,7 +41,7 @@ def page_content(run: DetectionData, pictures: dict[int, Pictures]) -> Content:
     rows = run.classes.rows(run.names)
     return Content(
         title=str(run.config.get("goal") or run.path.name),
-        facts=[f"τ = {run.tau:g}", judged_on(run)],
+        facts=[question_of(run), f"τ = {run.tau:g}", judged_on(run)],
         questions=_questions(run, precision),
         cards=_cards(run, precision),
         plots=charts(run, rows, precision),
@@ -104,32 +108,56 @@ def _precision(run: DetectionData) -> PrecisionTable | None:
 
 
 def _questions(run: DetectionData, precision: PrecisionTable | None) -> list[tuple[str, str]]:
-    asked = f"asks whether the goal holds among the detections above τ = {run.tau:g}, which is where the attack stops."
+    holds = f"the goal holds among the detections above τ = {run.tau:g}"
+    if run.budget:
+        asked = questions_of(run, f"{holds}, of which recall and false positives are, too.")
+    else:
+        asked = questions_of(run, f"{holds}, which is where the attack stops.")
     if precision is None:
-        return [("Success", asked)]
+        return asked
     low = run.eval_threshold
     counted = f"counts every detection down to {low:g}, so that it can stay high where nothing is left above τ."
-    if str(run.config.get("goal", "")).startswith("suppress:"):
+    if not run.budget and str(run.config.get("goal", "")).startswith("suppress:"):
         said = emptying_threshold(run.tau, low)
         counted += f" {said[0].upper()}{said[1:]}."
     notes = (note.partition(": ") for note in ap_notes(run.summary["ap"]))
-    return [("Success", asked), ("mAP", counted), *((what.capitalize(), f"{which}.") for what, _, which in notes)]
+    return [*asked, ("AP", counted), *((what.capitalize(), f"{which}.") for what, _, which in notes)]
 
 
 def _cards(run: DetectionData, precision: PrecisionTable | None) -> list[Card]:
-    cards = [success_card(run.records)]
-    if precision:
-        before, after = mean_ap(precision.of(False)), mean_ap(precision.of(True))
-        if before is not None and after is not None:
-            note = f"clean → adversarial, scores above {run.eval_threshold:g}"
-            expected = (run.summary.get("ap") or {}).get("expected_clean")
-            note += "" if expected is None else f"; clean by the model's card: {expected:.3f}"
-            cards.append(Card("mAP", f"{before:.3f} → {after:.3f}", note))
-    cards += distance_cards(run.records)
+    scores = _precision_cards(run, precision) if precision else []
+    cards = [*scores, *_threshold_cards(run), success_card(run)] if run.budget else [success_card(run), *scores[:1]]
+    cards += distance_cards(run)
     kept = (run.summary.get("collateral") or {}).get("kept_share")
     if kept is not None:
         cards.append(Card("Others preserved", f"{100 * kept:.1f}%", "detections that the goal is not about"))
     return cards
+
+
+def _precision_cards(run: DetectionData, precision: PrecisionTable) -> list[Card]:
+    """Show AP and AP50, clean and attacked; nothing where no object is annotated."""
+    clean, attacked = precision.of(False), precision.of(True)
+    note = f"clean → adversarial, scores above {run.eval_threshold:g}"
+    expected = (run.summary.get("ap") or {}).get("expected_clean")
+    note += "" if expected is None else f"; clean by the model's card: {expected:.3f}"
+    pairs = [("AP", mean_ap(clean), mean_ap(attacked), note)]
+    pairs.append(("AP50", mean_ap(clean[:1]), mean_ap(attacked[:1]), "the same at IoU 0.5"))
+    return [
+        Card(label, f"{before:.3f} → {after:.3f}", about)
+        for label, before, after, about in pairs
+        if before is not None and after is not None
+    ]
+
+
+def _threshold_cards(run: DetectionData) -> list[Card]:
+    """Show recall and false positives above τ, as the run counted them."""
+    above = run.summary.get("above_threshold") or {}
+    shown = (("recall", "Recall", ".3f", "of the annotated objects"), (PER_IMAGE, "False positives", ".2f", "an image"))
+    return [
+        Card(label, " → ".join(format(above[side][key], form) for side in SIDES), f"{about}, above τ = {run.tau:g}")
+        for key, label, form, about in shown
+        if above and all(above[side][key] is not None for side in SIDES)
+    ]
 
 
 def _classes(run: DetectionData, rows: list[ClassRow], precision: PrecisionTable | None) -> list[Table]:
@@ -139,10 +167,12 @@ def _classes(run: DetectionData, rows: list[ClassRow], precision: PrecisionTable
     if not rows:
         return []
     annotated = ("AP clean", "AP adversarial") if precision else ()
-    head = ("class", "images", "success", "interval", "detections before", "after", "kept", *annotated)
+    reached = "broken" if run.budget else "success"
+    head = ("class", "images", reached, "interval", "detections before", "after", "kept", *annotated)
     about = (
         f"On the attacked images, above τ = {run.tau:g}. Kept: clean detections that one of the same class still "
-        "matches (IoU ≥ 0.5). Success: of the images with the class, with its 95% interval."
+        "matches (IoU ≥ 0.5). "
+        f"{reached.capitalize()}: of the images with the class, with its 95% interval."
     )
     cells = []
     for row in rows:

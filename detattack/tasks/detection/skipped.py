@@ -18,6 +18,11 @@ MOST_NAMED = 3
 """So many classes are named where more are seen."""
 
 
+def is_skipped(record: DetectionRecord) -> bool:
+    """Whether an image is left as it is. A run that spends a budget attacks also those that need no attack."""
+    return record.status in SKIPPED and not record.quality
+
+
 def skip_reason(target: Target, clean: Detections, categories: Sequence[Category], score_threshold: float) -> str:
     """Tell what an image shows where `initial_status` leaves nothing to do, e.g. "no car above 0.5; seen: train 0.56".
 
@@ -68,7 +73,7 @@ def lacking(goal: Goal) -> str:
 def skipped_lines(records: Sequence[DetectionRecord], detector: DetectorCard, score_threshold: float) -> Iterator[str]:
     """For each image with nothing to attack: its name, what it shows, and options of this command that attack it."""
     for record in records:
-        if record.status in SKIPPED:
+        if is_skipped(record):
             target, clean = target_of(record, detector), from_lists(record.clean)
             seen = seen_instead(target, clean, detector.categories, score_threshold)
             faint = None if record.status == "already" else faint_score(target, clean)
@@ -79,15 +84,17 @@ def skipped_lines(records: Sequence[DetectionRecord], detector: DetectorCard, sc
 
 def skipped_line(folder: RunFolder[DetectionRecord], detector: DetectorCard, summary: Mapping[str, Any]) -> str:
     """Say the same of a run over a data set in one line, with how many images show what; empty: all were attacked."""
-    images = sum(summary[status] for status in SKIPPED)
-    if not images:
+    if not any(summary[status] for status in SKIPPED):
         return ""
     score_threshold = summary["score_threshold"]
     goal, seen, faint = parse_goal(folder.manifest["config"]["goal"]), Counter[str](), [0.0]
-    for record in (record for record in folder.iterate() if record.status in SKIPPED):
+    for record in filter(is_skipped, folder.iterate()):
         target, clean = target_of(record, detector), from_lists(record.clean)
         seen.update(seen_instead(target, clean, detector.categories, score_threshold).keys())
         faint.append(faint_score(target, clean))
+    images = len(faint) - 1
+    if not images:
+        return ""
     already = bool(summary["already"])
     if already:
         what = goal.already()
