@@ -1,6 +1,6 @@
 """Load a detector by its name.
 
-Names are `demo`, `demo-HEAD`, `torchvision/NAME`, `detectron2/CONFIG`, `hf/NAME_OR_FOLDER`,
+Names are `demo`, `demo-HEAD`, `demo-robust`, `torchvision/NAME`, `detectron2/CONFIG`, `hf/NAME_OR_FOLDER`,
 `ultralytics/NAME_OR_FILE`, `path/to/file.py:factory`, or an entry point of the group `detattack.detectors`.
 """
 
@@ -176,7 +176,7 @@ def _embedded(name: str, device: torch.device, weights: str | None) -> Detector:
     head = EMBEDDED[name]
     network = seeded(lambda: build_network(head))
     if weights != NO_WEIGHTS:
-        load_weights(network, weights or weights_file(head))
+        load_weights(network, weights or weights_file(name))
     columns: list[Category | None] = [None] * HEADS[head].first_label
     columns += [Category(c.name, c.coco_id) for c in CATEGORIES]
     return ADAPTERS[head](name, network, columns, device)
