@@ -12,7 +12,7 @@ METHODS = (
 )
 CLASSIFIER_METHODS = (*METHODS[:-1], "baseline-no-l2")
 DETECTORS = (
-    *("demo", "demo-fcos", "demo-ssd", "demo-fasterrcnn", "demo-detr"),
+    *("demo", "demo-fcos", "demo-ssd", "demo-fasterrcnn", "demo-detr", "demo-robust"),
     "torchvision/retinanet_resnet50_fpn",
     "torchvision/retinanet_resnet50_fpn_v2",
     "torchvision/fasterrcnn_resnet50_fpn",

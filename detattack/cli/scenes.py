@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from detattack.cli.command import Group
+from detattack.cli.names import one_of
 from detattack.core.errors import InputError
 
 app = typer.Typer(cls=Group, help="Rendered street scenes, and the embedded detector's training.")
@@ -44,7 +45,18 @@ def train(
         Literal["retinanet", "fcos", "ssd", "fasterrcnn", "detr"], typer.Option(help="Kind of detector.")
     ] = "retinanet",
     start: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="Weights whose backbone it begins with.")
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="Weights to begin with; those of another head give their backbone alone."
+        ),
+    ] = None,
+    adversarial: Annotated[
+        str | None,
+        typer.Option(
+            metavar="linf:N",
+            help="Attack two thirds of each batch, within N gray levels, so that the detector learns to resist.",
+            autocompletion=one_of(["linf:"]),
+        ),
     ] = None,
     steps: Annotated[int, typer.Option(min=1)] = 5000,
     batch: Annotated[int, typer.Option(min=1)] = 8,
@@ -57,13 +69,16 @@ def train(
     import json
     from dataclasses import asdict
 
+    from detattack.detectors.demo.adversarial import parse_adversary
     from detattack.detectors.demo.evaluate import evaluate_network
     from detattack.detectors.demo.network import HEADS, load_network
     from detattack.detectors.demo.train import TrainConfig
     from detattack.detectors.demo.train import train as run_training
 
+    adversary = None if adversarial is None else parse_adversary(adversarial)
+    config = TrainConfig(out, head, start, seed, steps, batch, lr=lr, precision=precision, adversary=adversary)
     try:
-        path = run_training(TrainConfig(out, head, start, seed, steps, batch, lr=lr, precision=precision))
+        path = run_training(config)
     except (ValueError, OSError) as error:
         raise InputError(f"training in {out}: {error}") from error
     network, first_label = load_network(path, head), HEADS[head].first_label

@@ -1,6 +1,6 @@
 """Load a detector by its name.
 
-Names are `demo`, `demo-HEAD`, `torchvision/NAME`, `detectron2/CONFIG`, `hf/NAME_OR_FOLDER`,
+Names are `demo`, `demo-HEAD`, `demo-robust`, `torchvision/NAME`, `detectron2/CONFIG`, `hf/NAME_OR_FOLDER`,
 `ultralytics/NAME_OR_FILE`, `path/to/file.py:factory`, or an entry point of the group `detattack.detectors`.
 """
 
@@ -31,12 +31,15 @@ ENTRY_POINT_GROUP = "detattack.detectors"
 ATTRIBUTES = ("name", "categories", "device", "eval_threshold")
 METHODS = ("candidates", "select", "detect")
 """What every detector has."""
+ROBUST = "demo-robust"
+"""The embedded detector that was trained on attacked images."""
 EMBEDDED = {
     "demo": "retinanet",
     "demo-fcos": "fcos",
     "demo-ssd": "ssd",
     "demo-fasterrcnn": "fasterrcnn",
     "demo-detr": "detr",
+    ROBUST: "retinanet",
 }
 """The embedded detectors, by name: the kind of head on the one backbone."""
 
@@ -68,7 +71,8 @@ class ModelLine:
 def model_lines() -> Iterator[ModelLine]:
     """Yield every model that has a name of its own, then the forms of names that stand for many."""
     for name, head in EMBEDDED.items():
-        yield ModelLine(name, f"embedded {head}, 8 street classes", "Apache-2.0")
+        trained = ", trained on attacked images" if name == ROBUST else ""
+        yield ModelLine(name, f"embedded {head}, 8 street classes{trained}", "Apache-2.0")
     for name in ARCHITECTURES:
         yield ModelLine(PREFIX + name, "COCO", "BSD-3-Clause", expected_ap(name))
     yield ModelLine("detectron2/CONFIG.yaml", "RetinaNet, Faster R-CNN: of the model zoo, or your own", "Apache-2.0")
@@ -176,7 +180,7 @@ def _embedded(name: str, device: torch.device, weights: str | None) -> Detector:
     head = EMBEDDED[name]
     network = seeded(lambda: build_network(head))
     if weights != NO_WEIGHTS:
-        load_weights(network, weights or weights_file(head))
+        load_weights(network, weights or weights_file(name))
     columns: list[Category | None] = [None] * HEADS[head].first_label
     columns += [Category(c.name, c.coco_id) for c in CATEGORIES]
     return ADAPTERS[head](name, network, columns, device)

@@ -274,6 +274,15 @@ def test_assignments_that_are_refused(refused, toy, picture, assignment, words):
         (("scenes", "render"), ("--out",)),
         (("scenes", "render", "--out", "x", "-n", "0"), ("-n",)),
         (("scenes", "render", "--out", "x", "--width", "20"), ("--width",)),
+        (("scenes", "train", "--out", "x", "--adversarial", "l2:4"), ("--adversarial", "'l2:4'", "linf:N")),
+        (("scenes", "train", "--out", "x", "--adversarial", "4"), ("--adversarial", "'4'", "linf:N")),
+        *[
+            (
+                ("scenes", "train", "--out", "x", "--adversarial", f"linf:{number}"),
+                ("--adversarial", f"'linf:{number}'"),
+            )
+            for number in ("", "0", "-1", "four", "255.5", "nan", "inf")
+        ],
         (("verify",), ("run",)),
         (("attck",), ("attck",)),
         (("models",), ("Missing command", "list, check")),

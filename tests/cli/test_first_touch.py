@@ -90,7 +90,7 @@ def test_every_option_and_the_value_of_each_is_completed(monkeypatch, capsys, pa
         ("compare --methods jnd,fg", ["jnd,fgsm", "jnd,fgv"]),
         ("compare --methods fgsm,fg", ["fgsm,fgv"]),
         ("tune --methods d", ["ddn", "deepfool"]),
-        ("untargeted --model dem", ["demo", "demo-fcos", "demo-ssd", "demo-fasterrcnn", "demo-detr"]),
+        ("untargeted --model dem", ["demo", "demo-fcos", "demo-ssd", "demo-fasterrcnn", "demo-detr", "demo-robust"]),
         ("verify run --model torchvision/ssd3", ["torchvision/ssd300_vgg16"]),
         ("models check u", ["ultralytics/"]),
         ("evaluate --transfer-to demo,h", ["demo,hf/"]),

@@ -153,14 +153,13 @@ def build_network(head: str = "retinanet") -> nn.Module:
     return HEADS[head].build()
 
 
-def weights_file(head: str = "retinanet") -> Path:
-    """Return the path of the float16 weights that ship with the package."""
-    name = "demo" if head == "retinanet" else f"demo-{head}"
+def weights_file(name: str = "demo") -> Path:
+    """Return the path of the float16 weights that ship with the package, by the embedded detector's name."""
     return Path(__file__).parent / "weights" / f"{name}.safetensors"
 
 
 def load_network(path: Path | None = None, head: str = "retinanet") -> nn.Module:
-    """Load the network with the weights in `path` (float16 safetensors; None: its own), as float32, in eval mode."""
+    """Load the network with the weights in `path` (float16 safetensors; None: `demo`'s), as float32, in eval mode."""
     network = build_network(head)
-    network.load_state_dict({key: value.float() for key, value in load_file(path or weights_file(head)).items()})
+    network.load_state_dict({key: value.float() for key, value in load_file(path or weights_file()).items()})
     return network.eval()

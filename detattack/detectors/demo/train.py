@@ -9,12 +9,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cv2
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -23,7 +24,9 @@ from detattack.core.precision import has_fast_bf16
 from detattack.datasets.scenes.scene import render
 from detattack.datasets.scenes.seeds import training_seed
 from detattack.datasets.scenes.types import CATEGORIES
+from detattack.detectors.demo.adversarial import Adversary, attacked
 from detattack.detectors.demo.network import HEADS, build_network
+from detattack.detectors.weights import fit_weights, names_of, read_weights
 
 __all__ = ["Progress", "TrainConfig", "save_weights", "train"]
 
@@ -32,12 +35,13 @@ __all__ = ["Progress", "TrainConfig", "save_weights", "train"]
 class TrainConfig:
     """A training run. The same config on the same machine gives the same weights, interrupted or not.
 
-    out: folder of `checkpoint.pt` and `weights.safetensors`. head: one of `network.HEADS`. start: weights whose
-    backbone the network begins with; None: random ones. steps: of `batch` scenes of `width` x `height`
-    pixels. lr: highest learning rate, reached after `warmup` steps and then lowered along half a cosine.
-    ema: how slowly the averaged weights follow. clip: largest gradient norm. checkpoint_every: steps.
-    precision: "bf16", "fp32" or "auto" (bf16 where the processor has instructions for it). workers:
-    processes that render; 0 renders in line.
+    out: folder of `checkpoint.pt` and `weights.safetensors`. head: one of `network.HEADS`. start: weights that the
+    network begins with, those of the backbone alone if the head is another; None: random ones. steps: of `batch`
+    scenes of `width` x `height` pixels. lr: highest learning rate, reached after `warmup` steps and then lowered
+    along half a cosine. ema: how slowly the averaged weights follow. clip: largest gradient norm.
+    checkpoint_every: steps. precision: "bf16", "fp32" or "auto" (bf16 where the processor has instructions for it).
+    workers: processes that render; 0 renders in line. adversary: attacks a share of each batch; None: all of it is
+    clean.
     """
 
     out: Path
@@ -56,6 +60,7 @@ class TrainConfig:
     checkpoint_every: int = 500
     precision: str = "auto"
     workers: int = 2
+    adversary: Adversary | None = None
 
 
 @dataclass(frozen=True)
@@ -108,7 +113,11 @@ def _batches(config: TrainConfig, start: int) -> Iterator[list[tuple[Tensor, Ten
         multiprocessing_context="spawn" if config.workers else None,
         prefetch_factor=4 if config.workers else None,
     )
-    return iter(loader)
+    generator = torch.get_rng_state()
+    batches = iter(loader)
+    if start:  # this has drawn a number, which the checkpoint's generator had done before it was saved
+        torch.set_rng_state(generator)
+    return batches
 
 
 def _learning_rate(config: TrainConfig, step: int) -> float:
@@ -129,9 +138,25 @@ def _optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=config.lr)
 
 
-def _losses(network: nn.Module, batch: list[tuple[Tensor, Tensor, Tensor]], first_label: int) -> dict[str, Tensor]:
-    images = [image.float() / 255 for image, _, _ in batch]
-    return network(images, [{"boxes": boxes, "labels": labels + first_label} for _, boxes, labels in batch])
+def _losses(state: _State, config: TrainConfig, batch: list[tuple[Tensor, Tensor, Tensor]]) -> dict[str, Tensor]:
+    """Return the terms of the loss of a batch, after the config's adversary has attacked its share of it."""
+    first_label = HEADS[config.head].first_label
+    images = torch.stack([image for image, _, _ in batch]).float() / 255
+    targets = [{"boxes": boxes, "labels": labels + first_label} for _, boxes, labels in batch]
+    if config.adversary is not None:
+        count = config.adversary.count(len(batch))
+        random = torch.Generator().manual_seed(training_seed(config.seed, state.step))
+        loss = partial(_sum_of_losses, state.network, targets[:count])
+        images[:count] = attacked(state.network, images[:count], loss, config.adversary, random)
+    return state.network(list(images), targets)
+
+
+def _sum_of_losses(network: nn.Module, targets: list[dict[str, Tensor]], images: Tensor) -> Tensor:
+    return _total(network(list(images), targets))
+
+
+def _total(losses: dict[str, Tensor]) -> Tensor:
+    return torch.stack(list(losses.values())).sum()
 
 
 def _run_in_bf16(network: nn.Module) -> None:
@@ -177,7 +202,7 @@ def _start(config: TrainConfig) -> _State:
     torch.manual_seed(config.seed)
     network = build_network(config.head).train()
     if config.start is not None:
-        _begin_with_backbone(network, config.start)
+        _begin_with(network, config.start)
     state = _State(network, _optimizer(network, config), {k: v.clone() for k, v in network.state_dict().items()})
     path = config.out / "checkpoint.pt"
     if path.exists():
@@ -191,16 +216,22 @@ def _start(config: TrainConfig) -> _State:
     return state
 
 
-def _begin_with_backbone(network: nn.Module, path: Path) -> None:
-    weights = load_file(path)
+def _begin_with(network: nn.Module, path: Path) -> None:
+    """Load all weights of a network of the same kind, or the backbone's alone of another kind. Raises `InputError`."""
+    weights = read_weights(path, names_of(network))
+    if weights.keys() == network.state_dict().keys():
+        fit_weights(network, weights, path)
+        return
     prefix = "backbone."
-    own = {key.removeprefix(prefix): value.float() for key, value in weights.items() if key.startswith(prefix)}
-    network.get_submodule("backbone").load_state_dict(own)
+    own = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+    fit_weights(network.get_submodule("backbone"), own, path)
 
 
 def _identity(config: TrainConfig) -> dict[str, object]:
     """Return what must agree for a checkpoint to be continued."""
-    free = ("out", "workers", "checkpoint_every")
+    free = ["out", "workers", "checkpoint_every"]
+    if config.adversary is None:
+        free.append("adversary")  # so that checkpoints from before there was one are continued
     values = {key: value for key, value in asdict(config).items() if key not in free}
     return values | {"start": config.start and config.start.name}
 
@@ -273,8 +304,8 @@ def _step(
     """One update; returns the terms of the loss."""
     for group in state.optimizer.param_groups:
         group["lr"] = lr
-    losses = _losses(state.network, batch, HEADS[config.head].first_label)
-    total = torch.stack(list(losses.values())).sum()
+    losses = _losses(state, config, batch)
+    total = _total(losses)
     if not torch.isfinite(total):
         raise FloatingPointError(f"the loss is {total.item()} at step {state.step}")
     state.optimizer.zero_grad(set_to_none=True)

@@ -96,8 +96,9 @@ class DetectionObjective:
 
 
 def _loss(target: Target, seen: ImageCandidates, losses: Sequence[str]) -> Tensor:
-    """Scalar; 0 where the detector proposes nothing at all."""
-    return target.loss(seen, losses) if len(seen.logits) else seen.logits.sum()
+    """Scalar; 0 where the detector proposes nothing at all. Losses of boxes that do not move have a gradient of 0."""
+    loss = target.loss(seen, losses) if len(seen.logits) else seen.logits.sum()
+    return loss if loss.requires_grad else loss + 0 * seen.logits.sum()
 
 
 @torch.no_grad()

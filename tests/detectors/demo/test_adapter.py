@@ -28,6 +28,16 @@ def test_a_car_vanishes_and_one_appears(name: str, goal: str, number: int):
     assert record.quality["psnr"] > 40
 
 
+def test_only_the_robust_one_keeps_its_cars_within_two_gray_levels():
+    found = {
+        name: attack(
+            scene(CARS), load_detector(name, "cpu"), method="pgd-linf@2", goal="suppress:car", max_iterations=20
+        )
+        for name in ("demo", "demo-robust")
+    }
+    assert {name: one.record.status for name, one in found.items()} == {"demo": "success", "demo-robust": "failure"}
+
+
 def test_the_box_asked_of_the_two_stage_head_has_no_proposal_near_it():
     """So that the success above is one where no proposal was."""
     detector = load_detector("demo-fasterrcnn", "cpu")

@@ -9,6 +9,7 @@ from torchvision.models.detection import RetinaNet
 from detattack.datasets.scenes import CATEGORIES, render, scene_seed
 from detattack.detectors.demo.evaluate import evaluate_network
 from detattack.detectors.demo.network import HEADS, build_network, load_network, weights_file
+from detattack.detectors.registry import EMBEDDED
 
 
 def picture(seed: int, width: int = 480, height: int = 320) -> torch.Tensor:
@@ -56,10 +57,10 @@ def test_the_gradient_reaches_the_image():
     assert image.grad.abs().max() > 0
 
 
-@pytest.mark.parametrize("head", HEADS)
-def test_the_shipped_weights_fit_and_are_float16(head: str):
-    assert weights_file(head).stat().st_size <= 8_000_000
-    weights = load_file(weights_file(head))
+@pytest.mark.parametrize(("name", "head"), EMBEDDED.items())
+def test_the_shipped_weights_fit_and_are_float16(name: str, head: str):
+    assert weights_file(name).stat().st_size <= 8_000_000
+    weights = load_file(weights_file(name))
     build_network(head).load_state_dict(weights, strict=True)
     floats = [value for value in weights.values() if value.is_floating_point()]
     assert all(value.dtype == torch.float16 and value.isfinite().all() for value in floats)
@@ -73,9 +74,11 @@ def test_the_shipped_weights_detect():
     assert quality.ap_by_class["car"] > 0.4
 
 
-@pytest.mark.parametrize("head", [head for head in HEADS if head != "retinanet"])
-def test_the_other_heads_detect(head: str):
-    quality = evaluate_network(load_network(head=head), n=12, seed=9, first_label=HEADS[head].first_label)
+@pytest.mark.parametrize("name", [name for name in EMBEDDED if name != "demo"])
+def test_the_others_detect(name: str):
+    head = EMBEDDED[name]
+    network, first_label = load_network(weights_file(name), head), HEADS[head].first_label
+    quality = evaluate_network(network, n=12, seed=9, first_label=first_label)
     assert quality.ap50 > 0.5
     assert quality.ap_by_class["car"] > 0.3
 
