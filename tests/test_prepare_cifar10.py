@@ -136,6 +136,7 @@ def test_class_folders(script, archive, tmp_path):
         (tarred(**{"test/cat/1.jpg": None}), "neither CIFAR-10's own archive nor class folders"),
         (tarred(**{"test/../../1.jpg": "out"}), "neither CIFAR-10's own archive nor class folders"),
     ],
+    ids=["no archive", "cut", "no classes", "empty", "link", "outside"],  # the bytes of an archive tell the time
 )
 def test_archives_of_something_else(script, archive, tmp_path, capsys, content, said):
     path, out = archive(content), tmp_path / "out"

@@ -115,7 +115,7 @@ def parse_budgets(text: str) -> tuple[Budget, ...]:
     if not colon or not sizes:
         raise InputError(f"--budget {text!r}: not of the form linf:2, l2:1.0, rms:0.5 or linf:1,2,4")
     if norm not in get_args(Norm):
-        raise unknown(f"--budget {text!r}: norm", norm, get_args(Norm))
+        raise unknown("norm of --budget", norm, get_args(Norm))
     budgets = [_budget(text, norm, size) for size in sizes.split(",")]  # type: ignore[arg-type]
     ordered = sorted(budgets, key=lambda budget: budget.size)
     doubled = next((str(a) for a, b in pairwise(ordered) if a == b), None)
@@ -132,7 +132,7 @@ def check_floats(budgets: Sequence[Budget], floats: bool) -> None:
 
 def _budget(text: str, norm: Norm, size: str) -> Budget:
     try:
-        value = float(size)
+        value = float(f"{float(size):.6g}")  # as it is written everywhere
     except ValueError:
         value = math.nan
     if not 0 < value < math.inf:

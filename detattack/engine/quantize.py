@@ -31,13 +31,17 @@ def as_seen(attack: Attack, images: Tensor, originals: Tensor) -> Tensor:
     """Return what the model is shown of images `[n,3,H,W]`: what a file can hold, within the radius.
 
     Where all of an L2 radius is spent on 8-bit images, plain rounding would leave nothing of a small change: of all
-    roundings of x(0) + t·(x − x(0)), t > 0, the farthest inside the ball is shown.
+    roundings of x(0) + t·(x − x(0)), t > 0, the farthest inside the ball is shown. An image on the gray levels and
+    inside, such as the worst within a smaller budget, is shown as it is.
     """
     if attack.radius is None or attack.norm == "linf" or attack.stop != "worst" or attack.levels is None:
         return as_file(images, attack.levels)
-    change = images - originals
-    length = change.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1)
-    return rounded_to_l2(originals, change / length, l2_radius(attack, images), attack.levels, at_most=True)
+    change, radius = images - originals, l2_radius(attack, images)
+    length = change.flatten(1).norm(dim=1)
+    directions = change / length.clamp_min(1e-12).view(-1, 1, 1, 1)
+    filling = rounded_to_l2(originals, directions, radius, attack.levels, at_most=True)
+    held = (as_file(images, attack.levels) == images).flatten(1).all(1) & (length <= radius)
+    return torch.where(held.view(-1, 1, 1, 1), images, filling)
 
 
 def l2_radius(attack: Attack, images: Tensor) -> Tensor:

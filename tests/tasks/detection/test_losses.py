@@ -5,10 +5,20 @@ import math
 import pytest
 import torch
 
+from detattack.core.boxes import iou
 from detattack.core.errors import InputError
-from detattack.core.types import Candidates
-from detattack.tasks.detection.candidates import WELL_PLACED, ImageCandidates, candidates_of, logit
-from detattack.tasks.detection.goals import GOALS, Inject, Mislabel, Suppress, Target
+from detattack.core.types import Candidates, Detections
+from detattack.tasks.detection.candidates import (
+    CEILING,
+    FLOOR,
+    JUST_PAST,
+    WELL_PLACED,
+    ImageCandidates,
+    candidates_of,
+    for_ranking,
+    logit,
+)
+from detattack.tasks.detection.goals import GOALS, Degrade, Flood, Inject, Mislabel, Suppress, Target
 from detattack.tasks.detection.losses import LOSSES, MARGIN, keep, register_loss, smooth_hinge
 
 HERE, THERE = (8.0, 8.0, 28.0, 28.0), (40.0, 12.0, 60.0, 40.0)
@@ -20,9 +30,9 @@ def h(value: float) -> float:
     return math.log1p(math.exp(10 * value)) / 10
 
 
-def seen(logits=LOGITS, boxes=(HERE, THERE)) -> ImageCandidates:
+def seen(logits=LOGITS, boxes=(HERE, THERE), reach=JUST_PAST) -> ImageCandidates:
     candidates = Candidates(torch.tensor([boxes], dtype=torch.float64), logits[None])
-    return candidates_of(candidates, 0, (48, 64), TAU, WELL_PLACED)
+    return candidates_of(candidates, 0, (48, 64), TAU, WELL_PLACED, reach)
 
 
 def z(row: int, label: int) -> float:
@@ -54,12 +64,12 @@ def test_inject_pulls_the_candidate_at_the_place():
     assert float(moved) > float(loss) + WELL_PLACED.box_weight * WELL_PLACED.slack
 
 
-def test_mislabel_is_the_old_class_down_and_the_new_one_up_at_each_object():
+def test_relabel_is_the_old_class_down_and_the_new_one_up_at_each_object():
     alone = seen(LOGITS[:1], (HERE,))
     target = Target(Mislabel("a", "b"), (0, 1), objects=(HERE,))
     expected = h(z(0, 0) + MARGIN) + h(MARGIN - z(0, 1))
-    assert float(LOSSES["mislabel"].function(alone, target)) == pytest.approx(expected)
-    assert float(LOSSES["mislabel"].function(alone, Target(target.goal, (0, 1)))) == 0
+    assert float(LOSSES["relabel"].function(alone, target)) == pytest.approx(expected)
+    assert float(LOSSES["relabel"].function(alone, Target(target.goal, (0, 1)))) == 0
 
 
 @pytest.mark.parametrize("goal", [Suppress("b"), Inject("b", HERE), Mislabel("b", "a")])
@@ -70,6 +80,156 @@ def test_what_must_stay_is_a_hinge_more_for_any_goal(goal):
     assert float(both.loss(seen())) == pytest.approx(expected)
     assert both.needs_boxes
     assert float(keep(seen(), 0, (0.0, 0.0, 4.0, 4.0))) == 0  # no candidate is there any more
+
+
+# Of objects: two candidates, the first at an object of class 0, the second at one of class 1
+
+RANKING = for_ranking(TAU)
+BOTH = Target(Degrade("all"), objects=(HERE, THERE), object_labels=(0, 1))
+NOTHING = Target(Degrade("all"))
+
+
+def off(box, overlap):
+    """A box as large beside it, with that IoU."""
+    move = (box[2] - box[0]) * (1 - overlap) / (1 + overlap)
+    return (box[0] + move, box[1], box[2] + move, box[3])
+
+
+def loss(name, candidates, target=BOTH) -> float:
+    return float(LOSSES[name].function(candidates, target))
+
+
+def test_how_far_outputs_are_driven():
+    assert RANKING.down == pytest.approx(logit(TAU) - FLOOR)
+    assert RANKING.up == pytest.approx(CEILING - logit(TAU))
+    assert RANKING.down > JUST_PAST.down
+    assert RANKING.overlap < JUST_PAST.overlap < 0.5
+
+
+@pytest.mark.parametrize("reach", [JUST_PAST, RANKING])
+def test_miss_is_each_object_s_own_score_down_at_the_object(reach):
+    expected = h(z(0, 0) + reach.down) + h(z(1, 1) + reach.down)
+    assert loss("miss", seen(reach=reach)) == pytest.approx(expected)
+    away = seen(boxes=(off(HERE, 0.39), off(THERE, 0.41)), reach=reach)  # one may move back within .5, one is gone
+    assert loss("miss", away) == pytest.approx(h(z(1, 1) + reach.down))
+
+
+@pytest.mark.parametrize("reach", [JUST_PAST, RANKING])
+def test_unmatch_is_a_score_times_what_a_box_is_too_near(reach):
+    near = seen(boxes=(HERE, off(THERE, 0.7)), reach=reach)
+    expected = h(z(0, 0) + reach.down) * (1 - reach.overlap) + h(z(1, 1) + reach.down) * (0.7 - reach.overlap)
+    assert loss("unmatch", near) == pytest.approx(expected)
+
+
+def test_unmatch_is_0_where_no_object_is_found_and_above_where_one_is():
+    """By the predicate, on one candidate whose score and box go past the threshold."""
+    object_here = Target(Degrade("a"), (0,), objects=(HERE,), object_labels=(0,))
+    for relative in (-2.0, -1.0, 0.01, 3.0):
+        for overlap in (0.1, 0.48, 0.51, 0.9):
+            logits = torch.tensor([[relative + logit(TAU), -9.0]], dtype=torch.float64)
+            one = seen(logits, (off(HERE, overlap),))
+            found = Detections(one.boxes[:, 0], one.logits[:, 0].sigmoid(), torch.zeros(1, dtype=torch.long)).above(TAU)
+            if object_here.holds(found):
+                assert loss("unmatch", one, object_here) == pytest.approx(0, abs=1e-4)
+            else:
+                assert loss("unmatch", one, object_here) > 1e-3
+    assert loss("unmatch", seen(boxes=(off(HERE, 0.4), off(THERE, 0.4)))) == 0
+
+
+@pytest.mark.parametrize("reach", [JUST_PAST, RANKING])
+def test_mislabel_is_another_class_ahead_of_the_own(reach):
+    """The best of the two classes that are not the object's; far enough ahead it rests."""
+    logits = torch.tensor([[1.0, -2.0, 0.25], [-1.0, 0.5, -40.0]], dtype=torch.float64)
+    lead = (1.0 - 0.25) + (0.5 + 1.0)
+    expected = lead + h(1.0 - logit(TAU) + MARGIN) + h(0.5 - logit(TAU) + MARGIN)
+    assert loss("mislabel", seen(logits, reach=reach)) == pytest.approx(expected)
+    done = torch.tensor([[-20.0, 0.0, -5.0], [9.0, -20.0, 0.0]], dtype=torch.float64)
+    assert loss("mislabel", seen(done, reach=reach)) == pytest.approx(-2 * reach.lead, abs=1e-6)
+
+
+def test_mislabel_is_about_the_object_that_a_candidate_covers_best():
+    one = seen(LOGITS[:1], (HERE,))
+    both = Target(Degrade("all"), objects=(off(HERE, 0.7), HERE), object_labels=(1, 0))
+    assert loss("mislabel", one, both) == pytest.approx(3.0 + h(z(0, 0) + MARGIN))
+    assert loss("mislabel", seen(LOGITS[:1], (off(HERE, 0.39),))) == 0
+
+
+def test_mislabel_of_the_only_class_there_is():
+    only = Target(Degrade("all"), objects=(HERE,), object_labels=(0,))
+    relative = z(0, 0)
+    expected = relative + MARGIN + h(relative + MARGIN)
+    assert loss("mislabel", seen(LOGITS[:1, :1], (HERE,)), only) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("reach", [JUST_PAST, RANKING])
+def test_mislocate_weighs_overlap_by_the_score_which_it_does_not_change(reach):
+    logits = LOGITS.clone().requires_grad_()
+    both = seen(logits, boxes=(HERE, off(THERE, 0.7)), reach=reach)
+    score = [1 / (1 + math.exp(-value)) for value in (1.0, 0.5)]
+    expected = score[0] * (1 - reach.overlap) + score[1] * (0.7 - reach.overlap)
+    found = LOSSES["mislocate"].function(both, BOTH)
+    assert float(found) == pytest.approx(expected)
+    assert not found.requires_grad  # the boxes are constants here
+    assert loss("mislocate", seen(boxes=(off(HERE, 0.2), off(THERE, 0.2)), reach=reach)) == 0
+
+
+@pytest.mark.parametrize("reach", [JUST_PAST, RANKING])
+def test_fabricate_is_what_is_false_up(reach):
+    """At an object its own class is no false detection, another class is; away from objects any class is."""
+    up = lambda value: -min(value, reach.up)  # noqa: E731
+    assert loss("fabricate", seen(reach=reach)) == pytest.approx(up(z(0, 1)) + up(z(1, 0)))
+    assert loss("fabricate", seen(reach=reach), NOTHING) == pytest.approx(up(z(0, 0)) + up(z(1, 1)))
+    away = seen(boxes=(off(HERE, 0.39), off(THERE, 0.41)), reach=reach)
+    assert loss("fabricate", away) == pytest.approx(up(z(0, 0)) + up(z(1, 0)))
+
+
+def test_fabricate_where_only_what_is_right_could_be_seen():
+    only = Target(Degrade("all"), objects=(HERE,), object_labels=(0,))
+    logits = LOGITS[:1, :1].clone().requires_grad_()
+    found = LOSSES["fabricate"].function(seen(logits, (HERE,)), only)
+    assert float(found.detach()) == 0
+    assert torch.autograd.grad(found, logits)[0].tolist() == [[0.0]]
+
+
+def test_past_the_threshold_the_best_false_ones_are_pulled_for_average_precision_all_are(monkeypatch):
+    monkeypatch.setattr("detattack.tasks.detection.losses.FABRICATED", 1)
+    best = min(z(1, 0), z(0, 1)), max(z(1, 0), z(0, 1))
+    assert loss("fabricate", seen()) == pytest.approx(-min(best[1], JUST_PAST.up))
+    assert loss("fabricate", seen(reach=RANKING)) == pytest.approx(-sum(min(one, RANKING.up) for one in best))
+
+
+@pytest.mark.parametrize("name", [name for name, one in LOSSES.items() if one.of_objects])
+@pytest.mark.parametrize("reach", [JUST_PAST, RANKING])
+def test_without_objects_there_is_nothing_to_lose_and_no_error(name, reach):
+    logits, boxes = LOGITS.clone().requires_grad_(), torch.tensor([[HERE], [THERE]]).double().requires_grad_()
+    empty = ImageCandidates(boxes, logits, logits - logit(TAU), None, (48, 64), TAU, reach=reach)
+    found = LOSSES[name].function(empty, NOTHING)
+    gradients = torch.autograd.grad(found, (logits, boxes), allow_unused=True, materialize_grads=True)
+    assert all(bool(gradient.isfinite().all()) for gradient in gradients)
+    assert (float(found.detach()) == 0) == (name != "fabricate")
+
+
+@pytest.mark.parametrize("name", [name for name, one in LOSSES.items() if one.of_objects])
+def test_of_boxes_by_class_the_object_s_own_counts(name):
+    """Where each class has a box of its own, that of the object's class is the one at the object."""
+    of_class = torch.tensor([[HERE, THERE], [HERE, THERE]], dtype=torch.float64)  # class 0 is here, class 1 there
+    for_class = ImageCandidates(of_class, LOGITS, LOGITS - logit(TAU), None, (48, 64), TAU)
+    here = Target(Degrade("a"), (0,), objects=(HERE,), object_labels=(0,))
+    as_one = seen(boxes=(HERE, HERE))
+    assert loss(name, for_class, here) == pytest.approx(loss(name, as_one, here))
+    assert float(iou(of_class[0, 1], of_class[0, 0])) == 0
+
+
+def test_losses_of_objects_are_for_goals_that_have_some():
+    for name, one in LOSSES.items():
+        for goal in (Suppress("a"), Inject("a", HERE), Mislabel("a", "b"), Degrade("a"), Flood(3)):
+            if one.of_objects and not goal.of_objects:
+                with pytest.raises(InputError, match=f"loss {name}: is about the reference objects"):
+                    goal.check_losses((name,))
+            else:
+                goal.check_losses((name,))
+    with pytest.raises(InputError, match="unknown loss 'unmach': did you mean 'unmatch'"):
+        Degrade("a").check_losses(("unmach",))
 
 
 def test_an_own_loss_is_known_by_its_name(monkeypatch):
@@ -89,4 +249,4 @@ def test_an_own_loss_is_known_by_its_name(monkeypatch):
 
 
 def test_every_goal_names_losses_that_exist():
-    assert {name for goal in GOALS.values() for name in goal.losses} <= set(LOSSES)
+    assert {name for goal in GOALS.values() for name in (*goal.losses, *goal.members)} <= set(LOSSES)

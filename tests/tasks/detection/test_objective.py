@@ -9,6 +9,7 @@ from torchvision.ops import batched_nms, clip_boxes_to_image
 
 from detattack.core.types import Candidates, Category, Detections
 from detattack.tasks.detection.goals import CleanImage, parse_goal
+from detattack.tasks.detection.losses import LOSSES
 from detattack.tasks.detection.matching import MATCH_IOU
 from detattack.tasks.detection.objective import DetectionObjective
 
@@ -104,6 +105,7 @@ GOALS = [
     "mislabel:car->dog",
     f"mislabel:car@{AT}->dog",
 ]
+OF_OBJECTS = ["degrade:all", "degrade:car", "flood:2"]
 DETECTORS = {
     "a box each": Fake(PLACES, STARTS),
     "a box per class": Fake(PLACES, STARTS, by_class=True),
@@ -117,11 +119,12 @@ def images(count=2, seed=0, dtype=torch.float64, spread=0.02):
     return (0.5 + spread * torch.randn(count, *PIXELS, generator=generator, dtype=torch.float64)).to(dtype)
 
 
-def objective_of(fake, goal, batch, keep_others=False, threshold=TAU):
+def objective_of(fake, goal, batch, keep_others=False, threshold=TAU, **options):
     clean = fake.select(fake.candidates(batch), threshold)
     parsed = parse_goal(goal)
     scenes = [CleanImage(WIDTH, HEIGHT, one) for one in clean]
-    return DetectionObjective(fake, [parsed.resolve(CATEGORIES, s, keep_others) for s in scenes], threshold)
+    targets = [parsed.resolve(CATEGORIES, scene, keep_others) for scene in scenes]
+    return DetectionObjective(fake, targets, threshold, **options)
 
 
 def proposed(evaluation):
@@ -134,7 +137,7 @@ def loss_of(fake, goal, batch, **options):
 
 
 @pytest.mark.parametrize("keep_others", [False, True])
-@pytest.mark.parametrize("goal", GOALS)
+@pytest.mark.parametrize("goal", GOALS + OF_OBJECTS)
 @pytest.mark.parametrize("fake", DETECTORS.values(), ids=DETECTORS)
 def test_gradients_by_finite_differences(fake, goal, keep_others):
     batch = images()
@@ -145,7 +148,7 @@ def test_gradients_by_finite_differences(fake, goal, keep_others):
     assert (gradient.flatten(1).norm(dim=1) > 1e-3).all()
 
 
-@pytest.mark.parametrize("goal", GOALS)
+@pytest.mark.parametrize("goal", GOALS + OF_OBJECTS)
 @pytest.mark.parametrize("fake", DETECTORS.values(), ids=DETECTORS)
 def test_an_image_does_not_depend_on_its_neighbors(fake, goal):
     batch = images(3)
@@ -162,7 +165,7 @@ def test_an_image_does_not_depend_on_its_neighbors(fake, goal):
     assert [proposed(together)[i] for i in (2, 0)] == proposed(turned)
 
 
-@pytest.mark.parametrize("goal", GOALS)
+@pytest.mark.parametrize("goal", GOALS + OF_OBJECTS)
 @pytest.mark.parametrize("by_class", [False, True])
 def test_padding_never_matters(goal, by_class):
     batch, index = images(3), torch.arange(3)
@@ -412,7 +415,7 @@ def test_a_box_per_class_is_the_one_that_counts():
 # What spares the detector work
 
 
-@pytest.mark.parametrize("goal", GOALS)
+@pytest.mark.parametrize("goal", GOALS + OF_OBJECTS)
 def test_what_select_finds_reached_is_never_ruled_out_before(goal):
     """Also where boxes reach out of the image, which `select` clips."""
     reached, batch = [], torch.full((1, 3, HEIGHT, WIDTH), 0.5, dtype=torch.float64)
@@ -462,3 +465,71 @@ def test_logits_alone_say_the_same_where_no_box_is_asked_for(goal, asked):
     torch.testing.assert_close(short.loss, whole.loss, rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(short.confidence, whole.confidence, rtol=1e-9, atol=1e-12)
     assert proposed(short) == proposed(whole)
+
+
+# Several losses, and the harm
+
+
+@pytest.mark.parametrize("worst", [False, True])
+@pytest.mark.parametrize("name", [*(name for name, loss in LOSSES.items() if loss.of_objects), "vanish"])
+@pytest.mark.parametrize("fake", DETECTORS.values(), ids=DETECTORS)
+def test_gradients_of_each_loss_by_finite_differences(fake, name, worst):
+    batch, index = images(seed=1), torch.arange(2)
+    objective = objective_of(fake, "degrade:all", images(seed=2), worst=worst, losses=(name,))  # where boxes are apart
+    seen = (batch.requires_grad_(),)
+    if name == "mislocate":  # the scores are weights, and have no gradient of their own
+        objective.detector = _frozen(fake, batch)
+    assert torch.autograd.gradcheck(lambda x: objective(x, index).loss, seen, atol=1e-5, fast_mode=True)
+    (gradient,) = torch.autograd.grad(objective(batch, index).loss.sum(), batch)
+    assert (gradient.flatten(1).norm(dim=1) > 1e-3).all()
+
+
+def _frozen(fake, batch):
+    """The same detector, its logits those of `batch` whatever the images."""
+    logits = fake.candidates(batch.detach()).logits
+    frozen, whole = replace(fake), fake.candidates
+    frozen.candidates = lambda seen, _=None: replace(whole(seen), logits=logits + 0 * seen.sum())
+    return frozen
+
+
+@pytest.mark.parametrize("goal", OF_OBJECTS)
+def test_each_image_has_the_loss_that_it_is_asked_for(goal):
+    fake, batch, index = DETECTORS["padded"], images(3), torch.arange(3)
+    objective = objective_of(fake, goal, batch, worst=True)
+    alone = [objective_of(fake, goal, batch, worst=True, losses=(name,)) for name in objective.members]
+    last = len(alone) - 1
+    mixed = objective(batch, index, [0, last, 0]).loss
+    for row, member in enumerate((0, last, 0)):
+        torch.testing.assert_close(mixed[row], alone[member](batch, index).loss[row], rtol=1e-9, atol=1e-12)
+
+
+def test_losses_that_are_named_take_the_place_of_the_goal_s():
+    fake, batch, index = DETECTORS["a box each"], images(2), torch.arange(2)
+    named = objective_of(fake, "degrade:all", batch, losses=("unmatch", "fabricate"))
+    apart = [objective_of(fake, "degrade:all", batch, losses=(name,))(batch, index).loss for name in named.members]
+    assert named.members == ("unmatch", "fabricate")
+    torch.testing.assert_close(named(batch, index).loss, sum(apart), rtol=1e-9, atol=1e-12)
+
+
+def test_a_named_loss_is_not_passed_over_where_logits_alone_would_do():
+    fake, batch, index = replace(DETECTORS["a box each"]), images(2), torch.arange(2)
+    fake.logits = lambda seen: pytest.fail("the loss looks at boxes")
+    objective_of(fake, "suppress:car", batch, losses=("vanish",))(batch, index)
+    objective_of(fake, "suppress:car", batch, worst=True)(batch, index)
+
+
+@pytest.mark.parametrize("goal", OF_OBJECTS)
+def test_the_harm_is_the_goal_s_of_all_that_is_detected(goal):
+    fake, batch, index = Fake(PLACES, STARTS), images(3), torch.arange(3)
+    objective = objective_of(fake, goal, batch, worst=True)
+    evaluation = objective(batch + 0.05, index)
+    found = fake.select(fake.candidates(batch + 0.05), fake.eval_threshold)
+    expected = [target.goal.harm(target, one) for target, one in zip(objective.targets, found, strict=True)]
+    assert evaluation.worst_is().tolist() == expected
+    assert any(len(one) > len(one.above(TAU)) for one in found)
+
+
+def test_of_a_goal_without_a_harm_the_loss_tells():
+    fake, batch, index = Fake(PLACES, STARTS), images(2), torch.arange(2)
+    evaluation = objective_of(fake, "suppress:car", batch, worst=True)(batch, index)
+    assert evaluation.worst_is().tolist() == (-evaluation.loss).tolist()
