@@ -1,4 +1,4 @@
-"""PGD's projection: no iterate leaves the ball of radius `radius` around the original, in L∞."""
+"""PGD's projection: no iterate leaves the ball around the original; and what is shown of it on whole gray levels."""
 
 from dataclasses import replace
 
@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from detattack.core.types import Evaluation
 from detattack.engine import PRESETS, run
-from detattack.engine.quantize import as_file, within_radius
+from detattack.engine.budget import Budget
+from detattack.engine.quantize import BISECTIONS, as_file, as_seen, l2_radius, within_ball, within_radius
 
 PGD = PRESETS["pgd-linf"]
 
@@ -98,3 +99,76 @@ def test_a_radius_off_the_grid_is_kept_on_the_way(image):
     run(replace(PGD, radius=2.5 / 255, max_iterations=12), image, never)
     distances = [float((seen - image).abs().max()) * 255 for seen in never.seen]
     assert max(distances) == pytest.approx(2, abs=1e-3)
+
+
+# All of an L2 budget, on whole gray levels
+
+
+def spending(norm: str, size: float, levels: int | None = 256):
+    """size: of the change's root mean square, in gray levels, whatever the norm."""
+    budget = Budget(norm, size if norm == "rms" else size / 255 * 60**0.5)
+    return replace(budget.spent_by(PRESETS["pgd-l2"]), levels=levels)
+
+
+def gray(images, originals):
+    return ((images - originals) * 255).double()
+
+
+norms = st.sampled_from(("l2", "rms"))
+
+
+@given(norms, st.floats(0.02, 30), st.sampled_from((0.001, 0.3, 3.0)), st.integers(0, 2**32))
+def test_the_ball_is_filled_as_far_as_whole_gray_levels_allow_and_never_left(norm, size, length, seed):
+    """Along the line through the iterate; its rounded points are farther the farther they are on the line."""
+    generator = torch.Generator().manual_seed(seed)
+    originals = torch.randint(0, 256, (2, 3, 4, 5), generator=generator) / 255
+    iterates = originals + length * size / 255 * torch.randn(originals.shape, generator=generator)
+    attack = spending(norm, size)
+    seen = as_seen(attack, iterates, originals)
+    assert torch.equal(as_file(seen, 256), seen)
+    assert 0 <= float(seen.min()) <= float(seen.max()) <= 1
+    for one, original, iterate in zip(seen, originals, iterates, strict=True):
+        target = size * 60**0.5
+        reached = float(gray(one, original).round().norm())
+        assert reached <= target * (1 + 1e-6)
+        direction = gray(iterate, original) / gray(iterate, original).norm()
+        whole = (original.double() * 255).round()
+
+        def far(scale, whole=whole, direction=direction):
+            return float(((whole + scale * direction).round().clamp(0, 255) - whole).norm())
+
+        most = 2 * target + 0.6 / float(direction.abs().max())
+        inside = [scale for i in range(801) if far(scale := i / 800 * most) <= target * (1 - 1e-6)]
+        assert reached >= far(max(inside) - most / 2**BISECTIONS) - 1e-6
+
+
+@given(norms, st.floats(0.3, 30), st.floats(0, 1), st.integers(0, 2**32))
+def test_an_image_inside_that_a_file_holds_is_shown_as_it_is(norm, size, share, seed):
+    """Such as what a smaller budget left: the larger one begins with its very output."""
+    originals = torch.randint(0, 256, (2, 3, 4, 5), generator=torch.Generator().manual_seed(seed)) / 255
+    smaller = as_seen(spending(norm, max(share * size, 0.02)), 1 - originals, originals)
+    assert torch.equal(as_seen(spending(norm, size), smaller, originals), smaller)
+    assert torch.equal(as_seen(spending(norm, size), originals, originals), originals)
+
+
+@pytest.mark.parametrize("norm", ["l2", "rms"])
+def test_an_image_that_a_file_holds_is_brought_back_where_it_is_outside(norm):
+    originals = torch.full((1, 3, 4, 5), 100 / 255)
+    seen = as_seen(spending(norm, 2.3), originals + 10 / 255, originals)
+    assert gray(seen, originals).round().unique().tolist() == [2]
+
+
+def test_floats_and_other_attacks_are_shown_as_ever(image):
+    iterate = image + 0.3 / 255
+    assert torch.equal(as_seen(spending("l2", 1.0, levels=None), iterate, image), iterate)
+    assert torch.equal(as_seen(replace(spending("l2", 1.0), stop="first"), iterate, image), image)
+    assert torch.equal(as_seen(replace(PGD, stop="worst"), iterate, image), image)
+
+
+@given(norms, st.floats(0.1, 30), st.integers(0, 2**32))
+def test_projection_leads_into_the_ball_and_leaves_what_is_inside(norm, size, seed):
+    originals = torch.rand(2, 3, 4, 5, generator=torch.Generator().manual_seed(seed))
+    wished = originals + size / 255 * torch.tensor([0.5, 2.0]).view(2, 1, 1, 1) * torch.ones_like(originals)
+    kept = within_ball(wished, originals, l2_radius(spending(norm, size), originals))
+    torch.testing.assert_close(kept[0], wished[0])
+    torch.testing.assert_close(kept[1], originals[1] + size / 255)

@@ -15,6 +15,8 @@ from detattack.core.types import Category, Detections
 from detattack.tasks.detection.goals import (
     GOALS,
     CleanImage,
+    Degrade,
+    Flood,
     Goal,
     Inject,
     Mislabel,
@@ -54,6 +56,8 @@ goals = st.one_of(
     st.builds(Suppress, names | st.just("all"), st.none() | boxes),
     st.builds(Inject, names, boxes | st.sampled_from(["center", "random", "road"])),
     st.builds(Mislabel, names, names, st.none() | boxes),
+    st.builds(Degrade, names | st.just("all")),
+    st.builds(Flood, st.integers(1, 10_000)),
 )
 
 
@@ -71,6 +75,9 @@ def test_a_goal_reads_back_as_itself(goal):
         "inject:traffic light@center",
         "inject:car@road",
         "mislabel:car@0.5,1.25,80,60.125->dog",
+        "degrade:all",
+        "degrade:traffic light",
+        "flood:20",
     ],
 )
 def test_text_reads_back_as_itself(text):
@@ -108,6 +115,18 @@ def test_text_reads_back_as_itself(text):
         "mislabel:car->all",
         "mislabel:car@random->dog",
         "mislabel:car->dog->car",
+        "degrade:",
+        "degrade",
+        "degrade:car@10,20,80,60",
+        "degrade:car@center",
+        "degrade:car->dog",
+        "flood:",
+        "flood:0",
+        "flood:-1",
+        "flood:1.5",
+        "flood:٣",
+        "flood:10001",
+        "flood:all",
     ],
 )
 def test_a_malformed_goal_is_one_line_of_bad_input(text):
@@ -118,7 +137,7 @@ def test_a_malformed_goal_is_one_line_of_bad_input(text):
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.text(max_size=40) | st.text("suppresinjctmlabd:@->,.0123456789 \n", max_size=40))
+@given(st.text(max_size=40) | st.text("suppresinjctmlabdgfo:@->,.0123456789 \n", max_size=40))
 def test_any_text_is_a_goal_or_one_line_of_bad_input(text):
     try:
         goal, complaint = parse_goal(text), ""
@@ -245,6 +264,19 @@ AT = ",".join(f"{v:g}" for v in HERE)
         ("mislabel:car->dog", found((DOG, HERE), (CAR, NEAR)), False),
         ("mislabel:car->dog", found((TRUCK, HERE)), False),
         ("mislabel:car->dog", found((DOG, HERE), (CAR, THERE)), True),
+        ("degrade:all", found(), True),
+        ("degrade:all", found((CAR, NEAR)), False),
+        ("degrade:all", found((CAR, OFF)), True),  # in the wrong place
+        ("degrade:all", found((TRUCK, HERE), (DOG, HERE)), True),  # as something else
+        ("degrade:all", found((TRUCK, HERE), (CAR, NEAR)), False),
+        ("degrade:all", found((CAR, THERE)), True),
+        ("degrade:car", found((CAR, HERE)), False),
+        ("degrade:car", found((CAR, OFF)), True),
+        ("flood:1", found((CAR, NEAR)), False),
+        ("flood:1", found((CAR, OFF)), True),
+        ("flood:1", found((DOG, HERE)), True),
+        ("flood:2", found((DOG, HERE), (CAR, NEAR)), False),
+        ("flood:2", found((DOG, HERE), (TRUCK, HERE), (CAR, NEAR)), True),
     ],
 )
 def test_predicate(goal, after, expected):
@@ -281,12 +313,16 @@ def test_the_thresholds_of_overlap(overlap, expected):
         (f"suppress:all@{AT}", found((CAR, HERE), (DOG, NEAR), (DOG, THERE)), [(DOG, THERE)]),
         (f"inject:car@{AT}", found((DOG, THERE), (DOG, NEAR)), [(DOG, THERE)]),
         ("mislabel:car->dog", found((CAR, HERE), (TRUCK, THERE)), [(TRUCK, THERE)]),
+        ("degrade:car", found((CAR, HERE), (DOG, THERE)), [(DOG, THERE)]),
+        ("degrade:all", found((CAR, HERE), (DOG, THERE)), []),
+        ("flood:1", found((CAR, HERE), (DOG, THERE)), [(CAR, HERE), (DOG, THERE)]),
     ],
 )
 def test_keep_others(goal, clean, kept):
     resolved = target(goal, clean, keep_others=True)
     assert list(resolved.kept) == kept
-    met = {"suppress": found(), "inject": found((CAR, HERE)), "mislabel": found((DOG, HERE))}[resolved.goal.kind]
+    relabeled = found((DOG, HERE))
+    met = {"inject": found((CAR, HERE)), "mislabel": relabeled, "flood": relabeled}.get(resolved.goal.kind, found())
     assert resolved.holds(met) is not bool(kept)
     others = found(*kept)
     together = Detections(*(torch.cat([getattr(met, n), getattr(others, n)]) for n in ("boxes", "scores", "labels")))
@@ -311,6 +347,12 @@ def test_keep_others(goal, clean, kept):
         ("mislabel:car->dog", found((DOG, HERE)), "nothing"),
         ("mislabel:car->dog", found((CAR, HERE)), None),
         (f"mislabel:car@{AT}->dog", found((CAR, THERE)), "nothing"),
+        ("degrade:all", found(), "nothing"),
+        ("degrade:all", found((DOG, HERE)), None),
+        ("degrade:car", found((DOG, HERE)), "nothing"),
+        ("degrade:car", found((CAR, HERE), (DOG, THERE)), None),
+        ("flood:1", found(), None),
+        ("flood:1", found((DOG, HERE)), None),  # all that is there untouched is right
     ],
 )
 @pytest.mark.parametrize("keep_others", [False, True])
@@ -328,6 +370,11 @@ def test_status_before_anything_is_done(goal, clean, status, keep_others):
         (f"inject:car@{AT}", 0.5),
         (f"mislabel:car@{AT}->dog", 0.4),
         ("mislabel:car->dog", 0.0),
+        ("degrade:all", 0.7),
+        ("degrade:car", 0.7),
+        ("flood:1", 0.8),
+        ("flood:3", 0.4),
+        ("flood:4", 0.0),
     ],
 )
 def test_confidence_is_the_score_that_the_goal_is_about(goal, expected):
@@ -347,12 +394,75 @@ def test_asked_iou():
     assert suppress.goal.asked_iou(suppress, found((CAR, HERE))) is None
 
 
+# What is there, by annotations or by what is detected
+
+
+def resolved_with(text, clean, annotated):
+    return parse_goal(text).resolve(CATEGORIES, CleanImage(200, 100, clean, annotated=annotated))
+
+
+def test_annotated_objects_count_where_there_are_some():
+    goal = resolved_with("degrade:all", found((CAR, HERE)), found((DOG, THERE)))
+    assert (goal.objects, goal.object_labels) == ((THERE,), (DOG,))
+    assert goal.holds(found((CAR, HERE)))
+    assert not goal.holds(found((DOG, THERE)))
+    detected = resolved_with("degrade:all", found((CAR, HERE)), None)
+    assert (detected.objects, detected.object_labels) == ((HERE,), (CAR,))
+    one_class = resolved_with("degrade:car", found(), found((DOG, THERE), (CAR, HERE), (CAR, THERE)))
+    assert (one_class.objects, one_class.object_labels) == ((HERE, THERE), (CAR, CAR))
+    flood = resolved_with("flood:1", found((CAR, HERE)), found((DOG, THERE)))
+    assert flood.holds(found((CAR, HERE)))
+    assert not flood.holds(found((DOG, THERE)))
+
+
+@pytest.mark.parametrize(
+    ("goal", "clean", "annotated", "status"),
+    [
+        ("degrade:all", found((CAR, HERE)), found(), "nothing"),
+        ("degrade:all", found(), found((CAR, HERE)), "already"),
+        ("degrade:all", found((DOG, HERE)), found((CAR, HERE)), "already"),
+        ("degrade:car", found((CAR, HERE)), found((DOG, HERE)), "nothing"),
+        ("degrade:all", found((CAR, HERE)), found((CAR, HERE), (DOG, THERE)), None),
+        ("flood:1", found((CAR, HERE)), found((DOG, THERE)), "already"),
+    ],
+)
+def test_status_by_annotations(goal, clean, annotated, status):
+    resolved = resolved_with(goal, clean, annotated)
+    assert resolved.goal.initial_status(resolved, clean) == status
+
+
+def test_the_harm_of_a_class_is_that_of_its_objects():
+    clean = found((CAR, HERE), (DOG, THERE))
+    cars, everything = target("degrade:car", clean), target("degrade:all", clean)
+    after = found((DOG, THERE, 0.8))
+    assert cars.goal.harm(cars, after) == float("inf")
+    assert everything.goal.harm(everything, after) == pytest.approx(-0.8)
+    assert cars.goal.harm(cars, found((CAR, HERE, 0.25))) == pytest.approx(-0.25)
+
+
+def test_the_harm_of_a_flood_is_what_is_false():
+    flood = target("flood:3", found((CAR, HERE)))
+    after = found((CAR, NEAR, 0.9), (CAR, OFF, 0.5), (DOG, HERE, 0.25))
+    assert flood.goal.harm(flood, after) == pytest.approx(0.75)
+    assert flood.goal.harm(flood, found()) == 0
+    assert flood.goal.asked_for(flood, after).tolist() == [False, True, True]
+    assert flood.goal.aimed_at(flood, after).tolist() == [False] * 3
+
+
+def test_other_goals_tell_no_harm_and_are_about_no_objects():
+    for text in ("suppress:all", "inject:car@center", "mislabel:car->dog"):
+        resolved = target(text, found((CAR, HERE)))
+        assert resolved.goal.harm(resolved, found()) is None
+        assert not resolved.goal.of_objects
+        assert resolved.object_labels == ()
+
+
 # The registry
 
 
 def test_the_text_of_each_goal_is_in_the_help_of_its_option():
     told = str(GoalText.__metadata__[0].help)
-    assert sorted(GOALS) == ["inject", "mislabel", "suppress"]
+    assert sorted(GOALS) == ["degrade", "flood", "inject", "mislabel", "suppress"]
     assert all(f"{kind}:" in told for kind in GOALS)
     assert [goal_type.form.partition(":")[0] for goal_type in GOALS.values()] == list(GOALS)
 
@@ -408,6 +518,10 @@ def test_an_own_goal_has_defaults_for_all_but_text_and_predicate(monkeypatch):
         ("mislabel:car->bus", [True, False]),
         ("inject:car@center", [True, True]),
         ("inject:car@road", [False, True]),
+        ("degrade:car", [True, False]),
+        ("degrade:all", [True, True]),
+        ("degrade:zebra", [True, True]),
+        ("flood:5", [True, True]),
     ],
 )
 def test_which_rendered_scenes_suit(goal, suits):
