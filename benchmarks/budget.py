@@ -47,7 +47,7 @@ from detattack.tasks.columns import Column
 from detattack.tasks.detection.goals import parse_goal
 from detattack.tasks.detection.task import DETECTION
 from detattack.tasks.experiment import Experiment
-from detattack.workflows.budgets import row_of, spend_budgets
+from detattack.workflows.budgets import spend_budgets
 from detattack.workflows.compare import markdown_table
 from detattack.workflows.evaluate import Settings, carried_out, make_experiment
 
@@ -118,14 +118,14 @@ def compare(experiment: Experiment[Any, Any, Any], budgets: Sequence[Budget], gi
         if method.startswith(ART) and not art_runs(experiment.model):
             continue
         spend = spend_art if method.startswith(ART) else spend_ours
-        found = spend(experiment, budgets, method, steps, given.out / method, given.fresh)
+        scores = spend(experiment, budgets, method, steps, given.out / method, given.fresh)
         rows[method] = {
             "model": given.model,
             "method": method,
-            "images": len(experiment.dataset.samples),
+            "images": min(one["images"] for one in scores),
             "passes": steps,
-            "clean": found[0]["ap_clean"],
-            "ap": {row["budget"]: row["ap"] for row in found},
+            "clean": scores[0]["clean"]["ap"],
+            "ap": {str(budget): one["adversarial"]["ap"] for budget, one in zip(budgets, scores, strict=True)},
         }
         write_table(given.out, list(rows.values()))
 
@@ -133,27 +133,28 @@ def compare(experiment: Experiment[Any, Any, Any], budgets: Sequence[Budget], gi
 def spend_ours(
     experiment: Experiment[Any, Any, Any], budgets: Sequence[Budget], method: str, passes: int, out: Path, fresh: bool
 ) -> list[Mapping[str, Any]]:
-    """Spend each budget on `ensemble`, or on a loss alone; a row each."""
+    """Spend each budget on `ensemble`, or on a loss alone; the AP of each, as in its summary."""
     loss = () if method == OURS else (method,)
     one = replace(experiment, config=experiment.config.model_copy(update={"loss": loss}))
     parse_goal(GOAL).check_losses(loss)
     name = OURS if method == OURS else PGD
     attacks = {budget: Settings(budget=budget, passes=passes).attack(DETECTION, name) for budget in budgets}
     chains = [{budget: attack} for budget, attack in attacks.items()] if fresh else [attacks]
-    return [row for chain in chains for row in spend_budgets(one, {method: chain}, out, resume=out.exists()).rows]
+    spent = [spend_budgets(one, {method: chain}, out, resume=out.exists()) for chain in chains]
+    return [summary["ap"] for robustness in spent for summary in robustness.summaries]
 
 
 def spend_art(
     experiment: Experiment[Any, Any, Any], budgets: Sequence[Budget], method: str, steps: int, out: Path, fresh: bool
 ) -> list[Mapping[str, Any]]:
-    """Spend each budget on ART's PGD; a row each."""
-    rows, start = [], None
+    """Spend each budget on ART's PGD; the AP of each."""
+    scores, start = [], None
     for budget in budgets:
-        folder = out / f"art-{budget.folder}"
-        find_all(experiment, partial(art_pgd, experiment.model, budget, steps), folder, None if fresh else start)
-        rows.append(judged(experiment, budget, method, folder, out / budget.folder))
-        start = folder
-    return rows
+        folder = out / f"{'fresh' if fresh else 'found'}-{budget.folder}"
+        find_all(experiment, partial(art_pgd, experiment.model, budget, steps), folder, start)
+        scores.append(judged(experiment, budget, folder, out / budget.folder))
+        start = None if fresh else folder
+    return scores
 
 
 def check_art(
@@ -166,10 +167,10 @@ def check_art(
     found: dict[str, dict[str, float]] = {}
     for budget in budgets:
         for name, pgd in {"art": art_pgd, "detattack": own_pgd}.items():
-            folder = out / name / f"art-{budget.folder}"
+            folder = out / name / f"found-{budget.folder}-{steps}"
             find_all(experiment, partial(pgd, experiment.model, budget, steps), folder)
-            row = judged(experiment, budget, name, folder, out / name / budget.folder)
-            found.setdefault(str(budget), {"clean": row["ap_clean"]})[name] = row["ap"]
+            ap = judged(experiment, budget, folder, out / name / budget.folder)
+            found.setdefault(str(budget), {"clean": ap["clean"]["ap"]})[name] = ap["adversarial"]["ap"]
         aps = found[str(budget)]
         apart = abs(aps["art"] - aps["detattack"])
         print(
@@ -180,14 +181,13 @@ def check_art(
     return found
 
 
-def judged(
-    experiment: Experiment[Any, Any, Any], budget: Budget, method: str, found: Path, out: Path
-) -> Mapping[str, Any]:
+def judged(experiment: Experiment[Any, Any, Any], budget: Budget, found: Path, out: Path) -> Mapping[str, Any]:
     """Judge images that others have found as all are: by a run of an attack that begins with them and makes no step."""
     attack = Settings(budget=budget).attack(DETECTION, PGD)
     still = replace(experiment.with_attack(replace(attack, max_iterations=0)), start=found)
     with carried_out(still, out, resume=True, notes=False) as folder:
-        return row_of(experiment, method, budget, folder.read_json(SUMMARY))
+        ap: Mapping[str, Any] = folder.read_json(SUMMARY)["ap"]
+    return ap
 
 
 def find_all(experiment: Experiment[Any, Any, Any], find: Find, folder: Path, start: Path | None = None) -> None:
@@ -312,7 +312,8 @@ def write_table(out: Path, rows: Sequence[dict[str, Any]]) -> None:
 def verdict(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
     """Say whether `ensemble` leaves no more AP of the same model than a method at every budget, but for a tie."""
     ours = next((one["ap"] for one in rows if (one["model"], one["method"]) == (row["model"], OURS)), {})
-    above = {budget: ours[budget] - ap for budget, ap in row["ap"].items() if budget in ours}
+    both = {budget: (ours.get(budget), ap) for budget, ap in row["ap"].items()}
+    above = {budget: our - ap for budget, (our, ap) in both.items() if our is not None and ap is not None}
     if row["method"] == OURS or not above:
         return "-"
     most = max(above, key=above.__getitem__)

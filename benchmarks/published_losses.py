@@ -6,9 +6,10 @@
 The papers attack one detector each, with its anchors, background class and objectness; here are candidates: boxes b_a
 and logits z_ak of K classes, σ(z) the scores. What is translated:
 
-- A candidate belongs to the object that its own box covers best, IoU ≥ .5 (`dag`: .1); the papers match anchors, fixed.
+- A candidate belongs to the object that its own box covers best, IoU ≥ .5; the papers match anchors, which stay.
 - A cross-entropy with a background class becomes K binary ones; the background is where all are 0.
-- TOG's objectness of a candidate becomes its scores, of all classes.
+- TOG's objectness of a candidate becomes its scores, of all classes. `tog-mislabeling` leaves out that of the
+  background, which would be nearly all of the loss.
 - Losses that a paper maximizes are negated: an attack descends.
 
 Objects o, of box b_o and class c(o), are the annotated ones or those that are detected untouched, as the goal has it.
@@ -23,27 +24,32 @@ from detattack.tasks.detection.goals import Target
 from detattack.tasks.detection.losses import register_loss
 from detattack.tasks.detection.matching import MATCH_IOU
 
+HARDEST = 3
+"""Candidates of the background for one at an object, those of the largest loss: SSD's, which A_cls was made for."""
 LARGEST = 5.0
-"""Where CWA clips an object's losses: the paper names no number."""
-NEAR_IOU, NEAR_SCORE = 0.1, 0.1
-"""From where on a candidate is a target of DAG."""
+"""Where CWA's losses of an object are clipped, our choice."""
+FOREGROUND = 0.1
+"""Score from where on a candidate is no background to DAG."""
 
 
 @register_loss("a-cls", help="Zhang and Wang 2019: the classification loss up", of_objects=True)
 def a_cls(seen: ImageCandidates, target: Target) -> Tensor:
-    """−L_cls(x, {c(o), b_o}); L_cls = Σ_a Σ_k BCE(σ(z_ak), [k is the class of a's object]).
+    """−L_cls(x, {c(o), b_o}); L_cls = Σ_{a at o} Σ_k BCE(σ(z_ak), [k = c(o)]) + Σ_{a hardest} Σ_k BCE(σ(z_ak), 0).
 
-    Zhang and Wang, Towards Adversarially Robust Object Detection, ICCV 2019, Eq. 7.
+    The hardest of the rest are those of the largest loss, three for each candidate at an object, as in SSD. Zhang and
+    Wang, Towards Adversarially Robust Object Detection, ICCV 2019.
     """
     rows, which = assigned(seen, target)
-    return -_classification(seen, rows, _labels(seen, target)[which]).sum()
+    background = F.softplus(seen.logits).sum(1).index_fill(0, rows, 0.0)
+    hardest = background.topk(min(len(background), HARDEST * max(1, len(rows)))).values
+    return -(_classification(seen, rows, _labels(seen, target)[which]).sum() + hardest.sum())
 
 
 @register_loss("a-loc", help="Zhang and Wang 2019: the localization loss up", of_objects=True)
 def a_loc(seen: ImageCandidates, target: Target) -> Tensor:
     """−L_loc(x, {c(o), b_o}); L_loc = Σ_{a at o} smooth L1 of the corners' distance, in sizes of the object.
 
-    Zhang and Wang, Towards Adversarially Robust Object Detection, ICCV 2019, Eq. 8.
+    Zhang and Wang, Towards Adversarially Robust Object Detection, ICCV 2019.
     """
     return -_localization(seen, target, *assigned(seen, target)).sum()
 
@@ -57,7 +63,7 @@ def cwa(seen: ImageCandidates, target: Target) -> Tensor:
     """
     rows, which = assigned(seen, target)
     labels = _labels(seen, target)
-    terms = _classification(seen, rows, labels[which])[rows], _localization(seen, target, rows, which)
+    terms = _classification(seen, rows, labels[which]), _localization(seen, target, rows, which)
     share = 1 / torch.bincount(labels)[labels]
     return -sum((_means(term, which, len(labels)).clamp_max(LARGEST) * share).sum() for term in terms)
 
@@ -67,12 +73,12 @@ def dag(seen: ImageCandidates, target: Target) -> Tensor:
     """Σ_{a active} (z_a,c(o) − z_a,l(o)): l(o) is drawn once, active are those whose best class is c(o) still.
 
     A candidate that no class gives a score of .1 is background, and so not active. Xie et al., Adversarial Examples for
-    Semantic Segmentation and Object Detection, ICCV 2017, Eq. 2.
+    Semantic Segmentation and Object Detection, ICCV 2017.
     """
-    rows, which = assigned(seen, target, NEAR_IOU)
+    rows, which = assigned(seen, target)
     own, wrong = _labels(seen, target)[which], _drawn(seen, target)[which]
     z = seen.logits[rows]
-    active = (z.argmax(1) == own) & (z.amax(1).sigmoid() >= NEAR_SCORE)
+    active = (z.argmax(1) == own) & (z.amax(1).sigmoid() >= FOREGROUND)
     return (z.gather(1, own[:, None]) - z.gather(1, wrong[:, None]))[active].sum()
 
 
@@ -103,11 +109,11 @@ def tog_mislabeling(seen: ImageCandidates, target: Target) -> Tensor:
     return _classification(seen, rows, wrong).sum() + _localization(seen, target, rows, which).sum()
 
 
-def assigned(seen: ImageCandidates, target: Target, overlap: float = MATCH_IOU) -> tuple[Tensor, Tensor]:
+def assigned(seen: ImageCandidates, target: Target) -> tuple[Tensor, Tensor]:
     """Return the candidates `[n]` that cover an object, and which one `[n]` they cover best."""
     _, ious = at_objects(seen, target.objects, target.object_labels)
     best, which = F.pad(ious.detach(), (0, 1)).max(1)  # a last object that nothing covers: there may be no other
-    rows = (best >= overlap).nonzero()[:, 0]
+    rows = (best >= MATCH_IOU).nonzero()[:, 0]
     return rows, which[rows]
 
 
@@ -124,9 +130,10 @@ def _drawn(seen: ImageCandidates, target: Target) -> Tensor:
 
 
 def _classification(seen: ImageCandidates, rows: Tensor, labels: Tensor) -> Tensor:
-    """Compute the binary cross-entropies of each candidate, `[A]`: those at `rows` are of classes `labels`."""
-    truth = torch.zeros_like(seen.logits).index_put((rows, labels), seen.logits.new_ones(()))
-    return F.binary_cross_entropy_with_logits(seen.logits, truth, reduction="none").sum(1)
+    """Compute the binary cross-entropies of candidates with their classes, `[n]`."""
+    logits = seen.logits[rows]
+    truth = F.one_hot(labels, logits.shape[1]).to(logits)
+    return F.binary_cross_entropy_with_logits(logits, truth, reduction="none").sum(1)
 
 
 def _localization(seen: ImageCandidates, target: Target, rows: Tensor, which: Tensor) -> Tensor:
