@@ -120,7 +120,7 @@ def compare(experiment: Experiment[Any, Any, Any], budgets: Sequence[Budget], gi
         spend = spend_art if method.startswith(ART) else spend_ours
         scores = spend(experiment, budgets, method, steps, given.out / method, given.fresh)
         rows[method] = {
-            "model": given.model,
+            "model": experiment.model.name,
             "method": method,
             "images": min(one["images"] for one in scores),
             "passes": steps,
