@@ -142,6 +142,9 @@ class Task(ABC, Generic[R, C, M]):
         """
         return dataset
 
+    def check_attack(self, config: C) -> None:
+        """Raise `InputError` for an attack that would fail on every image."""
+
     def fitting_batch(self, model: M, config: C, samples: Sequence[Sample]) -> int:
         """Find the batch size of `--batch auto`."""
         return 1

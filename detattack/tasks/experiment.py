@@ -57,9 +57,11 @@ class Experiment(Generic[R, C, M]):
         return self.task.truth(self.model, self.config, self.dataset)
 
     def with_attack(self, attack: Attack, target_l2: Mapping[int, float] | None = None) -> Self:
-        """Take another attack, of the same model on the same images."""
+        """Take another attack, of the same model on the same images. Raises `InputError`."""
         values = self.config.model_dump(exclude=set(self.config.of_method)) | {"attack": attack}
-        return replace(self, config=self.task.make_config(**values), target_l2=target_l2)
+        config = self.task.make_config(**values)
+        self.task.check_attack(config)
+        return replace(self, config=config, target_l2=target_l2)
 
     def batches(self) -> list[Batch]:
         """Plan what is to be done, resumed or not: decided over the whole data set."""

@@ -52,6 +52,9 @@ def spend_budgets(
     Of one method the runs are in `out/BUDGET`, of several in `out/METHOD/BUDGET`. Raises `InputError`.
     """
     check_folder(out, resume, retry_errors)
+    for by_budget in attacks.values():
+        for attack in by_budget.values():
+            experiment.with_attack(attack)  # raises for what is wrong with any, before the first is run
     rows, summaries = [], []
     notes = True
     for method, by_budget in attacks.items():

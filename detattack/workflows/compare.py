@@ -85,6 +85,8 @@ def compare(
     Raises `InputError`.
     """
     check_folder(out, resume, retry_errors)
+    for attack in attacks.values():
+        experiment.with_attack(attack)  # raises for what is wrong with any, before the first is run
     methods = run_methods(
         list(attacks),
         lambda name, target_l2: experiment.with_attack(attacks[name], target_l2),

@@ -59,7 +59,7 @@ def test_two_images(cli, write):
 def test_a_table_of_all_measures(cli, write):
     said = cli("quality", write("a.png"), write("b.png", 5))
     head, row, last = said.out.splitlines()
-    assert head.split() == ["image", "L1", "L2", "L∞", "PSNR", "SSIM", "UQI", "SCC", "VIFP", "KL", "ΔE>1"]
+    assert head.split() == ["image", "L1", "L2", "L∞", "RMS", "PSNR", "SSIM", "UQI", "SCC", "VIFP", "KL", "ΔE>1"]
     assert row.split()[3] == f"{5 / 255:.4f}"
     assert last == "1 measured"
 
@@ -70,7 +70,7 @@ def test_identical_images_are_ideal_without_a_warning(cli, write):
     said = cli("quality", a, a)
     assert said.err == ""
     assert said.out.splitlines()[1].split()[1:] == [
-        *("0.00", "0.0000", "0.0000", "∞", "1.0000", "1.0000", "1.0000", "1.0000", "0.00e+00", "0.0%")
+        *("0.00", "0.0000", "0.0000", "0.000", "∞", "1.0000", "1.0000", "1.0000", "1.0000", "0.00e+00", "0.0%")
     ]
     assert cli("quality", a, a, "--json").json["images"][0]["psnr"] is None
 

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detattack.core.errors import InputError
@@ -78,6 +78,7 @@ def test_budgets_that_are_written_the_same_are_the_same():
         parse_budgets("linf:1.00000001,1.00000002")
 
 
+@settings(deadline=None)
 @given(st.text(max_size=20) | st.from_regex(r"(linf|l2|rms):[-0-9.,eE+naif ]{0,12}", fullmatch=True))
 def test_any_text_is_budgets_or_one_line(text):
     try:
@@ -90,6 +91,7 @@ def test_any_text_is_budgets_or_one_line(text):
     assert len({budget.folder for budget in budgets}) == len(budgets)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["linf", "l2", "rms"]), st.floats(0.001, 255))
 def test_an_attack_tells_the_budget_that_it_spends(norm, size):
     budget = Budget(norm, float(f"{size:.6g}"))

@@ -221,6 +221,7 @@ def test_passes_too_few_for_the_members_are_refused():
     check_passes(replace(attack, max_iterations=3), 3)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 9), st.integers(0, 100))
 def test_every_member_has_its_turn(members, more):
     """As soon as there are passes enough for an iteration of each."""

@@ -308,7 +308,7 @@ def test_the_gradient_goes_straight_through_the_rounding():
 def test_what_is_not_finite_stops_that_image_alone(where, bad):
     class Broken(Linear):
         def __call__(self, images, index):
-            loss, success, confidence, _ = super().__call__(images, index)
+            loss, success, confidence = super().__call__(images, index)[:3]
             sick = (index == 1) & (len(self.calls) > 3)
             if where == "gradient":
                 one_value = torch.zeros(images.shape, dtype=torch.bool)
@@ -331,7 +331,7 @@ def test_what_is_not_finite_stops_that_image_alone(where, bad):
 def test_a_success_that_is_not_finite_is_none():
     class Broken(Linear):
         def __call__(self, images, index):
-            loss, _, confidence, _ = super().__call__(images, index)
+            loss, _, confidence = super().__call__(images, index)[:3]
             return Evaluation(loss * torch.nan, torch.ones(len(index), dtype=torch.bool), confidence)
 
         def confirm(self, image, index):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from detattack.core.types import Evaluation
@@ -115,8 +115,10 @@ def gray(images, originals):
 
 
 norms = st.sampled_from(("l2", "rms"))
+patient = settings(max_examples=60, deadline=None)
 
 
+@patient
 @given(norms, st.floats(0.02, 30), st.sampled_from((0.001, 0.3, 3.0)), st.integers(0, 2**32))
 def test_the_ball_is_filled_as_far_as_whole_gray_levels_allow_and_never_left(norm, size, length, seed):
     """Along the line through the iterate; its rounded points are farther the farther they are on the line."""
@@ -138,10 +140,11 @@ def test_the_ball_is_filled_as_far_as_whole_gray_levels_allow_and_never_left(nor
             return float(((whole + scale * direction).round().clamp(0, 255) - whole).norm())
 
         most = 2 * target + 0.6 / float(direction.abs().max())
-        inside = [scale for i in range(801) if far(scale := i / 800 * most) <= target * (1 - 1e-6)]
+        inside = [scale for i in range(401) if far(scale := i / 400 * most) <= target * (1 - 1e-6)]
         assert reached >= far(max(inside) - most / 2**BISECTIONS) - 1e-6
 
 
+@patient
 @given(norms, st.floats(0.3, 30), st.floats(0, 1), st.integers(0, 2**32))
 def test_an_image_inside_that_a_file_holds_is_shown_as_it_is(norm, size, share, seed):
     """Such as what a smaller budget left: the larger one begins with its very output."""
@@ -165,6 +168,7 @@ def test_floats_and_other_attacks_are_shown_as_ever(image):
     assert torch.equal(as_seen(replace(PGD, stop="worst"), iterate, image), image)
 
 
+@patient
 @given(norms, st.floats(0.1, 30), st.integers(0, 2**32))
 def test_projection_leads_into_the_ball_and_leaves_what_is_inside(norm, size, seed):
     originals = torch.rand(2, 3, 4, 5, generator=torch.Generator().manual_seed(seed))

@@ -45,13 +45,13 @@ def test_everything_own_through_the_command_line(run, picture, toy, tmp_path):
     found = json.loads(done.stdout)
     (row,) = found["images"]
     assert (row["status"], row["goal"]) == ("success", "atmost:car:1")
-    assert 0 < row["quality"]["rms"] <= 16
-    assert found["summary"]["median_rms"] == row["quality"]["rms"]
+    assert 0 < row["quality"]["p99"] <= 255
+    assert found["summary"]["median_p99"] == row["quality"]["p99"]
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["config"]["attack"]["step"] == "momentum"
     for command in (("verify", "run", "--trust"), ("rerun", "run", "--out", "again", "--trust"), ("report", "run")):
         assert (done := run(*command)).returncode == 0, (command, done.stderr)
-    assert "RMS, gray levels" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "P99, gray levels" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     done = run("compare", "--goal", "vanish-top:car", "--methods", "mi,fgsm", *data, "--out", "both", "--json")
     assert [one["success_rate"] for one in json.loads(done.stdout)["summary"]["methods"]] == [1, 1]
 
@@ -149,7 +149,7 @@ from tests.toy_pictures import squares
 detector = load_detector({f"{toy}:factory"!r}, "cpu")
 for goal, method in (("atmost:car:1", "mi"), ("vanish-top:car", "jnd"), ("atmost:car:2", "jnd")):
     record = attack(squares(*{TWO_CARS!r}), detector, goal, method).record
-    print(record.goal, record.status, "rms" in record.quality)
+    print(record.goal, record.status, "p99" in record.quality)
 """
     done = run(code=code, plugins=())
     assert done.stdout.splitlines() == [

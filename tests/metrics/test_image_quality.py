@@ -16,7 +16,7 @@ from detattack.core.errors import InputError
 from detattack.metrics import image_quality as quality
 from detattack.metrics.image_quality import MEASURES, measure, quick_measures, register_measure
 
-SYMMETRIC = ("l1", "l2", "linf", "psnr", "ssim", "uqi", "scc", "ciede2000_share")
+SYMMETRIC = ("l1", "l2", "linf", "rms", "psnr", "ssim", "uqi", "scc", "ciede2000_share")
 SIMILARITIES = ("ssim", "uqi", "scc", "vifp")
 
 
@@ -58,6 +58,7 @@ def references(x: np.ndarray, y: np.ndarray) -> dict[str, float]:
         "l1": np.abs(unit[0] - unit[1]).sum(),
         "l2": np.linalg.norm(unit[0].ravel() - unit[1].ravel()),
         "linf": np.abs(unit[0] - unit[1]).max(),
+        "rms": 255 * metrics.mean_squared_error(*unit) ** 0.5,
         "psnr": metrics.peak_signal_noise_ratio(x, y),
         "ssim": metrics.structural_similarity(x, y, channel_axis=2),
         "uqi": sewar.full_ref.uqi(x, y),
@@ -169,6 +170,7 @@ def test_ranges_symmetry_and_no_warning(pair):
         assert forth[name] == pytest.approx(back[name], abs=1e-9, nan_ok=True), name
     assert 0 <= forth["linf"] <= 1
     assert forth["linf"] <= forth["l2"] + 1e-12 <= forth["l1"] + 2e-12 <= size * forth["linf"] + 1e-9
+    assert forth["rms"] <= 255 * forth["linf"] + 1e-9
     assert forth["l2"] ** 2 <= forth["l1"] * forth["linf"] + 1e-9
     assert forth["kl_histogram"] >= 0
     assert 0 <= forth["ciede2000_share"] <= 1
@@ -239,8 +241,8 @@ def test_images_below_a_window_are_undefined_not_an_error(size, nans):
 def test_only_what_is_asked_in_json():
     x = scene(12, 12)
     found = measure(x, x, only=iter(quick_measures()))
-    assert found == {"l1": 0, "l2": 0, "linf": 0, "psnr": math.inf, "ssim": 1}
-    assert found.as_json() == {"l1": 0, "l2": 0, "linf": 0, "psnr": None, "ssim": 1}
+    assert found == {"l1": 0, "l2": 0, "linf": 0, "rms": 0, "psnr": math.inf, "ssim": 1}
+    assert found.as_json() == {"l1": 0, "l2": 0, "linf": 0, "rms": 0, "psnr": None, "ssim": 1}
     assert list(measure(x, x)) == list(MEASURES)
 
 

@@ -130,7 +130,8 @@ def mislocate(seen: ImageCandidates, target: "Target") -> Tensor:
     """Σ_o Σ_a p_a,c(o) · [IoU(b_a, o) − overlap]₊, the scores p being weights without a gradient."""
     own, overlap = at_objects(seen, target.objects, target.object_labels)
     scores = (own.detach() + seen.tau).sigmoid()
-    return (scores * (overlap - seen.reach.overlap).clamp_min(0)).sum()
+    still = seen.logits[:0].sum()  # 0: of a detector whose boxes never move the gradient is 0, and no error
+    return (scores * (overlap - seen.reach.overlap).clamp_min(0)).sum() + still
 
 
 @register_loss("fabricate", help="detections where there is no object", of_objects=True)

@@ -95,8 +95,7 @@ class DetectionTask(Task[DetectionRecord, DetectionConfig, Detector]):
         goal = parse_goal(config.goal)
         goal.check(model.categories)
         goal.check_losses(config.loss)
-        if config.attack.step == "ensemble":
-            check_passes(config.attack, len(config.loss or goal.members or goal.losses))
+        self.check_attack(config)
         check_reference(config, goal, dataset)
         if dataset.categories and not category_ids(model.categories, dataset.categories):
             names = ", ".join(repr(c["name"]) for c in dataset.categories[:5])
@@ -104,6 +103,12 @@ class DetectionTask(Task[DetectionRecord, DetectionConfig, Detector]):
         not_counted = classes_not_counted(model.categories, dataset.categories, dataset.annotations)
         note = not_counted_line(not_counted)
         return replace(dataset, notes=(*dataset.notes, note)) if note else dataset
+
+    def check_attack(self, config: DetectionConfig) -> None:
+        """Check that there are passes for an iteration of each loss of `ensemble`."""
+        if config.attack.step == "ensemble":
+            goal = parse_goal(config.goal)
+            check_passes(config.attack, len(config.loss or goal.members or goal.losses))
 
     def fitting_batch(self, model: Detector, config: DetectionConfig, samples: Sequence[Sample]) -> int:
         """Find what fits the memory of an accelerator."""

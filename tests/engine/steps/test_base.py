@@ -32,9 +32,9 @@ def test_an_image_steps_the_same_alone_and_among_rows_that_shrink(rule):
         torch.testing.assert_close(change[at : at + 1], expected, rtol=1e-12, atol=0)
 
 
-def test_every_preset_has_a_step_rule_and_only_the_control_no_iterations():
+def test_every_preset_has_a_step_rule_but_for_those_with_a_loop_of_their_own():
     assert {attack.step for attack in PRESETS.values()} <= set(STEPS)
-    assert [name for name, attack in PRESETS.items() if STEPS[attack.step].make is None] == ["noise"]
+    assert [name for name, attack in PRESETS.items() if STEPS[attack.step].make is None] == ["ensemble", "noise"]
     assert all(name == attack.name for name, attack in PRESETS.items())
 
 

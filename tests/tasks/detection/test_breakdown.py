@@ -24,10 +24,20 @@ def lists(rows):
     }
 
 
-def record(number=1, status="success", clean=(), adversarial=()):
-    clean, adversarial = lists(clean), lists(adversarial)
+def record(number=1, status="success", clean=(), adversarial=(), attacked=None):
+    """Of an image that was attacked, whatever its status, the change is measured."""
+    attacked = status in ("success", "failure") if attacked is None else attacked
     return DetectionRecord(
-        number, "a", "a.png", status, 64, 48, goal="suppress:car", clean=clean, adversarial=adversarial
+        number,
+        "a",
+        "a.png",
+        status,
+        width=64,
+        height=48,
+        goal="suppress:car",
+        clean=lists(clean),
+        adversarial=lists(adversarial),
+        quality={"l2": 1.0} if attacked else {},
     )
 
 
@@ -83,6 +93,27 @@ def test_confusion_is_over_attacked_images_and_lost_ap_over_all_that_were_seen()
     told = breakdown(records, CARD, data((1, HERE, 7), (2, HERE, 7), (3, HERE, 7)), 0.5)
     assert told["confusion"]["clean_to_adversarial"] == {"car": {"car": 1}, "dog": {"dog": 1}}
     assert sum(told["lost_ap"]["clean"]["objects"].values()) == 2
+
+
+def test_recall_and_false_detections_above_tau():
+    """Of an object's class and place is right, all else is false: attacked, a kite is at the dog and a dog nowhere."""
+    told = breakdown([record(clean=CLEAN, adversarial=ATTACKED)], CARD, TRUTH, 0.5)["above_threshold"]
+    assert told["clean"] == {"recall": 1, "false_positives_per_image": 0}
+    assert told["adversarial"] == {"recall": 0, "false_positives_per_image": 2}
+    half = breakdown([record(clean=CLEAN, adversarial=[(HERE, 0.9, CAR)])], CARD, TRUTH, 0.5)["above_threshold"]
+    assert half["adversarial"] == {"recall": 1 / 2, "false_positives_per_image": 0}
+
+
+def test_every_attacked_image_counts_whatever_its_status_and_no_other():
+    """An image with nothing to miss is attacked where a budget is spent: what is false in it counts."""
+    false = [(HERE, 0.9, CAR)]
+    records = [record(1, "success"), record(2, "nothing", (), false, attacked=True), record(3, "nothing", (), false)]
+    told = breakdown(records, CARD, data(), 0.5)
+    assert told["above_threshold"]["adversarial"] == {"recall": None, "false_positives_per_image": 1 / 2}
+    assert told["confusion"]["clean_to_adversarial"] == {BACKGROUND: {"car": 1}}
+    assert breakdown(records, CARD, data(categories=()), 0.5)["above_threshold"] is None
+    nothing = breakdown([], CARD, TRUTH, 0.5)["above_threshold"]
+    assert nothing["clean"] == {"recall": None, "false_positives_per_image": None}
 
 
 def test_what_is_kept_is_what_the_collateral_damage_counts():
