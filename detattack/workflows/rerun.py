@@ -102,8 +102,13 @@ def repeated(path: Path, manifest: dict[str, Any], instead: Instead, trust: bool
 
 
 def _flags(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
-    """Return what the manifest in `path` tells of an experiment beside its config."""
+    """Return what the manifest in `path` tells of an experiment beside its config.
+
+    Raises `InputError` where the run that it starts from is not beside it.
+    """
     start = manifest.get("start")
+    if start is not None and not (path.parent / start / "images").is_dir():
+        raise InputError(f"{path}: begins with the images of the run {start}, which is not beside it")
     target_l2, shard = manifest.get("lengths"), manifest.get("shard")
     return {
         "figures": manifest.get("figures", False),

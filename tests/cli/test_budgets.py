@@ -103,6 +103,22 @@ def test_a_run_that_starts_from_another_is_repeated_to_the_same_bytes(stepped, c
     assert said.out.endswith("images: identical bytes\n")
 
 
+def test_a_run_without_the_one_that_it_starts_from_is_not_repeated(stepped, refused, cli, tmp_path):
+    alone = shutil.copytree(stepped / "linf-2", tmp_path / "moved" / "linf-2")
+    refused("rerun", alone, "--device", "cpu", "--out", "again", words=("linf-1", "not beside it"))
+    assert cli("verify", alone, "--device", "cpu").status == 0  # which needs none
+
+
+@pytest.mark.parametrize("start", ["../linf-1", "/tmp", "linf-1/..", "", 3])
+def test_a_start_that_is_no_name_of_a_budget_is_refused(stepped, cli, tmp_path, start):
+    own = shutil.copytree(stepped, tmp_path / "run") / "linf-2"
+    (own / "run.json").write_text(json.dumps(read(own / "run.json") | {"start": start}))
+    for line in (("rerun", own, "--out", "again"), ("verify", own)):
+        said = cli(*line, "--device", "cpu")
+        assert said.status == 2
+        assert len(said.err.splitlines()) == 1
+
+
 def test_a_finished_run_has_nothing_to_resume(stepped, cli, tmp_path):
     own = shutil.copytree(stepped, tmp_path / "run")
     before = {name: (own / name).read_bytes() for name in CURVE_FILES}

@@ -88,6 +88,15 @@ def test_passes_are_as_many_as_are_allowed_and_no_more(of, size, levels, seed):
     assert [len(problem.of(row)) for row in (0, 1)] == [8, 8]
 
 
+@pytest.mark.parametrize("of", [one for one in SPENDING if one[0] != "ensemble"])
+def test_a_step_is_a_quarter_of_the_budget_in_its_own_norm(of):
+    images, problem = on_gray_levels(1) * 0.5 + 0.25, Valleys(1)
+    attack = attack_of(*of, 4.0, levels=None, passes=1)
+    spend(attack, images, problem)
+    moved = torch.stack([problem.of(row)[1][0] for row in (0, 1)])
+    assert excess(attack, moved, images) == pytest.approx(-0.75 * attack.radius, rel=1e-4)
+
+
 # The worst is kept
 
 

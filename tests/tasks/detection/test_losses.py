@@ -214,9 +214,12 @@ def test_of_boxes_by_class_the_object_s_own_counts(name):
     """Where each class has a box of its own, that of the object's class is the one at the object."""
     of_class = torch.tensor([[HERE, THERE], [HERE, THERE]], dtype=torch.float64)  # class 0 is here, class 1 there
     for_class = ImageCandidates(of_class, LOGITS, LOGITS - logit(TAU), None, (48, 64), TAU)
-    here = Target(Degrade("a"), (0,), objects=(HERE,), object_labels=(0,))
-    as_one = seen(boxes=(HERE, HERE))
-    assert loss(name, for_class, here) == pytest.approx(loss(name, as_one, here))
+    for label, box in ((0, HERE), (1, THERE)):
+        one = Target(Degrade("all"), objects=(box,), object_labels=(label,))
+        assert loss(name, for_class, one) == pytest.approx(loss(name, seen(boxes=(box, box)), one))
+        other = Target(Degrade("all"), objects=(box,), object_labels=(1 - label,))
+        nowhere = seen(boxes=((0.0, 0.0, 4.0, 4.0),) * 2)
+        assert loss(name, for_class, other) == pytest.approx(loss(name, nowhere, other))
     assert float(iou(of_class[0, 1], of_class[0, 0])) == 0
 
 
