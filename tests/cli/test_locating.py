@@ -15,9 +15,19 @@ def started(cli, toy, tmp_path, monkeypatch) -> Path:
     start.mkdir()
     monkeypatch.chdir(start)
     write_data(start, 3)
-    (start / "toy.py").write_text(Path(toy).read_text())
+    (start / "toy_of_this_test.py").write_text(Path(toy).read_text())
     data = ("--images", "data", "--annotations", "instances.json")
-    line = ("evaluate", *data, "--model", "toy.py:factory", "--device", "cpu", "--quality", "quick", "--quiet")
+    line = (
+        "evaluate",
+        *data,
+        "--model",
+        "toy_of_this_test.py:factory",
+        "--device",
+        "cpu",
+        "--quality",
+        "quick",
+        "--quiet",
+    )
     assert cli(*line, "--out", tmp_path / "out" / "run").status == 0
     return tmp_path / "out" / "run"
 
@@ -49,7 +59,7 @@ def test_what_is_nowhere_is_said_with_what_to_do(cli, started, tmp_path, monkeyp
     said = cli("verify", started, "--trust", "--device", "cpu")
     assert said.status == 2
     (told,) = said.err.splitlines()
-    assert f"its model toy.py is not in {tmp_path / 'start'}" in told
+    assert f"its model toy_of_this_test.py is not in {tmp_path / 'start'}" in told
     assert "go where it is" in told
     monkeypatch.chdir(tmp_path / "moved")
     assert cli("verify", started, "--trust", "--device", "cpu").status == 0
