@@ -12,7 +12,6 @@ from detattack.core.errors import InputError
 
 if TYPE_CHECKING:
     from detattack.tasks.detection.benchmark import Speed
-    from detattack.tasks.detection.goals import parse_goal
 
 SMALLEST = 128
 """Pixels of the shorter side of a rendered scene."""
@@ -39,6 +38,7 @@ def bench(
 
     from detattack.detectors.registry import load_detector
     from detattack.tasks.detection.benchmark import measure_speed, scenes
+    from detattack.tasks.detection.goals import parse_goal
 
     width, height = _parse_size(size)
     with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints

@@ -28,6 +28,15 @@ def test_bench_prints_one_object(cli, precision):
 
 
 @pytest.mark.usefixtures("short")
+def test_an_iteration_of_a_budget_is_measured_where_nothing_is_left_to_break(cli):
+    said = cli("bench", "--size", "160x128", "--device", "cpu", "--goal", "degrade:all", "--json")
+    assert said.status == 0, said.err
+    assert said.json["goal"] == "degrade:all"
+    assert said.json["backwards"] == said.json["iterations"] == 2 * speed.ITERATIONS
+    assert said.json["ours_s"] > 0
+
+
+@pytest.mark.usefixtures("short")
 def test_bench_prints_a_table(cli):
     said = cli("bench", "--size", "160x128", "--device", "cpu")
     assert said.status == 0, said.err
@@ -54,6 +63,8 @@ def test_ours_are_the_times_between_iterations(monkeypatch):
         (("--size", "64x640"), ("--size '64x640'", "128")),
         (("--precision", "fp16"), ("--precision", "fp16", "bf16")),
         (("--model", "dema"), ("dema",)),
+        (("--goal", "inject:car@center"), ("inject:car@center", "degrade")),
+        (("--goal", "suppress:sphinx"), ("sphinx",)),
     ],
 )
 def test_bad_input(refused, arguments, words):

@@ -130,7 +130,11 @@ class _Timed:
 
     def __call__(self, images: Tensor, index: Tensor) -> Evaluation:
         self._asked.append(self._now())
-        return self._objective(images, index)
+        evaluation: Evaluation = self._objective(images, index)
+        if evaluation.harm is None:
+            return evaluation
+        harm = evaluation.harm
+        return evaluation._replace(harm=lambda: harm().clamp_max(0))  # infinite, it would end the measuring
 
     def confirm(self, image: Tensor, index: int) -> bool:
         """Ask the objective."""
