@@ -130,7 +130,10 @@ def test_the_names_that_are_completed_are_those_that_there_are():
     from detattack.datasets.scenes import CATEGORIES
     from detattack.detectors import registry
     from detattack.engine import PRESETS
+    from detattack.engine.presets import Norm
     from detattack.metrics.image_quality import MEASURES
+    from detattack.tasks.detection.goals import GOALS
+    from detattack.tasks.detection.losses import LOSSES
 
     assert {name.partition("@")[0] for name in names.METHODS} == {*PRESETS}
     assert {name.partition("@")[0] for name in names.CLASSIFIER_METHODS} == {*CLASSIFIER_PRESETS}
@@ -141,6 +144,9 @@ def test_the_names_that_are_completed_are_those_that_there_are():
     assert (*MEASURES,) == names.MEASURES
     assert tuple(f"{name}:" for name in LIMITS) == names.CHANGES
     assert tuple(category.name for category in CATEGORIES) == names.STREET_CLASSES
+    assert {goal.partition(":")[0] for goal in names.GOALS} == {*GOALS}
+    assert {*names.LOSSES} == {"vanish", *(name for name, loss in LOSSES.items() if loss.of_objects)}
+    assert tuple(f"{norm}:" for norm in get_args(Norm)) == names.BUDGETS
 
 
 # The version
