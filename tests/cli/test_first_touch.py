@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+from typing import get_args
 
 import pytest
 from typer.main import get_command
