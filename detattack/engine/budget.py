@@ -96,9 +96,7 @@ STEPS_BY_NORM = {
 
 def budget_of(attack: Attack) -> Budget | None:
     """Return the budget that an attack spends; None: it stops at a success, or looks for the smallest."""
-    if attack.stop != "worst" or attack.radius is None:
-        return None
-    return Budget.of_radius(attack.norm, attack.radius)
+    return budget_in({"attack": vars(attack)})
 
 
 def budget_in(config: Mapping[str, Any]) -> Budget | None:

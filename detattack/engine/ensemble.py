@@ -182,8 +182,6 @@ class _Ensemble:
         """Draw an image within the radius."""
         original = self.state.originals[row]
         noise = torch.rand(original.shape, generator=self.random[row]).to(original) * 2 - 1
-        return (
-            original + self._step(row, 1.0, noise)
-            if self.radius is not None
-            else original + noise * (self.attack.radius or 0.0)
-        )
+        if self.radius is None:
+            return original + noise * (self.attack.radius or 0.0)
+        return original + self._step(row, 1.0, noise)

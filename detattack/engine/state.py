@@ -210,7 +210,8 @@ def judge(
 
 def _judge_harm(attack: Attack, state: AttackState, seen: Tensor, evaluation: Any) -> tuple[Tensor, Tensor]:
     """Keep the images seen that do more harm than all before; return as `judge` does, no image being a success."""
-    finite = finite_of(state, evaluation)
+    finite = (evaluation.loss.detach().isfinite() & state.healthy[state.index]).cpu()
+    state.finite[state.rows[~finite]] = False
     for i, harm in enumerate(evaluation.worst_is().tolist()):
         row = int(state.rows[i])
         if finite[i] and harm > state.most_harm[row]:
@@ -218,13 +219,6 @@ def _judge_harm(attack: Attack, state: AttackState, seen: Tensor, evaluation: An
     finite &= state.most_harm[state.rows] < torch.inf  # nothing is worse
     continuing = finite & (state.numbers[state.rows] < attack.max_iterations)
     return continuing.nonzero().flatten(), torch.zeros_like(continuing)
-
-
-def finite_of(state: AttackState, evaluation: Any) -> Tensor:
-    """Note the active images whose loss or gradient is not finite; return bool `[n]`, whether it is, on the host."""
-    finite: Tensor = (evaluation.loss.detach().isfinite() & state.healthy[state.index]).cpu()
-    state.finite[state.rows[~finite]] = False
-    return finite
 
 
 def confirmed(objective: Objective, state: AttackState, image: Tensor, row: int) -> bool:

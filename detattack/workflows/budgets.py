@@ -3,31 +3,28 @@
 A change within a small budget is within a larger one, too: what an attack found there is the least that it can do here.
 """
 
-import io
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from detattack.core.files import swept, write_bytes_atomic, write_text_atomic
+from detattack.core.files import swept, write_text_atomic
 from detattack.engine import Attack
 from detattack.engine.budget import LABELS, UNITS, Budget
+from detattack.report.measures import CHANGE
 from detattack.report.robustness import CURVE
 from detattack.runs.folder import SUMMARY
 from detattack.runs.runner import Executor
 from detattack.tasks.columns import Column, measure_columns
 from detattack.tasks.experiment import Experiment
-from detattack.workflows.compare import check_folder, markdown_table, to_csv, to_latex
-from detattack.workflows.evaluate import Progress, carried_out
+from detattack.workflows.compare import DPI, Reporting, check_folder, markdown_table, to_csv, to_latex
+from detattack.workflows.evaluate import carried_out
 
 Attacks = Mapping[str, Mapping[Budget, Attack]]
 """What is to be run: attacks by method and budget."""
-ReportingRun = Callable[[str], AbstractContextManager[Progress]]
-"""Makes what is told of a run, by the name of its folder."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +41,7 @@ def spend_budgets(
     out: Path,
     resume: bool = False,
     retry_errors: bool = False,
-    progress: ReportingRun | None = None,
+    progress: Reporting | None = None,
     executor: Executor | None = None,
 ) -> Robustness:
     """Run or resume attacks with several budgets each, and write one table and one figure.
@@ -83,7 +80,7 @@ def columns_of(methods: int) -> Sequence[Column]:
         Column("broken", "broken", ".1%"),
         Column("recall", "recall", ".3f"),
         Column("false_positives", "false/image", ".2f"),
-        *measure_columns("mean", "linf", "l2", "rms", "psnr"),
+        *measure_columns("mean", *CHANGE),
         Column("backwards", "backwards", ".1f"),
     ]
 
@@ -93,8 +90,7 @@ def row_of(
 ) -> dict[str, Any]:
     """Make a row of the table from the summary of a run."""
     change, own = summary["change"], experiment.task.comparison_row(summary)
-    attack = summary.get("above_threshold") or {}
-    attacked = attack.get("adversarial") or {}
+    attacked = (summary.get("above_threshold") or {}).get("adversarial", {})
     return {
         "method": method,
         "budget": str(budget),
@@ -105,7 +101,7 @@ def row_of(
         "broken": summary["success_rate"],
         "recall": attacked.get("recall"),
         "false_positives": attacked.get("false_positives_per_image"),
-        **{f"mean_{name}": change[name]["mean"] for name in ("linf", "l2", "rms", "psnr")},
+        **{f"mean_{name}": change[name]["mean"] for name in CHANGE},
         "backwards": summary["passes"]["backwards"]["mean"],
     }
 
@@ -124,6 +120,8 @@ def _write_figure(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """AP, or where there is none the recall, against the budget, as PNG and PDF: no line claims what is between."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+
+    from detattack.report.sheet import save_figure
 
     key, label = ("ap", "AP under attack") if any(row["ap"] is not None for row in rows) else ("recall", "recall")
     figure = Figure(figsize=(5.2, 3.8), layout="constrained")
@@ -145,7 +143,4 @@ def _write_figure(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     axes.legend(frameon=False)
     axes.grid(alpha=0.3)
     for kind in ("png", "pdf"):
-        buffer = io.BytesIO()
-        metadata = {"CreationDate": None} if kind == "pdf" else {"Software": None}
-        figure.savefig(buffer, format=kind, dpi=200, metadata=metadata)
-        write_bytes_atomic(out / f"robustness.{kind}", buffer.getvalue())
+        save_figure(figure, out / f"robustness.{kind}", DPI)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from detattack.core.errors import InputError
-from detattack.core.files import swept, write_bytes_atomic, write_text_atomic
+from detattack.core.files import swept, write_text_atomic
 from detattack.datasets.base import Dataset
 from detattack.engine import Attack
 from detattack.runs.folder import RunFolder
@@ -32,9 +32,11 @@ from detattack.workflows.evaluate import Progress, carried_out, check_retry
 COMPARED = ("k", "l2", "linf", "psnr", "ssim", "forwards", "backwards", "seconds")
 """Per image, and in the paired differences."""
 Reporting = Callable[[str], AbstractContextManager[Progress]]
-"""Makes what is told of the run of a method, by its name."""
+"""Makes what is told of a run, by its name: of its method, or of its folder."""
 RESAMPLES = 10_000
 CURVE_POINTS = 12
+DPI = 200
+"""Of the figure of a table, as PNG."""
 
 REFERENCE, CONTROL = "jnd", "noise"
 """The control takes the L2 that the reference needed, image by image."""
@@ -309,6 +311,8 @@ def _write_figure(out: Path, curves: Mapping[str, Curve]) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    from detattack.report.sheet import save_figure
+
     scored = any(value is not None for one in curves.values() for value in one.ap)
     figure = Figure(figsize=(5.2 * (1 + scored), 3.8), layout="constrained")
     FigureCanvasAgg(figure)
@@ -318,10 +322,7 @@ def _write_figure(out: Path, curves: Mapping[str, Curve]) -> None:
         _panel(axes[1], curves, "AP, down to the detector's own threshold", lambda one: one.ap)
     axes[0].legend(frameon=False)
     for kind in ("png", "pdf"):
-        buffer = io.BytesIO()
-        metadata = {"CreationDate": None} if kind == "pdf" else {"Software": None}
-        figure.savefig(buffer, format=kind, dpi=200, metadata=metadata)
-        write_bytes_atomic(out / f"comparison.{kind}", buffer.getvalue())
+        save_figure(figure, out / f"comparison.{kind}", DPI)
 
 
 def _panel(axes: Any, curves: Mapping[str, Curve], label: str, of: Callable[[Curve], Sequence[float | None]]) -> None:

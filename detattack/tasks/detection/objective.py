@@ -49,7 +49,7 @@ class DetectionObjective:
         self.worst = worst
         self.reach = for_ranking(score_threshold) if worst else JUST_PAST
         self.losses = tuple(losses)
-        self.members = self.losses or targets[0].goal.members or targets[0].goal.losses
+        self.members = targets[0].goal.members_of(losses)
         boxes = worst or losses or any(target.needs_boxes for target in targets)
         self._logits = None if boxes else getattr(detector, "logits", None)
 

@@ -107,8 +107,7 @@ class DetectionTask(Task[DetectionRecord, DetectionConfig, Detector]):
     def check_attack(self, config: DetectionConfig) -> None:
         """Check that there are passes for an iteration of each loss of `ensemble`."""
         if config.attack.step == "ensemble":
-            goal = parse_goal(config.goal)
-            check_passes(config.attack, len(config.loss or goal.members or goal.losses))
+            check_passes(config.attack, len(parse_goal(config.goal).members_of(config.loss)))
 
     def fitting_batch(self, model: Detector, config: DetectionConfig, samples: Sequence[Sample]) -> int:
         """Find what fits the memory of an accelerator."""

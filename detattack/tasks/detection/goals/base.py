@@ -194,6 +194,10 @@ class Goal(ABC):
         """Sum some registered losses, scalar; none named: the goal's `losses`."""
         return functools.reduce(operator.add, (LOSSES[name].function(seen, target) for name in losses or self.losses))
 
+    def members_of(self, losses: Sequence[str]) -> tuple[str, ...]:
+        """List the losses that `ensemble` takes one by one; losses: those that are asked for, if any."""
+        return tuple(losses) or self.members or self.losses
+
     def check_losses(self, losses: Sequence[str]) -> None:
         """Raise `InputError` where a loss is not known, or is about objects that the goal does not have."""
         for name in losses:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import torch
 from torch import Tensor
 
+from detattack.core.boxes import Box
 from detattack.core.errors import InputError
 from detattack.core.types import Detections
 from detattack.tasks.detection.candidates import ImageCandidates, at_objects
@@ -91,5 +92,5 @@ class Degrade(Goal):
         return not self.classes() or scene.may_show(self.category)
 
 
-def _objects(target: Target) -> Iterator[tuple[int, tuple[float, float, float, float]]]:
+def _objects(target: Target) -> Iterator[tuple[int, Box]]:
     return zip(target.object_labels, target.objects, strict=True)
