@@ -3,7 +3,7 @@
 To read it in order: `presets` (what an attack is), `cost` (the terms of Eq. 2), `steps.base` and `steps.descent` (how
 an iterate is updated), `loop` (one iteration), `state` (which images are active, and who decides that the goal holds),
 `quantize` (8-bit images), `refine` (what shrinks a success). Then what stands beside the loop: `steps.minimum_norm`,
-`perceptual`, `deepfool`, `random_noise`, and `config`, which checks an attack that a user changed.
+`ensemble`, `perceptual`, `deepfool`, `random_search`, `random_noise`, and `config`, which checks an attack that a user changed.
 
 The engine knows images and objectives, nothing of detectors or classifiers. Its names are imported when they are first
 used: `presets` is data that help texts read, before anything imports torch.
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from detattack.engine.loop import run
     from detattack.engine.presets import PRESETS, Attack
     from detattack.engine.random_noise import noise_of_l2, run_control
+    from detattack.engine.random_search import run_random_search
     from detattack.engine.state import AttackResult, Objective, Trace
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "run_control",
     "run_deepfool",
     "run_ensemble",
+    "run_random_search",
 ]
 _MODULES = {
     "deepfool": ("run_deepfool",),
@@ -38,6 +40,7 @@ _MODULES = {
     "loop": ("run",),
     "presets": ("PRESETS", "Attack"),
     "random_noise": ("noise_of_l2", "run_control"),
+    "random_search": ("run_random_search",),
     "state": ("AttackResult", "Objective", "Trace"),
 }
 

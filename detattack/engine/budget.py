@@ -85,9 +85,9 @@ class Budget:
         )
 
 
-BUDGET_STEPS = ("ensemble", "sign", "normalized", "adam")
+BUDGET_STEPS = ("ensemble", "square", "sign", "normalized", "adam")
 STEPS_BY_NORM = {
-    "linf": ("ensemble", "sign", "adam"),
+    "linf": ("ensemble", "square", "sign", "adam"),
     "l2": ("ensemble", "normalized"),
     "rms": ("ensemble", "normalized"),
 }

@@ -13,7 +13,7 @@ import torch
 from detattack.core.precision import fixed_numerics
 from detattack.datasets.base import Picture
 from detattack.datasets.image_io import decode_png, png_bytes, to_pixels, to_tensor
-from detattack.engine import AttackResult, run, run_control, run_deepfool, run_ensemble
+from detattack.engine import AttackResult, run, run_control, run_deepfool, run_ensemble, run_random_search
 from detattack.metrics.image_quality import measure, quick_measures
 from detattack.runs.record import Outcome
 from detattack.tasks.base import C, M, Prepared, R, Saved, Task
@@ -66,6 +66,8 @@ def _attack(
         if attack.step == "deepfool" and hasattr(objective, "margins"):  # a boundary for each class
             return run_deepfool(attack, images, objective, config.batch)
         starts = starts_of(attacked)
+        if attack.step == "square":
+            return run_random_search(attack, images, objective, seeds, starts)
         if attack.step == "ensemble":
             return run_ensemble(attack, images, objective, config.batch, seeds, starts)
         return run(attack, images, objective, config.batch, seeds, starts)

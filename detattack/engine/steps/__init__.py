@@ -11,5 +11,7 @@ __all__ = ["STEPS", "Iterate", "Range", "Step", "StepRule", "descent", "make_ste
 
 # The ensemble has iterations of its own: `ensemble.run_ensemble`.
 STEPS.register("ensemble", StepRule("ensemble", None, "several losses within one budget", own_loop=True))
+# Random search asks for answers alone: `random_search.run_random_search`.
+STEPS.register("square", StepRule("square", None, "random squares, without a gradient", own_loop=True))
 # The control has no iterations at all: `random_noise.run_control` is what runs it.
 STEPS.register("noise", StepRule("noise", None, "random noise, the control", own_loop=True))

@@ -94,6 +94,19 @@ class DetectionObjective:
         found = self.detector.detect(image[None].float(), self.score_threshold)[0]
         return self.targets[index].holds(found.above(self.score_threshold))
 
+    def answer(self, image: Tensor, index: int) -> tuple[float, bool]:
+        """Tell the harm of `[3,H,W]`, and whether the goal holds, by the official inference alone: no gradient.
+
+        Where the goal tells no harm, it is how far the score that the goal is about has fallen, or risen.
+        """
+        floor, target = min(self.detector.eval_threshold, self.score_threshold), self.targets[index]
+        found = self.detector.detect(image[None].float(), floor)[0].cpu()
+        harm = target.goal.harm(target, found)
+        if harm is None:
+            confidence = target.goal.confidence(target, found)
+            harm = confidence if target.goal.rises else -confidence
+        return harm, target.holds(found.above(self.score_threshold))
+
 
 def _loss(target: Target, seen: ImageCandidates, losses: Sequence[str]) -> Tensor:
     """Scalar; 0 where the detector proposes nothing at all. Losses of boxes that do not move have a gradient of 0."""

@@ -108,6 +108,8 @@ class Goal(ABC):
     """Whether it is about reference objects: annotated ones, or what is detected untouched."""
     members: ClassVar[tuple[str, ...]] = ()
     """The losses of `ensemble`; none: the goal's own."""
+    rises: ClassVar[bool] = False
+    """Whether `confidence` rises towards the goal, as where something new is to be seen."""
 
     @classmethod
     @abstractmethod

@@ -27,6 +27,7 @@ class Flood(Goal):
     kind: ClassVar[str] = "flood"
     form: ClassVar[str] = "flood:N"
     losses: ClassVar[tuple[str, ...]] = ("fabricate",)
+    rises: ClassVar[bool] = True
     of_objects: ClassVar[bool] = True
 
     count: int

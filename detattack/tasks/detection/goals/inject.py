@@ -32,6 +32,7 @@ class Inject(Goal):
     kind: ClassVar[str] = "inject"
     form: ClassVar[str] = "inject:CLASS@PLACE"
     losses: ClassVar[tuple[str, ...]] = ("inject",)
+    rises: ClassVar[bool] = True
 
     category: str
     place: Box | str

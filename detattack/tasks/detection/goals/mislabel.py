@@ -27,6 +27,7 @@ class Mislabel(Goal):
     kind: ClassVar[str] = "mislabel"
     form: ClassVar[str] = "mislabel:CLASS->CLASS"
     losses: ClassVar[tuple[str, ...]] = ("relabel",)
+    rises: ClassVar[bool] = True
 
     category: str
     new_category: str
