@@ -17,6 +17,7 @@ FLOORS = (
     ("detectors", "runs"),
     ("report",),
     ("tasks",),
+    ("ranking",),
     ("workflows",),
     ("cli", "api"),
     ("classify",),

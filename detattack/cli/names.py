@@ -8,9 +8,9 @@ from importlib.metadata import entry_points
 
 METHODS = (
     *("jnd", "jnd-paper", "jnd-min", "baseline", "fgsm", "fgv", "pgd-linf", "pgd-linf@4", "pgd-l2", "ddn", "fmn", "cw"),
-    *("deepfool", "noise", "ensemble"),
+    *("deepfool", "noise", "ensemble", "square"),
 )
-CLASSIFIER_METHODS = (*METHODS[:-1], "baseline-no-l2")
+CLASSIFIER_METHODS = (*METHODS[:-2], "baseline-no-l2")
 DETECTORS = (
     *("demo", "demo-fcos", "demo-ssd", "demo-fasterrcnn", "demo-detr", "demo-robust"),
     "torchvision/retinanet_resnet50_fpn",

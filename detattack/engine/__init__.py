@@ -3,7 +3,8 @@
 To read it in order: `presets` (what an attack is), `cost` (the terms of Eq. 2), `steps.base` and `steps.descent` (how
 an iterate is updated), `loop` (one iteration), `state` (which images are active, and who decides that the goal holds),
 `quantize` (8-bit images), `refine` (what shrinks a success). Then what stands beside the loop: `steps.minimum_norm`,
-`ensemble`, `perceptual`, `deepfool`, `random_search`, `random_noise`, and `config`, which checks an attack that a user changed.
+`ensemble`, `perceptual`, `deepfool`, `random_search`, `random_noise`, and `config`, which checks an attack that a user
+changed.
 
 The engine knows images and objectives, nothing of detectors or classifiers. Its names are imported when they are first
 used: `presets` is data that help texts read, before anything imports torch.

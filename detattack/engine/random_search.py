@@ -80,7 +80,7 @@ def _search(
     most, holds = objective.answer(best, row)
     found_at, signs = (0 if holds else -1), _stripes(image, generator)
     for number in range(1, attack.max_iterations):
-        if holds and attack.stop != "worst" or most == torch.inf:
+        if (holds and attack.stop != "worst") or most == torch.inf:
             return best, holds, found_at, number
         tried = signs if number == 1 else _with_square(signs, number / attack.max_iterations, generator)
         seen = _changed(attack, image, tried)

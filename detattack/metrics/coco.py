@@ -189,6 +189,29 @@ class PrecisionTable:
         return _accumulated(self._evaluation)["precision"][..., 0, -1]
 
 
+class ResampledAP:
+    """AP over any sample of the images, the same image more than once among them: what a bootstrap of AP needs.
+
+    Detections are matched with annotations once; each sample only needs pycocotools' own `accumulate`.
+
+    - truth: the annotations
+    - results: the detections
+    """
+
+    def __init__(self, truth: GroundTruth, results: Items) -> None:
+        self._evaluation = truth.matched(results, {"all": ANY_AREA})
+        self._matches = self._evaluation.evalImgs
+        self.images: list[int] = list(self._evaluation.params.imgIds)
+        """The ids of the images, in the order that `of` speaks of."""
+
+    def of(self, sample: NDArray[np.intp]) -> float | None:
+        """Return the AP of a sample, `[images]`, of places in `images`."""
+        count = len(self.images)
+        starts = range(0, len(self._matches), count)  # pycocotools' order: class by class, in each the images
+        self._evaluation.evalImgs = [self._matches[start + place] for start in starts for place in sample.tolist()]
+        return mean_ap(_accumulated(self._evaluation)["precision"][..., 0, -1])
+
+
 def ranked_ap(
     labels: NDArray[np.int64], scores: NDArray[np.float64], right: NDArray[np.bool_], objects: NDArray[np.int64]
 ) -> list[float | None]:

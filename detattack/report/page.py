@@ -125,13 +125,13 @@ def write_page(
 
 def render_page(run: RunData[Any], content: Content) -> Iterator[str]:
     """Render the page, piece by piece."""
-    style, script = (Markup(_template(name)) for name in ("report.css", "report.js"))
+    style, script = (Markup(template(name)) for name in ("report.css", "report.js"))
     said = [_status_name(run, status) for status in STATUSES]
     environment = Environment(
         loader=BaseLoader(), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    return environment.from_string(_template("report.html.j2")).generate(
-        policy=_policy(style, script),
+    return environment.from_string(template("report.html.j2")).generate(
+        policy=policy(style, script),
         style=style,
         script=script,
         data=Markup(_as_script({"statuses": list(STATUSES), "said": said, "spends": bool(run.budget), **content.data})),
@@ -272,7 +272,9 @@ def _as_script(data: Any) -> str:
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def _policy(style: str, script: str) -> str:
+def policy(style: str, script: str) -> str:
+    """Write the content security policy of a page: its own style and script, and pictures, and nothing else."""
+
     def source(text: str) -> str:
         return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
@@ -282,7 +284,8 @@ def _policy(style: str, script: str) -> str:
     )
 
 
-def _template(name: str) -> str:
+def template(name: str) -> str:
+    """Read a file of `templates/`."""
     return (files("detattack.report") / "templates" / name).read_text(encoding="utf-8").strip()
 
 

@@ -1,0 +1,351 @@
+"""Rank: the protocol carried out on models, an entry for each, and the leaderboard of all entries in a folder.
+
+A model's runs are in `OUT/MODEL`, each a run folder as any: verified, reported and resumed like one. A model that is
+added later changes nothing of the others'.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from detattack import __version__
+from detattack.core.errors import InputError
+from detattack.core.files import write_text_atomic
+from detattack.datasets.base import Dataset
+from detattack.datasets.coco import category_ids
+from detattack.datasets.image_io import read_image, to_tensor
+from detattack.datasets.source import DatasetSource
+from detattack.engine import Attack
+from detattack.engine.budget import Budget, parse_budgets
+from detattack.ranking.board import Board, Transferred, make_board
+from detattack.ranking.diagnoses import withstood
+from detattack.ranking.entry import ENTRY, Entry, make_entry
+from detattack.ranking.phases import Phases, records_of
+from detattack.ranking.probe import Probe, probe
+from detattack.ranking.protocol import CLASS, Protocol
+from detattack.runs.runner import Executor
+from detattack.tasks.detection.task import DETECTION
+from detattack.tasks.experiment import Experiment
+from detattack.workflows.budgets import spend_budgets
+from detattack.workflows.compare import Reporting
+from detattack.workflows.evaluate import Settings, carried_out, make_experiment
+from detattack.workflows.leaderboard import write_leaderboard
+from detattack.workflows.report import write_report
+
+TRANSFERRED = "transferred.json"
+FEW = 20
+"""Images with objects below which intervals are wide, which is said."""
+DetectionExperiment = Experiment[Any, Any, Any]
+Executors = Callable[[DetectionExperiment], AbstractContextManager[Executor | None]]
+"""Starts who attacks, for the runs of one model."""
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A model to be ranked, as options name it."""
+
+    model: str
+    weights: str | None = None
+    categories: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """What ranks models: the protocol, the images, and who is told."""
+
+    protocol: Protocol
+    source: DatasetSource
+    seed: int = 0
+    device: str = "auto"
+    batch: int | None = 1
+    progress: Reporting | None = None
+    executors: Executors = lambda experiment: nullcontext()
+
+
+def rank(
+    models: Sequence[Ranked], ranking: Ranking, out: Path, say: Callable[[str], None] = lambda text: None
+) -> Board:
+    """Measure models that have no entry yet, finish those that were interrupted, and write the leaderboard of all.
+
+    Raises `InputError` for a folder of another protocol, data or version, models without a class in common, and one
+    named twice.
+    """
+    check_models(models)
+    experiments: dict[str, DetectionExperiment] = {}
+    for one in models:
+        experiment = first_experiment(one, ranking)
+        folder = folder_of(experiment)
+        if folder in experiments:
+            raise InputError(f"rank: {one.model} and another model are both called {folder!r}")
+        experiments[folder] = experiment
+    for folder, experiment in experiments.items():
+        check_folder(out, folder, experiment, ranking)
+    check_classes(list(experiments.values()))
+    few = count_with_objects(next(iter(experiments.values())).dataset)
+    if few < FEW:
+        say(f"NOTE: {few} images with objects: intervals will be wide")
+    for folder, experiment in experiments.items():
+        phases = Phases(out / folder, ranking.protocol)
+        if not (phases.path / ENTRY).is_file():
+            measure(experiment, phases, ranking, say)
+    entries = read_entries(out)
+    transferred = transfer_all(experiments, entries, out, ranking.protocol)
+    board = make_board(entries, transferred, ranking.protocol, out, ranking.seed)
+    write_leaderboard(board, out)
+    return board
+
+
+def check_models(models: Sequence[Ranked]) -> None:
+    """Raise `InputError` for no model, and for one that is named twice."""
+    if not models:
+        raise InputError("rank: no model is named")
+    doubled = next((one.model for one, count in Counter(models).items() if count > 1), None)
+    if doubled:
+        raise InputError(f"rank: model {doubled!r} is named twice")
+
+
+def folder_of(experiment: DetectionExperiment) -> str:
+    """Name the folder of a model: its name, and that of its file of weights."""
+    weights = experiment.config.weights
+    name = f"{experiment.model.name}-{Path(weights).stem}" if weights else experiment.model.name
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._") or "model"
+
+
+def first_experiment(one: Ranked, ranking: Ranking) -> DetectionExperiment:
+    """Load a model and the images, for the first walk. Raises `InputError`."""
+    walk = ranking.protocol.walks[ranking.protocol.first_walk]
+    values = {
+        **asdict(one),
+        "goal": walk.goal,
+        "seed": ranking.seed,
+        "device": ranking.device,
+        "score_threshold": ranking.protocol.score_threshold,
+    }
+    method, iterations = next(iter(walk.methods.items()))
+    attack = Settings(max_iterations=iterations).attack(DETECTION, method)
+    experiment = make_experiment(DETECTION, values, attack, ranking.source, ranking.batch)
+    if not experiment.dataset.annotations:
+        raise InputError("rank: the images have no annotated objects; --annotations names a COCO file")
+    return experiment
+
+
+def check_folder(out: Path, folder: str, experiment: DetectionExperiment, ranking: Ranking) -> None:
+    """Raise `InputError` where the folder's entries are of another protocol, data or version, or of another model."""
+    for entry in read_entries(out):
+        for what, theirs, ours in (
+            ("protocol", dict(entry.protocol), ranking.protocol.as_json),
+            ("data", dict(entry.data), data_of(experiment, ranking)),
+            ("version", entry.versions["detattack"], __version__),
+        ):
+            if theirs != ours:
+                raise InputError(f"{out / entry.folder}: is an entry of another {what} ({theirs}, not {ours})")
+        if entry.folder == folder and entry.model["fingerprint"] != DETECTION.fingerprint(experiment.model):
+            raise InputError(f"{out / folder}: is the entry of a model with other weights")
+
+
+def check_classes(experiments: Sequence[DetectionExperiment]) -> None:
+    """Raise `InputError` where models share no annotated class."""
+    known = [set(category_ids(one.model.categories, one.dataset.categories).values()) for one in experiments]
+    if not set.intersection(*known):
+        names = ", ".join(one.model.name for one in experiments)
+        raise InputError(f"rank: {names} have no annotated class in common")
+
+
+def count_with_objects(dataset: Dataset) -> int:
+    """Count the images that have an annotated object."""
+    return len({one["image_id"] for one in dataset.annotations if not one.get("iscrowd")})
+
+
+def data_of(experiment: DetectionExperiment, ranking: Ranking) -> dict[str, Any]:
+    """Identify the images and the seed of all that is random."""
+    dataset = experiment.dataset
+    return {"fingerprint": dataset.fingerprint, "images": len(dataset.samples), "seed": ranking.seed}
+
+
+def measure(
+    experiment: DetectionExperiment, phases: Phases, ranking: Ranking, say: Callable[[str], None] = lambda text: None
+) -> Entry:
+    """Carry out the protocol on one model, or what is left of it, and write its entry."""
+    seen = probed(experiment, phases)
+    with ranking.executors(experiment) as executor:
+        carry_out = _Carried(phases, ranking, executor)
+        if seen.is_useless(phases.protocol.diagnoses):
+            say(f"NOTE: {experiment.model.name}: its gradients lead nowhere; only random search is tried")
+            first = [sample.id for sample in experiment.dataset.samples[: phases.protocol.diagnoses.images]]
+            carry_out.search(experiment, set(first))
+        else:
+            carry_out.walks(experiment)
+            carry_out.budgets(experiment)
+            carry_out.search(experiment, withstood(phases))
+    config = experiment.config
+    model = {
+        "spec": config.model,
+        "name": experiment.model.name,
+        "weights": config.weights,
+        "categories": config.categories,
+        "fingerprint": DETECTION.fingerprint(experiment.model),
+        "threshold": experiment.model.eval_threshold,
+    }
+    entry = make_entry(phases, seen, model, data_of(experiment, ranking))
+    entry.write(phases.path)
+    return entry
+
+
+def probed(experiment: DetectionExperiment, phases: Phases) -> Probe:
+    """Look at a model before it is attacked, or read what was seen before."""
+    if phases.probe.is_file():
+        return Probe(**json.loads(phases.probe.read_text(encoding="utf-8")))
+    seen = probe(_spending(experiment, phases.protocol), phases.protocol.diagnoses)
+    phases.path.mkdir(parents=True, exist_ok=True)
+    write_text_atomic(phases.probe, json.dumps(seen.as_json()) + "\n")
+    return seen
+
+
+@dataclass(frozen=True, eq=False)
+class _Carried:
+    """The runs of one model."""
+
+    phases: Phases
+    ranking: Ranking
+    executor: Executor | None
+
+    def walks(self, experiment: DetectionExperiment) -> None:
+        """Look for the smallest changes."""
+        protocol = self.phases.protocol
+        for name, walk in protocol.walks.items():
+            goal = walk.goal.replace(CLASS, most_annotated(experiment))
+            floor = max(experiment.model.eval_threshold, protocol.floor)
+            threshold = floor if walk.at_floor else protocol.score_threshold
+            for method, iterations in walk.methods.items():
+                attack = Settings(max_iterations=iterations).attack(DETECTION, method)
+                one = _with(experiment, attack, goal=goal, score_threshold=threshold)
+                self._run(one, self.phases.walk(name, method))
+
+    def budgets(self, experiment: DetectionExperiment) -> None:
+        """Spend the budgets, one without a bound, and one for as many passes again."""
+        budgets, limits = self.phases.protocol.budgets, self.phases.protocol.diagnoses
+        spending, doubled = _spending(experiment, self.phases.protocol), parse_budgets(limits.doubled)[0]
+        all_of_them = sorted({*budgets.all, *parse_budgets(limits.unbounded)}, key=lambda one: one.size)
+        attacks = {one: _spent(one, self.phases.protocol) for one in all_of_them}
+        spend_budgets(
+            spending,
+            {budgets.method: attacks},
+            self.phases.budgets,
+            resume=True,
+            progress=self._progress,
+            executor=self.executor,
+        )
+        again = replace(_with(spending, attacks[doubled]), start=self.phases.budget(doubled))
+        self._run(again, self.phases.doubled)
+
+    def search(self, experiment: DetectionExperiment, images: set[int]) -> None:
+        """Ask for answers alone on some images."""
+        if not images:
+            return
+        limits = self.phases.protocol.diagnoses
+        settings = Settings(budget=parse_budgets(limits.search)[0], passes=limits.answers)
+        attack = replace(settings.attack(DETECTION, "square"), stop="first")
+        one = _with(_spending(experiment, self.phases.protocol), attack)
+        dataset = one.dataset.pick(images, "withstood")
+        self._run(replace(one, dataset=dataset), self.phases.search)
+
+    def _run(self, experiment: DetectionExperiment, folder: Path) -> None:
+        title = " ".join(folder.relative_to(self.phases.path).parts[-2:])
+        told = partial(self._progress, title) if self._progress else None
+        with carried_out(experiment, folder, folder.exists(), False, told, self.executor, notes=False):
+            pass
+
+    @property
+    def _progress(self) -> Reporting | None:
+        told = self.ranking.progress
+        return None if told is None else lambda title: told(f"{self.phases.path.name} {title}")
+
+
+def _with(experiment: DetectionExperiment, attack: Attack, **values: Any) -> DetectionExperiment:
+    """Take another attack, goal or τ of the same model on the same images. Raises `InputError`."""
+    before = experiment.config.model_dump(exclude={"attack"})
+    config = DETECTION.make_config(**{**before, **values, "attack": attack})
+    DETECTION.check_attack(config)
+    return replace(experiment, config=config)
+
+
+def _spending(experiment: DetectionExperiment, protocol: Protocol) -> DetectionExperiment:
+    """Make the experiment that spends the largest budget."""
+    return _with(experiment, _spent(protocol.budgets.all[-1], protocol), goal=protocol.budgets.goal)
+
+
+def _spent(budget: Budget, protocol: Protocol) -> Attack:
+    return Settings(budget=budget, passes=protocol.budgets.passes).attack(DETECTION, protocol.budgets.method)
+
+
+def most_annotated(experiment: DetectionExperiment) -> str:
+    """Name the class with most annotated objects, of those that the model knows, as the model names it."""
+    labels = {
+        theirs: label
+        for label, theirs in category_ids(experiment.model.categories, experiment.dataset.categories).items()
+    }
+    counts = Counter(one["category_id"] for one in experiment.dataset.annotations if one["category_id"] in labels)
+    best = min(counts, key=lambda theirs: (-counts[theirs], theirs))
+    return experiment.model.categories[labels[best]].name
+
+
+def read_entries(out: Path) -> list[Entry]:
+    """Read the entries of a ranking, by the names of their folders."""
+    return [Entry.read(path.parent) for path in sorted(out.glob(f"*/{ENTRY}"))]
+
+
+def transfer_all(
+    experiments: Mapping[str, DetectionExperiment], entries: Sequence[Entry], out: Path, protocol: Protocol
+) -> dict[str, dict[str, Transferred]]:
+    """Judge, on images that withstood a model's own attacks, the files of the other models.
+
+    What was judged before is read again, and models that are not loaded now are not judged.
+    """
+    path = out / TRANSFERRED
+    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    found: dict[str, dict[str, Transferred]] = {}
+    for entry in entries:
+        phases = Phases(out / entry.folder, protocol)
+        images, before = withstood(phases), known.get(entry.folder, {})
+        for other in entries:
+            if other.folder == entry.folder or not images:
+                continue
+            if other.folder in before:
+                one = Transferred(**before[other.folder])
+            elif entry.folder in experiments:
+                one = transferred(experiments[entry.folder], phases, Phases(out / other.folder, protocol), images)
+            else:
+                continue
+            found.setdefault(entry.folder, {})[other.folder] = one
+    content = {name: {other: vars(one) for other, one in row.items()} for name, row in found.items()}
+    write_text_atomic(path, json.dumps(content, indent=1) + "\n")
+    return found
+
+
+def transferred(experiment: DetectionExperiment, phases: Phases, other: Phases, images: set[int]) -> Transferred:
+    """Judge the files that another model's attack left of some images, of the budget of the random search."""
+    budget = phases.protocol.diagnoses.search
+    spending = _spending(experiment, phases.protocol)
+    fooled, files = 0, other.budget(budget) / "images"
+    judged = 0
+    for record in records_of(phases.budget(budget)):
+        file = files / f"{record.stem}.png"
+        if record.id in images and file.is_file():
+            judged += 1
+            fooled += DETECTION.holds(experiment.model, spending.config, record, to_tensor(read_image(file).pixels))
+    return Transferred(judged, fooled)
+
+
+def write_reports(out: Path, protocol: Protocol) -> None:
+    """Write the pages of the runs that a model's page leads to."""
+    for entry in read_entries(out):
+        phases = Phases(out / entry.folder, protocol)
+        for folder in (phases.walks(protocol.first_walk)[0], phases.budget(protocol.diagnoses.doubled)):
+            if folder.is_dir():
+                write_report(folder)
