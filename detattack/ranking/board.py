@@ -97,8 +97,9 @@ def make_board(
     diagnosed = {one.folder: [*one.verdicts, *_of_transfer(one, transferred, protocol)] for one in entries}
     trusted = [one for one in entries if all(verdict.trusted for verdict in diagnosed[one.folder])]
     compared = trusted or list(entries)
+    stems = {number: shown.stem for one in entries for number, shown in one.shown.items()}
     left_out = {
-        one.shown[number].stem if number in one.shown else str(number): f"{one.name}: {reason}"
+        stems.get(number, str(number)): f"{one.name}: {reason}"
         for one in compared
         for number, reason in one.errors.items()
     }

@@ -95,7 +95,7 @@ def rank(
         if not (phases.path / ENTRY).is_file():
             measure(experiment, phases, ranking, say)
     entries = read_entries(out)
-    transferred = transfer_all(experiments, entries, out, ranking.protocol)
+    transferred = transfer_all(experiments, entries, out, ranking.protocol, say)
     board = make_board(entries, transferred, ranking.protocol, out, ranking.seed)
     write_leaderboard(board, out)
     return board
@@ -301,7 +301,11 @@ def read_entries(out: Path) -> list[Entry]:
 
 
 def transfer_all(
-    experiments: Mapping[str, DetectionExperiment], entries: Sequence[Entry], out: Path, protocol: Protocol
+    experiments: Mapping[str, DetectionExperiment],
+    entries: Sequence[Entry],
+    out: Path,
+    protocol: Protocol,
+    say: Callable[[str], None],
 ) -> dict[str, dict[str, Transferred]]:
     """Judge, on images that withstood a model's own attacks, the files of the other models.
 
@@ -321,6 +325,7 @@ def transfer_all(
             elif entry.folder in experiments:
                 one = transferred(experiments[entry.folder], phases, Phases(out / other.folder, protocol), images)
             else:
+                say(f"NOTE: {entry.folder}: not judged by the files of {other.folder}; name both to have it")
                 continue
             found.setdefault(entry.folder, {})[other.folder] = one
     content = {name: {other: vars(one) for other, one in row.items()} for name, row in found.items()}

@@ -1,0 +1,97 @@
+"""Detectors of colored squares that only look more robust than `Toy`, one that is, and one that fails on an image."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from tests.toy_detector import SHARPNESS, Raising, Toy
+
+
+class Firm(Toy):
+    """Not an impostor: a square may fade further before it is no longer seen."""
+
+    name = "firm"
+
+    def __init__(self, device):
+        super().__init__(device)
+        self.network.bias[:] = -SHARPNESS * 0.25
+
+
+class Rounded(Toy):
+    """Scores have two digits."""
+
+    name = "rounded"
+
+    def candidates(self, images, extra_boxes=None):
+        found = super().candidates(images, extra_boxes)
+        return replace(found, logits=torch.logit((found.logits.sigmoid() * 100).round() / 100, 1e-6))
+
+
+class Saturated(Toy):
+    """Logits are a thousand times larger, and made small again where detections are selected."""
+
+    name = "saturated"
+
+    def candidates(self, images, extra_boxes=None):
+        found = super().candidates(images, extra_boxes)
+        return replace(found, logits=found.logits * 1000)
+
+    def select(self, candidates, score_threshold):
+        return super().select(replace(candidates, logits=candidates.logits / 1000), score_threshold)
+
+
+class Coarse(Toy):
+    """The input has 16 gray levels."""
+
+    name = "coarse"
+
+    def candidates(self, images, extra_boxes=None):
+        return super().candidates((images * 15).round() / 15, extra_boxes)
+
+
+class Resized(Toy):
+    """The input is made a little smaller and larger again, by chance."""
+
+    name = "resized"
+
+    def candidates(self, images, extra_boxes=None):
+        size = images.shape[-2:]
+        scale = 0.8 + 0.2 * float(torch.rand(()))
+        small = F.interpolate(images, scale_factor=scale, mode="bilinear")
+        return super().candidates(F.interpolate(small, size, mode="bilinear"), extra_boxes)
+
+
+class Jpeg(Toy):
+    """The input is compressed, which lets no gradient through."""
+
+    name = "jpeg"
+
+    def candidates(self, images, extra_boxes=None):
+        return super().candidates(torch.stack([_jpeg(image) for image in images.detach()]), extra_boxes)
+
+
+def _jpeg(image):
+    pixels = (image.permute(1, 2, 0) * 255).round().byte().numpy()[..., ::-1]
+    data = cv2.imencode(".jpg", np.ascontiguousarray(pixels), [cv2.IMWRITE_JPEG_QUALITY, 75])[1]
+    return torch.from_numpy(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1].copy()).permute(2, 0, 1).float() / 255
+
+
+class Picky(Toy):
+    """Reports nothing of an image that is not 8-bit."""
+
+    name = "picky"
+
+    def candidates(self, images, extra_boxes=None):
+        found = super().candidates(images, extra_boxes)
+        levels = images.detach() * 255
+        held = (levels - levels.round()).abs().amax((1, 2, 3)) < 1e-3
+        return replace(found, logits=torch.where(held.view(-1, 1, 1), found.logits, found.logits - 20))
+
+
+class Frail(Raising):
+    """Fails on marked images."""
+
+    name = "frail"
