@@ -19,6 +19,7 @@ from detattack.runs.folder import RunFolder
 from detattack.runs.record import Outcome
 from detattack.tasks.detection.record import DetectionRecord
 from detattack.tasks.detection.task import DETECTION
+from tests.browser import window  # noqa: F401
 
 NAMES = ("car", "dog", "traffic light")
 STATUSES = ("success", "failure", "nothing", "already", "error")
