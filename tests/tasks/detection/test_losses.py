@@ -202,7 +202,7 @@ def test_past_the_threshold_the_best_false_ones_are_pulled_for_average_precision
 @pytest.mark.parametrize("reach", [JUST_PAST, RANKING])
 def test_without_objects_there_is_nothing_to_lose_and_no_error(name, reach):
     logits, boxes = LOGITS.clone().requires_grad_(), torch.tensor([[HERE], [THERE]]).double().requires_grad_()
-    empty = ImageCandidates(boxes, logits, logits - logit(TAU), None, (48, 64), TAU, reach=reach)
+    empty = ImageCandidates(boxes, logits, None, (48, 64), TAU, reach=reach)
     found = LOSSES[name].function(empty, NOTHING)
     gradients = torch.autograd.grad(found, (logits, boxes), allow_unused=True, materialize_grads=True)
     assert all(bool(gradient.isfinite().all()) for gradient in gradients)
@@ -213,7 +213,7 @@ def test_without_objects_there_is_nothing_to_lose_and_no_error(name, reach):
 def test_of_boxes_by_class_the_object_s_own_counts(name):
     """Where each class has a box of its own, that of the object's class is the one at the object."""
     of_class = torch.tensor([[HERE, THERE], [HERE, THERE]], dtype=torch.float64)  # class 0 is here, class 1 there
-    for_class = ImageCandidates(of_class, LOGITS, LOGITS - logit(TAU), None, (48, 64), TAU)
+    for_class = ImageCandidates(of_class, LOGITS, None, (48, 64), TAU)
     for label, box in ((0, HERE), (1, THERE)):
         one = Target(Degrade("all"), objects=(box,), object_labels=(label,))
         assert loss(name, for_class, one) == pytest.approx(loss(name, seen(boxes=(box, box)), one))
