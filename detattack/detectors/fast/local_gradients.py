@@ -25,7 +25,7 @@ def compute_locally(networks: Iterable[nn.Module]) -> None:
     """
     for module in (module for network in networks for module in network.modules()):
         if isinstance(module, nn.Conv2d) and _is_plain(module) and module.weight.device.type == "cpu":
-            module.forward = partial(_convolved, module)
+            module.forward = partial(_convolved, module)  # type: ignore[method-assign]
 
 
 class Defined(torch.autograd.Function):
