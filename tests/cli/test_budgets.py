@@ -288,6 +288,8 @@ def test_an_object_appears_within_a_budget(cli, toy, picture):
     assert (said.json["summary"]["kind"], said.json["summary"]["budget"]) == ("budget", "linf:40")
     (image,) = said.json["images"]
     assert image["confidence_after"] > image["confidence_before"]
+    table = cli(*line, "--budget", "linf:40", "--out", "run", "--resume").out
+    assert ("not broken" in table, "success" in table) == (image["status"] == "failure", False)
     difference = read_image(Path("run/images") / path.name).pixels.astype(int) - read_image(path).pixels.astype(int)
     assert 0 < np.abs(difference).max() <= 40
     assert cli("verify", "run", "--trust").status == 0
