@@ -154,6 +154,16 @@ def test_mislabel_is_about_the_object_that_a_candidate_covers_best():
     assert loss("mislabel", seen(LOGITS[:1], (off(HERE, 0.39),))) == 0
 
 
+def test_another_label_of_the_same_name_is_no_other_class():
+    logits = torch.tensor([[1.0, -2.0, 1.5]], dtype=torch.float64)
+    target = Target(Degrade("all"), objects=(HERE,), object_labels=(0,), first_labels=(0, 1, 0))
+    one = seen(logits, (HERE,))
+    tau = logit(TAU)
+    assert loss("mislabel", one, target) == pytest.approx(3.5 + h(1.5 - tau + MARGIN))
+    assert loss("miss", one, target) == pytest.approx(h(1 - tau + MARGIN) + h(1.5 - tau + MARGIN))
+    assert loss("fabricate", one, target) == pytest.approx(2 + tau)
+
+
 def test_mislabel_of_the_only_class_there_is():
     only = Target(Degrade("all"), objects=(HERE,), object_labels=(0,))
     relative = z(0, 0)
