@@ -15,9 +15,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from classify.record import ClassificationRecord
+from detattack.engine.budget import Budget
 from detattack.metrics.difference import COLOR_MAP, DIFFERENCE_LABEL, difference_map, heatmap
 from detattack.report.colors import INK, SOFT
-from detattack.report.sheet import caption_of, save_figure
+from detattack.report.sheet import budget_caption, caption_of, save_figure
 from detattack.runs.record import Outcome
 
 DPI = 200
@@ -28,17 +29,22 @@ _SIDE = 560  # pixels: of the longer side of a panel
 _MARGIN, _GAP, _TITLE, _HEAD, _BARS, _NAMES = 40, 56, 98, 68, 240, 0.42  # pixels; the names' share of a bar chart
 
 
-def write_attack_figure(path: Path, outcome: Outcome[ClassificationRecord], classes: Sequence[str]) -> None:
+def write_attack_figure(
+    path: Path, outcome: Outcome[ClassificationRecord], classes: Sequence[str], budget: Budget | None = None
+) -> None:
     """Write the figure, PNG or PDF by extension, atomically. Nothing for an image that could not be read.
 
-    classes: the names. What is shown of a float attack are the floats.
+    What is shown of a float attack are the floats.
+
+    - classes: the names.
+    - budget: that was spent on the image, if one was.
     """
     if outcome.original is None or outcome.pixels is None:
         return
     record, original = outcome.record, outcome.original
     adversarial = outcome.pixels if outcome.floats is None else outcome.floats.transpose(1, 2, 0)
     page = _Page(*panel_size(original))
-    page.title(_headline(record, classes), _facts(record))
+    page.title(_headline(record, classes), _facts(record, budget))
     difference = difference_map(original, adversarial)
     colors = {_first(record.adversarial): WRONG_COLOR, record.leaves: LEFT_COLOR}
     for pixels, title, found in (
@@ -152,8 +158,10 @@ def _headline(record: ClassificationRecord, classes: Sequence[str]) -> str:
     return f"{record.stem}: {before}" if before == after else f"{record.stem}: {before} → {after}"
 
 
-def _facts(record: ClassificationRecord) -> str:
+def _facts(record: ClassificationRecord, budget: Budget | None) -> str:
     goal = "targeted" if record.targeted else "any other class"
+    if budget:
+        return budget_caption(goal, record, budget)
     quality = record.quality
     return caption_of(goal, record.status, record.k, quality.get("l2"), quality.get("psnr"))
 

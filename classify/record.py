@@ -38,3 +38,8 @@ class ClassificationRecord(BaseRecord):
     def predicted(self) -> int:
         """The class of the clean image; −1 where it is unknown."""
         return self.clean["labels"][0] if self.clean else -1
+
+    @property
+    def predicted_attacked(self) -> int:
+        """The class of what `status` speaks of, which for an image that was not attacked is the clean one."""
+        return self.adversarial["labels"][0] if self.adversarial else self.predicted

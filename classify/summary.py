@@ -31,10 +31,13 @@ COLUMNS = (
 def summarize(records: Iterable[ClassificationRecord], classes: Sequence[str]) -> dict[str, Any]:
     """Sum up a run. Means and medians are over the successes; `file_...` speaks of the 8-bit files.
 
-    accuracy: of the clean images that have a label. file_success: of the attacked images. What depends on the clock
-    is under `timing` alone.
+    - accuracy: of the clean images that have a label
+    - accuracy_attacked: of the same images after the attack
+    - file_success: of the attacked images
+
+    What depends on the clock is under `timing` alone.
     """
-    tally, labeled, right = Tally(), 0, 0
+    tally, labeled, right, still_right = Tally(), 0, 0, 0
     by_class: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     for record in records:
         on_file = {f"file_{name}": value for name, value in record.file_quality.items()}
@@ -42,6 +45,7 @@ def summarize(records: Iterable[ClassificationRecord], classes: Sequence[str]) -
         if record.label >= 0 and record.clean:
             labeled += 1
             right += record.predicted == record.label
+            still_right += record.predicted_attacked == record.label
         if record.status in ATTACKED and record.leaves >= 0:
             of_class = by_class[classes[record.leaves]]
             of_class[0] += record.status == "success"
@@ -51,6 +55,7 @@ def summarize(records: Iterable[ClassificationRecord], classes: Sequence[str]) -
         **tally.as_json(),
         "file_success": tally.on_file,
         "accuracy": rate(right, labeled),
+        "accuracy_attacked": rate(still_right, labeled),
         **tally.over_attacked(),
         "classes": {name: rate(*pair) for name, pair in sorted(by_class.items())},
         **tally.averages("mean", statistics.fmean, names),

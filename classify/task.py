@@ -21,13 +21,14 @@ from detattack.core.fingerprint import fingerprint_of_tensors
 from detattack.datasets.base import Dataset, Picture
 from detattack.datasets.image_io import to_pixels, to_tensor
 from detattack.datasets.source import DatasetSource
+from detattack.engine.budget import budget_of
 from detattack.metrics.image_quality import measure, quick_measures
 from detattack.report.page import Content
 from detattack.report.pictures import Pictures
 from detattack.runs.folder import RunFolder
 from detattack.runs.record import Outcome
 from detattack.tasks.base import Prepared, Saved, Task
-from detattack.tasks.columns import COSTS, ITERATIONS, ImageColumn, measured
+from detattack.tasks.columns import BROKEN, COSTS, ITERATIONS, Column, Curve, ImageColumn, measured
 from detattack.tasks.registry import register_task
 from detattack.tasks.summary import question
 
@@ -45,6 +46,12 @@ class ClassificationTask(Task[ClassificationRecord, ClassifyConfig, Classifier])
     config_type = ClassifyConfig
     methods = PRESETS
     columns = COLUMNS
+    budget_columns = (
+        Column("accuracy_clean", "accuracy clean", ".1%"),
+        Column("accuracy", "accuracy", ".1%"),
+        BROKEN,
+    )
+    curves = (Curve("accuracy", "accuracy under attack", "accuracy_clean"), *Task.curves)
     image_columns = (
         ImageColumn("was", lambda record, manifest: _likeliest_text(record.clean, manifest), True, True),
         ImageColumn("became", lambda record, manifest: _likeliest_text(record.adversarial, manifest), True, True),
@@ -184,6 +191,10 @@ class ClassificationTask(Task[ClassificationRecord, ClassifyConfig, Classifier])
             **summarize(folder.iterate(), folder.manifest["classes"]),
         }
 
+    def budget_row(self, summary: Mapping[str, Any]) -> dict[str, Any]:
+        """Tell the accuracy, clean and attacked."""
+        return {"accuracy_clean": summary["accuracy"]["rate"], "accuracy": summary["accuracy_attacked"]["rate"]}
+
     def skipped_line(self, folder: RunFolder[ClassificationRecord], summary: Mapping[str, Any]) -> str:
         """Say in a line how many images the model is wrong on untouched."""
         return skipped_line(summary, targeted=folder.manifest["config"].get("target") is not None)
@@ -194,7 +205,7 @@ class ClassificationTask(Task[ClassificationRecord, ClassifyConfig, Classifier])
         """Draw original, adversarial image and their difference with the likeliest classes."""
         from classify.figure import write_attack_figure  # matplotlib takes a second
 
-        write_attack_figure(path, outcome, model.classes)
+        write_attack_figure(path, outcome, model.classes, budget_of(config.attack))
 
     def page_content(self, run: Any, pictures: dict[int, Pictures]) -> Content:
         """Tell what images are taken for, before and after."""

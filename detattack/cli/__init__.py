@@ -38,6 +38,7 @@ app = typer.Typer(
     help="Attack object detectors with the smallest change of an image, and measure what it took.",
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["--help", "-h"]},
 )
 COMMANDS: dict[str, Callable[..., None]] = {
     "untargeted": attack.untargeted,

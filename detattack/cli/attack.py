@@ -90,6 +90,7 @@ def targeted(
     model: o.ModelOptions,
     attack: o.AttackOptions,
     run: o.RunOptions,
+    spent: o.BudgetOptions,
     images: o.Images = None,
     add: Add = "car",
     box: IntoBox = None,
@@ -108,6 +109,7 @@ def targeted(
         model,
         attack,
         run,
+        spent,
     )
 
 
@@ -126,7 +128,7 @@ def _run(
     model: o.ModelOptions,
     attack: o.AttackOptions,
     run: o.RunOptions,
-    spent: o.BudgetOptions | None = None,
+    spent: o.BudgetOptions,
 ) -> None:
     from detattack.cli.running import goes_on, print_attacks, progress_of, resumable, say_if_tuned_on
     from detattack.datasets.source import DatasetSource
@@ -148,7 +150,7 @@ def _run(
     out = run.folder(command)
     with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
         budget = _one_budget(spent, attack.floats)
-        settings = replace(attack.settings(spent.passes if spent else None), budget=budget)
+        settings = replace(attack.settings(spent.passes), budget=budget)
         chosen = settings.attack(DETECTION, shared.method)
         experiment = make_experiment(DETECTION, values, chosen, source, shared.batch, figures=True)
         _check_size(goal, experiment.dataset.samples)
@@ -162,11 +164,11 @@ def _run(
     print_attacks(DETECTION, out, run.json, run.quiet)
 
 
-def _one_budget(spent: o.BudgetOptions | None, floats: bool) -> "Budget | None":
+def _one_budget(spent: o.BudgetOptions, floats: bool) -> "Budget | None":
     """Parse the budget of single images. Raises `InputError` for several."""
-    budgets = spent.budgets(floats) if spent else ()
+    budgets = spent.budgets(floats)
     if len(budgets) > 1:
-        raise InputError(f"--budget {spent.budget if spent else ''}: several budgets go with evaluate and compare")
+        raise InputError(f"--budget {spent.budget}: several budgets go with evaluate and compare")
     return budgets[0] if budgets else None
 
 

@@ -51,7 +51,7 @@ def print_images(
             Text(shown(column.text(record, manifest)) if record.quality or column.always else "")
             for column in task.image_columns
         ]
-        table.add_row(Text(shown(record.stem)), Text(record.status, style=COLORS[record.status]), *cells)
+        table.add_row(Text(shown(record.stem)), Text(record.outcome(spends), style=COLORS[record.status]), *cells)
     console.print(table)
     kinds = ", ".join(f"{summary[s]} {s}" for s in ("nothing", "already", "error") if summary[s])
     count = f"{summary['success']} of {summary['attacked']} {'broken' if spends else 'succeeded'}"

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from detattack.core.types import DEFAULT_MAX_DETECTIONS
 from detattack.metrics.coco import ranked_ap
 from detattack.metrics.labelled_boxes import LabelledBoxes, in_crowd, overlaps, same_class
+from detattack.metrics.matching import NONE, matches
 
 FOREGROUND_IOU, BACKGROUND_IOU = 0.5, 0.1
 """TIDE's t_f and t_b."""
@@ -37,7 +38,6 @@ KINDS = ("right", "wrong_class", "wrong_place", "duplicate", "background", "both
 """What a detection is."""
 RIGHT, WRONG_CLASS, WRONG_PLACE, DUPLICATE, BACKGROUND, BOTH = range(len(KINDS))
 ERRORS = ("missed", *KINDS[1:])
-NONE = -1
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def judge(objects: LabelledBoxes, found: LabelledBoxes, most: int = DEFAULT_MAX_
     whole = objects[~objects.crowd]
     overlap, same = overlaps(found, whole), same_class(found, whole)
     own, other = np.where(same, overlap, 0), np.where(same, 0, overlap)
-    matched = _matches(own)
+    (matched,) = matches(own, [FOREGROUND_IOU])
     ignored = (matched == NONE) & in_crowd(found, objects, FOREGROUND_IOU)
     kinds = _kinds(matched >= 0, own.max(1, initial=0), other.max(1, initial=0))
     at = _objects_at(kinds, own, other)
@@ -147,23 +147,6 @@ def _strongest(found: LabelledBoxes, most: int) -> LabelledBoxes:
     for label in np.unique(found.labels):
         kept[np.flatnonzero(found.labels == label)[:most]] = True
     return found[kept]
-
-
-def _matches(own: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the object that each detection has, or −1, as pycocotools gives them out.
-
-    The strongest detection comes first and takes the object that it overlaps most, of equal ones the last.
-
-    own: IoU with the objects of its class, 0 with others.
-    """
-    free, count = own.copy(), own.shape[1]
-    matched = np.full(len(own), NONE)
-    for row in np.flatnonzero((own >= FOREGROUND_IOU).any(1)):
-        column = count - 1 - int(np.argmax(free[row, ::-1]))
-        if free[row, column] >= FOREGROUND_IOU:
-            matched[row] = column
-            free[:, column] = 0
-    return matched
 
 
 def _kinds(right: NDArray[np.bool_], own: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -32,7 +32,7 @@ from detattack.report.measures import CHANGE, Spread, spread
 from detattack.report.pictures import Pictures, Told, make_pictures
 from detattack.report.plots import Plot
 from detattack.report.reading import RunData
-from detattack.runs.record import ATTACKED, STATUSES, BaseRecord
+from detattack.runs.record import ATTACKED, BROKEN, STATUSES, BaseRecord
 
 PAGE = "report.html"
 TRACE_POINTS = 64
@@ -42,8 +42,6 @@ IN_ROWS = ("l1", "l2", "linf", "psnr", "ssim", "rms")
 """The measures that the page's script knows of each image, in its order."""
 COSTS = (("forwards", "forward passes"), ("backwards", "backward passes"), ("seconds", "seconds"))
 SKIPPED = {"nothing": "nothing to attack", "already": "already holds"}
-BROKEN = {"success": "broken", "failure": "not broken", "nothing": "nothing to break", "already": "broken untouched"}
-"""What statuses are called in a run that spends a budget, which may attack all images."""
 Run = TypeVar("Run", bound=RunData[Any])
 
 

@@ -5,6 +5,7 @@ matplotlib is used through its objects, without pyplot: nothing here depends on,
 
 import io
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ from numpy.typing import NDArray
 
 from detattack.core.errors import InputError
 from detattack.core.files import write_bytes_atomic
+from detattack.engine.budget import GRAY_LEVELS, Budget
 from detattack.metrics.difference import COLOR_MAP, DIFFERENCE_LABEL, heatmap
 from detattack.report.colors import INK, SOFT
 from detattack.report.lettering import text_width, wrapped
+from detattack.runs.record import BaseRecord
 
 _STYLE: Any = {
     "font.family": "DejaVu Sans",
@@ -166,6 +169,15 @@ def save_figure(figure: Figure, path: Path, dpi: float) -> None:
     with matplotlib.rc_context(_STYLE):
         figure.savefig(buffer, format=kind, dpi=dpi, metadata=metadata)
     write_bytes_atomic(path, buffer.getvalue())
+
+
+def budget_caption(goal: str, record: BaseRecord, budget: Budget) -> str:
+    """Write the caption of what a budget did to an image: whether it is broken, and the true size of its change."""
+    size = record.quality.get(budget.norm)
+    scale = GRAY_LEVELS if budget.norm == "linf" else 1  # RMS is in gray levels
+    change = "" if size is None else f"  ·  changed by {replace(budget, size=float(f'{scale * size:.3g}')).label}"
+    asked = f"{goal}  ·  budget {budget.label}"
+    return caption_of(asked, record.outcome(spends=True) + change, psnr=record.quality.get("psnr"))
 
 
 def caption_of(

@@ -19,6 +19,8 @@ from detattack.datasets.image_io import png_bytes
 STATUSES = ("success", "failure", "nothing", "already", "error")
 ATTACKED = ("success", "failure", "error")
 """The statuses that a success rate is over."""
+BROKEN = {"success": "broken", "failure": "not broken", "nothing": "nothing to break", "already": "broken untouched"}
+"""What statuses are called in a run that spends a budget, which may attack all images."""
 MOST_CLASSES = 100_000
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _COLUMNS: dict[str, TypeAdapter[Any]] = {
@@ -82,6 +84,11 @@ class BaseRecord:
         parts = [repr(self.stem), repr(self.status), *([repr(self.reason)] if self.reason else [])]
         parts += [f"k {self.k}"] if self.k >= 0 else []
         return f"{type(self).__name__}({self.id}, {', '.join(parts + measured)})"
+
+    def outcome(self, spends: bool) -> str:
+        """Say what came of an image, in the words of its run. spends: whether that spends a budget."""
+        attacked = self.status in ATTACKED or self.quality
+        return BROKEN.get(self.status, self.status) if spends and attacked else self.status
 
     def as_json(self) -> dict[str, Any]:
         """As JSON holds it."""

@@ -28,7 +28,7 @@ from detattack.report.pictures import Pictures
 from detattack.report.reading import RunData, read_run
 from detattack.runs.folder import RunFolder
 from detattack.runs.record import BaseRecord, Outcome
-from detattack.tasks.columns import COLUMNS, IMAGE_COLUMNS, Column, ImageColumn
+from detattack.tasks.columns import BROKEN, COLUMNS, IMAGE_COLUMNS, Column, Curve, ImageColumn
 from detattack.tasks.summary import common_summary, question, summary_lines
 
 
@@ -103,6 +103,8 @@ class Task(ABC, Generic[R, C, M]):
     - methods: the attacks that have a name
     - columns: of a table of methods; keys of the summary and of `comparison_row`
     - image_columns: of a table of images
+    - budget_columns: of a table of budgets, beside those of every task; keys of `budget_row`, and `broken`
+    - curves: what is drawn against the budget: the first of which a row has a value
     - manifest_keys: what `run.json` must hold besides, see `manifest`
     """
 
@@ -112,6 +114,8 @@ class Task(ABC, Generic[R, C, M]):
     methods: Mapping[str, Attack] = PRESETS
     columns: Sequence[Column] = COLUMNS
     image_columns: Sequence[ImageColumn] = IMAGE_COLUMNS
+    budget_columns: Sequence[Column] = (BROKEN,)
+    curves: Sequence[Curve] = (Curve("broken", "share of images broken"),)
     manifest_keys: Sequence[str] = ()
 
     # Before a run
@@ -214,6 +218,10 @@ class Task(ABC, Generic[R, C, M]):
 
     def comparison_row(self, summary: Mapping[str, Any]) -> dict[str, Any]:
         """Tell what a table of methods shows that is no key of the summary."""
+        return {}
+
+    def budget_row(self, summary: Mapping[str, Any]) -> dict[str, Any]:
+        """Tell what a table of budgets shows of a run that is no figure of every task."""
         return {}
 
     # What people read

@@ -52,6 +52,17 @@ def measured(name: str) -> ImageColumn:
     return ImageColumn(measure.label, lambda record, manifest: number(record.quality.get(name), measure.format))
 
 
+@dataclass(frozen=True)
+class Curve:
+    """What is drawn against the budget: a key of a row of `robustness.json`, and the key of its clean value, if any."""
+
+    key: str
+    label: str
+    clean: str = ""
+
+
+BROKEN = Column("broken", "broken", ".1%")
+"""Of a table of budgets: the share of images on which the goal is reached."""
 COLUMNS: Sequence[Column] = (
     Column("method", "method"),
     Column("success_rate", "success", ".1%"),

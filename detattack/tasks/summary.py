@@ -12,7 +12,7 @@ from detattack.engine.budget import budget_in
 from detattack.metrics.image_quality import MEASURES
 from detattack.metrics.rates import rate
 from detattack.report.measures import CHANGE
-from detattack.runs.record import ATTACKED, STATUSES, BaseRecord
+from detattack.runs.record import ATTACKED, BROKEN, STATUSES, BaseRecord
 from detattack.tasks.columns import number
 
 COSTS = ("k", "forwards", "backwards")
@@ -161,8 +161,10 @@ def change_line(summary: Mapping[str, Any]) -> str:
 
 def counts_line(summary: Mapping[str, Any]) -> str:
     """Say how many images there are of each status."""
-    rest = "".join(f", {summary[k]} {k}" for k in ("nothing", "already", "error") if summary[k])
-    return f"{summary['images']}: {summary['success']} success, {summary['failure']} failure{rest}"
+    words = BROKEN if summary.get("kind") == "budget" else {}
+    said = [f"{summary[k]} {words.get(k, k)}" for k in ("success", "failure")]
+    said += [f"{summary[k]} {k}" for k in ("nothing", "already", "error") if summary[k]]
+    return f"{summary['images']}: {', '.join(said)}"
 
 
 def share_line(share: float, interval: Sequence[float]) -> str:

@@ -18,7 +18,8 @@ from detattack.report.measures import CHANGE
 from detattack.report.robustness import CURVE
 from detattack.runs.folder import SUMMARY
 from detattack.runs.runner import Executor
-from detattack.tasks.columns import Column, measure_columns
+from detattack.tasks.base import Task
+from detattack.tasks.columns import Column, Curve, measure_columns
 from detattack.tasks.experiment import Experiment
 from detattack.workflows.compare import DPI, Reporting, check_folder, markdown_table, to_csv, to_latex
 from detattack.workflows.evaluate import carried_out
@@ -64,22 +65,17 @@ def spend_budgets(
                 summaries.append(finished.read_json(SUMMARY))
             rows.append(row_of(experiment, method, budget, summaries[-1]))
             start, notes = folder, False
-    _write(out, rows, columns_of(len(attacks)))
+    _write(out, rows, columns_of(experiment.task, len(attacks)), experiment.task.curves)
     return Robustness(rows, summaries)
 
 
-def columns_of(methods: int) -> Sequence[Column]:
+def columns_of(task: Task[Any, Any, Any], methods: int) -> Sequence[Column]:
     """List the columns of the table."""
     return [
         *([Column("method", "method")] if methods > 1 else []),
         Column("budget", "budget"),
         Column("judged", "judged on"),
-        Column("ap_clean", "AP clean", ".3f"),
-        Column("ap", "AP", ".4f"),
-        Column("ap50", "AP50", ".4f"),
-        Column("broken", "broken", ".1%"),
-        Column("recall", "recall", ".3f"),
-        Column("false_positives", "false/image", ".2f"),
+        *task.budget_columns,
         *measure_columns("mean", *CHANGE),
         Column("backwards", "backwards", ".1f"),
     ]
@@ -89,53 +85,48 @@ def row_of(
     experiment: Experiment[Any, Any, Any], method: str, budget: Budget, summary: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Make a row of the table from the summary of a run."""
-    change, own = summary["change"], experiment.task.comparison_row(summary)
-    attacked = (summary.get("above_threshold") or {}).get("adversarial", {})
+    change, own = summary["change"], {"broken": summary["success_rate"], **experiment.task.budget_row(summary)}
     return {
         "method": method,
         "budget": str(budget),
         "judged": "floats" if summary["floats"] else "8-bit files",
-        "ap_clean": own.get("ap_clean"),
-        "ap": own.get("ap_adversarial"),
-        "ap50": own.get("ap50_adversarial"),
-        "broken": summary["success_rate"],
-        "recall": attacked.get("recall"),
-        "false_positives": attacked.get("false_positives_per_image"),
+        **{column.key: own[column.key] for column in experiment.task.budget_columns},
         **{f"mean_{name}": change[name]["mean"] for name in CHANGE},
         "backwards": summary["passes"]["backwards"]["mean"],
     }
 
 
-def _write(out: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> None:
+def _write(out: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], curves: Sequence[Curve]) -> None:
     with swept(out):
         write_text_atomic(out / CURVE, json.dumps({"budgets": rows}, indent=1, allow_nan=False) + "\n")
         shown = [{column.key: row[column.key] for column in columns} for row in rows]
         write_text_atomic(out / "robustness.csv", to_csv(shown, columns))
         write_text_atomic(out / "robustness.md", markdown_table(rows, columns))
         write_text_atomic(out / "robustness.tex", to_latex(rows, columns))
-        _write_figure(out, rows)
+        drawn = next((curve for curve in curves if any(row[curve.key] is not None for row in rows)), None)
+        if drawn:
+            _write_figure(out, rows, drawn)
 
 
-def _write_figure(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """AP, or where there is none the recall, against the budget, as PNG and PDF: no line claims what is between."""
+def _write_figure(out: Path, rows: Sequence[Mapping[str, Any]], curve: Curve) -> None:
+    """Draw a curve against the budget, as PNG and PDF: no line claims what is between."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     from detattack.report.sheet import save_figure
 
-    key, label = ("ap", "AP under attack") if any(row["ap"] is not None for row in rows) else ("recall", "recall")
     figure = Figure(figsize=(5.2, 3.8), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     for method in dict.fromkeys(row["method"] for row in rows):
         of_method = [row for row in rows if row["method"] == method]
         sizes = [float(row["budget"].partition(":")[2]) for row in of_method]
-        values = [math.nan if row[key] is None else row[key] for row in of_method]
+        values = [math.nan if row[curve.key] is None else row[curve.key] for row in of_method]
         axes.plot(sizes, values, marker="o", markersize=4, drawstyle="steps-post", label=method)
-    if key == "ap" and rows[0]["ap_clean"] is not None:
-        axes.axhline(rows[0]["ap_clean"], color="gray", linestyle=":", linewidth=1, label="clean")
+    if curve.clean:
+        axes.axhline(rows[0][curve.clean], color="gray", linestyle=":", linewidth=1, label="clean")
     norm = rows[0]["budget"].partition(":")[0]
-    axes.set(xlabel=f"budget, {LABELS[norm]} ({UNITS[norm]})", ylabel=label, xscale="log")
+    axes.set(xlabel=f"budget, {LABELS[norm]} ({UNITS[norm]})", ylabel=curve.label, xscale="log")
     axes.set_xticks(sorted({float(row["budget"].partition(":")[2]) for row in rows}))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.minorticks_off()

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from classify.record import ClassificationRecord
 from detattack.cli import status_of
 from detattack.datasets.image_io import read_image, to_tensor
 from detattack.runs.folder import RunFolder
+from detattack.workflows import budgets
 from tests.toy_classifier import NAMES, nearest_boundary
 
 CUT = """
@@ -158,6 +160,24 @@ def test_past_k_where_the_budget_is_to_be_used_up(colors, tmp_path, capsys):
     for record in records(out / "fgsm"):
         assert len(record.trace["confidence"]) == 31
         assert 0 < record.k < 30
+
+
+def test_accuracy_under_each_budget(colors, tmp_path, capsys, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(budgets, "_write_figure", lambda out, rows, curve: drawn.append(curve.label))
+    out = tmp_path / "out"
+    line = ("evaluate", "--task", "classify", "--model", TOY, "--images", colors, "--method", "pgd-linf", "--quiet")
+    assert status_of([*map(str, line), "--budget", "linf:2,200", "--passes", "20", "--out", str(out)]) == 0
+    rows = json.loads((out / "robustness.json").read_text())["budgets"]
+    for row in rows:
+        found = records(out / row["budget"].replace(":", "-"))
+        right = [NAMES.index(Path(r.source).parent.name) == r.predicted_attacked for r in found]
+        assert (row["accuracy_clean"], row["accuracy"]) == (12 / 13, sum(right) / 13)
+    assert rows[0]["accuracy"] == 12 / 13 > rows[1]["accuracy"]
+    heading = (out / "robustness.md").read_text().splitlines()[0]
+    assert "| accuracy clean | accuracy | broken |" in heading
+    assert "AP" not in heading
+    assert drawn == ["accuracy under attack"]
 
 
 def test_only_the_right_ones_after_the_first(colors, tmp_path, capsys):

@@ -280,6 +280,21 @@ def test_single_images(cli, toy, picture):
     assert cli("untargeted", *paths, "--model", f"{toy}:factory", "--degrade", "--out", "first").status == 0
 
 
+def test_an_object_appears_within_a_budget(cli, toy, picture):
+    path = picture("a", "dog@40,24")
+    line = ("targeted", path, "--model", f"{toy}:factory", "--box", "8,8,24,24", "--method", "ensemble", "--passes", 8)
+    said = cli(*line, "--budget", "linf:40", "--out", "run", "--json")
+    assert said.status == 0, said.err
+    assert (said.json["summary"]["kind"], said.json["summary"]["budget"]) == ("budget", "linf:40")
+    (image,) = said.json["images"]
+    assert image["confidence_after"] > image["confidence_before"]
+    table = cli(*line, "--budget", "linf:40", "--out", "run", "--resume").out
+    assert ("not broken" in table, "success" in table) == (image["status"] == "failure", False)
+    difference = read_image(Path("run/images") / path.name).pixels.astype(int) - read_image(path).pixels.astype(int)
+    assert 0 < np.abs(difference).max() <= 40
+    assert cli("verify", "run", "--trust").status == 0
+
+
 @pytest.mark.parametrize(("reference", "expected"), [("annotations", "nothing"), ("detections", "failure")])
 def test_what_the_objects_are_can_be_chosen(evaluate, tmp_path, reference, expected):
     """In the pictures is a dog more than anybody has annotated: to the annotations there is nothing of it to miss."""

@@ -54,6 +54,7 @@ def test_every_command_has_help(cli, command):
     said = cli(*command, "--help")
     assert (said.status, said.err) == (0, "")
     assert said.out.startswith("Usage:")
+    assert cli(*command, "-h").out == said.out
 
 
 def test_without_a_command_there_is_help(cli):

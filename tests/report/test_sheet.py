@@ -8,8 +8,10 @@ import pytest
 from PIL import Image
 
 from detattack.core.errors import InputError
+from detattack.engine.budget import Budget
 from detattack.metrics.difference import difference_map, heatmap
-from detattack.report.sheet import Sheet, caption_of
+from detattack.report.sheet import Sheet, budget_caption, caption_of
+from detattack.runs.record import BaseRecord
 from tests.toy_pictures import photo
 
 
@@ -107,3 +109,18 @@ def test_drawing_leaves_no_global_state(tmp_path, monkeypatch):
 )  # fmt: skip
 def test_captions(values, caption):
     assert caption_of(*values) == caption
+
+
+@pytest.mark.parametrize(
+    ("budget", "status", "caption"),
+    [
+        (Budget("linf", 2), "failure", "degrade:all  ·  budget L∞ 2/255  ·  not broken  ·  changed by L∞ 1/255"),
+        (Budget("l2", 1), "success", "degrade:all  ·  budget L2 1  ·  broken  ·  changed by L2 0.987"),
+        (Budget("rms", 1), "already",
+         "degrade:all  ·  budget RMS 1/255  ·  broken untouched  ·  changed by RMS 0.46/255"),
+    ],
+)  # fmt: skip
+def test_captions_of_budgets(budget, status, caption):
+    quality = {"linf": 1 / 255, "l2": 0.98711, "rms": 0.46, "psnr": 50.0}
+    record = BaseRecord(1, "a", "a.png", status, k=3, quality=quality)
+    assert budget_caption("degrade:all", record, budget) == f"{caption}  ·  PSNR = 50.0 dB"

@@ -22,6 +22,7 @@ from detattack.core.precision import Precision, fixed_numerics
 from detattack.detectors.fast.bf16 import run_in_bfloat16
 from detattack.detectors.fast.called_modules import outermost_called
 from detattack.detectors.fast.fold_batchnorm import fold, foldable_pairs
+from detattack.detectors.fast.local_gradients import compute_locally
 
 Model = TypeVar("Model")
 SETTINGS = bool, int, float, str, type(None)
@@ -43,7 +44,9 @@ class _Entry:
 _cache: dict[tuple[int, Precision], _Entry] = {}
 
 
-def accelerated_copy(model: Model, probe: Callable[[Model], Any], precision: Precision = "fp32") -> Model:
+def accelerated_copy(
+    model: Model, probe: Callable[[Model], Any], precision: Precision = "fp32", local: bool = False
+) -> Model:
     """Return the accelerated copy of an adapter as it is now.
 
     It is cached as long as the adapter lives, and made again once the adapter's weights, training flags or settings
@@ -53,6 +56,8 @@ def accelerated_copy(model: Model, probe: Callable[[Model], Any], precision: Pre
     - model: An adapter that is or holds networks.
     - probe: Runs all parts of an adapter that an attack uses, on any image.
     - precision: Precision of the copy's networks.
+    - local: The gradient may be zero in whole branches of the networks, which the backward pass then leaves out; where
+      it is zero in all of them, that of the images is undefined.
 
     Raises `InputError` where `bf16` is asked for and the model cannot do it.
     """
@@ -63,6 +68,8 @@ def accelerated_copy(model: Model, probe: Callable[[Model], Any], precision: Pre
             weakref.finalize(model, _cache.pop, key, None).atexit = False
         with fixed_numerics():
             copied = _accelerated(model, probe)
+            if local and copied is not model:
+                compute_locally(networks_of(copied))
             if precision == "bf16":
                 _lower_precision(model, copied, probe)
             tensors = {path: tensor.detach().clone() for path, tensor in _tensors(model)}

@@ -9,6 +9,7 @@ from detattack.core.precision import Precision, fixed_numerics
 from detattack.core.types import Candidates, Detections
 from detattack.detectors.base import Detector
 from detattack.detectors.fast.accelerated_copy import accelerated_copy
+from detattack.detectors.fast.local_gradients import Defined
 
 PROBE_SIDE = 128
 """Sides of the image on which a detector is probed, in pixels; most detectors resize it."""
@@ -26,10 +27,11 @@ class AcceleratedDetector:
         - official: The detector to attack.
         - precision: Precision of the copy's networks.
         """
-        copied = accelerated_copy(official, _probe, precision)
+        copied = accelerated_copy(official, _probe, precision, local=True)
         self.name, self.categories, self.device = official.name, official.categories, official.device
         self.eval_threshold = official.eval_threshold
-        self.logits = getattr(copied, "logits", None)
+        logits = getattr(copied, "logits", None)
+        self.logits = None if logits is None else lambda images: logits(Defined.apply(images))
         self._official, self._copy = official, copied
 
     def __repr__(self) -> str:
@@ -37,7 +39,7 @@ class AcceleratedDetector:
 
     def candidates(self, images: Tensor, extra_boxes: Tensor | None = None) -> Candidates:
         """Return the candidates of the copy."""
-        return self._copy.candidates(images, extra_boxes)
+        return self._copy.candidates(Defined.apply(images), extra_boxes)
 
     def select(self, candidates: Candidates, score_threshold: float) -> list[Detections]:
         """Select detections as the copy does."""

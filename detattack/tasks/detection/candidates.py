@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -71,27 +73,34 @@ class ImageCandidates:
     """The A valid candidates of one image, K classes each, differentiable to the image.
 
     - boxes: `[A,1,4]` or `[A,K,4]`, xyxy in pixels
-    - logits: `[A,K]`. relative: z = logit − logit(τ), `[A,K]`
+    - logits: `[A,K]`
     - anchors: `[A,4]`, where candidates come from; None: unknown
     - size: (height, width) of the image in pixels
     - score_threshold: τ
     - pull: how candidates are pulled onto an asked box
     - reach: how far the output is driven
+    - known: what `at_objects` has found out
     """
 
     boxes: Tensor
     logits: Tensor
-    relative: Tensor
     anchors: Tensor | None
     size: tuple[int, int]
     score_threshold: float
     pull: Pull = WELL_PLACED
     reach: Reach = JUST_PAST
+    known: dict[Any, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     @property
     def tau(self) -> float:
         """τ as a logit: z = logit − τ."""
         return logit(self.score_threshold)
+
+    @cached_property
+    def relative(self) -> Tensor:
+        """Return z = logit − logit(τ), `[A,K]`, differentiable whoever asks first."""
+        with torch.enable_grad():
+            return self.logits - self.tau
 
     def boxes_of(self, label: int) -> Tensor:
         """Return the boxes of one class, `[A,4]`."""
@@ -114,7 +123,7 @@ def candidates_of(
         boxes, logits = boxes[valid], logits[valid]
         anchors = None if anchors is None else anchors[valid]
     boxes = boxes.unsqueeze(1) if boxes.dim() == 2 else boxes
-    return ImageCandidates(boxes, logits, logits - logit(score_threshold), anchors, size, score_threshold, pull, reach)
+    return ImageCandidates(boxes, logits, anchors, size, score_threshold, pull, reach)
 
 
 def best_at(seen: ImageCandidates, label: int, box: Box) -> Tensor:
@@ -126,10 +135,18 @@ def best_at(seen: ImageCandidates, label: int, box: Box) -> Tensor:
 
 def at_objects(seen: ImageCandidates, boxes: Sequence[Box], labels: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Return, for each candidate and each of O objects, z of the object's class and the IoU, `[A,O]` each."""
+    key = tuple(boxes), tuple(labels)
+    if key not in seen.known:
+        with torch.enable_grad():  # whoever asks first
+            seen.known[key] = _at_objects(seen, boxes, labels)
+    return seen.known[key]
+
+
+def _at_objects(seen: ImageCandidates, boxes: Sequence[Box], labels: Sequence[int]) -> tuple[Tensor, Tensor]:
     chosen = torch.tensor(labels, dtype=torch.long, device=seen.logits.device)
     objects = torch.tensor(boxes, dtype=seen.boxes.dtype).reshape(-1, 4).to(seen.boxes.device)
     own = seen.boxes if seen.boxes.shape[1] == 1 else seen.boxes[:, chosen]
-    return seen.relative[:, chosen], iou(own, objects)
+    return seen.logits[:, chosen] - seen.tau, iou(own, objects)
 
 
 def targeted_logits(seen: ImageCandidates, label: int | None, box: Box | None) -> Tensor:

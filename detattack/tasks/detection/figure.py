@@ -5,8 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from detattack.core.categories import find_name
+from detattack.engine.budget import Budget
 from detattack.metrics.difference import difference_map
-from detattack.report.sheet import Sheet, caption_of
+from detattack.report.sheet import Sheet, budget_caption, caption_of
 from detattack.runs.record import Outcome
 from detattack.tasks.detection.box_marks import Shown
 from detattack.tasks.detection.goals import parse_goal
@@ -15,7 +16,11 @@ from detattack.tasks.detection.record import DetectionRecord, from_lists
 
 
 def write_attack_figure(
-    path: Path, outcome: Outcome[DetectionRecord], names: Sequence[str], score_threshold: float
+    path: Path,
+    outcome: Outcome[DetectionRecord],
+    names: Sequence[str],
+    score_threshold: float,
+    budget: Budget | None = None,
 ) -> None:
     """Write the figure, PNG or PDF by extension, atomically. Nothing for an image that could not be read.
 
@@ -23,6 +28,7 @@ def write_attack_figure(
 
     - names: of the detector's classes.
     - score_threshold: the boxes above it are drawn; those of classes that the goal is not about are thin.
+    - budget: that was spent on the image, if one was.
 
     Raises `InputError` for another extension.
     """
@@ -31,7 +37,11 @@ def write_attack_figure(
     record, original = outcome.record, outcome.original
     adversarial = outcome.pixels if outcome.floats is None else outcome.floats.transpose(1, 2, 0)
     quality = record.quality
-    caption = caption_of(record.goal, record.status, record.k, quality.get("l2"), quality.get("psnr"))
+    caption = (
+        budget_caption(f"{record.goal} at τ {score_threshold:g}", record, budget)
+        if budget
+        else caption_of(record.goal, record.status, record.k, quality.get("l2"), quality.get("psnr"))
+    )
     difference = difference_map(original, adversarial)
     sheet = Sheet(original.shape[1], original.shape[0], panels=3, caption=caption)
     clean = Shown(from_lists(record.clean), names, score_threshold, _highlight(record, names), record.box)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from detattack.core.boxes import iou_matrix
 from detattack.core.types import Detections
+from detattack.metrics.matching import NONE, matches
 
 THRESHOLDS = tuple(0.5 + 0.05 * i for i in range(10))
 """COCO's IoU thresholds."""
@@ -37,14 +38,5 @@ def harm(found: Detections, objects: Tensor, labels: Tensor) -> float:
 
 def true_positives(boxes: Tensor, classes: Tensor, objects: Tensor, labels: Tensor) -> Tensor:
     """Match detections, the surest first, with objects as COCO does; bool `[10,M]`, at each of its IoU thresholds."""
-    hits = torch.zeros((len(THRESHOLDS), len(boxes)), dtype=torch.bool)
-    if not len(boxes):
-        return hits
     overlap = iou_matrix(boxes, objects).masked_fill(classes[:, None] != labels[None], 0.0)
-    thresholds = torch.tensor(THRESHOLDS)
-    free = torch.ones((len(THRESHOLDS), len(objects)), dtype=torch.bool)
-    for row in (overlap.amax(1) >= THRESHOLDS[0]).nonzero().flatten().tolist():
-        best, which = (overlap[row] * free).max(1)
-        hits[:, row] = matched = best >= thresholds
-        free[matched, which[matched]] = False
-    return hits
+    return torch.from_numpy(matches(overlap.numpy(), THRESHOLDS) != NONE)

@@ -95,7 +95,7 @@ def inject(seen: ImageCandidates, target: "Target") -> Tensor:
 @register_loss("miss", help="each object's own score down, at the object", of_objects=True)
 def miss(seen: ImageCandidates, target: "Target") -> Tensor:
     """Σ_o Σ_{a near o} h(z_a,c(o) + m), where c(o) is the class of the object o."""
-    own, overlap = at_objects(seen, target.objects, target.object_labels)
+    own, overlap = at_objects(seen, *target.places)
     there = overlap.detach() >= MATCH_IOU - NEIGHBORHOOD
     return smooth_hinge(own + seen.reach.down).masked_fill(~there, 0.0).sum()
 
@@ -103,7 +103,7 @@ def miss(seen: ImageCandidates, target: "Target") -> Tensor:
 @register_loss("unmatch", help="each object's own score down or its box off, whichever is nearer", of_objects=True)
 def unmatch(seen: ImageCandidates, target: "Target") -> Tensor:
     """Σ_o Σ_a h(z_a,c(o) + m) · [IoU(b_a, o) − overlap]₊: 0 where the score is low or the box is off."""
-    own, overlap = at_objects(seen, target.objects, target.object_labels)
+    own, overlap = at_objects(seen, *target.places)
     return (smooth_hinge(own + seen.reach.down) * (overlap - seen.reach.overlap).clamp_min(0)).sum()
 
 
@@ -113,22 +113,24 @@ def mislabel(seen: ImageCandidates, target: "Target") -> Tensor:
 
     Of the objects that a candidate is near, the one it covers best counts.
     """
-    own, overlap = at_objects(seen, target.objects, target.object_labels)
+    own, overlap = at_objects(seen, *target.places)
     if not target.objects:
         return own.sum()
     best, which = overlap.detach().max(1)
     there = (best >= MATCH_IOU - NEIGHBORHOOD).nonzero()[:, 0]
-    labels = torch.tensor(target.object_labels, device=own.device)[which[there], None]
     z = seen.relative[there]
-    own, others = z.gather(1, labels)[:, 0], z.scatter(1, labels, -torch.inf)
-    other = others.amax(1) if z.shape[1] > 1 else torch.full_like(own, -seen.reach.down)
+    labels = torch.tensor(target.places[1], device=own.device)[which[there]]
+    own_class = target.firsts(labels)[:, None] == target.firsts(torch.arange(z.shape[1], device=own.device))
+    own = z.masked_fill(~own_class, -torch.inf).amax(1)
+    other = z.masked_fill(own_class, -torch.inf).amax(1)
+    other = other.masked_fill(other == -torch.inf, -seen.reach.down)  # where there is no other class
     return ((own - other).clamp_min(-seen.reach.lead) + smooth_hinge(own + MARGIN)).sum()
 
 
 @register_loss("mislocate", help="boxes off their objects", of_objects=True)
 def mislocate(seen: ImageCandidates, target: "Target") -> Tensor:
     """Σ_o Σ_a p_a,c(o) · [IoU(b_a, o) − overlap]₊, the scores p being weights without a gradient."""
-    own, overlap = at_objects(seen, target.objects, target.object_labels)
+    own, overlap = at_objects(seen, *target.places)
     scores = (own.detach() + seen.tau).sigmoid()
     still = seen.logits[:0].sum()  # 0: of a detector whose boxes never move the gradient is 0, and no error
     return (scores * (overlap - seen.reach.overlap).clamp_min(0)).sum() + still
@@ -149,8 +151,8 @@ def fabricate(seen: ImageCandidates, target: "Target") -> Tensor:
 
 def _at_own_object(seen: ImageCandidates, target: "Target") -> Tensor:
     """Whether an object of the class is at a candidate, bool `[A,K]`."""
-    _, overlap = at_objects(seen, target.objects, target.object_labels)
-    labels = torch.tensor(target.object_labels, device=overlap.device)
+    _, overlap = at_objects(seen, *target.places)
+    labels = torch.tensor(target.places[1], device=overlap.device)
     near = (overlap.detach() >= MATCH_IOU - NEIGHBORHOOD).to(seen.logits.dtype)
     return torch.zeros_like(seen.relative.detach()).index_add_(1, labels, near) > 0
 

@@ -48,7 +48,7 @@ def method_figure(
     _photo(sheet, runs[0], records[0], "Original", _original(runs[0], records[0]), records[0].clean)
     for run, record in pairs:
         if differences:
-            sheet.picture(_title(run), _facts(record), _pixels(run, "heatmaps", record))
+            sheet.picture(_title(run), _facts(run, record), _pixels(run, "heatmaps", record))
         else:
             _photo(sheet, run, record, _title(run), _pixels(run, "images", record), record.adversarial)
     if differences:
@@ -69,7 +69,7 @@ def _photo(
     found: dict[str, list[Any]],
 ) -> None:
     shown = Shown(from_lists(found), run.names, run.tau, goal_box=record.box)
-    facts = [count_text(shown), *([] if title == "Original" else [_facts(record)])]
+    facts = [count_text(shown), *([] if title == "Original" else [_facts(run, record)])]
     draw_photo(sheet, title, ", ".join(filter(None, facts)), pixels, shown)
 
 
@@ -92,9 +92,9 @@ def _original(run: DetectionData, record: DetectionRecord) -> np.ndarray:
     return pixels
 
 
-def _facts(record: DetectionRecord) -> str:
-    distance = record.quality.get("l2")
-    parts = [] if record.status == "success" else [record.status]
-    parts += [f"K = {record.k}"] if record.k >= 0 else []
+def _facts(run: DetectionData, record: DetectionRecord) -> str:
+    distance, spends = record.quality.get("l2"), run.budget is not None
+    parts = [record.outcome(spends)] if spends or record.status != "success" else []
+    parts += [f"K = {record.k}"] if record.k >= 0 and not spends else []
     parts += [f"L2 = {distance:.3g}"] if distance is not None else []
     return ", ".join(parts)

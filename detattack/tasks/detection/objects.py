@@ -42,7 +42,9 @@ def objects_of(model: Detector, config: DetectionConfig, goal: Goal, dataset: Da
     """
     if not goal.of_objects or config.reference == "detections" or not dataset.categories:
         return None
-    labels = {theirs: label for label, theirs in category_ids(model.categories, dataset.categories).items()}
+    labels: dict[int, int] = {}
+    for ours, theirs in category_ids(model.categories, dataset.categories).items():
+        labels.setdefault(theirs, ours)  # of several labels of one name the first, as `Target.places` has all
     objects = Objects()
     for annotation in dataset.annotations:
         label = labels.get(annotation["category_id"])

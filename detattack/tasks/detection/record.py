@@ -10,7 +10,7 @@ from detattack.core.boxes import Box
 from detattack.core.types import Category, Detections, DetectorCard
 from detattack.detectors.base import Detector
 from detattack.runs.record import BaseRecord, Found
-from detattack.tasks.detection.goals import Target, parse_goal
+from detattack.tasks.detection.goals import Target, first_labels_of, parse_goal
 
 
 @dataclass(frozen=True, repr=False)
@@ -39,8 +39,8 @@ def target_of(record: DetectionRecord, detector: Detector | DetectorCard) -> Tar
     """Resolve the target of a record, as it was: what `verify` judges by."""
     goal = parse_goal(record.goal)
     goal.check(detector.categories)
-    labels = goal.labels(detector.categories)
-    return Target(goal, labels, record.box, record.objects, record.kept, record.object_labels)
+    labels, firsts = goal.labels(detector.categories), first_labels_of(detector.categories)
+    return Target(goal, labels, record.box, record.objects, record.kept, record.object_labels, firsts)
 
 
 def as_lists(found: Detections) -> dict[str, list[Any]]:

@@ -17,6 +17,7 @@ from detattack.datasets.source import DatasetSource
 from detattack.detectors.base import Detector
 from detattack.detectors.fast import AcceleratedDetector
 from detattack.detectors.registry import fingerprint, load_detector
+from detattack.engine.budget import budget_of
 from detattack.engine.ensemble import check_passes
 from detattack.metrics.coco import GroundTruth, PrecisionTable, mean_ap
 from detattack.report.page import Content
@@ -25,7 +26,7 @@ from detattack.runs.folder import RunFolder
 from detattack.runs.record import Outcome
 from detattack.tasks.attack_batch import image_seeds
 from detattack.tasks.base import Prepared, Saved, Task
-from detattack.tasks.columns import COLUMNS, Column
+from detattack.tasks.columns import BROKEN, COLUMNS, Column, Curve
 from detattack.tasks.detection import report_page, run_data, skipped
 from detattack.tasks.detection.auto_batch import fitting_batch
 from detattack.tasks.detection.breakdown import breakdown
@@ -70,6 +71,15 @@ class DetectionTask(Task[DetectionRecord, DetectionConfig, Detector]):
     record_type = DetectionRecord
     config_type = DetectionConfig
     columns = (*COLUMNS[:-3], *AP_COLUMNS, *COLUMNS[-3:])
+    budget_columns = (
+        Column("ap_clean", "AP clean", ".3f"),
+        Column("ap", "AP", ".4f"),
+        Column("ap50", "AP50", ".4f"),
+        BROKEN,
+        Column("recall", "recall", ".3f"),
+        Column("false_positives", "false/image", ".2f"),
+    )
+    curves = (Curve("ap", "AP under attack", "ap_clean"), Curve("recall", "recall"), *Task.curves)
     manifest_keys = ("detector", "categories")
 
     # Before a run
@@ -296,6 +306,18 @@ class DetectionTask(Task[DetectionRecord, DetectionConfig, Detector]):
             "ap50_adversarial": adversarial.get("ap50"),
         }
 
+    def budget_row(self, summary: Mapping[str, Any]) -> dict[str, Any]:
+        """Tell AP clean and attacked, and recall and false positives at τ."""
+        own = self.comparison_row(summary)
+        attacked = (summary.get("above_threshold") or {}).get("adversarial", {})
+        return {
+            "ap_clean": own["ap_clean"],
+            "ap": own["ap_adversarial"],
+            "ap50": own["ap50_adversarial"],
+            "recall": attacked.get("recall"),
+            "false_positives": attacked.get("false_positives_per_image"),
+        }
+
     # What people read
 
     def summary_lines(self, summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -328,7 +350,8 @@ class DetectionTask(Task[DetectionRecord, DetectionConfig, Detector]):
         self, path: Path, outcome: Outcome[DetectionRecord], model: Detector, config: DetectionConfig
     ) -> None:
         """Draw original and adversarial image with the detector's boxes, and their difference."""
-        write_attack_figure(path, outcome, [category.name for category in model.categories], config.score_threshold)
+        names = [category.name for category in model.categories]
+        write_attack_figure(path, outcome, names, config.score_threshold, budget_of(config.attack))
 
     def read_run(self, path: Path) -> Any:
         """Read the records, the annotations and the detections of a run."""

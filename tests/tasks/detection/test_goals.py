@@ -1,5 +1,6 @@
 """Goals: their text, the places they name, and the predicate on hand-made detections."""
 
+import math
 import string
 from dataclasses import dataclass, replace
 
@@ -536,3 +537,35 @@ def test_which_rendered_scenes_suit(goal, suits):
     scenes = (Facts("car", None), Facts("dog", HERE))
     assert [parse_goal(goal).suits(scene) for scene in scenes] == suits
     assert parse_goal(goal).rendered_only == goal.endswith("@road")
+
+
+# Two labels of one name
+
+TWO_CARS = (Category("car", 3), Category("dog", 18), Category("car", 3))
+DOG_AMONG, SECOND_CAR = 1, 2
+
+
+@pytest.mark.parametrize("text", ["degrade:all", "degrade:car"])
+@pytest.mark.parametrize(("label", "is_found"), [(CAR, True), (SECOND_CAR, True), (DOG_AMONG, False)])
+def test_an_object_is_found_by_any_label_of_its_name(text, label, is_found):
+    for annotated in (CAR, SECOND_CAR):
+        image = CleanImage(200, 100, found(), annotated=found((annotated, HERE)))
+        resolved = parse_goal(text).resolve(TWO_CARS, image)
+        assert resolved.object_labels == (annotated,)
+        assert resolved.holds(found((label, NEAR))) != is_found
+        assert (resolved.goal.confidence(resolved, found((label, NEAR, 0.75))) == 0.75) == is_found
+        assert (resolved.goal.harm(resolved, found((label, NEAR, 0.75))) < math.inf) == is_found
+
+
+def test_a_duplicate_of_the_other_label_is_a_false_positive_of_the_class():
+    image = CleanImage(200, 100, found(), annotated=found((CAR, HERE), (CAR, THERE)))
+    resolved = parse_goal("degrade:all").resolve(TWO_CARS, image)
+    seen = found((CAR, HERE, 0.9), (SECOND_CAR, HERE, 0.8), (CAR, THERE, 0.5))
+    assert resolved.goal.harm(resolved, seen) == pytest.approx(-(0.9 + 0.5 / 2))
+
+
+def test_what_is_at_an_object_by_any_label_of_its_name_is_not_false():
+    image = CleanImage(200, 100, found(), annotated=found((CAR, HERE)))
+    resolved = parse_goal("flood:1").resolve(TWO_CARS, image)
+    seen = found((CAR, HERE), (SECOND_CAR, NEAR), (DOG_AMONG, HERE))
+    assert resolved.goal.asked_for(resolved, seen).tolist() == [False, False, True]

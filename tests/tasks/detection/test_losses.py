@@ -154,6 +154,16 @@ def test_mislabel_is_about_the_object_that_a_candidate_covers_best():
     assert loss("mislabel", seen(LOGITS[:1], (off(HERE, 0.39),))) == 0
 
 
+def test_another_label_of_the_same_name_is_no_other_class():
+    logits = torch.tensor([[1.0, -2.0, 1.5]], dtype=torch.float64)
+    target = Target(Degrade("all"), objects=(HERE,), object_labels=(0,), first_labels=(0, 1, 0))
+    one = seen(logits, (HERE,))
+    tau = logit(TAU)
+    assert loss("mislabel", one, target) == pytest.approx(3.5 + h(1.5 - tau + MARGIN))
+    assert loss("miss", one, target) == pytest.approx(h(1 - tau + MARGIN) + h(1.5 - tau + MARGIN))
+    assert loss("fabricate", one, target) == pytest.approx(2 + tau)
+
+
 def test_mislabel_of_the_only_class_there_is():
     only = Target(Degrade("all"), objects=(HERE,), object_labels=(0,))
     relative = z(0, 0)
@@ -202,7 +212,7 @@ def test_past_the_threshold_the_best_false_ones_are_pulled_for_average_precision
 @pytest.mark.parametrize("reach", [JUST_PAST, RANKING])
 def test_without_objects_there_is_nothing_to_lose_and_no_error(name, reach):
     logits, boxes = LOGITS.clone().requires_grad_(), torch.tensor([[HERE], [THERE]]).double().requires_grad_()
-    empty = ImageCandidates(boxes, logits, logits - logit(TAU), None, (48, 64), TAU, reach=reach)
+    empty = ImageCandidates(boxes, logits, None, (48, 64), TAU, reach=reach)
     found = LOSSES[name].function(empty, NOTHING)
     gradients = torch.autograd.grad(found, (logits, boxes), allow_unused=True, materialize_grads=True)
     assert all(bool(gradient.isfinite().all()) for gradient in gradients)
@@ -213,7 +223,7 @@ def test_without_objects_there_is_nothing_to_lose_and_no_error(name, reach):
 def test_of_boxes_by_class_the_object_s_own_counts(name):
     """Where each class has a box of its own, that of the object's class is the one at the object."""
     of_class = torch.tensor([[HERE, THERE], [HERE, THERE]], dtype=torch.float64)  # class 0 is here, class 1 there
-    for_class = ImageCandidates(of_class, LOGITS, LOGITS - logit(TAU), None, (48, 64), TAU)
+    for_class = ImageCandidates(of_class, LOGITS, None, (48, 64), TAU)
     for label, box in ((0, HERE), (1, THERE)):
         one = Target(Degrade("all"), objects=(box,), object_labels=(label,))
         assert loss(name, for_class, one) == pytest.approx(loss(name, seen(boxes=(box, box)), one))

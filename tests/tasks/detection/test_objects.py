@@ -56,6 +56,12 @@ def test_all_classes_are_looked_up_whatever_the_goal_s():
     assert found("flood:3").of(1).labels.tolist() == found("degrade:car").of(1).labels.tolist() == [0, 1]
 
 
+def test_of_two_labels_of_one_name_the_first_is_noted():
+    model = SimpleNamespace(name="m", categories=(*MODEL.categories, Category("car", 3)))
+    objects = objects_of(model, config("degrade:all"), parse_goal("degrade:all"), ANNOTATED)
+    assert objects.of(1).labels.tolist() == [0, 1]
+
+
 def test_where_detections_are_the_reference():
     assert found(reference="detections") is None
     assert found(dataset=Dataset((), "")) is None

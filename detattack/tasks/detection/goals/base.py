@@ -60,6 +60,7 @@ class Target:
     - box: where; None: anywhere
     - objects, object_labels: the boxes of the reference objects that the goal is about, and their classes
     - kept: clean detections that must stay, as (label, box) (`keep_others`), whatever the goal
+    - first_labels: for each label the first one of the same name; empty: all names differ
     """
 
     goal: "Goal"
@@ -68,11 +69,31 @@ class Target:
     objects: tuple[Box, ...] = ()
     kept: tuple[tuple[int, Box], ...] = ()
     object_labels: tuple[int, ...] = ()
+    first_labels: tuple[int, ...] = ()
 
     @property
     def label(self) -> int | None:
         """The first of the labels; None: all classes."""
         return self.labels[0] if self.labels else None
+
+    @property
+    def places(self) -> tuple[tuple[Box, ...], tuple[int, ...]]:
+        """Boxes and labels that an object is found by: each object once for every label of its name."""
+        pairs = [
+            (box, named)
+            for box, label in zip(self.objects, self.object_labels, strict=True)
+            for named in self.labels_named_as(label)
+        ]
+        return tuple(box for box, _ in pairs), tuple(label for _, label in pairs)
+
+    def labels_named_as(self, label: int) -> tuple[int, ...]:
+        """List the labels of the same name as a label, itself among them."""
+        firsts = self.first_labels
+        return tuple(one for one, first in enumerate(firsts) if first == firsts[label]) or (label,)
+
+    def firsts(self, labels: Tensor) -> Tensor:
+        """Replace labels by the first of the same name."""
+        return torch.tensor(self.first_labels, device=labels.device)[labels] if self.first_labels else labels
 
     def holds(self, found: Detections) -> bool:
         """Tell whether the goal holds, given the detections above τ, and what must stay has stayed: the predicate."""
@@ -161,7 +182,7 @@ class Goal(ABC):
 
     def resolve(self, categories: tuple[Category, ...], image: CleanImage, keep_others: bool = False) -> Target:
         """Resolve the goal for an image. Raises `InputError` for a box outside it or a place that is not there."""
-        target = Target(self, self.labels(categories), self.locate(image))
+        target = Target(self, self.labels(categories), self.locate(image), first_labels=first_labels_of(categories))
         reference = self.reference(target, image)
         if reference is not None:
             labels = tuple(reference.labels.tolist()) if self.of_objects else ()
@@ -304,6 +325,12 @@ def parse_goal(text: str) -> Goal:
         return goal_type.parse(rest)
     except (InputError, ValueError) as error:
         raise InputError(f"goal {text!r}: {error}") from error
+
+
+def first_labels_of(categories: tuple[Category, ...]) -> tuple[int, ...]:
+    """List for each label the first one of the same name; none where all names differ."""
+    names = [c.name for c in categories]
+    return tuple(map(names.index, names)) if len(set(names)) < len(names) else ()
 
 
 def label_of(name: str, categories: tuple[Category, ...]) -> int:

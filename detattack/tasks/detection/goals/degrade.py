@@ -54,7 +54,11 @@ class Degrade(Goal):
 
     def reference(self, target: Target, image: CleanImage) -> Detections:
         """Select the reference objects of the class."""
-        return image.objects.of(target.label)
+        objects = image.objects
+        if target.label is None:
+            return objects
+        named = torch.isin(objects.labels, torch.tensor(target.labels_named_as(target.label)).to(objects.labels))
+        return Detections(objects.boxes[named], objects.scores[named], objects.labels[named])
 
     def initial_status(self, target: Target, clean: Detections) -> str | None:
         """Return `nothing` where there is no object, `already` where none is found untouched, else None."""
@@ -78,14 +82,16 @@ class Degrade(Goal):
 
     def margin(self, target: Target, seen: ImageCandidates) -> Tensor:
         """Return the largest logit, relative to τ, of an object's class at the object."""
-        own, overlap = at_objects(seen, target.objects, target.object_labels)
+        own, overlap = at_objects(seen, *target.places)
         if not target.objects:
             return own.new_full((), -torch.inf)
         return own.masked_fill(overlap < MATCH_IOU, -torch.inf).max()
 
     def harm(self, target: Target, found: Detections) -> float:
         """Tell how little of the objects' average precision is left."""
-        return harm(found, torch.tensor(target.objects).reshape(-1, 4), torch.tensor(target.object_labels).long())
+        labels = target.firsts(torch.tensor(target.object_labels).long())
+        named = replace(found, labels=target.firsts(found.labels))
+        return harm(named, torch.tensor(target.objects).reshape(-1, 4), labels)
 
     def suits(self, scene: "SceneFacts") -> bool:
         """Such an object is in it, as far as the renderer knows the class."""
@@ -93,4 +99,5 @@ class Degrade(Goal):
 
 
 def _objects(target: Target) -> Iterator[tuple[int, Box]]:
-    return zip(target.object_labels, target.objects, strict=True)
+    boxes, labels = target.places
+    return zip(labels, boxes, strict=True)

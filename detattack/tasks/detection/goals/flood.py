@@ -75,7 +75,8 @@ class Flood(Goal):
 
     def asked_for(self, target: Target, found: Detections) -> Tensor:
         """Select the false detections."""
-        objects = torch.tensor(target.objects, device=found.boxes.device).reshape(-1, 4)
-        labels = torch.tensor(target.object_labels, device=found.labels.device)
+        boxes, named = target.places
+        objects = torch.tensor(boxes, device=found.boxes.device).reshape(-1, 4)
+        labels = torch.tensor(named, device=found.labels.device)
         there = iou_matrix(found.boxes, objects) >= MATCH_IOU
         return ~(there & (found.labels[:, None] == labels[None])).any(1)
