@@ -23,11 +23,13 @@ from detattack.core.errors import InputError
 from detattack.core.types import DEFAULT_SCORE_THRESHOLD, Candidates, Category, Detections
 from detattack.datasets.base import Dataset, Picture
 from detattack.datasets.image_io import read_image
+from detattack.datasets.maite import MaiteDataset, dataset_of, is_maite
 from detattack.datasets.memory import Names, memory_dataset
 from detattack.datasets.open import open_dataset
 from detattack.datasets.scenes import Scene, free_road_box, render, scene_seed
 from detattack.datasets.source import DatasetSource
 from detattack.detectors.base import Detector
+from detattack.detectors.maite import MaiteModel
 from detattack.detectors.registry import lacks, load_detector
 from detattack.detectors.wrap import wrap
 from detattack.engine import PRESETS, Attack
@@ -53,6 +55,8 @@ __all__ = [
     "Detector",
     "Goal",
     "InputError",
+    "MaiteDataset",
+    "MaiteModel",
     "Outcome",
     "Scene",
     "attack",
@@ -125,15 +129,15 @@ def open_data(
     """Open a data set, as `evaluate` takes it.
 
     images: a path, as `--images` takes it (a folder, VOC's folders, YOLO's `data.yaml`), or images in memory: a list, a
-    torch data set or a loader, with or without targets. annotations: COCO's file, or a folder of XML files, of a path.
-    categories: names of the labels, of what is in memory. options: of a path: `format`, `split`, `missing`, `skip`,
-    `limit`. Raises `InputError`.
+    torch or MAITE data set, or a loader, with or without targets. annotations: of a path, COCO's file or a folder of
+    XML files. categories: of images in memory, names of the labels. options: of a path, `format`, `split`, `missing`,
+    `skip`, `limit`. Raises `InputError`.
     """
     if not isinstance(images, str | os.PathLike):
         given = [*([] if annotations is None else ["annotations"]), *options]
         if given:
             raise InputError(f"{', '.join(given)}: of a path only, not of images in memory")
-        return memory_dataset(images, categories)
+        return dataset_of(images) if is_maite(images) else memory_dataset(images, categories)
     known = ("format", "split", "missing", "skip", "limit")
     wrong = next((name for name in options if name not in known), None)
     if wrong is not None or categories is not None:

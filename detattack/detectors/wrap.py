@@ -1,4 +1,4 @@
-"""From a model in memory to a detector: torchvision, transformers, ultralytics, or a function."""
+"""From a model in memory to a detector: torchvision, transformers, ultralytics, MAITE, or a function."""
 
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
@@ -13,6 +13,7 @@ from detattack.core.precision import fixed_numerics
 from detattack.core.types import Category
 from detattack.detectors.base import Detector
 from detattack.detectors.function import FunctionDetector
+from detattack.detectors.maite import detector_of, is_maite
 from detattack.detectors.registry import lacks
 from detattack.detectors.torchvision.base import TorchvisionDetector
 from detattack.detectors.torchvision.models import coco_columns, named_columns
@@ -43,13 +44,15 @@ def wrap(
     """Make a detector of a model in memory. The model stays as it is: a copy is frozen and attacked.
 
     - model: a torchvision detection module, a transformers model for object detection, an ultralytics `YOLO`, or a
-      function as `FunctionDetector` has it: a module, or any other, which is called and not copied
+      function as `FunctionDetector` has it: a module, or any other, which is called and not copied; or a MAITE model,
+      which is called too, and has no gradient
     - categories: names of the classes in the order of labels, without a background; None: those that the model names
       itself, COCO's for a torchvision head of 91 columns
     - processor: the image processor of a transformers model
     - name: what reports call it; None: its class
     - device: where the copy lives; None: where the model is
-    - options: of a function: `scores`, `eval_threshold`, `nms_iou`, see `FunctionDetector`
+    - options: of a function: `scores`, `eval_threshold`, `nms_iou`, see `FunctionDetector`; of a MAITE model: `pixels`,
+      see `maite.detector_of`
 
     Raises `InputError` for what is no such model.
     """
@@ -68,6 +71,8 @@ def wrap(
         if named is not None:
             raise InputError(f"wrap {name}: names its own classes; categories do not apply")
         return _of_transformers(model, processor, name, place) if is_transformer else _of_yolo(model, name, place)
+    if named is None and is_maite(model):
+        return detector_of(model, place, **options)
     if not callable(model) or isinstance(model, type):
         raise InputError(f"wrap {name}: neither a model of torchvision, transformers or ultralytics, nor a function")
     if named is None:
