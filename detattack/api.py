@@ -6,6 +6,8 @@ detector = load_detector("demo")
 result = attack(scene(8).image, detector, goal="suppress:car")
 print(result.record.status, result.record.k, result.record.quality["psnr"])
 result.save("blind.png")
+
+A model in memory becomes a detector by `wrap`, and a data set is attacked by `evaluate`.
 """
 
 import os
@@ -21,17 +23,26 @@ from detattack.core.errors import InputError
 from detattack.core.types import DEFAULT_SCORE_THRESHOLD, Candidates, Category, Detections
 from detattack.datasets.base import Dataset, Picture
 from detattack.datasets.image_io import read_image
+from detattack.datasets.maite import MaiteDataset, dataset_of, is_maite
+from detattack.datasets.memory import Names, memory_dataset
+from detattack.datasets.open import open_dataset
 from detattack.datasets.scenes import Scene, free_road_box, render, scene_seed
+from detattack.datasets.source import DatasetSource
 from detattack.detectors.base import Detector
+from detattack.detectors.maite import MaiteModel
 from detattack.detectors.registry import lacks, load_detector
+from detattack.detectors.wrap import wrap
 from detattack.engine import PRESETS, Attack
 from detattack.engine.budget import Budget, check_floats, parse_budgets
 from detattack.engine.config import LARGEST_SEED, named_attack, resolve_attack
 from detattack.runs.record import Outcome
 from detattack.tasks.attack_batch import attack_batch
+from detattack.tasks.detection.config import DetectionConfig
 from detattack.tasks.detection.goals import Goal, parse_goal
 from detattack.tasks.detection.record import DetectionRecord
 from detattack.tasks.detection.task import DETECTION
+from detattack.tasks.experiment import Experiment
+from detattack.workflows.evaluate import carried_out
 
 __all__ = [
     "PRESETS",
@@ -44,14 +55,19 @@ __all__ = [
     "Detector",
     "Goal",
     "InputError",
+    "MaiteDataset",
+    "MaiteModel",
     "Outcome",
     "Scene",
     "attack",
+    "evaluate",
     "load_detector",
     "load_image",
+    "open_data",
     "parse_goal",
     "save_figure",
     "scene",
+    "wrap",
 ]
 
 
@@ -95,22 +111,9 @@ def attack(
     """
     detector = _detector(detector)
     wanted = _goal(goal)
-    if not isinstance(method, str | Attack):
-        raise InputError(f"method: expected a name or an Attack, got {type(method).__name__}")
-    wanted.check(detector.categories)
-    chosen = named_attack(method) if isinstance(method, str) else method
-    if budget is not None:
-        chosen = _budget(budget, "levels" in overrides and overrides["levels"] is None).spent_by(chosen)
-    config = DETECTION.make_config(
-        model=detector.name,
-        goal=str(wanted),
-        keep_others=keep_others,
-        attack=resolve_attack(chosen, overrides=overrides),
-        loss=loss,
-        score_threshold=score_threshold,
-        seed=seed,
-        device=str(detector.device),
-    )
+    chosen = _method(method, budget, overrides)
+    more = {"keep_others": keep_others, "loss": loss, "score_threshold": score_threshold, "seed": seed}
+    config = _config(detector, wanted, chosen, **more)
     picture = _picture(image, config.seed)
     height, width = picture.pixels.shape[:2]
     wanted.check_size(width, height)
@@ -118,6 +121,62 @@ def attack(
     record = DetectionRecord(1, "image", "image", status="")
     (outcome,) = attack_batch(DETECTION, config, None, None, detector, [(record, picture)])
     return outcome
+
+
+def open_data(
+    images: Any, annotations: str | os.PathLike[str] | None = None, *, categories: Names | None = None, **options: Any
+) -> Dataset:
+    """Open a data set, as `evaluate` takes it.
+
+    images: a path, as `--images` takes it (a folder, VOC's folders, YOLO's `data.yaml`), or images in memory: a list, a
+    torch or MAITE data set, or a loader, with or without targets. annotations: of a path, COCO's file or a folder of
+    XML files. categories: of images in memory, names of the labels. options: of a path, `format`, `split`, `missing`,
+    `skip`, `limit`. Raises `InputError`.
+    """
+    if not isinstance(images, str | os.PathLike):
+        given = [*([] if annotations is None else ["annotations"]), *options]
+        if given:
+            raise InputError(f"{', '.join(given)}: of a path only, not of images in memory")
+        return dataset_of(images) if is_maite(images) else memory_dataset(images, categories)
+    known = ("format", "split", "missing", "skip", "limit")
+    wrong = next((name for name in options if name not in known), None)
+    if wrong is not None or categories is not None:
+        raise InputError(f"{wrong or 'categories'}: not of a path, which takes annotations, {', '.join(known)}")
+    named = None if annotations is None else os.fsdecode(annotations)
+    return open_dataset(DatasetSource(images=os.fsdecode(images), annotations=named, **options))
+
+
+def evaluate(
+    data: Any,
+    detector: Detector | str,
+    goal: str | Goal = "suppress:all",
+    method: str | Attack = "jnd",
+    *,
+    out: str | os.PathLike[str],
+    keep_others: bool = False,
+    score_threshold: float = DEFAULT_SCORE_THRESHOLD,
+    seed: int = 0,
+    budget: str | Budget | None = None,
+    loss: str | Sequence[str] = (),
+    batch: int = 1,
+    **overrides: Any,
+) -> dict[str, Any]:
+    """Attacks a data set into a run folder; the content of its `summary.json`: success, distances, AP where annotated.
+
+    data: what `open_data` returns or takes without options. out: the run folder, new. batch: images of one size that
+    are attacked together. All else as of `attack`. An error of the detector costs its image. Raises `InputError`.
+    """
+    detector, wanted = _detector(detector), _goal(goal)
+    dataset = data if isinstance(data, Dataset) else open_data(data)
+    if not isinstance(out, str | os.PathLike):
+        raise InputError(f"out: expected the path of a folder, got {type(out).__name__}")
+    chosen = _method(method, budget, overrides)
+    more = {"keep_others": keep_others, "loss": loss, "score_threshold": score_threshold, "seed": seed}
+    config = _config(detector, wanted, chosen, batch=batch, **more)
+    experiment = Experiment(DETECTION, detector, config, DETECTION.adapt_dataset(detector, config, dataset))
+    with carried_out(experiment, Path(os.fsdecode(out))) as folder:
+        summary: dict[str, Any] = folder.read_json("summary.json")
+    return summary
 
 
 def save_figure(
@@ -143,6 +202,21 @@ def save_figure(
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
+def _method(method: str | Attack, budget: str | Budget | None, overrides: dict[str, Any]) -> Attack:
+    if not isinstance(method, str | Attack):
+        raise InputError(f"method: expected a name or an Attack, got {type(method).__name__}")
+    chosen = named_attack(method) if isinstance(method, str) else method
+    if budget is not None:
+        chosen = _budget(budget, "levels" in overrides and overrides["levels"] is None).spent_by(chosen)
+    return resolve_attack(chosen, overrides=overrides)
+
+
+def _config(detector: Detector, goal: Goal, attack: Attack, **more: Any) -> DetectionConfig:
+    goal.check(detector.categories)
+    own = {"model": detector.name, "goal": str(goal), "attack": attack, "device": str(detector.device)}
+    return DETECTION.make_config(**own, **more)
+
+
 def _goal(goal: str | Goal) -> Goal:
     if not isinstance(goal, str | Goal):
         raise InputError(f"goal: expected a text such as 'suppress:car', got {type(goal).__name__}")
@@ -166,8 +240,8 @@ def _detector(detector: Detector | str) -> Detector:
     lacking = lacks(detector)
     if lacking:
         raise InputError(
-            f"detector: {type(detector).__name__} is no Detector, it lacks {', '.join(lacking)}; load_detector(NAME, "
-            "weights=FILE) gives one of a known architecture, docs/adapters.md says how to write one"
+            f"detector: {type(detector).__name__} is no Detector, it lacks {', '.join(lacking)}; wrap(MODEL) makes one "
+            "of a model in memory, load_detector(NAME, weights=FILE) loads one, docs/adapters.md says how to write one"
         )
     return detector
 

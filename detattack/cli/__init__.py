@@ -16,6 +16,7 @@ from detattack.cli import (
     attack,
     bench,
     compare,
+    data,
     evaluate,
     models,
     options,
@@ -61,6 +62,7 @@ TASK_COMMANDS = [import_module("classify.cli")]
 for commands in TASK_COMMANDS:
     commands.mount(app)
 app.add_typer(models.app, name="models")
+app.add_typer(data.app, name="data")
 app.add_typer(scenes.app, name="scenes")
 
 

@@ -27,11 +27,16 @@ Spec = Annotated[
 Count = Annotated[int, typer.Option(min=1, help="Pictures to compare on.")]
 OwnImages = Annotated[
     Path | None,
-    typer.Option("--images", help="Compare on the first --count images of a folder.", show_default=False),
+    typer.Option(
+        "--images", help="Compare on the first --count images of a folder, or of a data set.", show_default=False
+    ),
 ]
 OwnAnnotations = Annotated[
     Path | None,
-    typer.Option("--annotations", help="COCO annotations of --images: are the classes called what they are?"),
+    typer.Option(
+        "--annotations",
+        help="COCO annotations of --images (YOLO and VOC need none): are the classes called what they are?",
+    ),
 ]
 
 
@@ -107,13 +112,15 @@ def _photos(
     import torch
 
     from detattack.core.types import Detections
-    from detattack.datasets.base import folder_dataset
-    from detattack.datasets.coco import category_ids, coco_dataset
+    from detattack.datasets.coco import category_ids
     from detattack.datasets.image_io import to_tensor
+    from detattack.datasets.open import open_dataset
+    from detattack.datasets.source import DatasetSource
 
-    dataset = (coco_dataset(images, annotations) if annotations else folder_dataset(images)).first(count)
+    named = None if annotations is None else str(annotations)
+    dataset = open_dataset(DatasetSource(images=str(images), annotations=named, limit=count))
     photos = [to_tensor(sample.load().pixels) for sample in dataset.samples]
-    if annotations is None:
+    if not dataset.categories:
         return photos, []
     label_of = {i: label for label, i in category_ids(detector.categories, dataset.categories).items()}
     truth = []

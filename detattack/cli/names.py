@@ -23,7 +23,7 @@ DETECTORS = (
     "torchvision/ssd300_vgg16",
     "torchvision/ssdlite320_mobilenet_v3_large",
 )
-FAMILIES = ("detectron2/", "hf/", "ultralytics/")
+FAMILIES = ("detectron2/", "hf/", "ultralytics/", "onnx/")
 ENTRY_POINT_GROUP = "detattack.detectors"
 CLASSIFIERS = ("vgg16_cifar10", "torchvision/", "timm/")
 EXPERIMENTS = (*(f"table{number}" for number in range(1, 6)), *(f"fig{number}" for number in range(1, 9)), "all")
@@ -34,6 +34,7 @@ LOSSES = ("unmatch", "miss", "mislabel", "mislocate", "vanish", "fabricate")
 BUDGETS = ("linf:", "l2:", "rms:")
 PLACES = ("center", "random", "road")
 STREET_CLASSES = ("person", "bicycle", "car", "motorcycle", "bus", "truck", "traffic light", "stop sign")
+FORMATS = ("yolo", "voc")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 Completer = Callable[[str], list[str]]

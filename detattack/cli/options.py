@@ -107,9 +107,16 @@ Categories = Annotated[
     str | None, typer.Option(help="A file that names the classes of --weights: one a line, a YOLO data.yaml, or JSON.")
 ]
 ImagesDir = Annotated[
-    Path | None, typer.Option("--images", help="A folder of images. None: rendered scenes.", show_default=False)
+    Path | None,
+    typer.Option(
+        "--images",
+        help="A folder of images, a VOC folder, or a YOLO data.yaml. None: rendered scenes.",
+        show_default=False,
+    ),
 ]
-Annotations = Annotated[Path | None, typer.Option(help="COCO annotations of these images, for AP.")]
+Annotations = Annotated[
+    Path | None, typer.Option(help="COCO annotations of these images, or a folder of VOC's XML files; for AP.")
+]
 GoalText = Annotated[
     str,
     typer.Option(
@@ -125,7 +132,17 @@ Missing = Annotated[
 ]
 KeepOthers = Annotated[bool, typer.Option("--keep-others", help="All other detections have to stay.")]
 Format = Annotated[
-    str | None, typer.Option(help="The data format of --images, registered by a plugin. None: images, and COCO files.")
+    str | None,
+    typer.Option(
+        help="The data format of --images: yolo, voc, or a plugin's. None: what it looks like, else images, and COCO.",
+        autocompletion=n.one_of(n.FORMATS),
+    ),
+]
+Split = Annotated[
+    str | None,
+    typer.Option(
+        help="The part of a YOLO data set (val where there is one) or of VOC's lists (all images).", show_default=False
+    ),
 ]
 Skip = Annotated[int, typer.Option(min=0, help="Leave out the first N images, those that were tuned on for one.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="The first N images only.")]
@@ -302,6 +319,7 @@ class DataOptions:
     images: ImagesDir = None
     annotations: Annotations = None
     format: Format = None
+    split: Split = None
     scenes: Scenes = 20
     skip: Skip = 0
     limit: Limit = None
@@ -315,6 +333,8 @@ class DataOptions:
                 raise InputError("--annotations needs --images, the folder of the images that it speaks of")
             if self.format is not None:
                 raise InputError("--format needs --images, what is of that format")
+            if self.split is not None:
+                raise InputError("--split needs --images, what has it")
             return DatasetSource(scenes=self.skip + self.scenes, seed=seed, skip=self.skip, limit=self.limit)
         annotations = None if self.annotations is None else str(self.annotations)
         images = str(self.images)
@@ -325,6 +345,7 @@ class DataOptions:
             limit=self.limit,
             missing=missing,
             format=self.format,
+            split=self.split,
         )
 
 

@@ -8,7 +8,7 @@ from detattack.core.errors import InputError
 
 FOLDER = "folder"
 """Key of the manifest: the folder in which the run was started. Older manifests have none."""
-_LIBRARIES = ("hf/", "ultralytics/", "detectron2/")
+_LIBRARIES = ("hf/", "ultralytics/", "detectron2/", "onnx/")
 _OWN_NAMES = ("weights", "categories")
 
 

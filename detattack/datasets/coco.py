@@ -95,6 +95,14 @@ def classes_not_counted(
     return {name: AMBIGUOUS if canonical(name) in known else UNKNOWN for name in names}
 
 
+def is_outside(box: Sequence[float], size: Size | None) -> bool:
+    """Return whether a box lies outside of its image altogether; None: its size is not known."""
+    if size is None or 0 in size:
+        return False
+    x, y, w, h = box
+    return x >= size[0] or y >= size[1] or x + w <= 0 or y + h <= 0
+
+
 def _samples(images: list[CocoItem], paths: Sequence[Path | None]) -> tuple[Sample, ...]:
     there = [(image, path) for image, path in zip(images, paths, strict=True) if path]
     ids, files = [image["id"] for image, _ in there], [path for _, path in there]
@@ -111,7 +119,7 @@ def _of_samples(annotations: Iterable[CocoItem], samples: Sequence[Sample], repa
         if sample is None:
             continue
         # A size that is wrong in the file, as of a photo that lies on its side, is no reason to lose a box.
-        if _is_outside(annotation["bbox"], sample.size) and _is_outside(annotation["bbox"], image_size(sample.source)):
+        if is_outside(annotation["bbox"], sample.size) and is_outside(annotation["bbox"], image_size(sample.source)):
             repairs.add("annotation", "outside of its image", annotation["id"], "left out")
         else:
             yield annotation
@@ -133,10 +141,3 @@ def _is_like_corners(box: Sequence[float], size: Size) -> bool:
     width, height = size
     leaves = x + third > width + 1 or y + fourth > height + 1
     return leaves and x < third <= width + 1 and y < fourth <= height + 1
-
-
-def _is_outside(box: Sequence[float], size: Size | None) -> bool:
-    if size is None or 0 in size:
-        return False
-    x, y, w, h = box
-    return x >= size[0] or y >= size[1] or x + w <= 0 or y + h <= 0

@@ -1,7 +1,8 @@
-"""From the source of a data set to the data set: files, a folder, COCO, rendered scenes, or the format of a plugin."""
+"""From the source of a data set to the data set: files, a folder, COCO, rendered scenes, YOLO, VOC, or a plugin's."""
 
 from collections.abc import Callable
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 
 from detattack.core.errors import InputError
@@ -10,11 +11,16 @@ from detattack.datasets.base import Dataset, folder_dataset, image_files
 from detattack.datasets.coco import coco_dataset
 from detattack.datasets.rendered import SceneFacts, rendered_scenes
 from detattack.datasets.source import DatasetSource
+from detattack.datasets.voc import is_voc, voc_dataset
+from detattack.datasets.yolo import SUFFIXES, yolo_dataset
 
-Reader = Callable[[Path, Path | None], Dataset]
-"""Opens a data set: the path of `--images`, and of `--annotations` where there is one. Raises `InputError`."""
+Reader = Callable[..., Dataset]
+"""Opens a data set: the path of `--images`, and of `--annotations` where there is one. Raises `InputError`.
+
+A reader with a parameter `split` or `missing` is given what these options say.
+"""
 FORMATS: Registry[Reader] = Registry("data format")
-"""Formats of data sets beside the built-in ones, by the name that `--format` takes."""
+"""Formats of data sets beside COCO's, by the name that `--format` takes."""
 
 
 def register_format(name: str) -> Callable[[Reader], Reader]:
@@ -25,6 +31,23 @@ def register_format(name: str) -> Callable[[Reader], Reader]:
         return reader
 
     return register
+
+
+register_format("yolo")(yolo_dataset)
+register_format("voc")(voc_dataset)
+
+
+def recognized(images: Path, annotations: Path | None) -> str | None:
+    """Return the name of the format that a path has without being told; None: images, and a COCO file if there is one.
+
+    - images: the path of `--images`
+    - annotations: of `--annotations`, if given
+    """
+    if images.suffix.lower() in SUFFIXES and images.is_file():
+        return "yolo"
+    if annotations is None:
+        return "voc" if is_voc(images) else None
+    return "voc" if annotations.is_dir() else None
 
 
 def open_dataset(source: DatasetSource, suits: Callable[[SceneFacts], bool] = lambda scene: True) -> Dataset:
@@ -41,13 +64,21 @@ def open_dataset(source: DatasetSource, suits: Callable[[SceneFacts], bool] = la
         dataset = image_files([Path(file) for file in source.files])
     elif source.images is None:
         raise InputError("run.json names no images")
-    elif source.format is not None:
-        annotations = None if source.annotations is None else Path(source.annotations)
-        dataset = FORMATS.find(source.format)(Path(source.images), annotations)
-        found = replace(source.moved(Path(source.images), annotations, None), skip=0, limit=None)
-        dataset = replace(dataset, source=found)
-    elif source.annotations is None:
-        dataset = folder_dataset(Path(source.images))
     else:
-        dataset = coco_dataset(Path(source.images), Path(source.annotations), source.missing)
+        dataset = _of_paths(source, Path(source.images), Path(source.annotations) if source.annotations else None)
     return dataset.after(source.skip).first(source.limit)
+
+
+def _of_paths(source: DatasetSource, images: Path, annotations: Path | None) -> Dataset:
+    name = source.format or recognized(images, annotations)
+    if name is None:
+        if source.split is not None:
+            raise InputError(f"split {source.split!r}: {images} is of no format that has splits")
+        return coco_dataset(images, annotations, source.missing) if annotations else folder_dataset(images)
+    reader = FORMATS.find(name)
+    taken = signature(reader).parameters
+    if source.split is not None and "split" not in taken:
+        raise InputError(f"split {source.split!r}: the format {name} has none")
+    more = {option: getattr(source, option) for option in ("split", "missing") if option in taken}
+    found = replace(source.moved(images, annotations, None), format=name, skip=0, limit=None)
+    return replace(reader(images, annotations, **more), source=found)

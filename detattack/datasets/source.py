@@ -19,13 +19,13 @@ class DatasetSource:
     - images: a folder
     - annotations: its COCO file
     - labels: its file of labels
-    - split: of CIFAR-10 and the like
+    - split: the part of a data set that has several
     - scenes: how many are rendered
     - seed: of the rendered scenes
     - side: in pixels, of the photos that ship with scikit-image
     - skip, limit, only_right: which of the images
     - missing: what is done where annotated images are not in the folder
-    - format: of the images, where it is a plugin's
+    - format: of the images, where it is neither COCO's nor none
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")

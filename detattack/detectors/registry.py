@@ -1,7 +1,8 @@
 """Load a detector by its name.
 
 Names are `demo`, `demo-HEAD`, `demo-robust`, `torchvision/NAME`, `detectron2/CONFIG`, `hf/NAME_OR_FOLDER`,
-`ultralytics/NAME_OR_FILE`, `path/to/file.py:factory`, or an entry point of the group `detattack.detectors`.
+`ultralytics/NAME_OR_FILE`, `onnx/FILE`, `path/to/file.py:factory`, or an entry point of the group
+`detattack.detectors`.
 """
 
 import os
@@ -78,6 +79,7 @@ def model_lines() -> Iterator[ModelLine]:
     yield ModelLine("detectron2/CONFIG.yaml", "RetinaNet, Faster R-CNN: of the model zoo, or your own", "Apache-2.0")
     yield ModelLine("hf/NAME or hf/FOLDER", "DETR family, RT-DETR, YOLOS (extra [hf])", "Apache-2.0, mostly")
     yield ModelLine("ultralytics/NAME or FILE", "YOLOv8, YOLO11 (extra [ultralytics])", "AGPL-3.0")
+    yield ModelLine("onnx/FILE.onnx", "YOLO, boxes and scores, DETR, detections (extra [onnx])", "its own")
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         yield ModelLine(entry.name, f"entry point {entry.value}", "its own")
     yield ModelLine("path/to/file.py:factory", "yours: docs/adapters.md", "its own")
@@ -115,6 +117,10 @@ def load_detector(
         from detattack.detectors.detectron2 import load_detectron2
 
         return load_detectron2(name, place, weights, named)
+    if library == "onnx" and name:
+        from detattack.detectors.onnx.model import load_onnx
+
+        return load_onnx(name, place, weights, named)
     if named is not None:
         raise InputError(f"model {spec}: names its own classes; --categories does not apply")
     if library == "hf" and name:
@@ -142,6 +148,8 @@ def _spellings(spec: str) -> Iterator[str]:
         yield f"{spec}:factory"
     elif suffix == ".pt" or spec.lower().startswith("yolo"):
         yield f"ultralytics/{spec}"
+    elif suffix == ".onnx":
+        yield f"onnx/{spec}"
     elif suffix in (".yaml", ".yml"):
         yield f"detectron2/{spec}"
     elif "/" in spec and not spec.startswith((PREFIX, "hf/")):

@@ -128,6 +128,7 @@ def test_the_names_that_are_completed_are_those_that_there_are():
     from classify.paper.config import ALL as ALL_EXPERIMENTS
     from classify.paper.config import NAMES
     from detattack.datasets.corruptions import LIMITS
+    from detattack.datasets.open import FORMATS
     from detattack.datasets.scenes import CATEGORIES
     from detattack.detectors import registry
     from detattack.engine import PRESETS
@@ -143,6 +144,7 @@ def test_the_names_that_are_completed_are_those_that_there_are():
     assert names.ENTRY_POINT_GROUP == registry.ENTRY_POINT_GROUP
     assert (*NAMES, ALL_EXPERIMENTS) == names.EXPERIMENTS
     assert (*MEASURES,) == names.MEASURES
+    assert (*FORMATS,) == names.FORMATS
     assert tuple(f"{name}:" for name in LIMITS) == names.CHANGES
     assert tuple(category.name for category in CATEGORIES) == names.STREET_CLASSES
     assert {goal.partition(":")[0] for goal in names.GOALS} == {*GOALS}

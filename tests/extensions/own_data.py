@@ -1,28 +1,25 @@
-"""An own data format: images with YOLO labels beside them, `--images FOLDER --format yolo`; names in `classes.txt`."""
+"""An own data format: images with a table of boxes beside them, `--images FOLDER --format table`; in `boxes.csv`."""
 
+import csv
 import hashlib
 from dataclasses import replace
 from pathlib import Path
-
-from PIL import Image
 
 from detattack.datasets.base import folder_dataset
 from detattack.datasets.open import register_format
 
 
-@register_format("yolo")
-def read_yolo(images, annotations):
-    data, found, digest = folder_dataset(images), [], hashlib.sha256()
-    names = (annotations or images / "classes.txt").read_text(encoding="utf-8").split("\n")
-    for sample in data.samples:
-        width, height = Image.open(sample.source).size
-        text = Path(sample.source).with_suffix(".txt").read_text(encoding="utf-8")
-        digest.update(text.encode())
-        for line in text.splitlines():
-            number, x, y, w, h = map(float, line.split())
-            box = [(x - w / 2) * width, (y - h / 2) * height, w * width, h * height]
-            known = {"image_id": sample.id, "category_id": int(number), "area": box[2] * box[3], "iscrowd": 0}
-            found.append({"id": len(found) + 1, "bbox": box, **known})
-    categories = tuple({"id": number, "name": name} for number, name in enumerate(names) if name)
-    fingerprint = f"{data.fingerprint}:{digest.hexdigest()[:16]}"
+@register_format("table")
+def read_table(images, annotations):
+    data, found = folder_dataset(images), []
+    text = (annotations or images / "boxes.csv").read_text(encoding="utf-8")
+    rows = list(csv.DictReader(text.splitlines()))  # image, class, x1, y1, x2, y2
+    names = sorted({row["class"] for row in rows})
+    ids = {Path(sample.source).name: sample.id for sample in data.samples}
+    for number, row in enumerate(rows, 1):
+        x1, y1, x2, y2 = (float(row[side]) for side in ("x1", "y1", "x2", "y2"))
+        known = {"id": number, "image_id": ids[row["image"]], "category_id": names.index(row["class"])}
+        found.append({**known, "bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1), "iscrowd": 0})
+    categories = tuple({"id": number, "name": name} for number, name in enumerate(names))
+    fingerprint = f"{data.fingerprint}:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     return replace(data, categories=categories, annotations=tuple(found), fingerprint=fingerprint)

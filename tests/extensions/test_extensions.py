@@ -57,26 +57,24 @@ def test_everything_own_through_the_command_line(run, picture, toy, tmp_path):
 
 
 @pytest.fixture
-def yolo(picture):
-    """A folder of a picture of two cars and a dog, and YOLO labels beside it."""
+def table(picture):
+    """A folder of a picture of two cars and a dog, and a table of them beside it."""
     image = picture("photos/a", *TWO_CARS)
-    image.with_name("classes.txt").write_text("person\ncar\ndog\n")
-    corners = [(1, 8, 8), (1, 40, 24), (2, 8, 32)]
-    lines = [f"{number} {(x + 8) / 64} {(y + 8) / 48} {16 / 64} {16 / 48}" for number, x, y in corners]
-    image.with_suffix(".txt").write_text("\n".join(lines))
+    rows = ["a.png,car,8,8,24,24", "a.png,car,40,24,56,40", "a.png,dog,8,32,24,48"]
+    image.with_name("boxes.csv").write_text("\n".join(["image,class,x1,y1,x2,y2", *rows]))
     return image.parent
 
 
-def test_an_own_data_format(run, yolo, toy, tmp_path):
+def test_an_own_data_format(run, table, toy, tmp_path):
     model = ("--model", f"{toy}:factory")
-    done = run("evaluate", "--images", yolo, "--format", "yolo", *model, "--out", "run", "--json", "--limit", "1")
+    done = run("evaluate", "--images", table, "--format", "table", *model, "--out", "run", "--json", "--limit", "1")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["summary"]["ap"]["clean"]["ap"] == 1
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["origin"]["format"] == "yolo"
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["origin"]["format"] == "table"
     assert (done := run("rerun", "run", "--out", "again", "--trust")).returncode == 0, done.stderr
-    done = run("evaluate", "--images", yolo, "--format", "yol", *model)
-    assert (done.returncode, done.stderr) == (2, "detattack: unknown data format 'yol': did you mean 'yolo'?\n")
-    done = run("evaluate", "--format", "yolo", *model)
+    done = run("evaluate", "--images", table, "--format", "tabl", *model)
+    assert (done.returncode, done.stderr) == (2, "detattack: unknown data format 'tabl': did you mean 'table'?\n")
+    done = run("evaluate", "--format", "table", *model)
     assert (done.returncode, done.stderr) == (2, "detattack: --format needs --images, what is of that format\n")
     code = f"""
 import sys; sys.path.insert(0, {str(HERE)!r})
@@ -84,7 +82,7 @@ import own_data
 from pathlib import Path
 from detattack.datasets.open import open_dataset
 from detattack.datasets.source import DatasetSource
-data = open_dataset(DatasetSource(images={str(yolo)!r}, format="yolo"))
+data = open_dataset(DatasetSource(images={str(table)!r}, format="table"))
 print(len(data.samples), [a["bbox"] for a in data.annotations])
 """
     expected = "1 [[8.0, 8.0, 16.0, 16.0], [40.0, 24.0, 16.0, 16.0], [8.0, 32.0, 16.0, 16.0]]\n"

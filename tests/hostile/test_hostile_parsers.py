@@ -32,6 +32,8 @@ from detattack.datasets.corruptions import parse_corruptions
 from detattack.datasets.image_io import image_size, read_floats, read_image
 from detattack.datasets.image_names import path_inside
 from detattack.datasets.rendered import read_original
+from detattack.datasets.voc import voc_dataset
+from detattack.datasets.yolo import yolo_dataset
 from detattack.detectors.category_file import read_categories
 from detattack.detectors.registry import load_detector
 from detattack.detectors.weights import read_weights
@@ -126,6 +128,25 @@ def a_data_set(folder: Path, content: bytes) -> None:
     json.dumps([*dataset.annotations, *dataset.categories], allow_nan=False)
 
 
+def a_yolo_data_set(folder: Path, description: bytes, labels: bytes = b"0 .5 .5 .5 .5") -> None:
+    write_png(folder / "yolo" / "images" / "a.png")
+    (folder / "yolo" / "labels").mkdir(exist_ok=True)
+    (folder / "yolo" / "labels" / "a.txt").write_bytes(labels)
+    (folder / "yolo" / "data.yaml").write_bytes(description)
+    json.dumps([*yolo_dataset(folder / "yolo").annotations], allow_nan=False)
+
+
+def a_voc_data_set(folder: Path, content: bytes) -> None:
+    write_png(folder / "voc" / "a.png")
+    (folder / "voc" / "a.xml").write_bytes(content)
+    json.dumps([*voc_dataset(folder / "voc").annotations], allow_nan=False)
+
+
+def write_png(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(saved("PNG"))
+
+
 def an_image(path: Path) -> None:
     image_size(path)
     pixels = read_image(path, SMALL).pixels
@@ -202,6 +223,13 @@ YAML_PARTS = (
 BOMB = "a: &a [x, x]\n" + "".join(f"{chr(98 + i)}: &{chr(98 + i)} [{f'*{chr(97 + i)}, ' * 9}]\n" for i in range(20))
 LABELS = [{"file": "0/i0.png", "label": "car"}, {"file": "1/i0.png", "label": 3}]
 ROWS = texts_of("file,label\n", "0/i0.png", ",", "car", "\n", "\t", '"', "3", "file_name", "../", "1/i0.png,dog\n")
+YOLO = "names: [car, dog]\nval: images\n"
+YOLO_PARTS = ("names: ", "val: ", "path: ", "images", "../", "kpt_shape: [17, 3]", "nc: 2", "{0: car}", "[car]", "\n")
+YOLO_LABELS = ("0", "1", " ", ".5", " .5 .5 .5 .5", "\n", "nan", "1e999", "-1", "2")
+VOC = (
+    "<annotation><size><width>24</width><height>20</height></size><object><name>car</name><difficult>0</difficult>"
+    "<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>9</xmax><ymax>12</ymax></bndbox></object></annotation>"
+)
 COCO_PARTS = [{"id": 1, "name": "car"}, {"id": 2, "name": "dog"}]
 
 FILES = {
@@ -214,6 +242,17 @@ FILES = {
         damaged(b'{"images": [{"id": 1, "file_name": "a.png"}], "annotations": [], "categories": []}'),
         a_data_set,
     ),
+    "YOLO YAML": (
+        st.one_of(texts_of(YOLO, *YOLO_PARTS, *YAML_PARTS), st.just(BOMB)).map(
+            lambda text: text.encode("utf-8", "surrogatepass")
+        ),
+        a_yolo_data_set,
+    ),
+    "YOLO labels": (
+        texts_of(*YOLO_LABELS).map(lambda text: text.encode("utf-8", "surrogatepass")),
+        lambda folder, labels: a_yolo_data_set(folder, YOLO.encode(), labels),
+    ),
+    "VOC XML": (damaged(VOC.encode()), a_voc_data_set),
     "labels JSON": (
         st.one_of(changed(LABELS), values).map(as_json),
         as_file("labels.json", lambda path: labels_file(path.parent / "data", path)),

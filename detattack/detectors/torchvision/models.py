@@ -75,6 +75,11 @@ def expected_ap(name: str) -> float:
     return official_weights(name).meta["_metrics"]["COCO-val2017"]["box_map"] / 100
 
 
+def coco_columns(official: Any) -> list[Category | None]:
+    """Return the category of each column of torchvision's own heads; official: weights of one of them."""
+    return [None if n in UNNAMED else Category(n, i) for i, n in enumerate(official.meta["categories"])]
+
+
 def load_torchvision(
     name: str, device: torch.device, weights: str | None, categories: Sequence[Category] | None
 ) -> TorchvisionDetector:
@@ -89,7 +94,7 @@ def load_torchvision(
 
     architecture, build = ARCHITECTURES[name], getattr(detection, name)
     official = official_weights(name)
-    coco = [None if n in UNNAMED else Category(n, i) for i, n in enumerate(official.meta["categories"])]
+    coco = coco_columns(official)
     if weights is None:
         if categories is not None:
             raise InputError(f"model {PREFIX}{name}: its own weights know COCO's classes; pass --weights FILE too")
@@ -116,6 +121,7 @@ def _head(
     coco: list[Category | None],
 ) -> list[Category | None]:
     """Return the category of each column of the head, as many as the weights have."""
+    background = architecture.adapter.BACKGROUND
     count = len(tensors[architecture.key]) // architecture.rows if architecture.key in tensors else None
     if categories is None:
         if count is not None and count != len(coco):
@@ -123,16 +129,30 @@ def _head(
                 f"weights {path}: their head has {count} columns, not COCO's {len(coco)}; name them by --categories"
             )
         return coco
-    with_background: list[Category | None] = [None, *categories]
     if count is None:
-        return list(categories) if architecture.adapter.BACKGROUND is None else with_background
-    if count == len(with_background):
-        return with_background
-    if count == len(categories) and architecture.adapter.BACKGROUND is None:
+        return list(categories) if background is None else [None, *categories]
+    return named_columns(count, categories, background, f"weights {path}: their")
+
+
+def named_columns(
+    count: int, categories: Sequence[Category], background: int | None, whose: str
+) -> list[Category | None]:
+    """Return the category of each column of a head.
+
+    - count: of the columns
+    - categories: in the order of labels, without the background
+    - background: the column that is never a detection, if the head has one
+    - whose: the head is, for messages
+
+    Raises `InputError` for more or fewer names than columns.
+    """
+    if count == len(categories) + 1:
+        return [None, *categories]
+    if count == len(categories) and background is None:
         return list(categories)
     raise InputError(
-        f"weights {path}: their head has {count} columns, --categories names {len(categories)} classes"
-        + ("" if architecture.adapter.BACKGROUND is None else " (column 0 is the background)")
+        f"{whose} head has {count} columns, --categories names {len(categories)} classes"
+        + ("" if background is None else " (column 0 is the background)")
     )
 
 

@@ -15,6 +15,7 @@ from detattack.datasets.image_io import to_tensor
 from detattack.datasets.open import open_dataset
 from detattack.datasets.source import DatasetSource
 from detattack.detectors.base import Detector
+from detattack.detectors.black_box import no_gradient
 from detattack.detectors.fast import AcceleratedDetector
 from detattack.detectors.registry import fingerprint, load_detector
 from detattack.engine.budget import budget_of
@@ -102,6 +103,8 @@ class DetectionTask(Task[DetectionRecord, DetectionConfig, Detector]):
 
     def adapt_dataset(self, model: Detector, config: DetectionConfig, dataset: Dataset) -> Dataset:
         """Check the goal's classes, and note annotated classes that AP does not count."""
+        if not getattr(model, "has_gradient", True):
+            raise InputError(no_gradient(model.name))
         goal = parse_goal(config.goal)
         goal.check(model.categories)
         goal.check_losses(config.loss)

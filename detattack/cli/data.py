@@ -1,0 +1,123 @@
+"""`detattack data`: what a data set is taken for, and what it holds."""
+
+import sys
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from detattack.cli import names as n
+from detattack.cli import options as o
+from detattack.cli.command import Group
+
+if TYPE_CHECKING:
+    from detattack.datasets.overview import Overview
+
+app = typer.Typer(cls=Group, help="The data sets that can be attacked.")
+
+DataPath = Annotated[
+    Path, typer.Argument(help="A folder of images, a VOC folder, or a YOLO data.yaml.", show_default=False)
+]
+WithModel = Annotated[
+    str | None,
+    typer.Option("--model", help="A model: which classes does it lack?", autocompletion=n.a_detector),
+]
+
+
+@app.callback(help="The data sets that can be attacked.")
+def _data() -> None:
+    """Group the commands on data sets."""
+
+
+@app.command("check")
+def check_data(
+    path: DataPath,
+    annotations: o.Annotations = None,
+    format: o.Format = None,
+    split: o.Split = None,
+    missing: o.Missing = "skip",
+    model: WithModel = None,
+    weights: o.Weights = None,
+    categories: o.Categories = None,
+    device: o.Device = "auto",
+    json: o.Json = False,
+) -> None:
+    """Say what a data set is taken for: classes, objects, sizes, what is mended or left out, classes a model lacks."""
+    from dataclasses import asdict
+    from json import dumps
+
+    from detattack.cli.terminal import say_notes
+    from detattack.datasets.open import open_dataset
+    from detattack.datasets.overview import overview
+
+    data = o.DataOptions(images=path, annotations=annotations, format=format, split=split)
+    dataset = open_dataset(data.source(0, missing))
+    found, counted = overview(dataset), None
+    if model is not None:
+        with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
+            counted = _known_to(model, device, weights, categories, dataset.categories)
+    say_notes(dataset.notes)
+    if json:
+        lacking = None if counted is None else [c.name for c in found.classes if not counted[c.name]]
+        print(dumps({**asdict(found), "not_in_model": lacking, "notes": dataset.notes}))
+    else:
+        _print(found, counted)
+
+
+def _known_to(
+    model: str, device: str, weights: str | None, categories: str | None, of_data: "tuple[dict[str, object], ...]"
+) -> dict[str, bool]:
+    """Return whether a model has each class of the data, by name."""
+    from detattack.datasets.coco import category_ids
+    from detattack.detectors.registry import load_detector
+
+    detector = load_detector(model, device, weights, categories)
+    known = set(category_ids(detector.categories, of_data).values()) if of_data else set()
+    return {str(category["name"]): category["id"] in known for category in of_data}
+
+
+def _print(found: "Overview", counted: Mapping[str, bool] | None) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from detattack.cli.terminal import Terminal, shown
+
+    facts = Table(box=None, show_header=False, padding=(0, 1))
+    for name, text in _facts(found, counted):
+        facts.add_row(name, Text(shown(text)))
+    console = Terminal()
+    console.print(facts)
+    if not found.classes:
+        return
+    table = Table(box=None, header_style="bold", padding=(0, 1))
+    table.add_column("class", overflow="fold")
+    for heading in ("objects", "images", *(() if counted is None else ("in the model",))):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for one in sorted(found.classes, key=lambda one: -one.objects):
+        known = [] if counted is None else ["yes" if counted[one.name] else "no"]
+        table.add_row(Text(shown(one.name)), str(one.objects), str(one.images), *known)
+    console.print(table)
+
+
+def _facts(found: "Overview", counted: Mapping[str, bool] | None) -> list[tuple[str, str]]:
+    sizes = "none can be read"
+    if found.smallest and found.largest:
+        sizes = " to ".join(f"{width}×{height}" for width, height in dict.fromkeys((found.smallest, found.largest)))
+    unreadable = f", {found.unreadable} cannot be read" if found.unreadable else ""
+    facts = [("format", found.format), ("images", f"{found.images}{unreadable}"), ("image sizes", sizes)]
+    if not found.classes:
+        return [*facts, ("annotations", "none")]
+    objects = sum(one.objects for one in found.classes)
+    by_size = ", ".join(f"{count} {name}" for name, count in found.by_size.items())
+    facts += [
+        ("objects", f"{objects} ({by_size})" + (f" and {found.crowds} crowds" if found.crowds else "")),
+        ("images without objects", str(found.without_objects)),
+        ("classes", f"{len(found.classes)}, {sum(one.objects > 0 for one in found.classes)} of them annotated"),
+    ]
+    if counted is not None:
+        lacking = [name for name, known in counted.items() if not known]
+        shown = ", ".join(lacking[:10]) + (", ..." if len(lacking) > 10 else "")
+        facts.append(("not in the model", f"{len(lacking)}: {shown}" if lacking else "none"))
+    return facts
