@@ -60,4 +60,7 @@ class BlackBox:
 
 def no_gradient(name: str) -> str:
     """Return what there is to say where such a detector is to be attacked."""
-    return f"model {name}: has no gradient here; it judges images (verify --model, --transfer-to), and is not attacked"
+    return (
+        f"model {name}: has no gradient here; it judges images (verify --model, --transfer-to), and --method square "
+        "alone attacks it"
+    )

@@ -127,8 +127,7 @@ def first_experiment(one: Ranked, ranking: Ranking) -> DetectionExperiment:
         "device": ranking.device,
         "score_threshold": ranking.protocol.score_threshold,
     }
-    method, iterations = next(iter(walk.methods.items()))
-    attack = Settings(max_iterations=iterations).attack(DETECTION, method)
+    attack = Settings().attack(DETECTION, "square")  # which asks for nothing but answers: each run has its own
     experiment = make_experiment(DETECTION, values, attack, ranking.source, ranking.batch)
     if not experiment.dataset.annotations:
         raise InputError("rank: the images have no annotated objects; --annotations names a COCO file")
@@ -201,7 +200,12 @@ def probed(experiment: DetectionExperiment, phases: Phases) -> Probe:
     """Look at a model before it is attacked, or read what was seen before."""
     if phases.probe.is_file():
         return Probe(**json.loads(phases.probe.read_text(encoding="utf-8")))
-    seen = probe(_spending(experiment, phases.protocol), phases.protocol.diagnoses)
+    limits = phases.protocol.diagnoses
+    if getattr(experiment.model, "has_gradient", True):
+        seen = probe(_spending(experiment, phases.protocol), limits)
+    else:
+        looked_at = min(limits.images, len(experiment.dataset.samples))
+        seen = Probe(images=looked_at, without=looked_at)
     phases.path.mkdir(parents=True, exist_ok=True)
     write_text_atomic(phases.probe, json.dumps(seen.as_json()) + "\n")
     return seen

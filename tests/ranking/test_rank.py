@@ -76,6 +76,7 @@ def test_every_run_of_a_ranking_is_verified(ranking):
         ("Coarse", "there is a gradient"),
         ("Resized", "the same image has the same answer"),
         ("Jpeg", "there is a gradient"),
+        ("Hidden", "there is a gradient"),
     ],
 )
 def test_impostors_are_masked(data, ranking, tmp_path, name, reason):

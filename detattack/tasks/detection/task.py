@@ -103,7 +103,7 @@ class DetectionTask(Task[DetectionRecord, DetectionConfig, Detector]):
 
     def adapt_dataset(self, model: Detector, config: DetectionConfig, dataset: Dataset) -> Dataset:
         """Check the goal's classes, and note annotated classes that AP does not count."""
-        if not getattr(model, "has_gradient", True):
+        if not getattr(model, "has_gradient", True) and config.attack.step != "square":
             raise InputError(no_gradient(model.name))
         goal = parse_goal(config.goal)
         goal.check(model.categories)
@@ -161,7 +161,7 @@ class DetectionTask(Task[DetectionRecord, DetectionConfig, Detector]):
             failed = replace(record, status="error", reason=str(error))
             return Prepared(failed, picture, image, ImageGoal(None, clean))
         status = goal.initial_status(target, shown) or ""
-        if status == "nothing":
+        if status == "nothing" and getattr(model, "has_gradient", True):
             check_scores(model, image)
         record = replace(
             record,
@@ -180,8 +180,8 @@ class DetectionTask(Task[DetectionRecord, DetectionConfig, Detector]):
         self, model: Detector, config: DetectionConfig, prepared: Sequence[Prepared[DetectionRecord]]
     ) -> DetectionObjective:
         """Make the goal's loss from the candidates of an accelerated copy; the detector itself decides."""
-        targets = [one.goal.target for one in prepared]
-        fast, stop = AcceleratedDetector(model, config.precision), config.attack.stop
+        targets, stop = [one.goal.target for one in prepared], config.attack.stop
+        fast = model if config.attack.step == "square" else AcceleratedDetector(model, config.precision)
         threshold = config.score_threshold
         return DetectionObjective(fast, targets, threshold, stop == "budget", stop == "worst", config.loss)
 
