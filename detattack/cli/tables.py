@@ -15,6 +15,8 @@ from detattack.tasks.columns import ITERATIONS
 from detattack.tasks.summary import question_name
 
 COLORS = {"success": "green", "failure": "red", "error": "red", "nothing": "dim", "already": "dim"}
+BROKEN = {"success": "yes", "failure": "no"}
+"""What the column `broken` of a run that spends a budget has for a status; other statuses have their own names."""
 
 
 def print_json(out: Path, records: Iterable[BaseRecord], summary: Mapping[str, Any]) -> None:
@@ -39,7 +41,7 @@ def print_images(
     title = shown(", ".join(filter(None, (task.title(records), question_name(summary)))))
     table = Table(title=Text(title), title_justify="left", box=None, header_style="bold", padding=(0, 1, 0, 0))
     table.add_column("image", overflow="fold")
-    table.add_column("status", no_wrap=True)
+    table.add_column("broken" if spends else "status", no_wrap=True)
     for column in task.image_columns:
         if column.is_text:
             table.add_column(column.heading, overflow="fold")
@@ -51,7 +53,8 @@ def print_images(
             Text(shown(column.text(record, manifest)) if record.quality or column.always else "")
             for column in task.image_columns
         ]
-        table.add_row(Text(shown(record.stem)), Text(record.outcome(spends), style=COLORS[record.status]), *cells)
+        status = BROKEN.get(record.status, record.status) if spends else record.status
+        table.add_row(Text(shown(record.stem)), Text(status, style=COLORS[record.status]), *cells)
     console.print(table)
     kinds = ", ".join(f"{summary[s]} {s}" for s in ("nothing", "already", "error") if summary[s])
     count = f"{summary['success']} of {summary['attacked']} {'broken' if spends else 'succeeded'}"

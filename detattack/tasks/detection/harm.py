@@ -39,4 +39,4 @@ def harm(found: Detections, objects: Tensor, labels: Tensor) -> float:
 def true_positives(boxes: Tensor, classes: Tensor, objects: Tensor, labels: Tensor) -> Tensor:
     """Match detections, the surest first, with objects as COCO does; bool `[10,M]`, at each of its IoU thresholds."""
     overlap = iou_matrix(boxes, objects).masked_fill(classes[:, None] != labels[None], 0.0)
-    return torch.from_numpy(matches(overlap.numpy(), THRESHOLDS) != NONE)
+    return torch.from_numpy(matches(overlap.detach().float().numpy(), THRESHOLDS) != NONE)

@@ -100,6 +100,13 @@ def test_the_order_of_the_detections_does_not_matter():
     assert harm_of(found(*rows), *objects) == harm_of(found(*reversed(rows)), *objects)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_detections_of_an_adapter_may_have_a_gradient_and_another_precision(dtype):
+    seen = found((HERE, 0.5, CAR))
+    seen = Detections(seen.boxes.to(dtype).requires_grad_(), seen.scores, seen.labels)
+    assert harm_of(seen, (HERE, CAR)) == -0.5
+
+
 # The matching is COCO's
 
 corners = st.floats(0, 100, width=32)
