@@ -92,7 +92,8 @@ def test_every_method(attack, picture, command, method):
     said = attack(command, picture("a", "car@8,8", "faint car@24,16"), "--method", method, "--max-iterations", 60)
     (image,) = said.json["images"]
     assert said.status == 0
-    assert image["quality"]["l2"] > 0 or method == "cw"  # which begins at the original again, for another constant
+    # cw begins at the original again, for another constant; random search may meet nothing that is worse.
+    assert image["quality"]["l2"] > 0 or method in ("cw", "square")
     if method == "noise":
         assert image["status"] == "failure"
         assert (image["k"], image["forwards"], image["backwards"]) == (-1, 1, 0)

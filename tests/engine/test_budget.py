@@ -13,6 +13,7 @@ from detattack.engine.config import check_attack
 
 SPENT_BY = {
     "ensemble": {"linf", "l2", "rms"},
+    "square": {"linf"},
     "pgd-linf": {"linf"},
     "fgsm": {"linf"},
     "pgd-l2": {"l2", "rms"},
