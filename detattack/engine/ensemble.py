@@ -1,7 +1,7 @@
 """`ensemble`: several losses within one budget, and the worst image over all of them. It has no parameters.
 
 Each loss that the objective offers is a member with its own iterates, step size and worst image. All begin with a few
-passes, the two best have a few more, and the rest of the passes goes to the best of these. A member goes back to its
+passes, the two best have three times as many more, and the rest of the passes goes to the best of these. A member goes back to its
 worst image and halves its step when it makes no progress, or meets an image that it has seen: on whole gray levels
 cycles are exact. When its step is too small to change anything it starts again, from a random image in the budget.
 
@@ -30,7 +30,9 @@ SMALLEST_STEP = 1 / 16
 PATIENCE = 4
 """Passes without a worse image after which a member halves its step."""
 SHORT_START = 3
-"""Passes of each member at first, and then of the two best, where there are enough."""
+"""Passes of each member at first, where there are enough."""
+SECOND_LOOK = 3
+"""How many times as many the two best then have each: what falls fast at first does not fall the farthest."""
 
 
 class Members(Objective, Protocol):
@@ -80,11 +82,11 @@ class _Walk:
 
 def turns(walks: Sequence[_Walk], passes: int) -> Iterator[int]:
     """Yield which member makes each pass on an image: all, then the two best, then the best."""
-    length = max(1, min(SHORT_START, passes // (3 * len(walks))))
+    length = max(1, min(SHORT_START, passes // (5 * len(walks))))
     left = list(range(len(walks)))
-    for most in (2, 1):
+    for most, look in ((2, length), (1, SECOND_LOOK * length)):
         for member in left if len(left) > 1 else ():
-            yield from [member] * length
+            yield from [member] * look
         left = sorted(left, key=lambda member: -walks[member].record)[:most]
     while True:
         yield left[0]
