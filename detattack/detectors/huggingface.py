@@ -1,13 +1,15 @@
 """Adapter of the set-prediction detectors of Hugging Face transformers (extra `[hf]`).
 
-These are DETR, Conditional and Deformable DETR, RT-DETR and YOLOS, through `AutoModelForObjectDetection`. Each query
-is a candidate; there is no NMS. The work of the image processor (resize, rescale, normalize, pad) is done by tensor
-operations, for the gradient; `detect` runs the processor itself. The processor rounds an 8-bit image after resizing
-it: such an image has the values of the processor and the gradient of the operations.
+These are DETR and what came of it (`FAMILIES`), through `AutoModelForObjectDetection`. Each query is a candidate; there
+is no NMS. The work of the image processor (resize, rescale, normalize, pad) is done by tensor operations, for the
+gradient; `detect` runs the processor itself. Most processors round an 8-bit image after resizing it: such an image has
+the values of the processor and the gradient of the operations.
 """
 
 import inspect
 import logging
+import re
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from detattack.core.categories import categories_named
 from detattack.core.errors import InputError, reason, unknown
 from detattack.core.types import Candidates, Category, Detections
 from detattack.detectors.parts import log_odds
+from detattack.detectors.parts.attached import Attached
 from detattack.detectors.parts.batchnorm_fix import straighten
 from detattack.detectors.parts.head_columns import UNNAMED, Columns
 from detattack.detectors.parts.random_weights import calibrate, noise, tell_apart
@@ -27,20 +30,45 @@ from detattack.detectors.parts.resize import as_pixels, resized_as_files
 from detattack.detectors.weights import NO_WEIGHTS, load_weights, seeded
 
 PREFIX = "hf/"
-SOFTMAX = {
-    "detr": True,
-    "table-transformer": True,
-    "yolos": True,
-    "conditional_detr": False,
-    "deformable_detr": False,
-    "rt_detr": False,
-    "rt_detr_v2": False,
-}
-"""By family (`config.model_type`): softmax over the classes and "no object", or a sigmoid for each class."""
 QUERIES = ("query_position_embeddings.weight", "detection_tokens")
 """What the families call what their queries start from."""
+SLOTS = ("query_feat.weight", "reference_point_embed.weight")
+"""What they call what a query has beside the place that it starts from."""
+CLASS_HEAD = re.compile(r"class|enc_score_head")
+"""What they call the layers of class logits."""
 RESAMPLING = {2: "bilinear", 3: "bicubic"}
 """Pillow's numbers of what torch can do with a gradient."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """What sets a family apart from the others.
+
+    - title: What people call it.
+    - softmax: Scores are a softmax over the classes and "no object"; else a sigmoid for each class.
+    - antialias: Its image processor smooths where it reduces.
+    """
+
+    title: str
+    softmax: bool = False
+    antialias: bool = True
+
+
+FAMILIES = {
+    "detr": Family("DETR", softmax=True),
+    "conditional_detr": Family("Conditional DETR"),
+    "dab-detr": Family("DAB-DETR"),
+    "deformable_detr": Family("Deformable DETR"),
+    "table-transformer": Family("Table Transformer", softmax=True),
+    "yolos": Family("YOLOS", softmax=True),
+    "rt_detr": Family("RT-DETR"),
+    "rt_detr_v2": Family("RT-DETRv2"),
+    "d_fine": Family("D-FINE"),
+    "deimv2": Family("DEIMv2"),
+    "lw_detr": Family("LW-DETR"),
+    "rf_detr": Family("RF-DETR", antialias=False),
+}
+"""By `config.model_type`."""
 
 
 class HfDetr:
@@ -62,12 +90,10 @@ class HfDetr:
         self.device = device
         self._processor = processor
         straighten(network)
-        if network.config.model_type.startswith("rt_detr"):
-            _let_gradient_into_queries(network.model)
         self._masked = "pixel_mask" in inspect.signature(network.forward).parameters
-        self._softmax = SOFTMAX[network.config.model_type]
+        self._family = FAMILIES[network.config.model_type]
         head = _head(network.config.id2label)
-        self._columns = Columns([*head, None], device, len(head)) if self._softmax else Columns(head, device)
+        self._columns = Columns([*head, None], device, len(head)) if self._family.softmax else Columns(head, device)
         self.categories = self._columns.categories
         self._geometry = lru_cache(maxsize=64)(self._geometry_of)
 
@@ -78,7 +104,7 @@ class HfDetr:
         """Return every query with its box and its logits. Set prediction: `extra_boxes` are ignored."""
         height, width = images.shape[-2:]
         output = self._forward(*self._prepared(images))
-        logits = log_odds.of_softmax(output.logits) if self._softmax else output.logits
+        logits = log_odds.of_softmax(output.logits) if self._family.softmax else output.logits
         named, unnamed = self._columns.split(logits)
         first_stage = getattr(output, "enc_topk_bboxes", None)
         scale = images.new_tensor([width, height, width, height])
@@ -93,7 +119,7 @@ class HfDetr:
     def select(self, candidates: Candidates, score_threshold: float) -> list[Detections]:
         """Post-process as the processor does: with softmax the best class of each query, else the best pairs."""
         logits = self._columns.join(candidates.logits.detach(), candidates.state.detach())
-        choose = self._best_classes if self._softmax else self._best_pairs
+        choose = self._best_classes if self._family.softmax else self._best_pairs
         found = []
         for boxes, scores in zip(candidates.boxes.detach(), logits.sigmoid(), strict=True):
             query, column = choose(scores)
@@ -106,13 +132,12 @@ class HfDetr:
     def detect(self, images: Tensor, score_threshold: float) -> list[Detections]:
         """Run image processor, model and post-processing, one image at a time.
 
-        An image whose values are all 8-bit levels goes in as 8-bit.
+        An image that is not 8-bit has no official resize: it is prepared as in `candidates`.
         """
         found = []
         for image in images.to(self.device, torch.float32).split(1):
             pixels, of_file = as_pixels(image)
-            inputs = self._process(pixels) if of_file else self._process(image * self._gain(), do_rescale=False)
-            output = self._forward(inputs["pixel_values"].to(self.device), inputs.get("pixel_mask"))
+            output = self._forward(*(self._processed(pixels) if of_file else self._prepared(image)))
             size = tuple(image.shape[-2:])
             (one,) = self._processor.post_process_object_detection(output, score_threshold, [size])
             found.append(self._columns.detections(one["boxes"], one["scores"], one["labels"]))
@@ -120,10 +145,15 @@ class HfDetr:
 
     def _forward(self, values: Tensor, mask: Tensor | None) -> Any:
         masked = {"pixel_mask": mask.to(self.device)} if self._masked and mask is not None else {}
-        return self.network(pixel_values=values, **masked)
+        with Attached():
+            return self.network(pixel_values=values, **masked)
 
-    def _process(self, images: Tensor, **options: Any) -> Any:
-        return self._processor(images=list(images), return_tensors="pt", input_data_format="channels_first", **options)
+    def _process(self, images: Tensor) -> Any:
+        return self._processor(images=list(images), return_tensors="pt", input_data_format="channels_first")
+
+    def _processed(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
+        inputs = self._process(pixels)
+        return inputs["pixel_values"].to(self.device), inputs.get("pixel_mask")
 
     def _prepared(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return `pixel_values`, and `pixel_mask` if there is one: the processor's work as tensor operations."""
@@ -131,7 +161,8 @@ class HfDetr:
         (height, width), padded, mask = self._geometry(*images.shape[-2:])
         if (height, width) != tuple(images.shape[-2:]):
             mode = RESAMPLING[int(processor.resample)]
-            images = F.interpolate(images, (height, width), mode=mode, align_corners=False, antialias=True)
+            antialias = self._family.antialias
+            images = F.interpolate(images, (height, width), mode=mode, align_corners=False, antialias=antialias)
         images = images * self._gain()
         if processor.do_normalize:
             mean, std = (images.new_tensor(v).view(3, 1, 1) for v in (processor.image_mean, processor.image_std))
@@ -161,36 +192,9 @@ class HfDetr:
 
     def _best_pairs(self, scores: Tensor) -> tuple[Tensor, Tensor]:
         parameters = inspect.signature(self._processor.post_process_object_detection).parameters
-        most = parameters["top_k"].default if "top_k" in parameters else len(scores)
-        index = scores.flatten().topk(min(most, scores.numel())).indices
+        most = parameters["top_k"].default if "top_k" in parameters else None  # RF-DETR's is None: a pair a query
+        index = scores.flatten().topk(min(most or len(scores), scores.numel())).indices
         return index // scores.shape[1], index % scores.shape[1]
-
-
-def _let_gradient_into_queries(model: Any) -> None:
-    """Let the gradient pass from RT-DETR's decoder to its encoder, by hooks that change no value.
-
-    The model starts its decoder at the best places of its encoder, detached from them.
-    """
-    seen: dict[str, Tensor] = {}
-
-    def note(name: str) -> Any:
-        return lambda module, arguments, output: seen.update({name: output})
-
-    def join(module: Any, arguments: Any, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        best = seen["scores"].max(-1).values.topk(given["reference_points"].shape[1]).indices[..., None]
-        joined = {"reference_points": "places"} | (
-            {} if model.config.learn_initial_query else {"inputs_embeds": "memory"}
-        )
-        for start, source in joined.items():
-            origin = seen[source].gather(1, best.expand(-1, -1, seen[source].shape[-1]))
-            given[start] = given[start] + (origin - origin.detach())
-        seen.clear()
-        return arguments, given
-
-    model.enc_output.register_forward_hook(note("memory"))
-    model.enc_score_head.register_forward_hook(note("scores"))
-    model.enc_bbox_head.register_forward_hook(note("places"))
-    model.decoder.register_forward_pre_hook(join, with_kwargs=True)
 
 
 def _corners(boxes: Tensor) -> Tensor:
@@ -223,8 +227,8 @@ def load_hf(name: str, device: torch.device, weights: str | None) -> HfDetr:
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells of every retry
     try:
         config = AutoConfig.from_pretrained(name, trust_remote_code=False)  # nor is anybody asked
-        if config.model_type not in SOFTMAX:
-            raise unknown(f"family of {what}", config.model_type, SOFTMAX)
+        if config.model_type not in FAMILIES:
+            raise unknown(f"family of {what}", config.model_type, FAMILIES)
         processor = AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
         if weights is None:
             load = AutoModelForObjectDetection.from_pretrained
@@ -251,8 +255,12 @@ def load_hf(name: str, device: torch.device, weights: str | None) -> HfDetr:
 @torch.no_grad()
 def _calibrate(detector: HfDetr) -> None:
     network = detector.network
-    seeded(lambda: tell_apart(network, QUERIES))
-    classes = [module for name, module in network.named_modules() if "class" in name and hasattr(module, "bias")][-1]
-    calibrate(network, lambda: detector.detect(noise(4, 128).to(detector.device), 0.0), classes)
+    seeded(lambda: tell_apart(network, QUERIES, SLOTS))
+    widths = [len(network.config.id2label) + spare for spare in (0, 1)]
+    named = [module for name, module in network.named_modules() if CLASS_HEAD.search(name)]
+    classes = [module for module in named if getattr(module, "out_features", None) in widths]
+    calibrate(network, lambda: detector.candidates(noise(8, 128).to(detector.device)), classes)
     # Many a query would answer with a column that names nothing, which is no detection.
-    classes.bias[[i for i, name in network.config.id2label.items() if name in UNNAMED]] -= 10
+    unnamed = [i for i, name in network.config.id2label.items() if name in UNNAMED]
+    for layer in classes:
+        layer.bias[unnamed] = -20

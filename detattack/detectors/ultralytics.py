@@ -157,4 +157,4 @@ def load_ultralytics(name: str, device: torch.device, weights: str | None) -> Ul
 
 def _calibrate(network: Any) -> None:
     last = [branch[-1] for branch in network.model[-1].cv3]
-    calibrate(network, lambda: network(noise(2, IMAGE_SIDE // 2)), last[0], ("cv3.0.2", "cv3.1.2", "cv3.2.2"))
+    calibrate(network, lambda: network(noise(2, IMAGE_SIDE // 2)), last[:1], ("cv3.0.2", "cv3.1.2", "cv3.2.2"))
