@@ -85,6 +85,9 @@ def check_model(
     stdout = sys.stdout
     with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
         detector = load_detector(spec, device, weights, categories)
+        note = getattr(detector, "note", "")
+        if note:
+            say(f"model {spec}: {note}")
         photos, truth = _photos(detector, images, annotations, count) if images else ([], [])
         findings = []
         for finding in check_detector(detector, count, photos, truth):

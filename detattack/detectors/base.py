@@ -24,7 +24,8 @@ class Detector(Protocol):
 
     name: what reports call it. categories: its classes; labels are indices into them. device: where it lives.
     eval_threshold: the lowest score its own inference keeps (RetinaNet .05, FCOS .2, SSD .01, DETR 0).
-    An adapter may also have `expected_ap`, the COCO val2017 AP in [0,1] that its weights' card states, or None; and,
+    An adapter may also have `expected_ap`, the COCO val2017 AP in [0,1] that its weights' card states, or None; `note`,
+    what people should know of it, said before a run; and,
     where a class is detected if and only if one of its logits is above the threshold, `logits(images) -> [N,A,K]`:
     those of `candidates` at less cost, for goals that ask for no box.
     """
