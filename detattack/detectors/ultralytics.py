@@ -136,11 +136,10 @@ class UltralyticsYolo(UltralyticsDetector):
     @torch.no_grad()
     def select(self, candidates: Candidates, score_threshold: float) -> list[Detections]:
         """Post-process as the predictor does: the best pairs of the one-to-one head, or threshold and NMS by class."""
-        size, decoded = candidates.state
-        scores = candidates.logits.detach().sigmoid()
+        size, all_decoded = candidates.state
         found = []
-        for boxes, *one in zip(candidates.boxes.detach(), scores, decoded.detach(), strict=True):
-            kept, best, labels = self._chosen(*one, score_threshold)
+        for boxes, logits, decoded in zip(candidates.boxes.detach(), candidates.logits, all_decoded, strict=True):
+            kept, best, labels = self._chosen(logits.sigmoid(), decoded, score_threshold)
             clipped = boxes[kept] if self._oriented else clip_boxes_to_image(boxes[kept], size)
             found.append(Detections(clipped.float(), best.float(), labels.long()))
         return found
