@@ -9,13 +9,12 @@ the values of the processor and the gradient of the operations.
 import inspect
 import logging
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from detattack.core.categories import categories_named
@@ -25,6 +24,7 @@ from detattack.detectors.parts import log_odds
 from detattack.detectors.parts.attached import Attached
 from detattack.detectors.parts.batchnorm_fix import straighten
 from detattack.detectors.parts.head_columns import UNNAMED, Columns
+from detattack.detectors.parts.prompt import phrases_of
 from detattack.detectors.parts.random_weights import calibrate, noise, tell_apart
 from detattack.detectors.parts.resize import as_pixels, resized_as_files
 from detattack.detectors.weights import NO_WEIGHTS, load_weights, seeded
@@ -36,8 +36,6 @@ SLOTS = ("query_feat.weight", "reference_point_embed.weight")
 """What they call what a query has beside the place that it starts from."""
 CLASS_HEAD = re.compile(r"class|enc_score_head")
 """What they call the layers of class logits."""
-RESAMPLING = {2: "bilinear", 3: "bicubic"}
-"""Pillow's numbers of what torch can do with a gradient."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +44,20 @@ class Family:
 
     - title: What people call it.
     - softmax: Scores are a softmax over the classes and "no object"; else a sigmoid for each class.
-    - antialias: Its image processor smooths where it reduces.
+    - prompt: Of an open vocabulary, how the model reads its phrases: each on its own, or joined into one text, each
+      token of which has a score.
+    - square: Boxes are shares of the longer side, to which images are padded.
     """
 
     title: str
     softmax: bool = False
-    antialias: bool = True
+    prompt: Literal["each", "joined"] | None = None
+    square: bool = False
+
+    @property
+    def one_class(self) -> bool:
+        """Tell whether a query is a detection of its best class alone."""
+        return self.softmax or self.prompt is not None
 
 
 FAMILIES = {
@@ -66,7 +72,11 @@ FAMILIES = {
     "d_fine": Family("D-FINE"),
     "deimv2": Family("DEIMv2"),
     "lw_detr": Family("LW-DETR"),
-    "rf_detr": Family("RF-DETR", antialias=False),
+    "rf_detr": Family("RF-DETR"),
+    "owlvit": Family("OWL-ViT", prompt="each"),
+    "owlv2": Family("OWLv2", prompt="each", square=True),
+    "grounding-dino": Family("Grounding DINO", prompt="joined"),
+    "mm-grounding-dino": Family("MM-Grounding-DINO", prompt="joined"),
 }
 """By `config.model_type`."""
 
@@ -77,12 +87,15 @@ class HfDetr:
     eval_threshold = 0.0
     expected_ap = None
 
-    def __init__(self, name: str, network: Any, processor: Any, device: torch.device) -> None:
+    def __init__(
+        self, name: str, network: Any, processor: Any, head: Sequence[Category | None], device: torch.device
+    ) -> None:
         """Freeze the network and make it differentiable.
 
         - name: What reports call the detector.
         - network: The model of transformers.
         - processor: Its image processor.
+        - head: The category of each class column, None for one that names nothing.
         - device: Where it is to live.
         """
         self.name = name
@@ -92,10 +105,8 @@ class HfDetr:
         straighten(network)
         self._masked = "pixel_mask" in inspect.signature(network.forward).parameters
         self._family = FAMILIES[network.config.model_type]
-        head = _head(network.config.id2label)
         self._columns = Columns([*head, None], device, len(head)) if self._family.softmax else Columns(head, device)
         self.categories = self._columns.categories
-        self._geometry = lru_cache(maxsize=64)(self._geometry_of)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, {len(self.categories)} classes, {self.device})"
@@ -107,7 +118,8 @@ class HfDetr:
         logits = log_odds.of_softmax(output.logits) if self._family.softmax else output.logits
         named, unnamed = self._columns.split(logits)
         first_stage = getattr(output, "enc_topk_bboxes", None)
-        scale = images.new_tensor([width, height, width, height])
+        longer = max(height, width)
+        scale = images.new_tensor([longer] * 4 if self._family.square else [width, height] * 2)
         return Candidates(
             boxes=_corners(output.pred_boxes) * scale,
             logits=named,
@@ -119,7 +131,7 @@ class HfDetr:
     def select(self, candidates: Candidates, score_threshold: float) -> list[Detections]:
         """Post-process as the processor does: with softmax the best class of each query, else the best pairs."""
         logits = self._columns.join(candidates.logits.detach(), candidates.state.detach())
-        choose = self._best_classes if self._family.softmax else self._best_pairs
+        choose = self._best_classes if self._family.one_class else self._best_pairs
         found = []
         for boxes, scores in zip(candidates.boxes.detach(), logits.sigmoid(), strict=True):
             query, column = choose(scores)
@@ -137,51 +149,34 @@ class HfDetr:
         found = []
         for image in images.to(self.device, torch.float32).split(1):
             pixels, of_file = as_pixels(image)
-            output = self._forward(*(self._processed(pixels) if of_file else self._prepared(image)))
+            output = self._forward(*(self._process(pixels) if of_file else self._prepared(image)))
             size = tuple(image.shape[-2:])
             (one,) = self._processor.post_process_object_detection(output, score_threshold, [size])
             found.append(self._columns.detections(one["boxes"], one["scores"], one["labels"]))
         return found
 
-    def _forward(self, values: Tensor, mask: Tensor | None) -> Any:
+    def _forward(self, values: Tensor, mask: Tensor | None, **inputs: Any) -> Any:
         masked = {"pixel_mask": mask.to(self.device)} if self._masked and mask is not None else {}
         with Attached():
-            return self.network(pixel_values=values, **masked)
+            return self.network(pixel_values=values, **masked, **inputs)
 
-    def _process(self, images: Tensor) -> Any:
-        return self._processor(images=list(images), return_tensors="pt", input_data_format="channels_first")
-
-    def _processed(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
-        inputs = self._process(pixels)
+    def _process(self, images: Tensor, **options: Any) -> tuple[Tensor, Tensor | None]:
+        """Return `pixel_values`, and `pixel_mask` if there is one, of images `[N,3,H,W]`."""
+        options |= {"return_tensors": "pt", "input_data_format": "channels_first"}
+        inputs = self._processor(images=list(images), **options)
         return inputs["pixel_values"].to(self.device), inputs.get("pixel_mask")
 
     def _prepared(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return `pixel_values`, and `pixel_mask` if there is one: the processor's work as tensor operations."""
-        processor, given = self._processor, images
-        (height, width), padded, mask = self._geometry(*images.shape[-2:])
-        if (height, width) != tuple(images.shape[-2:]):
-            mode = RESAMPLING[int(processor.resample)]
-            antialias = self._family.antialias
-            images = F.interpolate(images, (height, width), mode=mode, align_corners=False, antialias=antialias)
-        images = images * self._gain()
-        if processor.do_normalize:
-            mean, std = (images.new_tensor(v).view(3, 1, 1) for v in (processor.image_mean, processor.image_std))
-            images = (images - mean) / std
-        prepared = F.pad(images, (0, padded[1] - width, 0, padded[0] - height))
-        prepared = resized_as_files(given, prepared, lambda pixels: self._process(pixels)["pixel_values"])
-        return prepared, None if mask is None else mask.expand(len(given), -1, -1)
+        """Return what the processor makes of images, with its gradient: it is made of tensor operations.
 
-    def _geometry_of(self, height: int, width: int) -> tuple[tuple[int, int], tuple[int, int], Tensor | None]:
-        """Return the new size of an image of that size, its padded size, and the mask `[1,H,W]`.
-
-        A blank image is processed to find out, since each family, and each version, rounds in its own way.
+        It normalizes in float32 alone, so that this is done here.
         """
-        blank = self._process(torch.zeros(1, 3, height, width, dtype=torch.uint8))
-        padded = tuple(blank["pixel_values"].shape[-2:])
-        mask = blank.get("pixel_mask")
-        if mask is None:
-            return padded, padded, None
-        return (int(mask[0].any(1).sum()), int(mask[0].any(0).sum())), padded, mask
+        smooth, mask = self._process(images * self._gain(), do_rescale=False, do_normalize=False)
+        if self._processor.do_normalize:
+            mean, std = (smooth.new_tensor(v) for v in (self._processor.image_mean, self._processor.image_std))
+            smooth = (smooth - mean.view(3, 1, 1)) / std.view(3, 1, 1)
+        smooth = smooth if mask is None else smooth * mask[:, None].to(smooth)
+        return resized_as_files(images, smooth, lambda pixels: self._process(pixels)[0]), mask
 
     def _gain(self) -> float:
         """Return the factor from [0,1] to the range that is normalized."""
@@ -197,6 +192,50 @@ class HfDetr:
         return index // scores.shape[1], index % scores.shape[1]
 
 
+class HfPrompted(HfDetr):
+    """The same with an open vocabulary: the phrases of a prompt are its classes."""
+
+    def __init__(
+        self,
+        name: str,
+        network: Any,
+        processor: Any,
+        phrases: Sequence[str],
+        device: torch.device,
+    ) -> None:
+        """Freeze the network, and read the phrases. Raises `InputError`.
+
+        - name: What reports call the detector.
+        - network: The model of transformers.
+        - processor: Its processor, of images and texts.
+        - phrases: Its classes.
+        - device: Where it is to live.
+        """
+        super().__init__(name, network, processor.image_processor, categories_named(phrases), device)
+        joined = self._family.prompt == "joined"
+        text = processor(text=". ".join(phrases).lower() + "." if joined else [list(phrases)], return_tensors="pt")
+        self._text = {key: value.to(device) for key, value in text.items()}
+        _check_length(network.config, self._text["input_ids"].shape[1])
+        ends = (self._text["input_ids"][0] == processor.tokenizer.convert_tokens_to_ids(".")).nonzero().flatten()
+        starts = [1, *(end + 1 for end in ends.tolist())]
+        self._tokens = [slice(*span) for span in zip(starts, ends.tolist(), strict=False)] if joined else []
+
+    def _forward(self, values: Tensor, mask: Tensor | None, **inputs: Any) -> Any:
+        """Run the network; the score of a phrase is the highest of its tokens, as in the official post-processing."""
+        text = {key: value.repeat(len(values), 1) for key, value in self._text.items()}
+        output = super()._forward(values, mask, **text)
+        if self._tokens:
+            output.logits = torch.stack([output.logits[..., span].amax(-1) for span in self._tokens], -1)
+        return output
+
+
+def _check_length(config: Any, tokens: int) -> None:
+    """Raise `InputError` for a text of more tokens than the model reads."""
+    most = getattr(config, "max_text_len", None) or config.text_config.max_position_embeddings
+    if tokens > most:
+        raise InputError(f"prompt: a text of it has {tokens} tokens, the model reads {most}")
+
+
 def _corners(boxes: Tensor) -> Tensor:
     """Convert boxes `[...,4]` from center and size to xyxy."""
     center, size = boxes.split(2, -1)
@@ -210,52 +249,74 @@ def _head(names: dict[int, str]) -> list[Category | None]:
     return [of_name.get(name) for name in in_order]
 
 
-def load_hf(name: str, device: torch.device, weights: str | None) -> HfDetr:
+def load_hf(name: str, device: torch.device, weights: str | None, prompt: str | None = None) -> HfDetr:
     """Load a model. Raises `InputError`.
 
     - name: Its name on Hugging Face's hub, or a folder.
     - device: Where it is to live.
     - weights: A file that replaces the model's; `none` for random ones; None for the model's own.
+    - prompt: The phrases to look for, of a model with an open vocabulary.
     """
     what = f"model {PREFIX}{name}"
     try:
-        from transformers import AutoConfig, AutoImageProcessor, AutoModelForObjectDetection
+        import transformers
     except ImportError as error:
         raise InputError(f"{what}: needs transformers (pip install 'detattack[hf]')") from error
     if not Path(name).is_dir() and (name.count("/") > 1 or name.startswith((".", "/"))):
         raise InputError(f"{what}: no such folder")
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells of every retry
     try:
-        config = AutoConfig.from_pretrained(name, trust_remote_code=False)  # nor is anybody asked
-        if config.model_type not in FAMILIES:
-            raise unknown(f"family of {what}", config.model_type, FAMILIES)
-        processor = AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
-        if weights is None:
-            load = AutoModelForObjectDetection.from_pretrained
-            network, info = load(name, output_loading_info=True, trust_remote_code=False)
-        else:
-            info = {}
-            network = seeded(lambda: AutoModelForObjectDetection.from_config(config))
+        config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)  # nor is anybody asked
+        phrases = _phrases(what, config.model_type, prompt)
+        make: Any = (
+            transformers.AutoModelForZeroShotObjectDetection if phrases else transformers.AutoModelForObjectDetection
+        )
+        processors: Any = transformers.AutoProcessor if phrases else transformers.AutoImageProcessor
+        processor = processors.from_pretrained(name, trust_remote_code=False)
+        network = _built(what, make, name, config) if weights is None else seeded(lambda: make.from_config(config))
     except (OSError, ValueError, ImportError, KeyError) as error:
         where = "" if Path(name).is_dir() else "; is it on the hub, and is the hub within reach?"
         raise InputError(f"{what}: cannot be loaded ({reason(error)}){where}") from error
-    if info.get("missing_keys"):
-        lacking = ", ".join(map(repr, sorted(info["missing_keys"])[:3]))
-        raise InputError(f"{what}: its weights are not those of a detector of that family, they lack {lacking}")
     if weights not in (None, NO_WEIGHTS):
         load_weights(network, str(weights))
-    if int(processor.resample) not in RESAMPLING:
-        raise InputError(f"{what}: its image processor resamples in a way that has no gradient here")
-    detector = HfDetr(PREFIX + name, network, processor, device)
+    if phrases:
+        detector: HfDetr = HfPrompted(PREFIX + name, network, processor, phrases, device)
+    else:
+        detector = HfDetr(PREFIX + name, network, processor, _head(config.id2label), device)
     if weights == NO_WEIGHTS:
         _calibrate(detector)
     return detector
 
 
+def _phrases(what: str, model_type: str, prompt: str | None) -> tuple[str, ...]:
+    """Return the phrases of a model with an open vocabulary, none of another one. Raises `InputError`."""
+    if model_type not in FAMILIES:
+        raise unknown(f"family of {what}", model_type, FAMILIES)
+    family = FAMILIES[model_type]
+    if family.prompt and prompt is None:
+        raise InputError(f"{what}: {family.title} looks for what it is asked for; pass --prompt 'car . person'")
+    if prompt is None:
+        return ()
+    if not family.prompt:
+        raise InputError(f"{what}: {family.title} names its own classes; --prompt does not apply")
+    return phrases_of(prompt)
+
+
+def _built(what: str, make: Any, name: str, config: Any) -> Any:
+    """Build a network with its own weights. Raises `InputError` where they lack some."""
+    network, info = make.from_pretrained(name, config=config, output_loading_info=True, trust_remote_code=False)
+    if info["missing_keys"]:
+        lacking = ", ".join(map(repr, sorted(info["missing_keys"])[:3]))
+        raise InputError(f"{what}: its weights are not those of a detector of that family, they lack {lacking}")
+    return network
+
+
 @torch.no_grad()
 def _calibrate(detector: HfDetr) -> None:
     network = detector.network
-    seeded(lambda: tell_apart(network, QUERIES, SLOTS))
+    places = FAMILIES[network.config.model_type].prompt == "joined"  # whose queries start at places
+    queries, slots = ((), (*QUERIES, *SLOTS)) if places else (QUERIES, SLOTS)
+    seeded(lambda: tell_apart(network, queries, slots))
     widths = [len(network.config.id2label) + spare for spare in (0, 1)]
     named = [module for name, module in network.named_modules() if CLASS_HEAD.search(name)]
     classes = [module for module in named if getattr(module, "out_features", None) in widths]

@@ -94,7 +94,11 @@ def model_names() -> list[str]:
 
 @fixed_numerics()
 def load_detector(
-    spec: str, device: str = "auto", weights: str | None = None, categories: str | None = None
+    spec: str,
+    device: str = "auto",
+    weights: str | None = None,
+    categories: str | None = None,
+    prompt: str | None = None,
 ) -> Detector:
     """Load a detector, frozen. Raises `InputError`.
 
@@ -103,12 +107,15 @@ def load_detector(
     - weights: A file; `none` for random ones (seeded); None for the model's own.
     - categories: A file that names the classes of a model trained on others than its library's, see
       `read_categories`.
+    - prompt: What a model with an open vocabulary looks for, such as `car . person`.
     """
-    _check_text(model=spec, device=device, weights=weights, categories=categories)
+    _check_text(model=spec, device=device, weights=weights, categories=categories, prompt=prompt)
     spec, weights = str(spec), None if weights is None else str(weights)
     place = resolve_device(str(device))
     named = None if categories is None else read_categories(categories)
     library, _, name = spec.partition("/")
+    if prompt is not None and library != "hf":
+        raise InputError(f"model {spec}: names its own classes; --prompt does not apply")
     if library == "torchvision" and name in ARCHITECTURES:
         return load_torchvision(name, place, weights, named)
     if library == "detectron2" and name:
@@ -120,7 +127,7 @@ def load_detector(
     if library == "hf" and name:
         from detattack.detectors.huggingface import load_hf
 
-        return load_hf(name, place, weights)
+        return load_hf(name, place, weights, prompt)
     if library == "ultralytics" and name:
         from detattack.detectors.ultralytics import load_ultralytics
 
@@ -151,7 +158,7 @@ def _spellings(spec: str) -> Iterator[str]:
 def _check_text(**given: object) -> None:
     """Raise `InputError` for what is neither a name nor a path, which a notebook may pass."""
     for what, value in given.items():
-        optional = value is None and what in ("weights", "categories")
+        optional = value is None and what in ("weights", "categories", "prompt")
         if not optional and not isinstance(value, str | os.PathLike | torch.device):
             raise InputError(f"{what}: expected a name or a path, got {type(value).__name__}")
 

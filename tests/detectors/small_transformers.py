@@ -10,6 +10,7 @@ VOC = {"airplane": "aeroplane", "tv": "tvmonitor"}
 NAMES = dict.fromkeys(range(91), "N/A") | {i: VOC.get(name, name) for name, i in COCO_IDS.items()}
 LABELS = {"id2label": NAMES, "label2id": {name: i for i, name in NAMES.items() if name != "N/A"}}
 SMALL = {"shortest_edge": 96, "longest_edge": 160}
+SQUARE = {"height": 128, "width": 128}
 WIDE = {"height": 96, "width": 128}
 RESNET = {"embedding_size": 16, "hidden_sizes": [16, 32, 48, 64], "depths": [1, 1, 1, 1], "layer_type": "basic"}
 DETR = {
@@ -209,6 +210,76 @@ def yolos():
     return config, t.YolosImageProcessor(size=SMALL)
 
 
+CLIP = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+
+
+def owlvit():
+    import transformers as t
+
+    return owl(t.OwlViTConfig, t.OwlViTProcessor, t.OwlViTImageProcessor(size=SQUARE))
+
+
+def owlv2():
+    import transformers as t
+
+    return owl(t.Owlv2Config, t.Owlv2Processor, t.Owlv2ImageProcessor(size=SQUARE))
+
+
+def owl(make_config, make_processor, images):
+    import transformers as t
+
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    words = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    tokens = t.CLIPTokenizer(vocab={word: i for i, word in enumerate(words)}, merges=[], model_max_length=16)
+    text = CLIP | {"vocab_size": len(words), "bos_token_id": len(words) - 2, "eos_token_id": len(words) - 1}
+    config = make_config(
+        text_config=text | {"max_position_embeddings": 16},
+        vision_config=CLIP | {"image_size": 128, "patch_size": 16},
+        projection_dim=32,
+    )
+    return config, make_processor(images, tokens)
+
+
+def grounding_dino():
+    import transformers as t
+
+    return grounding(t.GroundingDinoConfig)
+
+
+def mm_grounding_dino():
+    import transformers as t
+
+    return grounding(t.MMGroundingDinoConfig)
+
+
+def grounding(make_config):
+    import transformers as t
+
+    words = [f"[unused{i}]" for i in range(1100)]
+    for place, word in {0: "[PAD]", 100: "[UNK]", 101: "[CLS]", 102: "[SEP]", 1012: ".", 1029: "?"}.items():
+        words[place] = word  # where the model looks for them
+    words[1030:1035] = ["person", "car", "stop", "sign", "dog"]
+    tokens = t.BertTokenizer(vocab={word: i for i, word in enumerate(words)})
+    swin = t.SwinConfig(
+        embed_dim=16, depths=[1, 1, 1, 1], num_heads=[1, 2, 2, 4], window_size=4, out_indices=[2, 3, 4], image_size=128
+    )
+    config = make_config(
+        backbone_config=swin,
+        text_config=t.BertConfig(vocab_size=len(words), **CLIP),
+        d_model=32,
+        encoder_layers=1,
+        encoder_ffn_dim=32,
+        encoder_attention_heads=4,
+        decoder_layers=2,
+        decoder_ffn_dim=32,
+        decoder_attention_heads=4,
+        num_queries=100,
+    )
+    return config, t.GroundingDinoProcessor(t.GroundingDinoImageProcessor(size=SMALL), tokens)
+
+
+PROMPTED = {f.__name__: f for f in (owlvit, owlv2, grounding_dino, mm_grounding_dino)}
+"""Those with an open vocabulary, to be checked with `--prompt`."""
 FAMILIES = {
     f.__name__: f
     for f in (
@@ -220,10 +291,10 @@ FAMILIES = {
 
 def write(family: str, folder: Path) -> None:
     """Config and image processor of a family, as people save theirs."""
-    for part in FAMILIES[family]():
+    for part in (FAMILIES | PROMPTED)[family]():
         part.save_pretrained(folder)
 
 
 if __name__ == "__main__":
-    for family in FAMILIES:
+    for family in FAMILIES | PROMPTED:
         write(family, Path(sys.argv[1]) / family)
