@@ -244,7 +244,7 @@ def _calibrate_cells(network: Any) -> None:
     branches = [getattr(network.model[-1], name, None) for name in ("cv3", "one2one_cv3")]
     classes = [branch[0][-1] for branch in branches if branch is not None]
     coarser = tuple(f"cv3.{level}.2" for level in range(len(branches[0] or ())))
-    calibrate(network, lambda: network(noise(2, IMAGE_SIDE // 2)), classes, coarser)
+    calibrate(network, lambda: network(noise(8, IMAGE_SIDE // 2)), classes, coarser)
 
 
 def _calibrate_prompted(network: Any) -> None:
@@ -258,7 +258,7 @@ def _calibrate_queries(network: Any) -> None:
     """Calibrate RT-DETR."""
     head = network.model[-1]
     seeded(lambda: tell_apart(head, (), ()))
-    calibrate(network, lambda: network(noise(2, IMAGE_SIDE // 2)), [head.enc_score_head, *head.dec_score_head])
+    calibrate(network, lambda: network(noise(8, IMAGE_SIDE // 2)), [head.enc_score_head, *head.dec_score_head])
 
 
 @dataclass(frozen=True)
