@@ -258,6 +258,8 @@ def _calibrate_queries(network: Any) -> None:
     """Calibrate RT-DETR."""
     head = network.model[-1]
     seeded(lambda: tell_apart(head, (), ()))
+    for steps in head.dec_bbox_head:
+        steps.layers[-1].weight.div_(10)  # each layer refines a box
     calibrate(network, lambda: network(noise(8, IMAGE_SIDE // 2)), [head.enc_score_head, *head.dec_score_head])
 
 

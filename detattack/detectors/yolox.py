@@ -158,8 +158,6 @@ def load_yolox(
 def _calibrate(network: Any, side: int) -> None:
     levels = range(len(network.head.strides))
     last = tuple(f"{kind}_preds.{level}" for kind in ("cls", "reg", "obj") for level in levels)
-    calibrate(network, lambda: network(noise(2, side) * 255), network.head.cls_preds[:1], last)
+    calibrate(network, lambda: network(noise(8, side) * 255), network.head.cls_preds[:1], last)
     for layer in network.head.obj_preds:
-        layer.bias.zero_()
-    for layer in network.head.cls_preds:
-        layer.bias.zero_()
+        layer.bias.zero_()  # else hardly anything is an object
