@@ -56,6 +56,14 @@ def house(tmp_path):
     return read
 
 
+def test_the_table_of_libraries_is_the_programs():
+    spec = importlib.util.spec_from_file_location("checked", ROOT / "docs" / "checked.py")
+    checked = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(checked)
+    page = checked.PAGE.read_text(encoding="utf-8")
+    assert page == checked.written(page, checked.rows_of(page)), "python docs/checked.py writes it"
+
+
 def test_every_room_imports_lower_ones_alone():
     assert upward(rooms.read_house()) == []
 

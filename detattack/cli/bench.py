@@ -23,6 +23,7 @@ def bench(
     model: o.Model = "demo",
     weights: o.Weights = None,
     categories: o.Categories = None,
+    prompt: o.Prompt = None,
     size: Size = "640x480",
     goal: o.GoalText = "suppress:all",
     batch: o.Batch = 1,
@@ -42,7 +43,7 @@ def bench(
 
     width, height = _parse_size(size)
     with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
-        detector = load_detector(model, device, weights, categories)
+        detector = load_detector(model, device, weights, categories, prompt)
         wanted = parse_goal(goal)
         wanted.check(detector.categories)
         if wanted.kind in ("inject", "mislabel") or wanted.box:

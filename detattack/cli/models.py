@@ -69,6 +69,7 @@ def check_model(
     spec: Spec,
     weights: o.Weights = None,
     categories: o.Categories = None,
+    prompt: o.Prompt = None,
     count: Count = 6,
     images: OwnImages = None,
     annotations: OwnAnnotations = None,
@@ -89,7 +90,10 @@ def check_model(
         raise InputError("--annotations needs --images, the folder that they are of")
     stdout = sys.stdout
     with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
-        detector = load_detector(spec, device, weights, categories)
+        detector = load_detector(spec, device, weights, categories, prompt)
+        note = getattr(detector, "note", "")
+        if note:
+            say(f"model {spec}: {note}")
         photos, truth = _photos(detector, images, annotations, count) if images else ([], [])
         findings = []
         for finding in check_detector(detector, count, photos, truth):

@@ -23,7 +23,7 @@ DETECTORS = (
     "torchvision/ssd300_vgg16",
     "torchvision/ssdlite320_mobilenet_v3_large",
 )
-FAMILIES = ("detectron2/", "hf/", "ultralytics/", "onnx/")
+FAMILIES = ("detectron2/", "hf/", "ultralytics/", "effdet/", "rfdetr/", "yolox/", "onnx/")
 ENTRY_POINT_GROUP = "detattack.detectors"
 CLASSIFIERS = ("vgg16_cifar10", "torchvision/", "timm/")
 EXPERIMENTS = (*(f"table{number}" for number in range(1, 6)), *(f"fig{number}" for number in range(1, 9)), "all")

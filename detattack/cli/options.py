@@ -106,6 +106,10 @@ Weights = Annotated[
 Categories = Annotated[
     str | None, typer.Option(help="A file that names the classes of --weights: one a line, a YOLO data.yaml, or JSON.")
 ]
+Prompt = Annotated[
+    str | None,
+    typer.Option(help="What a model with an open vocabulary looks for: phrases with dots between, 'car . person'."),
+]
 ImagesDir = Annotated[
     Path | None,
     typer.Option(
@@ -261,6 +265,7 @@ class ModelOptions:
     model: Model = "demo"
     weights: Weights = None
     categories: Categories = None
+    prompt: Prompt = None
     device: Device = "auto"
 
 

@@ -12,7 +12,10 @@ from detattack.cli.groups import with_groups
 if TYPE_CHECKING:
     from detattack.engine import Attack
 
-ORIGIN = ("model", "weights", "categories", "goal", "score_threshold", "images", "annotations", "skip", "limit")
+ORIGIN = (
+    *("model", "weights", "categories", "prompt", "goal", "score_threshold"),
+    *("images", "annotations", "skip", "limit"),
+)
 SEED = 1000
 """Of the scenes to tune on, where no other is asked for: not that of the scenes of any other command."""
 

@@ -23,6 +23,7 @@ def verify(
     model: Other = None,
     weights: o.Weights = None,
     categories: o.Categories = None,
+    prompt: o.Prompt = None,
     survive: o.Survive = None,
     device: o.Device = "auto",
     trust: o.Trust = False,
@@ -35,8 +36,8 @@ def verify(
     """
     from detattack.runs.manifest import check_own_model
 
-    if model is None and (weights or categories):
-        raise InputError("--weights and --categories go with --model")
+    if model is None and (weights or categories or prompt):
+        raise InputError("--weights, --categories and --prompt go with --model")
     if survive is not None:
         from detattack.datasets.corruptions import parse_corruptions
 
@@ -49,7 +50,7 @@ def verify(
         from detattack.cli.transferring import print_transfers
         from detattack.workflows.transfer import Other
 
-        print_transfers(run, [Other(model, weights, categories)], survive, device, json, quiet, trust)
+        print_transfers(run, [Other(model, weights, categories, prompt)], survive, device, json, quiet, trust)
 
 
 def _verify(run: Path, device: str, trust: bool, json: bool) -> None:

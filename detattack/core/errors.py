@@ -47,13 +47,14 @@ def first_error(error: "ValidationError") -> str:
 
 
 def _likeness(name: str, known: str) -> float:
-    """Return the similarity of two names from 0 (unlike) to 1: equal, but for a prefix (`torchvision/`) of `known`.
+    """Return the similarity of two names from 0 (unlike) to 1: equal, but for prefixes (`hf/facebook/`) of `known`.
 
     A known name that begins alike scores nearly as high.
     """
     if not name:
         return 0.0
-    return max(_ratio(name, known), _ratio(name, known.partition("/")[2]), 0.9 * _ratio(name, known[: len(name)]))
+    tails = (known, known.partition("/")[2], known.rpartition("/")[2])
+    return max(*(_ratio(name, tail) for tail in tails), 0.9 * _ratio(name, known[: len(name)]))
 
 
 def _ratio(one: str, other: str) -> float:

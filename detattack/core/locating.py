@@ -69,4 +69,5 @@ def _parts(key: str, value: str) -> tuple[str, str, str]:
         file, colon, factory = value.rpartition(":")
         return "", file, colon + factory
     prefix = next((prefix for prefix in _LIBRARIES if value.startswith(prefix)), "")
-    return prefix, value.removeprefix(prefix) if prefix else "", ""
+    file, colon, head = value.removeprefix(prefix).partition(":")  # of a file of ultralytics, which head it means
+    return prefix, file if prefix else "", colon + head

@@ -11,7 +11,8 @@ def runs_code(spec: str) -> bool:
     These are adapters, pickled models, and configs of detectron2, whose YAML may construct any object.
     """
     library, _, name = spec.partition("/")
-    return ".py:" in spec or (library in ("detectron2", "ultralytics") and Path(name).exists())
+    files = name, name.partition(":")[0]  # after a file of ultralytics may stand which head it means
+    return ".py:" in spec or (library in ("detectron2", "ultralytics") and any(Path(file).exists() for file in files))
 
 
 def check_trust(path: Path, model: str, trust: bool) -> None:

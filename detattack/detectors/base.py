@@ -24,8 +24,9 @@ class Detector(Protocol):
 
     name: what reports call it. categories: its classes; labels are indices into them. device: where it lives.
     eval_threshold: the lowest score its own inference keeps (RetinaNet .05, FCOS .2, SSD .01, DETR 0).
-    An adapter may also have `expected_ap`, the COCO val2017 AP in [0,1] that its weights' card states, or None;
-    `has_gradient`, False where it has none, so that it judges images and is not attacked; and,
+    An adapter may also have `expected_ap`, the COCO val2017 AP in [0,1] that its weights' card states, or None; `note`,
+    what people should know of it, said before a run; `has_gradient`, False where it has none, so that it judges images
+    and only random search attacks it; and,
     where a class is detected if and only if one of its logits is above the threshold, `logits(images) -> [N,A,K]`:
     those of `candidates` at less cost, for goals that ask for no box.
     """

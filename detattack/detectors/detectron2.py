@@ -255,7 +255,7 @@ def load_detectron2(
     detector = architecture(PREFIX + name, network, config, columns, device, expected)
     if weights == NO_WEIGHTS:
         classes = network.head.cls_score if is_retinanet else network.roi_heads.box_predictor.cls_score
-        calibrate(network, lambda: detector.detect(noise(1, 128).to(device), 0.5), classes, HEADS)
+        calibrate(network, lambda: detector.detect(noise(1, 128).to(device), 0.5), [classes], HEADS)
     return detector
 
 

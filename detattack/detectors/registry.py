@@ -1,13 +1,14 @@
 """Load a detector by its name.
 
-Names are `demo`, `demo-HEAD`, `demo-robust`, `torchvision/NAME`, `detectron2/CONFIG`, `hf/NAME_OR_FOLDER`,
-`ultralytics/NAME_OR_FILE`, `onnx/FILE`, `path/to/file.py:factory`, or an entry point of the group
-`detattack.detectors`.
+Names are `demo`, `demo-HEAD`, `demo-robust`, `torchvision/NAME`, those of other libraries (`LIBRARIES`), such as
+`hf/NAME_OR_FOLDER`, `path/to/file.py:factory`, or an entry point of the group `detattack.detectors`.
 """
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +23,7 @@ from detattack.core.types import Category
 from detattack.detectors.base import Detector
 from detattack.detectors.category_file import read_categories
 from detattack.detectors.demo.adapter import SetPrediction
+from detattack.detectors.huggingface import FAMILIES
 from detattack.detectors.torchvision.base import TorchvisionDetector
 from detattack.detectors.torchvision.models import ARCHITECTURES, PREFIX, expected_ap, load_torchvision
 from detattack.detectors.torchvision.one_stage import TorchvisionFCOS, TorchvisionRetinaNet, TorchvisionSSD
@@ -54,6 +56,91 @@ ADAPTERS: dict[str, type[TorchvisionDetector]] = {
 
 
 @dataclass(frozen=True)
+class Library:
+    """A library whose detectors are called `LIBRARY/NAME`.
+
+    - form: How names are written.
+    - text: What they are.
+    - license: Of code and weights.
+    - needs: What is to be installed.
+    - takes: The options that its `load_LIBRARY` takes after name, device and weights.
+    - examples: Names that a mistaken one may stand for.
+    """
+
+    form: str
+    text: str
+    license: str
+    needs: str
+    takes: tuple[str, ...] = ()
+    examples: tuple[str, ...] = ()
+
+
+LIBRARIES = {
+    "detectron2": Library(
+        "CONFIG.yaml",
+        "RetinaNet, Faster R-CNN with FPN or DC5: of the model zoo, or your own",
+        "Apache-2.0",
+        "detectron2, built from source",
+        takes=("categories",),
+    ),
+    "hf": Library(
+        "NAME or hf/FOLDER",
+        f"{', '.join(family.title for family in FAMILIES.values())}",
+        "Apache-2.0; weights as their card says",
+        "pip install 'detattack[hf]'",
+        takes=("prompt",),
+        examples=(
+            *("facebook/detr-resnet-50", "facebook/detr-resnet-101", "hustvl/yolos-tiny", "hustvl/yolos-small"),
+            *("PekingU/rtdetr_r50vd", "PekingU/rtdetr_v2_r50vd", "ustc-community/dfine-small-coco"),
+            *("SenseTime/deformable-detr", "microsoft/conditional-detr-resnet-50", "IDEA-Research/dab-detr-resnet-50"),
+            *("AnnaZhang/lwdetr_small_60e_coco", "Roboflow/rf-detr-base", "google/owlvit-base-patch32"),
+            *("google/owlv2-base-patch16-ensemble", "IDEA-Research/grounding-dino-tiny"),
+        ),
+    ),
+    "ultralytics": Library(
+        "NAME or FILE",
+        "YOLOv5u to YOLO26, YOLO-World, YOLOE, RT-DETR; of models for masks, key points, oriented boxes the boxes",
+        "AGPL-3.0",
+        "pip install 'detattack[ultralytics]'",
+        examples=tuple(f"{name}.pt" for name in ("yolov8n", "yolo11n", "yolo12n", "yolo26n", "rtdetr-l")),
+    ),
+    "effdet": Library(
+        "NAME",
+        "EfficientDet",
+        "Apache-2.0",
+        "pip install 'detattack[effdet]'",
+        takes=("categories",),
+        examples=("efficientdet_d0", "tf_efficientdet_d0", "tf_efficientdet_lite0"),
+    ),
+    "rfdetr": Library(
+        "NAME",
+        "RF-DETR of Roboflow's package",
+        "Apache-2.0",
+        "pip install 'detattack[rfdetr]'",
+        takes=("categories",),
+        examples=("nano", "small", "medium", "base", "large"),
+    ),
+    "yolox": Library(
+        "NAME",
+        "YOLOX",
+        "Apache-2.0",
+        "pip install 'detattack[yolox]'",
+        takes=("categories",),
+        examples=tuple(f"yolox-{size}" for size in ("nano", "tiny", "s", "m", "l", "x")),
+    ),
+    "onnx": Library(
+        "FILE.onnx",
+        "YOLO, boxes and scores, DETR, detections: judged by ONNX Runtime",
+        "its own",
+        "pip install 'detattack[onnx]'",
+        takes=("categories",),
+    ),
+}
+MODULES = {"hf": "huggingface", "onnx": "onnx.model"}
+"""The module of a library's adapter, where it is called otherwise."""
+
+
+@dataclass(frozen=True)
 class ModelLine:
     """A line of `models list`.
 
@@ -61,12 +148,14 @@ class ModelLine:
     - text: What it is.
     - license: Of code and weights.
     - expected_ap: COCO AP in [0,1] as its authors state it, or None.
+    - needs: What is to be installed.
     """
 
     name: str
     text: str
     license: str
     expected_ap: float | None = None
+    needs: str = "nothing"
 
 
 def model_lines() -> Iterator[ModelLine]:
@@ -76,13 +165,11 @@ def model_lines() -> Iterator[ModelLine]:
         yield ModelLine(name, f"embedded {head}, 8 street classes{trained}", "Apache-2.0")
     for name in ARCHITECTURES:
         yield ModelLine(PREFIX + name, "COCO", "BSD-3-Clause", expected_ap(name))
-    yield ModelLine("detectron2/CONFIG.yaml", "RetinaNet, Faster R-CNN: of the model zoo, or your own", "Apache-2.0")
-    yield ModelLine("hf/NAME or hf/FOLDER", "DETR family, RT-DETR, YOLOS (extra [hf])", "Apache-2.0, mostly")
-    yield ModelLine("ultralytics/NAME or FILE", "YOLOv8, YOLO11 (extra [ultralytics])", "AGPL-3.0")
-    yield ModelLine("onnx/FILE.onnx", "YOLO, boxes and scores, DETR, detections (extra [onnx])", "its own")
+    for name, one in LIBRARIES.items():
+        yield ModelLine(f"{name}/{one.form}", one.text, one.license, needs=one.needs)
     for entry in entry_points(group=ENTRY_POINT_GROUP):
-        yield ModelLine(entry.name, f"entry point {entry.value}", "its own")
-    yield ModelLine("path/to/file.py:factory", "yours: docs/adapters.md", "its own")
+        yield ModelLine(entry.name, f"entry point {entry.value}", "its own", needs="its package")
+    yield ModelLine("path/to/file.py:factory", "yours: docs/adapters.md", "its own", needs="your file")
 
 
 def model_names() -> list[str]:
@@ -96,7 +183,11 @@ def model_names() -> list[str]:
 
 @fixed_numerics()
 def load_detector(
-    spec: str, device: str = "auto", weights: str | None = None, categories: str | None = None
+    spec: str,
+    device: str = "auto",
+    weights: str | None = None,
+    categories: str | None = None,
+    prompt: str | None = None,
 ) -> Detector:
     """Load a detector, frozen. Raises `InputError`.
 
@@ -105,32 +196,26 @@ def load_detector(
     - weights: A file; `none` for random ones (seeded); None for the model's own.
     - categories: A file that names the classes of a model trained on others than its library's, see
       `read_categories`.
+    - prompt: What a model with an open vocabulary looks for, such as `car . person`.
     """
-    _check_text(model=spec, device=device, weights=weights, categories=categories)
+    _check_text(model=spec, device=device, weights=weights, categories=categories, prompt=prompt)
     spec, weights = str(spec), None if weights is None else str(weights)
     place = resolve_device(str(device))
     named = None if categories is None else read_categories(categories)
     library, _, name = spec.partition("/")
-    if library == "torchvision" and name in ARCHITECTURES:
+    is_torchvision = library == "torchvision" and name in ARCHITECTURES
+    known = LIBRARIES.get(library) if name else None
+    takes = known.takes if known else ("categories",) if is_torchvision else ()
+    given = {"categories": named, "prompt": prompt}
+    for option, value in given.items():
+        if value is not None and option not in takes:
+            raise InputError(f"model {spec}: names its own classes; --{option} does not apply")
+    if is_torchvision:
         return load_torchvision(name, place, weights, named)
-    if library == "detectron2" and name:
-        from detattack.detectors.detectron2 import load_detectron2
-
-        return load_detectron2(name, place, weights, named)
-    if library == "onnx" and name:
-        from detattack.detectors.onnx.model import load_onnx
-
-        return load_onnx(name, place, weights, named)
-    if named is not None:
-        raise InputError(f"model {spec}: names its own classes; --categories does not apply")
-    if library == "hf" and name:
-        from detattack.detectors.huggingface import load_hf
-
-        return load_hf(name, place, weights)
-    if library == "ultralytics" and name:
-        from detattack.detectors.ultralytics import load_ultralytics
-
-        return load_ultralytics(name, place, weights)
+    if known:
+        module = import_module(f"detattack.detectors.{MODULES.get(library, library)}")
+        load = getattr(module, f"load_{library}")
+        return cast(Detector, load(name, place, weights, *(given[option] for option in takes)))
     if spec in EMBEDDED:
         return _embedded(spec, place, weights)
     if ".py:" in spec:
@@ -138,7 +223,13 @@ def load_detector(
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         if entry.name == spec:
             return _third_party(spec, callable_of_entry_point(entry), place, weights)
-    raise unknown("model", spec, [*model_names(), *_spellings(spec)])
+    raise unknown("model", spec, [*model_names(), *_examples(), *_spellings(spec)])
+
+
+def _examples() -> Iterator[str]:
+    """Yield the names of well-known models of libraries."""
+    for library, one in LIBRARIES.items():
+        yield from (f"{library}/{name}" for name in one.examples)
 
 
 def _spellings(spec: str) -> Iterator[str]:
@@ -146,20 +237,20 @@ def _spellings(spec: str) -> Iterator[str]:
     suffix = Path(spec).suffix
     if suffix == ".py":
         yield f"{spec}:factory"
-    elif suffix == ".pt" or spec.lower().startswith("yolo"):
+    elif suffix == ".pt" or re.match(r"(?i)yolo(?!x)", spec):
         yield f"ultralytics/{spec}"
     elif suffix == ".onnx":
         yield f"onnx/{spec}"
     elif suffix in (".yaml", ".yml"):
         yield f"detectron2/{spec}"
-    elif "/" in spec and not spec.startswith((PREFIX, "hf/")):
+    elif spec.partition("/")[0] not in ("torchvision", *LIBRARIES) and "/" in spec:
         yield f"hf/{spec}"
 
 
 def _check_text(**given: object) -> None:
     """Raise `InputError` for what is neither a name nor a path, which a notebook may pass."""
     for what, value in given.items():
-        optional = value is None and what in ("weights", "categories")
+        optional = value is None and what in ("weights", "categories", "prompt")
         if not optional and not isinstance(value, str | os.PathLike | torch.device):
             raise InputError(f"{what}: expected a name or a path, got {type(value).__name__}")
 

@@ -135,11 +135,10 @@ def _of_transformers(model: Any, processor: Any, name: str, device: torch.device
 
 
 def _of_yolo(model: Any, name: str, device: torch.device) -> Detector:
-    from detattack.detectors.ultralytics import IMAGE_SIDE, UltralyticsYolo
+    from detattack.detectors.ultralytics import IMAGE_SIDE, head_of
 
-    head = model.model.model[-1]
-    if type(head).__name__ != "Detect" or getattr(head, "end2end", False):
-        raise InputError(f"wrap {name}: its head {type(head).__name__} is not known here; detection with NMS is")
+    network = deepcopy(model.model).float()
+    head = head_of(f"wrap {name}", network, False)
     side = model.overrides.get("imgsz", IMAGE_SIDE)
     longest = max(side) if isinstance(side, list | tuple) else int(side)
-    return UltralyticsYolo(name, deepcopy(model.model).float(), device, longest)
+    return head.adapter(name, network, device, longest, head)

@@ -206,8 +206,10 @@ def carried_out(
 def notes_of(experiment: Experiment[Any, Any, Any]) -> list[str]:
     """List what people should know of an experiment before it begins."""
     config = experiment.config
-    random = f"model {config.model}: random weights; figures of it mean nothing"
-    return [*experiment.dataset.notes, *([random] if config.weights == "none" else [])]
+    of_model = [getattr(experiment.model, "note", "")]
+    if config.weights == "none":
+        of_model.append("random weights; figures of it mean nothing")
+    return [*experiment.dataset.notes, *(f"model {config.model}: {note}" for note in of_model if note)]
 
 
 def check_retry(resume: bool, retry_errors: bool) -> None:

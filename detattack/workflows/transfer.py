@@ -32,6 +32,7 @@ class Other:
     model: str | None = None
     weights: str | None = None
     categories: str | None = None
+    prompt: str | None = None
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def transfer(
 def _loaded(task: Task[Any, Any, Any], config: Any, other: Other, device: str) -> Any:
     if other.model is None:
         return task.load_model(config, device)
-    named = {"model": other.model, "weights": other.weights, "categories": other.categories}
+    named = {name: value for name, value in asdict(other).items() if name in type(config).model_fields}
     return task.load_model(config.model_copy(update=named), device)
 
 

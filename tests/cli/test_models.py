@@ -57,6 +57,7 @@ def test_names_are_checked_on_annotated_images(cli, toy, tmp_path):
 def test_bad_input(refused, toy):
     refused("models", "check", "dem", words=("did you mean 'demo'",))
     refused("models", "check", "demo", "--annotations", "a.json", words=("--annotations needs --images",))
+    refused("models", "check", "demo", "--prompt", "car", words=("demo: names its own classes",))
     refused("models", "check", "hf/no/such/folder", words=("hf/no/such/folder",))
     refused("models", "check", "demo", "--categories", "none.txt", words=("none.txt", "cannot be read"))
 

@@ -30,8 +30,10 @@ def test_files_of_each_kind(tmp_path):
     for model in ("demo", "torchvision/fcos_resnet50_fpn", "hf/owner/name", "/no/such.py:f"):
         config = {"model": model, "weights": "none", "categories": None}
         assert located_config(tmp_path, {**manifest, "config": config}) == config
-    config = {"model": "ultralytics/yolo.pt"}
-    assert located_config(tmp_path, {**manifest, "config": config}) == {"model": f"ultralytics/{start}/yolo.pt"}
+    for head in ("", ":end2end"):
+        config = {"model": f"ultralytics/yolo.pt{head}"}
+        found = {"model": f"ultralytics/{start}/yolo.pt{head}"}
+        assert located_config(tmp_path, {**manifest, "config": config}) == found
     with pytest.raises(InputError, match=f"its weights gone.pt is not in {start}; go where it is"):
         located_config(tmp_path, {**manifest, "config": {"model": "demo", "weights": "gone.pt"}})
 

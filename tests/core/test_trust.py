@@ -13,6 +13,7 @@ def test_models_that_run_code(tmp_path, monkeypatch):
     for name in ("detectron2", "ultralytics"):
         (tmp_path / f"{name}.file").touch()
         assert runs_code(f"{name}/{name}.file")
+        assert runs_code(f"{name}/{name}.file:end2end")
         assert not runs_code(f"{name}/not-here")
     assert runs_code("adapter.py:factory")
     assert not any(map(runs_code, ("demo", "torchvision/fcos_resnet50_fpn", "hf/owner/name", "ultralytics/yolo11n")))

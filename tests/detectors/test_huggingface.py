@@ -78,7 +78,9 @@ def test_the_resize_that_has_the_gradient_is_within_a_level(detector, size):
     images = (pictures(1, *size) * 255).round() / 255
     smooth, exact = (detector._prepared(images + shift / 255)[0] for shift in (0.01, 0))
     std = torch.tensor(detector._processor.image_std if detector._processor.do_normalize else [1.0] * 3).view(3, 1, 1)
-    assert 0.1 < float(((smooth - exact) * std * 255).abs().max()) < 1.1
+    apart = float(((smooth - exact) * std * 255).abs().max())
+    rounds = detector.network.config.model_type != "rf_detr"  # which resizes floats
+    assert (0.1 if rounds else 0) < apart < 1.1
 
 
 def test_models_check_passes(detector):
@@ -88,6 +90,8 @@ def test_models_check_passes(detector):
 
 def test_input_gradient_by_finite_differences(folder):
     detector = load_detector(f"hf/{folder}", "cpu")
+    if detector.network.config.model_type == "dab-detr":
+        pytest.skip("its places are encoded in float32, whatever it is given")
     detector.network.double()
     images = pictures(1, 70, 90, dtype=torch.float64)
 

@@ -1,7 +1,9 @@
 """From names and files to detectors, and every way in which that can go wrong, in one line."""
 
+import inspect
 import pickle
 import re
+from importlib import import_module
 
 import pytest
 import torch
@@ -12,7 +14,14 @@ from safetensors.torch import save_file
 from detattack.core.errors import InputError
 from detattack.detectors.base import Detector
 from detattack.detectors.demo.network import build_network
-from detattack.detectors.registry import fingerprint, load_detector, model_names, resolve_device
+from detattack.detectors.registry import (
+    LIBRARIES,
+    MODULES,
+    fingerprint,
+    load_detector,
+    model_names,
+    resolve_device,
+)
 from detattack.detectors.weights import read_weights
 
 FACTORY = """
@@ -285,3 +294,30 @@ def test_a_fingerprint_does_not_depend_on_the_file_it_came_from(tensors, tmp_pat
     torch.save({"model": tensors}, tmp_path / "b.pth")
     first, second = (fingerprint(load_detector("demo", "cpu", str(tmp_path / n))) for n in ("a.safetensors", "b.pth"))
     assert first == second
+
+
+@pytest.mark.parametrize(
+    ("spec", "meant"),
+    [
+        ("yolov8n.pt", "ultralytics/yolov8n.pt"),
+        ("yolo26n", "ultralytics/yolo26n"),
+        ("facebook/detr-resnet-50", "hf/facebook/detr-resnet-50"),
+        ("detr-resnet-50", "hf/facebook/detr-resnet-50"),
+        ("rtdetr_r50vd", "hf/PekingU/rtdetr_r50vd"),
+        ("somebody/some-detector", "hf/somebody/some-detector"),
+        ("tf_efficientdet_d0", "effdet/tf_efficientdet_d0"),
+        ("rf-detr-base", "hf/Roboflow/rf-detr-base"),
+        ("yolox-s", "yolox/yolox-s"),
+        ("retinanet_resnet50_fpn", "torchvision/retinanet_resnet50_fpn"),
+    ],
+)
+def test_a_name_without_its_library_is_answered_with_the_name_that_has_it(spec, meant):
+    with pytest.raises(InputError, match=rf"unknown model '{re.escape(spec)}': did you mean '{re.escape(meant)}'\?$"):
+        load_detector(spec, "cpu")
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_each_library_has_its_loader(library):
+    module = import_module(f"detattack.detectors.{MODULES.get(library, library)}")
+    parameters = list(inspect.signature(getattr(module, f"load_{library}")).parameters)
+    assert tuple(parameters[3:]) == LIBRARIES[library].takes

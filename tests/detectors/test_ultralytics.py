@@ -1,5 +1,7 @@
 """ultralytics' models against the library's own predictor."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -9,22 +11,37 @@ from detattack.core.errors import InputError
 from detattack.core.types import Detections
 from detattack.detectors.check import check_detector
 from detattack.detectors.registry import load_detector
-from tests.detectors.random_networks import assert_same, enough, pictures, share_alike
+from detattack.detectors.ultralytics import _head_of
+from detattack.detectors.weights import seeded
+from tests.detectors.random_networks import assert_alike, assert_same, enough, pictures
 
 ultralytics = pytest.importorskip("ultralytics", reason="needs ultralytics (pip install 'detattack[ultralytics]')")
 
 
-@pytest.fixture(scope="module", params=["yolov8n", "yolo11n"])
+DUAL = ("yolov10n", "yolo26n")
+"""Their models have a head with NMS and one without."""
+BOXES = ("yolov8n-seg", "yolov8n-pose", "yolo11n-obb", "yolo26n-obb", "yolov8s-worldv2", "yoloe-11s", "yolov8n-rtdetr")
+"""Of these the boxes are taken."""
+PLAIN = ("yolov5n", "yolov6n", "yolov9t", "yolo12n")
+
+
+def save(layout: str, end: str, path: Path) -> None:
+    """Save a whole model with random weights, as ultralytics saves its own."""
+    make = ultralytics.RTDETR if "rtdetr" in layout else ultralytics.YOLO
+    network = seeded(lambda: make(f"{layout}.yaml").model).float()
+    _head_of(layout, network, bool(end)).calibrate(network.eval())
+    network.names = dict(enumerate(COCO_NAMES))
+    network.args = {"imgsz": 160, "task": "detect"}
+    torch.save({"model": network, "train_args": network.args}, path)
+
+
+@pytest.fixture(scope="module", params=[("yolov8n", ""), *((name, end) for name in DUAL for end in ("", ":end2end"))])
 def file(request, tmp_path_factory) -> str:
-    """A whole model with random weights, saved as ultralytics saves its own."""
-    path = tmp_path_factory.mktemp("yolo") / f"{request.param}.pt"
-    detector = load_detector(f"ultralytics/{request.param}.yaml", "cpu", "none")
-    model = ultralytics.YOLO(f"{request.param}.yaml", task="detect", verbose=False)
-    model.model = detector.network
-    model.model.names = dict(enumerate(COCO_NAMES))
-    model.model.args = {"imgsz": 160, "task": "detect"}
-    torch.save({"model": model.model, "train_args": {"imgsz": 160, "task": "detect"}}, path)
-    return str(path)
+    """The file of a model and, after it, which of its heads."""
+    layout, end = request.param
+    path = tmp_path_factory.mktemp("yolo") / f"{layout}.pt"
+    save(layout, end, path)
+    return f"{path}{end}"
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +55,13 @@ def test_detect_is_the_predictor(detector, file, size):
     threshold = enough(detector, detector.candidates(pixels / 255))
     for one, ours in zip(pixels, detector.detect(pixels / 255, threshold), strict=True):
         image = one.permute(1, 2, 0).flip(-1).numpy()
-        (result,) = ultralytics.YOLO(file).predict(image, conf=threshold, imgsz=160, verbose=False, device="cpu")
-        theirs = Detections(result.boxes.xyxy, result.boxes.conf, result.boxes.cls.long())
-        assert len(theirs) >= 20
-        assert share_alike(ours, theirs, pixels=0.05, score=1e-4) >= 0.99  # it convolves channels last
+        path, _, end = file.partition(":")
+        nms = {"nms": False} if end else {}
+        (result,) = ultralytics.YOLO(path).predict(image, conf=threshold, imgsz=160, verbose=False, device="cpu", **nms)
+        start, stop = result.boxes.xyxy.split(2, -1)  # of random weights, any corner may come first
+        corners = torch.cat((torch.minimum(start, stop), torch.maximum(start, stop)), -1)
+        assert len(result) >= 20
+        assert_same(ours, Detections(corners, result.boxes.conf, result.boxes.cls.long()))
 
 
 @pytest.mark.parametrize("size", [(96, 128), (131, 171), (150, 110), (700, 300)])
@@ -66,6 +86,30 @@ def test_models_check_passes(detector):
     assert not [finding for finding in check_detector(detector, 3) if not finding.passed]
 
 
+@pytest.mark.parametrize("layout", [*PLAIN, *BOXES])
+def test_models_check_passes_for_other_heads(layout):
+    detector = load_detector(f"ultralytics/{layout}.yaml", "cpu", "none")
+    detector._side = 160
+    assert not [finding for finding in check_detector(detector, 2) if not finding.passed]
+    assert bool(detector.note) == layout.endswith(("-seg", "-pose", "-obb"))
+
+
+@pytest.mark.parametrize("layout", ["yolov8n-seg", "yolo11n-obb", "yolov8n-rtdetr", "yoloe-11s"])
+def test_other_heads_detect_as_the_predictor(layout, tmp_path):
+    path = tmp_path / f"{layout}.pt"
+    save(layout, "", path)
+    detector = load_detector(f"ultralytics/{path}", "cpu")
+    pixels = (pictures(1, 131, 171) * 255).round().to(torch.uint8)
+    threshold = enough(detector, detector.candidates(pixels / 255))
+    (ours,) = detector.detect(pixels / 255, threshold)
+    image = pixels[0].permute(1, 2, 0).flip(-1).numpy()
+    make = ultralytics.YOLOE if layout.startswith("yoloe") else ultralytics.YOLO  # which has its own defaults
+    (result,) = make(path).predict(image, conf=threshold, imgsz=160, verbose=False, device="cpu")
+    theirs = result.boxes if result.obb is None else result.obb
+    assert len(theirs) >= 20
+    assert_alike(ours, Detections(theirs.xyxy, theirs.conf, theirs.cls.long()))
+
+
 def test_categories_have_cocos_ids(detector):
     ids = {c.name: c.coco_id for c in detector.categories}
     assert len(ids) == 80
@@ -80,7 +124,7 @@ def test_weights_of_a_file(tmp_path):
     image = pictures(1, 64, 96)
     with torch.no_grad():
         expected = network(first._prepared(image))[0]
-    assert torch.equal(first.network(first._prepared(image))[0], expected)
+    torch.testing.assert_close(first.network(first._prepared(image))[0], expected, rtol=1e-5, atol=1e-4)
 
 
 def test_bad_input_is_one_line(tmp_path, file):
@@ -94,4 +138,7 @@ def test_bad_input_is_one_line(tmp_path, file):
     assert "cannot be loaded" in bad(f"ultralytics/{tmp_path}/bad.pt", "cpu")
     assert "--weights does not apply" in bad(f"ultralytics/{file}", "cpu", "none")
     assert "needs --weights FILE" in bad("ultralytics/yolov8n.yaml", "cpu")
-    assert "Segment" in bad("ultralytics/yolov8n-seg.yaml", "cpu", "none")
+    assert "unknown head of model ultralytics/yolov8n-cls.yaml 'Classify'" in bad(
+        "ultralytics/yolov8n-cls.yaml", "cpu", "none"
+    )
+    assert "Detect has no branch without NMS" in bad("ultralytics/yolov8n.yaml:end2end", "cpu", "none")

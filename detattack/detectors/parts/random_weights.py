@@ -1,6 +1,6 @@
 """Data-dependent initialization for networks without trained weights."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
@@ -10,7 +10,9 @@ from torch.utils.hooks import RemovableHandle
 
 
 @torch.no_grad()
-def calibrate(network: nn.Module, run: Callable[[], Any], classes: nn.Module, heads: tuple[str, ...] = ()) -> None:
+def calibrate(
+    network: nn.Module, run: Callable[[], Any], classes: Collection[nn.Module], heads: tuple[str, ...] = ()
+) -> None:
     """Calibrate a network with random weights on the images that `run` passes through it.
 
     Batch norms get the statistics of their inputs, outputs of heads a size of about 1, and class logits the same mean
@@ -19,14 +21,14 @@ def calibrate(network: nn.Module, run: Callable[[], Any], classes: nn.Module, he
 
     - network: The network; its weights are changed.
     - run: Runs the network on some images.
-    - classes: The layer that gives class logits.
+    - classes: The layers that give class logits.
     - heads: Endings of the names of other last layers.
     """
     hooks = []
     for name, module in network.named_modules():
         if isinstance(getattr(module, "running_mean", None), Tensor):
             hooks.append(module.register_forward_pre_hook(_set_batchnorm_stats))
-        elif module is classes:
+        elif module in classes:
             hooks.append(_equalize_class_logits(module))
         elif name.endswith(heads) and isinstance(module, nn.Conv2d | nn.Linear):
             hooks.append(module.register_forward_hook(_rescale_output))
@@ -36,16 +38,21 @@ def calibrate(network: nn.Module, run: Callable[[], Any], classes: nn.Module, he
 
 
 @torch.no_grad()
-def tell_apart(network: nn.Module, queries: tuple[str, ...]) -> None:
+def tell_apart(network: nn.Module, queries: tuple[str, ...], slots: tuple[str, ...]) -> None:
     """Give a set-prediction network distinct queries, and linear layers that keep the size of their input.
 
     Libraries initialize them so small that all queries answer alike. Changes the network's weights.
 
-    queries: endings of the names of the parameters that queries start from.
+    - network: The network.
+    - queries: Endings of the names of the parameters that queries start from.
+    - slots: The same of what a query has beside the place of the image that it starts from. All have the same, else
+      each exchange of two places that nearly tie would change what is detected there.
     """
     for name, parameter in network.named_parameters():
         if name.endswith(queries):
             parameter.normal_()
+        elif name.endswith(slots):
+            parameter.zero_()
         elif parameter.dim() == 2:
             parameter.normal_(0, parameter.shape[1] ** -0.5)
 

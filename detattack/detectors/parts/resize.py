@@ -1,6 +1,6 @@
 """8-bit resizing for models whose official inference resizes images outside of the graph."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -25,5 +25,17 @@ def resized_as_files(images: Tensor, smooth: Tensor, official: Callable[[Tensor]
     pixels, of_file = as_pixels(images)
     if not bool(of_file.any()):
         return smooth
-    exact = smooth + (official(pixels).to(smooth) - smooth).detach()
+    exact = official(pixels).to(smooth) + (smooth - smooth.detach())  # plus 0: the official values to the bit
     return torch.where(of_file.view(-1, 1, 1, 1), exact, smooth)
+
+
+def placed(images: Tensor, size: tuple[int, int], color: Sequence[float]) -> Tensor:
+    """Return images in the upper left corner of larger ones of one color.
+
+    - images: `[N,3,H,W]`.
+    - size: Of the larger ones, `(H,W)`.
+    - color: Three values.
+    """
+    canvas = images.new_tensor(color).view(1, 3, 1, 1).repeat(len(images), 1, *size)
+    canvas[..., : images.shape[-2], : images.shape[-1]] = images
+    return canvas

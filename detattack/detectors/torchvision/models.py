@@ -109,7 +109,7 @@ def load_torchvision(
             _run_without_epsilon(network)
     else:
         classes = network.get_submodule(architecture.key.rpartition(".")[0])
-        calibrate(network.eval(), lambda: _run_on_noise(network), classes, HEADS)
+        calibrate(network.eval(), lambda: _run_on_noise(network), [classes], HEADS)
     return architecture.adapter(PREFIX + name, network, columns, device)
 
 

@@ -17,6 +17,7 @@ def split_at_commas(value: Any) -> Any:
 class DetectionConfig(TaskConfig):
     """Everything that decides a run's bytes, beside the data. Its JSON stands in `run.json`.
 
+    - prompt: what a model with an open vocabulary looks for, see `parts.prompt`
     - goal: as text, see `goals`
     - keep_others: whether all other detections have to stay
     - score_threshold: τ, in [0, 1)
@@ -26,6 +27,7 @@ class DetectionConfig(TaskConfig):
     """
 
     model: str = "demo"
+    prompt: str | None = None
     goal: str
     keep_others: bool = False
     score_threshold: float = Field(DEFAULT_SCORE_THRESHOLD, ge=0, lt=1, allow_inf_nan=False)
@@ -37,7 +39,7 @@ class DetectionConfig(TaskConfig):
     def _as_ever(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what is as it was before there was a choice: runs from then are resumed and merged."""
         values: dict[str, Any] = handler(self)
-        before = {"max_detections": DEFAULT_MAX_DETECTIONS, "loss": (), "reference": None}
+        before = {"max_detections": DEFAULT_MAX_DETECTIONS, "loss": (), "reference": None, "prompt": None}
         return {
             name: value for name, value in values.items() if name not in before or getattr(self, name) != before[name]
         }

@@ -87,7 +87,7 @@ class DetectionTask(Task[DetectionRecord, DetectionConfig, Detector]):
 
     def load_model(self, config: DetectionConfig, device: str | None = None) -> Detector:
         """Load the detector that a config names."""
-        return load_detector(config.model, device or config.device, config.weights, config.categories)
+        return load_detector(config.model, device or config.device, config.weights, config.categories, config.prompt)
 
     def fingerprint(self, model: Detector) -> str:
         """Hash weights and categories."""
