@@ -242,7 +242,7 @@ def _corners(boxes: Tensor) -> Tensor:
     return torch.cat((center - size / 2, center + size / 2), -1)
 
 
-def _head(names: dict[int, str]) -> list[Category | None]:
+def head_columns(names: dict[int, str]) -> list[Category | None]:
     """Return the category of each class column."""
     in_order = [names[i] for i in range(len(names))]
     of_name = {c.name: c for c in categories_named(name for name in in_order if name not in UNNAMED)}
@@ -282,7 +282,7 @@ def load_hf(name: str, device: torch.device, weights: str | None, prompt: str | 
     if phrases:
         detector: HfDetr = HfPrompted(PREFIX + name, network, processor, phrases, device)
     else:
-        detector = HfDetr(PREFIX + name, network, processor, _head(config.id2label), device)
+        detector = HfDetr(PREFIX + name, network, processor, head_columns(config.id2label), device)
     if weights == NO_WEIGHTS:
         _calibrate(detector)
     return detector

@@ -124,14 +124,16 @@ def _of_torchvision(
 
 
 def _of_transformers(model: Any, processor: Any, name: str, device: torch.device) -> Detector:
-    from detattack.detectors.huggingface import HfDetr
+    from detattack.detectors.huggingface import FAMILIES, HfDetr, head_columns
 
     if processor is None:
         raise InputError(f"wrap {name}: a model of transformers needs its image processor; pass processor")
-    try:
-        return HfDetr(name, deepcopy(model), processor, device)
-    except KeyError as error:
-        raise InputError(f"wrap {name}: the family {error} of transformers is not known here") from error
+    family = FAMILIES.get(model.config.model_type)
+    if family is None:
+        raise InputError(f"wrap {name}: the family {model.config.model_type!r} of transformers is not known here")
+    if family.prompt:
+        raise InputError(f"wrap {name}: {family.title} needs a prompt; --model hf/FOLDER --prompt takes it")
+    return HfDetr(name, deepcopy(model), processor, head_columns(model.config.id2label), device)
 
 
 def _of_yolo(model: Any, name: str, device: torch.device) -> Detector:

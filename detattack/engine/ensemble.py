@@ -1,9 +1,10 @@
 """`ensemble`: several losses within one budget, and the worst image over all of them. It has no parameters.
 
 Each loss that the objective offers is a member with its own iterates, step size and worst image. All begin with a few
-passes, the two best have three times as many more, and the rest of the passes goes to the best of these. A member goes back to its
-worst image and halves its step when it makes no progress, or meets an image that it has seen: on whole gray levels
-cycles are exact. When its step is too small to change anything it starts again, from a random image in the budget.
+passes, the two best have three times as many more, and the rest of the passes goes to the best of these. A member goes
+back to its worst image and halves its step when it makes no progress, or meets an image that it has seen: on whole gray
+levels cycles are exact. When its step is too small to change anything it starts again, from a random image in the
+budget.
 
 Iterations of an image are its passes, whichever member makes them.
 """

@@ -11,7 +11,7 @@ from detattack.core.errors import InputError
 from detattack.core.types import Detections
 from detattack.detectors.check import check_detector
 from detattack.detectors.registry import load_detector
-from detattack.detectors.ultralytics import _head_of
+from detattack.detectors.ultralytics import head_of
 from detattack.detectors.weights import seeded
 from tests.detectors.random_networks import assert_alike, assert_same, enough, pictures
 
@@ -29,7 +29,7 @@ def save(layout: str, end: str, path: Path) -> None:
     """Save a whole model with random weights, as ultralytics saves its own."""
     make = ultralytics.RTDETR if "rtdetr" in layout else ultralytics.YOLO
     network = seeded(lambda: make(f"{layout}.yaml").model).float()
-    _head_of(layout, network, bool(end)).calibrate(network.eval())
+    head_of(layout, network, bool(end)).calibrate(network.eval())
     network.names = dict(enumerate(COCO_NAMES))
     network.args = {"imgsz": 160, "task": "detect"}
     torch.save({"model": network, "train_args": network.args}, path)
