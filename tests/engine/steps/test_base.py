@@ -34,7 +34,11 @@ def test_an_image_steps_the_same_alone_and_among_rows_that_shrink(rule):
 
 def test_every_preset_has_a_step_rule_but_for_those_with_a_loop_of_their_own():
     assert {attack.step for attack in PRESETS.values()} <= set(STEPS)
-    assert [name for name, attack in PRESETS.items() if STEPS[attack.step].make is None] == ["ensemble", "noise"]
+    assert [name for name, attack in PRESETS.items() if STEPS[attack.step].make is None] == [
+        "ensemble",
+        "square",
+        "noise",
+    ]
     assert all(name == attack.name for name, attack in PRESETS.items())
 
 
