@@ -21,7 +21,7 @@ from detattack.core.types import Candidates, Category, Detections
 from detattack.detectors.parts.head_columns import Columns
 from detattack.detectors.parts.random_weights import calibrate, noise
 from detattack.detectors.parts.resize import placed, resized_as_files
-from detattack.detectors.weights import NO_WEIGHTS, downloaded, load_weights, seeded
+from detattack.detectors.weights import NO_WEIGHTS, check_own_weights, downloaded, load_weights, seeded
 
 PREFIX = "effdet/"
 NMS_IOU = 0.5
@@ -146,8 +146,7 @@ def load_effdet(
         raise InputError(f"{what}: needs effdet (pip install 'detattack[effdet]')") from error
     if name not in known:
         raise unknown("effdet model", name, [PREFIX + one for one in known])
-    if weights is None and categories is not None:
-        raise InputError(f"{what}: its own weights know COCO's classes; pass --weights FILE too")
+    check_own_weights(what, weights, categories)
     of_id = {coco_id: Category(one, coco_id) for one, coco_id in COCO_IDS.items()}
     columns: list[Category | None] = [*categories] if categories else [of_id.get(number) for number in range(1, 91)]
     options = {"num_classes": len(columns), "pretrained_backbone": False, "pretrained": weights is None}

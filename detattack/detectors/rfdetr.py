@@ -19,7 +19,7 @@ from detattack.core.types import Candidates, Category, Detections
 from detattack.detectors.parts.attached import Attached
 from detattack.detectors.parts.head_columns import Columns
 from detattack.detectors.parts.random_weights import calibrate, noise, tell_apart
-from detattack.detectors.weights import NO_WEIGHTS, load_weights, seeded
+from detattack.detectors.weights import NO_WEIGHTS, check_own_weights, load_weights, seeded
 
 PREFIX = "rfdetr/"
 CLASSES = {
@@ -117,8 +117,7 @@ def load_rfdetr(
         raise InputError(f"{what}: needs rfdetr (pip install 'detattack[rfdetr]')") from error
     if name not in CLASSES:
         raise unknown("rfdetr model", name, [PREFIX + one for one in CLASSES])
-    if weights is None and categories is not None:
-        raise InputError(f"{what}: its own weights know COCO's classes; pass --weights FILE too")
+    check_own_weights(what, weights, categories)
     of_id = {coco_id: Category(one, coco_id) for one, coco_id in COCO_IDS.items()}
     columns = [*categories, None] if categories else [of_id.get(number) for number in range(91)]
     options = {"device": str(device), "num_classes": len(columns) - 1}

@@ -50,6 +50,12 @@ def seeded(build: Callable[[], Model]) -> Model:
         return build()
 
 
+def check_own_weights(what: str, weights: str | None, categories: object) -> None:
+    """Raise `InputError` where other classes than COCO's are named for weights that know these: the model's own."""
+    if weights is None and categories is not None:
+        raise InputError(f"{what}: its own weights know COCO's classes; pass --weights FILE too")
+
+
 def downloaded(what: str, build: Callable[[], Model]) -> Model:
     """Build a model that downloads its weights. Raises `InputError` where that fails."""
     try:

@@ -19,7 +19,7 @@ from detattack.core.types import Candidates, Category, Detections
 from detattack.detectors.parts import log_odds
 from detattack.detectors.parts.random_weights import calibrate, noise
 from detattack.detectors.parts.resize import placed, resized_as_files
-from detattack.detectors.weights import NO_WEIGHTS, downloaded, load_weights, seeded
+from detattack.detectors.weights import NO_WEIGHTS, check_own_weights, downloaded, load_weights, seeded
 
 PREFIX = "yolox/"
 NAMES = ("yolox-nano", "yolox-tiny", "yolox-s", "yolox-m", "yolox-l", "yolox-x")
@@ -138,8 +138,7 @@ def load_yolox(
         raise InputError(f"{what}: needs pixeltable-yolox (pip install 'detattack[yolox]')") from error
     if name not in NAMES:
         raise unknown("yolox model", name, [PREFIX + one for one in NAMES])
-    if weights is None and categories is not None:
-        raise InputError(f"{what}: its own weights know COCO's classes; pass --weights FILE too")
+    check_own_weights(what, weights, categories)
     config = YoloxConfig.get_named_config(name)
     named = tuple(categories or categories_named(COCO_NAMES))
     config.num_classes = len(named)

@@ -1,6 +1,5 @@
 """The leaderboard: entries compared over the images that all of them could measure, and ordered."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -16,7 +15,7 @@ from detattack.ranking.diagnoses import Verdict
 from detattack.ranking.entry import CLEAN, Entry
 from detattack.ranking.phases import Phases
 from detattack.ranking.protocol import Protocol
-from detattack.ranking.smallest import NORMS, Smallest, of_norm
+from detattack.ranking.smallest import NORMS, Smallest
 from detattack.ranking.statistics import Estimate, Place, Values, area, estimate, grouped, interval, places, resamples
 from detattack.runs.folder import SUMMARY, RunFolder
 from detattack.tasks.detection.coco_export import coco_results, truth_of
@@ -123,7 +122,9 @@ def make_board(
             **_figures(one, images, samples, protocol),
             ap=_ap(one, Phases(out / one.folder, protocol), away, protocol, seed),
             groups=_groups(one, images[first], protocol, seed),
-            seconds=_seconds(out / one.folder),
+            seconds=sum(
+                run["timing"]["seconds"] or 0.0 for run in Phases(out / one.folder, protocol).summaries().values()
+            ),
         )
         for one in entries
     ]
@@ -158,7 +159,7 @@ def _of_transfer(
 def _changes(entry: Entry, walk: str, ids: Sequence[int], norm: str = RANKED_BY) -> list[float]:
     """List a model's smallest changes; those of images that it has none of are infinite."""
     known = entry.walks[walk]
-    return of_norm({number: known.get(number, Smallest()) for number in ids}, norm, ids)
+    return [float(getattr(known.get(number, Smallest()), norm)) for number in ids]
 
 
 def _figures(
@@ -241,12 +242,6 @@ def _confidence(value: float) -> str:
     bounds = (0.0, *CONFIDENCES, 1.0)
     place = sum(value > bound for bound in CONFIDENCES)
     return f"{bounds[place]:g} to {bounds[place + 1]:g}"
-
-
-def _seconds(folder: Path) -> float:
-    """Add up the time of all runs of a model."""
-    summaries = (json.loads(path.read_text(encoding="utf-8")) for path in folder.rglob(SUMMARY))
-    return float(sum(summary["timing"]["seconds"] or 0.0 for summary in summaries))
 
 
 def _separating(entries: Sequence[Entry], walk: str, ids: Sequence[int]) -> list[int]:

@@ -13,17 +13,15 @@ from detattack import __version__
 from detattack.core.boxes import Box
 from detattack.core.errors import InputError
 from detattack.core.files import write_text_atomic
+from detattack.datasets.overview import LARGE, SMALL
 from detattack.ranking.diagnoses import Verdict, verdicts
 from detattack.ranking.phases import Phases, records_of
 from detattack.ranking.probe import Probe
 from detattack.ranking.smallest import Smallest, smallest_changes
-from detattack.runs.folder import SUMMARY
 from detattack.runs.manifest import read_manifest
 
 ENTRY = "entry.json"
 CLEAN, DOUBLED = "clean", "doubled"
-SMALL, LARGE = 32**2, 96**2
-"""COCO's bounds of small and large objects, in square pixels."""
 PACKAGES = ("torch", "torchvision", "numpy")
 """Whose versions an entry names."""
 
@@ -75,11 +73,6 @@ class Entry:
     def name(self) -> str:
         """What the model is called."""
         return str(self.model["name"])
-
-    @property
-    def trusted(self) -> bool:
-        """Whether its own runs leave no doubt."""
-        return all(verdict.trusted for verdict in self.verdicts)
 
     def as_json(self) -> dict[str, Any]:
         """Return the entry as JSON has it."""
@@ -138,15 +131,9 @@ def make_entry(phases: Phases, seen: Probe, model: Mapping[str, Any], data: Mapp
     )
 
 
-def _summaries(phases: Phases) -> dict[Path, dict[str, Any]]:
-    """Read the summaries of all runs of a model."""
-    paths = sorted(phases.path.rglob(SUMMARY))
-    return {path.parent: json.loads(path.read_text(encoding="utf-8")) for path in paths}
-
-
 def _scores(phases: Phases) -> dict[str, dict[str, float | None]]:
     """Read the APs: clean, by budget, and after twice the passes."""
-    summaries = _summaries(phases)
+    summaries = phases.summaries()
     runs = {str(budget): phases.budget(budget) for budget in phases.protocol.budgets.all} | {DOUBLED: phases.doubled}
     found = {key: summaries[path]["ap"] for key, path in runs.items() if path in summaries}
     clean = next((ap["clean"] for ap in found.values()), None)
@@ -157,7 +144,7 @@ def _scores(phases: Phases) -> dict[str, dict[str, float | None]]:
 def _passes(phases: Phases) -> dict[str, int]:
     """Add up the passes of all runs of a model."""
     total = {"forwards": 0, "backwards": 0}
-    for folder in _summaries(phases):
+    for folder in phases.summaries():
         for record in records_of(folder):
             total["forwards"] += record.forwards
             total["backwards"] += record.backwards

@@ -1,9 +1,11 @@
 """The run folders of one model in a ranking, and what is read from them."""
 
+import json
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from detattack.engine.budget import Budget, parse_budgets
 from detattack.ranking.protocol import Protocol
@@ -62,6 +64,11 @@ class Phases:
             spent = [*budgets.all, *parse_budgets(self.protocol.diagnoses.unbounded)]
             found += [self.budget(one) for one in spent if not one.needs_floats] + [self.doubled, self.search]
         return found
+
+    def summaries(self) -> dict[Path, dict[str, Any]]:
+        """Read the summaries of all finished runs, by folder."""
+        paths = sorted(self.path.rglob(SUMMARY))
+        return {path.parent: json.loads(path.read_text(encoding="utf-8")) for path in paths}
 
 
 def records_of(folder: Path) -> Iterator[DetectionRecord]:

@@ -1,20 +1,20 @@
 """The smallest change of an image that reaches a goal, over all files of all attacks: Eq. 1 of the paper, measured."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 from detattack.datasets.image_io import read_image
 from detattack.datasets.rendered import read_original
+from detattack.engine.budget import GRAY_LEVELS
 from detattack.metrics.image_quality import ciede2000_share
 from detattack.ranking.phases import records_of
+from detattack.tasks.detection.goals import parse_goal
 from detattack.tasks.detection.record import DetectionRecord
 
 NORMS = ("l2", "rms", "linf")
-UNITS = {"l2": "[0,1] units", "rms": "gray levels", "linf": "gray levels"}
-GRAY_LEVELS = 255
 UNTOUCHED = "untouched"
 """In place of a file, where the goal holds without a change."""
 
@@ -75,14 +75,9 @@ def noticed(folder: Path, record: DetectionRecord) -> float:
     return ciede2000_share(read_original(record.source).pixels, file.pixels)
 
 
-def of_norm(changes: Mapping[int, Smallest], norm: str, ids: Iterable[int]) -> list[float]:
-    """List the changes of some images in a norm."""
-    return [float(getattr(changes[number], norm)) for number in ids]
-
-
 def _of(record: DetectionRecord, file: Path) -> Smallest | None:
     """Tell what a record says; None: there is nothing to be reached, or to be said."""
-    if record.status == "error" or (record.status == "nothing" and record.goal.startswith("degrade")):
+    if record.status == "error" or (record.status == "nothing" and parse_goal(record.goal).of_objects):
         return None
     if record.status in ("nothing", "already"):
         return Smallest(0.0, 0.0, 0.0, UNTOUCHED, 0.0)

@@ -21,7 +21,7 @@ from importlib.resources import files
 from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
-from jinja2 import BaseLoader, Environment, StrictUndefined
+from jinja2 import BaseLoader, Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from detattack.core.errors import InputError
@@ -125,10 +125,7 @@ def render_page(run: RunData[Any], content: Content) -> Iterator[str]:
     """Render the page, piece by piece."""
     style, script = (Markup(template(name)) for name in ("report.css", "report.js"))
     said = [_status_name(run, status) for status in STATUSES]
-    environment = Environment(
-        loader=BaseLoader(), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(template("report.html.j2")).generate(
+    return page_template("report.html.j2").generate(
         policy=policy(style, script),
         style=style,
         script=script,
@@ -280,6 +277,14 @@ def policy(style: str, script: str) -> str:
         "default-src 'none'; img-src 'self' file: data:; "
         f"style-src {source(style)}; script-src {source(script)}; base-uri 'none'; form-action 'none'"
     )
+
+
+def page_template(name: str) -> Template:
+    """Compile a page of `templates/`; what is put into it is escaped, and nothing may be missing."""
+    environment = Environment(
+        loader=BaseLoader(), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(template(name))
 
 
 def template(name: str) -> str:

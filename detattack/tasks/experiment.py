@@ -56,9 +56,12 @@ class Experiment(Generic[R, C, M]):
         """What an attack needs of the data set beside pixels, resolved once. Raises `InputError`."""
         return self.task.truth(self.model, self.config, self.dataset)
 
-    def with_attack(self, attack: Attack, target_l2: Mapping[int, float] | None = None) -> Self:
-        """Take another attack, of the same model on the same images. Raises `InputError`."""
-        values = self.config.model_dump(exclude=set(self.config.of_method)) | {"attack": attack}
+    def with_attack(self, attack: Attack, target_l2: Mapping[int, float] | None = None, **more: Any) -> Self:
+        """Take another attack, of the same model on the same images. more: other fields of the config.
+
+        Raises `InputError`.
+        """
+        values = self.config.model_dump(exclude=set(self.config.of_method)) | {**more, "attack": attack}
         config = self.task.make_config(**values)
         self.task.check_attack(config)
         return replace(self, config=config, target_l2=target_l2)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import BaseLoader, Environment, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
@@ -24,7 +23,7 @@ from detattack.ranking.entry import CLEAN
 from detattack.ranking.phases import Phases
 from detattack.ranking.smallest import UNTOUCHED
 from detattack.ranking.statistics import TOP, Estimate, curve
-from detattack.report.page import PAGE, policy, template
+from detattack.report.page import PAGE, page_template, policy, template
 from detattack.report.plots import Axis, Plot, Series, line_chart
 from detattack.tasks.columns import Column
 from detattack.workflows.compare import markdown_table, to_csv, to_latex
@@ -287,10 +286,7 @@ def render(page: Page) -> str:
     """Render a page, with style, script and pictures in it."""
     style = Markup(template("report.css") + "\n" + template("leaderboard.css"))
     script = Markup(template("leaderboard.js"))
-    environment = Environment(
-        loader=BaseLoader(), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(template("leaderboard.html.j2")).render(
+    return page_template("leaderboard.html.j2").render(
         **vars(page), style=style, script=script, policy=policy(style, script), version=__version__
     )
 

@@ -228,7 +228,7 @@ class _Carried:
             threshold = floor if walk.at_floor else protocol.score_threshold
             for method, iterations in walk.methods.items():
                 attack = Settings(max_iterations=iterations).attack(DETECTION, method)
-                one = _with(experiment, attack, goal=goal, score_threshold=threshold)
+                one = experiment.with_attack(attack, goal=goal, score_threshold=threshold)
                 self._run(one, self.phases.walk(name, method))
 
     def budgets(self, experiment: DetectionExperiment) -> None:
@@ -245,7 +245,7 @@ class _Carried:
             progress=self._progress,
             executor=self.executor,
         )
-        again = replace(_with(spending, attacks[doubled]), start=self.phases.budget(doubled))
+        again = replace(spending.with_attack(attacks[doubled]), start=self.phases.budget(doubled))
         self._run(again, self.phases.doubled)
 
     def search(self, experiment: DetectionExperiment, images: set[int]) -> None:
@@ -255,7 +255,7 @@ class _Carried:
         limits = self.phases.protocol.diagnoses
         settings = Settings(budget=parse_budgets(limits.search)[0], passes=limits.answers)
         attack = replace(settings.attack(DETECTION, "square"), stop="first")
-        one = _with(_spending(experiment, self.phases.protocol), attack)
+        one = _spending(experiment, self.phases.protocol).with_attack(attack)
         dataset = one.dataset.pick(images, "withstood")
         self._run(replace(one, dataset=dataset), self.phases.search)
 
@@ -271,17 +271,9 @@ class _Carried:
         return None if told is None else lambda title: told(f"{self.phases.path.name} {title}")
 
 
-def _with(experiment: DetectionExperiment, attack: Attack, **values: Any) -> DetectionExperiment:
-    """Take another attack, goal or τ of the same model on the same images. Raises `InputError`."""
-    before = experiment.config.model_dump(exclude={"attack"})
-    config = DETECTION.make_config(**{**before, **values, "attack": attack})
-    DETECTION.check_attack(config)
-    return replace(experiment, config=config)
-
-
 def _spending(experiment: DetectionExperiment, protocol: Protocol) -> DetectionExperiment:
     """Make the experiment that spends the largest budget."""
-    return _with(experiment, _spent(protocol.budgets.all[-1], protocol), goal=protocol.budgets.goal)
+    return experiment.with_attack(_spent(protocol.budgets.all[-1], protocol), goal=protocol.budgets.goal)
 
 
 def _spent(budget: Budget, protocol: Protocol) -> Attack:

@@ -15,7 +15,15 @@ from detattack.detectors.parts.random_weights import calibrate, noise
 from detattack.detectors.torchvision.base import TorchvisionDetector
 from detattack.detectors.torchvision.one_stage import TorchvisionFCOS, TorchvisionRetinaNet, TorchvisionSSD
 from detattack.detectors.torchvision.two_stage import TorchvisionFasterRCNN
-from detattack.detectors.weights import COUNTER, NO_WEIGHTS, downloaded, fit_weights, read_weights, seeded
+from detattack.detectors.weights import (
+    COUNTER,
+    NO_WEIGHTS,
+    check_own_weights,
+    downloaded,
+    fit_weights,
+    read_weights,
+    seeded,
+)
 
 PREFIX = "torchvision/"
 HEADS = ("cls_logits", "cls_score", "bbox_reg", "bbox_pred", "bbox_ctrness")
@@ -95,9 +103,8 @@ def load_torchvision(
     architecture, build = ARCHITECTURES[name], getattr(detection, name)
     official = official_weights(name)
     coco = coco_columns(official)
+    check_own_weights(f"model {PREFIX}{name}", weights, categories)
     if weights is None:
-        if categories is not None:
-            raise InputError(f"model {PREFIX}{name}: its own weights know COCO's classes; pass --weights FILE too")
         network = downloaded(f"model {PREFIX}{name}", lambda: build(weights=official))
         return architecture.adapter(PREFIX + name, network, coco, device, expected_ap(name))
     tensors = {} if weights == NO_WEIGHTS else read_weights(weights, [architecture.key])
