@@ -132,4 +132,4 @@ class Evaluation(NamedTuple):
 
     def worst_is(self) -> Tensor:
         """Return `harm`, `[N]` on the host."""
-        return -self.loss.detach().double().cpu() if self.harm is None else self.harm()
+        return -self.loss.detach().cpu().double() if self.harm is None else self.harm()  # MPS has no float64

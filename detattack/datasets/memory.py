@@ -136,7 +136,7 @@ def _pixels(image: Any, number: int) -> NDArray[np.uint8]:
 def _objects(target: Any, named: Mapping[int, str], number: int) -> list[CocoItem]:
     """Return COCO annotations of a target, without `id` and `image_id`."""
     if isinstance(target, Mapping) and {"boxes", "labels"} <= target.keys():
-        boxes = torch.as_tensor(target["boxes"]).reshape(-1, 4).double().tolist()
+        boxes = torch.as_tensor(target["boxes"]).reshape(-1, 4).cpu().double().tolist()
         columns = {k: torch.as_tensor(target[k]).reshape(-1).tolist() for k in ("area", "iscrowd") if k in target}
         labels = torch.as_tensor(target["labels"]).reshape(-1).tolist()
         more = _rows(columns) if columns else [{} for _ in labels]

@@ -33,7 +33,7 @@ def check_box_places(subject: Subject, truth: Sequence[Detections]) -> str:
     count = sum(map(len, on_object))
     if count < ENOUGH:
         return said
-    share = float(torch.cat(on_object).double().mean())
+    share = float(torch.cat(on_object).cpu().double().mean())
     if share < LEAST_ON_OBJECTS:
         raise Failed(f"{share:.0%} of {count} detections lie on annotated objects: they are in pixels of another image")
     return f"{said}; {share:.0%} of {count} detections lie on annotated objects"

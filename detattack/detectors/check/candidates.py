@@ -195,7 +195,7 @@ def _following(ours: Detections, theirs: Detections, moved: tuple[float, float, 
     same = (iou(boxes[:, None], theirs.boxes[None]) >= ALIKE) & (ours.labels[:, None] == theirs.labels[None])
     spread = float(ours.scores.max() - ours.scores.min())
     same &= (ours.scores[:, None] - theirs.scores[None]).abs() <= max(0.1 * float(ours.scores.max()), 0.5 * spread)
-    return float(same.any(1).double().mean())
+    return float(same.any(1).cpu().double().mean())
 
 
 def _scores(candidates: Candidates) -> Tensor:

@@ -190,14 +190,14 @@ def _jumped(before: Tensor, after: Tensor) -> bool:
     """Tell whether some of the candidates' boxes `[A,4]` lie elsewhere after a step."""
     if before.shape != after.shape:
         return True
-    return float((iou(before, after) < 0.5).double().mean()) > JUMPED
+    return float((iou(before, after) < 0.5).cpu().double().mean()) > JUMPED
 
 
 @torch.no_grad()
 def _demand_influence(detector: Detector, walk: list[_Point], jumps: bool, generator: torch.Generator) -> None:
     """Demand that values of the image without any gradient matter less than those that have one."""
     blind = torch.stack([point.gradient == 0 for point in walk]).all(0)
-    share = float(blind.double().mean())
+    share = float(blind.cpu().double().mean())
     if share < BLIND_SHARE:
         return
     start = walk[0]

@@ -7,7 +7,7 @@ rounding. With `bf16` the networks run in bfloat16.
 import copy
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -89,12 +89,18 @@ def _is_unchanged(model: object, entry: _Entry) -> bool:
     return (
         _settings(model) == entry.settings
         and now.keys() == entry.tensors.keys()
-        and all(_equal(tensor, entry.tensors[path]) for path, tensor in now.items())
+        and _equal([(tensor, entry.tensors[path]) for path, tensor in now.items()])
     )
 
 
-def _equal(one: Tensor, other: Tensor) -> bool:
-    return one.dtype == other.dtype and one.device == other.device and torch.equal(one, other)
+def _equal(pairs: Sequence[tuple[Tensor, Tensor]]) -> bool:
+    """Compare tensors by content. The host waits once for each device, not once for each tensor."""
+    if any((a.shape, a.dtype, a.device) != (b.shape, b.dtype, b.device) for a, b in pairs):
+        return False
+    same: dict[torch.device, list[Tensor]] = {}
+    for one, other in pairs:
+        same.setdefault(one.device, []).append((one == other).all())
+    return all(bool(torch.stack(these).all()) for these in same.values())
 
 
 def _tensors(model: object) -> Iterator[tuple[str, Tensor]]:

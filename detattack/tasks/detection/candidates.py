@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
@@ -185,4 +185,9 @@ def class_boxes(boxes: Tensor, of: slice) -> Tensor:
 
 def box_like(box: Box, like: Tensor) -> Tensor:
     """Convert a box to `[4]`, of the dtype and on the device of `like`."""
-    return torch.tensor(box, dtype=like.dtype).to(like.device)
+    return _box_on(box, like.dtype, like.device)
+
+
+@lru_cache(maxsize=1024)  # an attack asks for the same few again and again, and each is a copy to the device
+def _box_on(box: Box, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.tensor(box, dtype=dtype, device=device)

@@ -64,7 +64,7 @@ class DetectionObjective:
         check_gradient(self.detector.name, images, candidates.logits)
         seen = [self._seen(candidates, i, images) for i in range(len(targets))]
         losses = [self.losses if members is None else (self.members[members[i]],) for i in range(len(targets))]
-        found = cache(lambda: self.detector.select(candidates, self.score_threshold))
+        found = cache(lambda: [one.cpu() for one in self.detector.select(candidates, self.score_threshold)])
         return Evaluation(
             loss=torch.stack([_loss(*these) for these in zip(targets, seen, losses, strict=True)]),
             success=torch.stack([_possible(target, one) for target, one in zip(targets, seen, strict=True)]),

@@ -10,7 +10,7 @@ from torch import Tensor
 from detattack.core.boxes import Box
 from detattack.core.errors import InputError
 from detattack.core.types import Detections
-from detattack.tasks.detection.candidates import ImageCandidates, at_objects
+from detattack.tasks.detection.candidates import ROUNDING, ImageCandidates, at_objects
 from detattack.tasks.detection.goals.base import CleanImage, Goal, Target, register_goal
 from detattack.tasks.detection.goals.text import ALL, parse_parts
 from detattack.tasks.detection.harm import harm
@@ -86,6 +86,15 @@ class Degrade(Goal):
         if not target.objects:
             return own.new_full((), -torch.inf)
         return own.masked_fill(overlap < MATCH_IOU, -torch.inf).max()
+
+    def possible(self, target: Target, seen: ImageCandidates) -> Tensor:
+        """Tell whether the surest candidate of all leaves it open: no NMS hides that one."""
+        if not target.objects or not len(seen.logits):
+            return super().possible(target, seen)
+        own, overlap = at_objects(seen, *target.places)
+        surest = seen.relative.amax()
+        found = (own == surest) & (overlap >= MATCH_IOU + ROUNDING)
+        return ~(found.any() & (surest > ROUNDING))
 
     def harm(self, target: Target, found: Detections) -> float:
         """Tell how little of the objects' average precision is left."""
