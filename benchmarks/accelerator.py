@@ -2,18 +2,18 @@
 
     python benchmarks/accelerator.py [--heads demo,demo-ssd] > waits.md
 
-Every goal by `jnd` and every method by `suppress:all`, on every embedded head; see `tests/fake_accelerator.py`. Waits are
-those of the second half of a run beyond those of its first half, and so without what a run costs once.
+Every goal by `jnd` and every method by `suppress:all`, on every embedded head; see `tests/fake_accelerator.py`. Waits
+are those of the second half of a run beyond those of its first half, and so without what a run costs once.
 """
 
 import argparse
 from itertools import chain, product
 
 import numpy as np
-from tests.fake_accelerator import DEVICE, LOG, fake_accelerator
 
 from detattack.api import attack, load_detector, scene
 from detattack.engine import PRESETS
+from tests.fake_accelerator import DEVICE, LOG, fake_accelerator
 
 GOALS = ("suppress:all", "inject:car@center", "mislabel:car->person", "degrade:all", "flood:60")
 SPENDING = {"ensemble": {"budget": "linf:2"}}

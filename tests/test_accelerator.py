@@ -6,13 +6,13 @@ The device is `tests/fake_accelerator.py`, whose operations run on the CPU: so e
 import numpy as np
 import pytest
 import torch
-from tests.fake_accelerator import DEVICE, LOG, NAME, OnDevice, fake_accelerator, is_available
 
 from detattack.api import attack, load_detector, scene
 from detattack.cli import main
 from detattack.detectors.registry import EMBEDDED
 from detattack.engine import PRESETS
 from detattack.tasks.detection.goals.base import GOALS
+from tests.fake_accelerator import DEVICE, LOG, NAME, OnDevice, fake_accelerator, is_available
 
 pytestmark = pytest.mark.skipif(not is_available(), reason="this torch does not let Python be a backend")
 PAIRS = {
