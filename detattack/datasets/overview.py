@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 
 from detattack.datasets.base import Dataset
 
@@ -67,9 +66,11 @@ def overview(dataset: Dataset) -> Overview:
     )
 
 
+def size_name(area: float) -> str:
+    """Name the size of an object by its area in square pixels, as COCO has it: its bounds belong to `medium`."""
+    return "small" if area < SMALL else "large" if area > LARGE else "medium"
+
+
 def _by_size(areas: list[float]) -> dict[str, int]:
-    bounds = pairwise((0, SMALL, LARGE, float("inf")))
-    return {
-        name: sum(low <= area < high for area in areas)
-        for name, (low, high) in zip(("small", "medium", "large"), bounds, strict=True)
-    }
+    counts = Counter(map(size_name, areas))
+    return {name: counts[name] for name in ("small", "medium", "large")}

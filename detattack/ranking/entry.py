@@ -13,7 +13,7 @@ from detattack import __version__
 from detattack.core.boxes import Box
 from detattack.core.errors import InputError
 from detattack.core.files import write_text_atomic
-from detattack.datasets.overview import LARGE, SMALL
+from detattack.datasets.overview import size_name
 from detattack.ranking.diagnoses import Verdict, verdicts
 from detattack.ranking.phases import Phases, records_of
 from detattack.ranking.probe import Probe
@@ -179,5 +179,4 @@ def _versions(phases: Phases) -> dict[str, str | None]:
 
 def _size(objects: tuple[Box, ...]) -> str:
     """Name the size of the largest object."""
-    area = max((right - left) * (bottom - top) for left, top, right, bottom in objects)
-    return "small" if area < SMALL else "large" if area > LARGE else "medium"
+    return size_name(max((right - left) * (bottom - top) for left, top, right, bottom in objects))
