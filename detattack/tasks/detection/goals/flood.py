@@ -9,7 +9,7 @@ from torch import Tensor
 from detattack.core.boxes import iou_matrix
 from detattack.core.errors import InputError
 from detattack.core.types import Detections
-from detattack.tasks.detection.candidates import ImageCandidates
+from detattack.tasks.detection.candidates import ROUNDING, ImageCandidates
 from detattack.tasks.detection.goals.base import CleanImage, Goal, Target, register_goal
 from detattack.tasks.detection.matching import MATCH_IOU
 
@@ -64,6 +64,10 @@ class Flood(Goal):
         """Return the N-th largest logit relative to τ, of any class."""
         best = seen.relative.amax(1)
         return best.topk(min(self.count, len(best))).values[-1]
+
+    def possible(self, target: Target, seen: ImageCandidates) -> Tensor:
+        """Tell whether so many scores are above τ at all."""
+        return (seen.relative >= -ROUNDING).sum() >= self.count
 
     def harm(self, target: Target, found: Detections) -> float:
         """Sum the scores of the false detections."""
