@@ -1,6 +1,6 @@
 """What a change does to images that it was not found on: AP, objects missed, images broken, of 8-bit images."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 

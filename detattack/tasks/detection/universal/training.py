@@ -141,18 +141,18 @@ def train(
     change: Change,
     recipe: Recipe,
     folder: Path,
-    progress: Callable[[int, int, float], None] = lambda done, total, loss: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[Tensor, list[float]]:
     """Search the values of a change, or what is left of the search in a folder; those and the losses of all steps.
 
-    progress: told how many steps of how many are done, and the loss of the last one. Raises `InputError`.
+    progress: told how many steps of how many are done. Raises `InputError`.
     """
     state, total = _begun(change, folder / CHECKPOINT), recipe.steps(len(subjects))
     objective = DETECTION.objective(model, config, [subject.prepared for subject in subjects])
     while state.step < total:
         _step(state, partial(_losses, model, objective, subjects, change, recipe), change, recipe, len(subjects))
         state.save(folder / CHECKPOINT)
-        progress(state.step, total, state.losses[-1])
+        progress(state.step, total)
     return state.values, state.losses
 
 
