@@ -245,7 +245,8 @@ Trust = Annotated[
 Survive = Annotated[
     str | None,
     typer.Option(
-        help="Score the same files after jpeg:QUALITY, resize:SHARE, blur:SIGMA, commas between.",
+        help="Score the same files after corruptions, commas between: jpeg:QUALITY, webp, resize:SHARE, blur:SIGMA, "
+        "brightness, contrast, gamma, noise, shift, crop, bits, screen, and chains such as resize:0.5+jpeg:75.",
         autocompletion=n.some_of(n.CHANGES),
     ),
 ]
