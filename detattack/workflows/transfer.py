@@ -13,6 +13,7 @@ from detattack.core.errors import InputError
 from detattack.core.faults import check_device
 from detattack.core.files import swept
 from detattack.core.locating import located, located_config
+from detattack.core.model_names import THROUGH
 from detattack.core.precision import fixed_numerics
 from detattack.core.trust import check_trust
 from detattack.datasets.corruptions import UNCORRUPTED, Corruption, parse_corruptions
@@ -74,7 +75,7 @@ def transfer_run(
     with closing(RunFolder.open(path, task.record_type)) as folder, swept(path):
         config = task.make_config(**located_config(path, folder.manifest))
         if not all(other.model for other in others):
-            check_trust(path, config.model, trust)
+            check_trust(path, folder.manifest["config"], trust)
         models = [_loaded(task, config, other, device) for other in others]
         total = len(models) * len(changes) * sum(r.status in ("success", "failure") for r in folder.iterate())
         done = 0
@@ -128,6 +129,7 @@ def _loaded(task: Task[Any, Any, Any], config: Any, other: Other, device: str) -
     if other.model is None:
         return task.load_model(config, device)
     named = {name: value for name, value in asdict(other).items() if name in type(config).model_fields}
+    named |= {THROUGH: ()} if THROUGH in type(config).model_fields else {}
     return task.load_model(config.model_copy(update=named), device)
 
 

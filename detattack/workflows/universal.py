@@ -53,7 +53,7 @@ FIGURES = 4
 WHOLE_RANGE = Budget("linf", 255)
 """What a patch may change of the pixels that it covers."""
 LARGEST_PATCH = 1024
-LOSSES = {Perturbation: "vanish", Patch: "vanish"}
+LOSSES = {Perturbation: "unmatch", Patch: "vanish"}
 """What is descended where no loss is named."""
 NOBODY = DetectorCard("", (), 0.0)
 """Whose classes name those of a data set that has none."""

@@ -55,7 +55,7 @@ def verify_run(path: Path, device: str = "auto", trust: bool = False) -> Iterato
     task = find_task(task_in(path))
     with closing(RunFolder.open(path, task.record_type)) as folder:
         config = task.make_config(**located_config(path, folder.manifest))
-        check_trust(path, config.model, trust)
+        check_trust(path, folder.manifest["config"], trust)
         model = task.load_model(config, device)
         if task.fingerprint(model) != folder.manifest["model"]:
             raise InputError(f"{path}: model {config.model} is not the one that was attacked (other weights)")

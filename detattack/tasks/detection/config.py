@@ -23,6 +23,7 @@ class DetectionConfig(TaskConfig):
     - score_threshold: τ, in [0, 1)
     - max_detections: of one class that count for AP, an image
     - loss: names of registered losses; none: the goal's own
+    - through_models: all models that are attacked at once, of which `model` is the first; none: `model` alone
     - reference: what the objects of `degrade` and `flood` are; None: annotations where there are, else detections
     """
 
@@ -34,12 +35,19 @@ class DetectionConfig(TaskConfig):
     max_detections: int = Field(DEFAULT_MAX_DETECTIONS, ge=1)
     loss: Annotated[tuple[str, ...], BeforeValidator(split_at_commas)] = ()
     reference: Literal["annotations", "detections"] | None = None
+    through_models: Annotated[tuple[str, ...], BeforeValidator(split_at_commas)] = ()
 
     @model_serializer(mode="wrap")
     def _as_ever(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what is as it was before there was a choice: runs from then are resumed and merged."""
         values: dict[str, Any] = handler(self)
-        before = {"max_detections": DEFAULT_MAX_DETECTIONS, "loss": (), "reference": None, "prompt": None}
+        before = {
+            "max_detections": DEFAULT_MAX_DETECTIONS,
+            "loss": (),
+            "reference": None,
+            "prompt": None,
+            "through_models": (),
+        }
         return {
             name: value for name, value in values.items() if name not in before or getattr(self, name) != before[name]
         }
