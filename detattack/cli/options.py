@@ -1,7 +1,7 @@
 """Options that commands share, each in one place."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from detattack.engine.budget import Budget
     from detattack.workflows.evaluate import Settings
 
+DEFAULT_MODEL = "demo"
 DEFAULT_SCORE_THRESHOLD, DEFAULT_MAX_DETECTIONS = 0.5, 100
 """As in `core.types`, which takes seconds to import; a test holds them equal."""
 
@@ -233,6 +234,22 @@ Loss = Annotated[
         autocompletion=n.some_of(n.LOSSES),
     ),
 ]
+ThroughModels = Annotated[
+    str | None,
+    typer.Option(
+        "--through-models",
+        help="Attack several models at once, commas between: the goal has to hold for each. Instead of --model.",
+        autocompletion=n.detectors,
+    ),
+]
+DefenseText = Annotated[
+    str | None,
+    typer.Option(
+        "--defense",
+        help="What is it worth? Attack without knowing it and through it: jpeg:75, resize:0.5..1, file.py:factory.",
+        autocompletion=n.one_of(n.CHANGES),
+    ),
+]
 Reference = Annotated[
     Literal["annotations", "detections"] | None,
     typer.Option(
@@ -263,11 +280,35 @@ TransferTo = Annotated[
 class ModelOptions:
     """Which detector is attacked."""
 
-    model: Model = "demo"
+    model: Model = DEFAULT_MODEL
     weights: Weights = None
     categories: Categories = None
     prompt: Prompt = None
     device: Device = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackedOptions(ModelOptions):
+    """Which detector is attacked, or which several."""
+
+    through_models: ThroughModels = None
+
+    def values(self) -> dict[str, Any]:
+        """Return the fields of a config. Raises `InputError` for options that do not go together."""
+        values = asdict(self)
+        if self.through_models is None:
+            return values
+        check_exclusive(**{"--model": self.model != DEFAULT_MODEL, "--through-models": True})
+        names = [name.strip() for name in self.through_models.split(",")]
+        if len(names) < 2 or not all(names):
+            raise InputError(f"--through-models {self.through_models!r}: names of two models at least, commas between")
+        doubled = next((name for name in names if names.count(name) > 1), None)
+        if doubled:
+            raise InputError(f"--through-models: {doubled!r} is named twice")
+        for option in ("weights", "categories", "prompt"):
+            if values[option] is not None:
+                raise InputError(f"--{option} goes with one --model, not with --through-models")
+        return values | {"model": names[0], "through_models": names}
 
 
 @dataclass(frozen=True, kw_only=True)

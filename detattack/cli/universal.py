@@ -18,9 +18,10 @@ from detattack.core.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from detattack.engine.budget import Budget
-    from detattack.workflows.universal import PatchSpec, Told
+    from detattack.tasks.detection.universal import Change
+    from detattack.workflows.universal import Told
 
+DEFAULT_TILE = 64
 DEFAULT_SHARE = 0.1
 Bound = Annotated[
     str | None,
@@ -30,6 +31,14 @@ Bound = Annotated[
         help="Search a perturbation of that size: linf:8 (gray levels), l2:4.0 (in [0,1] units), rms:2; several: "
         "linf:2,4,8.",
         autocompletion=n.one_of(n.BUDGETS),
+    ),
+]
+TileSide = Annotated[
+    int | None,
+    typer.Option(
+        "--tile",
+        help=f"The perturbation is a square of so many pixels, repeated over the image. Default: {DEFAULT_TILE}.",
+        show_default=False,
     ),
 ]
 PatchSide = Annotated[
@@ -64,6 +73,7 @@ def universal(
     model: o.ModelOptions,
     run: o.ResumableOptions,
     budget: Bound = None,
+    tile: TileSide = None,
     patch: PatchSide = None,
     on: On = "all",
     share: Share = None,
@@ -84,13 +94,13 @@ def universal(
     Nothing here is about printing or the physical world.
     """
     from detattack.cli.running import goes_on, resumable
-    from detattack.cli.terminal import say
+    from detattack.cli.terminal import say_notes
     from detattack.tasks.detection.universal import Recipe
-    from detattack.workflows.universal import find, make_search, name_of
+    from detattack.workflows.universal import find, make_search
 
     out = run.folder("universal")
     with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
-        asked = _asked(budget, patch, share)
+        asked = _asked(budget, patch, tile, share)
         values: dict[str, Any] = {
             **asdict(model),
             "loss": loss,
@@ -103,14 +113,8 @@ def universal(
         searches = [make_search(values, one, on, source, judged, held_out, recipe) for one in asked]
         with resumable(goes_on(out)), _progress(run.quiet) as told:
             rows = [
-                find(
-                    search,
-                    out / name_of(search.change).replace(":", "-") if len(asked) > 1 else out,
-                    run.resume,
-                    told,
-                    lambda note: say(f"NOTE: {note}", file=sys.stderr),
-                )
-                for one, search in zip(asked, searches, strict=True)
+                find(search, _folder(out, search.change, len(asked)), run.resume, told, lambda note: say_notes([note]))
+                for search in searches
             ]
     if run.json:
         print(json_module.dumps({"run": str(out), "changes": rows}, allow_nan=False))
@@ -143,19 +147,27 @@ def apply(
     say(images)
 
 
-def _asked(budget: str | None, patch: int | None, share: float | None) -> "Sequence[Budget | PatchSpec]":
+def _folder(out: Path, change: "Change", count: int) -> Path:
+    """Name the folder of a change: of several, each has its own."""
+    from detattack.tasks.detection.universal import Perturbation
+
+    return out / change.budget.folder if count > 1 and isinstance(change, Perturbation) else out
+
+
+def _asked(budget: str | None, patch: int | None, tile: int | None, share: float | None) -> "Sequence[Change]":
     """Say what is searched. Raises `InputError`."""
     from detattack.engine.budget import parse_budgets
-    from detattack.workflows.universal import PatchSpec
+    from detattack.tasks.detection.universal import Patch, Perturbation
 
     o.check_exclusive(**{"--budget": budget is not None, "--patch": patch is not None})
+    o.check_exclusive(**{"--tile": tile is not None, "--patch": patch is not None})
     if patch is not None:
-        return [PatchSpec(patch, DEFAULT_SHARE if share is None else share)]
+        return [Patch(patch, DEFAULT_SHARE if share is None else share)]
     if share is not None:
         raise InputError("--share goes with --patch")
     if budget is None:
         raise InputError("universal: --budget says how large a perturbation is, or --patch how many pixels a patch has")
-    return parse_budgets(budget)
+    return [Perturbation(one, DEFAULT_TILE if tile is None else tile) for one in parse_budgets(budget)]
 
 
 def _judged(images: Path | None, annotations: Path | None, held_out: int | None, missing: str) -> Any:

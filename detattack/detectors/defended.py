@@ -21,7 +21,7 @@ from detattack.datasets.corruptions import CORRUPTIONS, parse_corruption
 from detattack.datasets.corruptions.differentiable import corrupted
 from detattack.detectors.base import Detector
 
-DRAWS = 4
+DRAWS = 6
 """Draws of a random defense over which an attack averages, and in each of which its goal has to hold."""
 UNSEEN = 1000
 """The number of the first draw that no attack sees."""
@@ -65,9 +65,14 @@ class Defended:
     that is judged again is judged alike, and each iterate of an attack meets draws of its own.
     """
 
-    def __init__(self, detector: Detector, defense: Defense, draw: int = 0) -> None:
-        """Put a detector behind a defense. draw: its number."""
+    def __init__(self, detector: Detector, defense: Defense, draw: int = 0, draws: int = DRAWS) -> None:
+        """Put a detector behind a defense.
+
+        - draw: the number of the draw that it is shown
+        - draws: in how many, from that one on, a goal has to hold, where the defense is random
+        """
         self.detector, self.defense, self.draw = detector, defense, draw
+        self.draws = draws if defense.random else 1
         self.name = f"{detector.name}+{defense.name}"
         self.categories, self.device = detector.categories, detector.device
         self.eval_threshold = detector.eval_threshold
@@ -81,12 +86,12 @@ class Defended:
 
     @property
     def judges(self) -> "tuple[Defended, ...]":
-        """The draws in each of which a goal has to hold: of a defense that is not random this one."""
-        return tuple(map(self.drawn, range(self.draw, self.draw + DRAWS))) if self.defense.random else (self,)
+        """The draws in each of which a goal has to hold, each as a detector of its own."""
+        return tuple(self.drawn(self.draw + i) for i in range(self.draws)) if self.draws > 1 else (self,)
 
     def drawn(self, draw: int) -> "Defended":
-        """Return the same with another number of the draw."""
-        return Defended(self.detector, self.defense, draw)
+        """Return the detector that is shown one draw, and judges by that alone."""
+        return Defended(self.detector, self.defense, draw, draws=1)
 
     def candidates(self, images: Tensor, extra_boxes: Tensor | None = None) -> Candidates:
         """Return the detector's candidates of the defended images, differentiable to the images."""

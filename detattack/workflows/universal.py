@@ -1,7 +1,6 @@
 """Universal: one change found on some images and judged on others, beside noise; and a change put onto any images."""
 
 import json
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -32,6 +31,7 @@ from detattack.tasks.detection.record import DetectionRecord
 from detattack.tasks.detection.task import DETECTION
 from detattack.tasks.detection.universal import (
     CHECKPOINT,
+    LARGEST_SIDE,
     Change,
     Judged,
     Patch,
@@ -52,7 +52,6 @@ FIGURES = 4
 """Judged images that are drawn."""
 WHOLE_RANGE = Budget("linf", 255)
 """What a patch may change of the pixels that it covers."""
-LARGEST_PATCH = 1024
 LOSSES = {Perturbation: "unmatch", Patch: "vanish"}
 """What is descended where no loss is named."""
 NOBODY = DetectorCard("", (), 0.0)
@@ -66,23 +65,6 @@ class Told(Protocol):
 
     def __call__(self, what: str, done: int, total: int) -> None:
         """Take what is done, and how much of it."""
-
-
-@dataclass(frozen=True)
-class PatchSpec:
-    """A patch as it is asked for: its side in pixels, and the share of an object's area that it covers.
-
-    Raises `InputError` for one out of range.
-    """
-
-    side: int
-    share: float
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.side <= LARGEST_PATCH:
-            raise InputError(f"--patch {self.side}: from 1 to {LARGEST_PATCH} pixels")
-        if not 0 < self.share <= 1:
-            raise InputError(f"--share {self.share:g}: above 0, at most 1: a share of the object's area")
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +95,7 @@ class Search:
 
 def make_search(
     values: Mapping[str, Any],
-    asked: Budget | PatchSpec,
+    change: Change,
     on: str,
     source: DatasetSource,
     judged: DatasetSource | None,
@@ -123,7 +105,7 @@ def make_search(
     """Load model and images, and check all that can be known before the first file is written.
 
     - values: fields of the config of a detector's run, but for goal, attack, batch and seed
-    - asked: the budget of a perturbation, or the patch
+    - change: what is searched
     - on: the class of the objects that are not to be found any more, or `all`
     - source: the training images
     - judged: the images to judge on; None: some of the training images are held out instead
@@ -131,10 +113,15 @@ def make_search(
 
     Raises `InputError`.
     """
-    budget = asked if isinstance(asked, Budget) else WHOLE_RANGE
+    check_size(change)
+    budget = change.budget if isinstance(change, Perturbation) else WHOLE_RANGE
     attack = budget.spent_by(named_attack("pgd-linf" if budget.norm == "linf" else "pgd-l2"))
-    kind = Perturbation if isinstance(asked, Budget) else Patch
-    config = {**values, "goal": f"degrade:{on}", "loss": values.get("loss") or LOSSES[kind], "seed": recipe.seed}
+    config = {
+        **values,
+        "goal": f"degrade:{on}",
+        "loss": values.get("loss") or LOSSES[type(change)],
+        "seed": recipe.seed,
+    }
     experiment = make_experiment(DETECTION, config, attack, source, recipe.batch)
     if judged is None:
         training, held = split(experiment.dataset, held_out, recipe.seed)
@@ -143,11 +130,6 @@ def make_search(
         training = experiment.dataset
         held = DETECTION.adapt_dataset(model, checked, DETECTION.open_dataset(judged, model, checked))
         check_apart(training, held)
-    change = (
-        Patch(asked.side, asked.share)
-        if isinstance(asked, PatchSpec)
-        else Perturbation(asked, *reversed(commonest_size(training)))
-    )
     return Search(replace(experiment, dataset=training), held, change, on, recipe)
 
 
@@ -176,9 +158,13 @@ def _content(sample: Sample) -> str:
     return sha256(path.read_bytes()).hexdigest() if path.is_file() else sample.source
 
 
-def commonest_size(dataset: Dataset) -> tuple[int, int]:
-    """Return the (width, height) that most images have; of several the first."""
-    return Counter(sample.size for sample in dataset.samples).most_common(1)[0][0]
+def check_size(change: Change) -> None:
+    """Raise `InputError` for a tile or patch of no possible size, and for a patch that covers no share of an object."""
+    option = "--patch" if isinstance(change, Patch) else "--tile"
+    if not 1 <= change.side <= LARGEST_SIDE:
+        raise InputError(f"{option} {change.side}: from 1 to {LARGEST_SIDE} pixels")
+    if isinstance(change, Patch) and not 0 < change.share <= 1:
+        raise InputError(f"--share {change.share:g}: above 0, at most 1, a share of the object's area")
 
 
 def find(

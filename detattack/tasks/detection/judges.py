@@ -23,7 +23,7 @@ from detattack.tasks.detection.objective import DetectionObjective
 def accelerated(model: Detector, precision: Precision) -> Detector:
     """Return a detector as the attack loop sees it; of a defended one the detector behind the defense is copied."""
     if isinstance(model, Defended):
-        return Defended(accelerated(model.detector, precision), model.defense, model.draw)
+        return Defended(accelerated(model.detector, precision), model.defense, model.draw, model.draws)
     return AcceleratedDetector(model, precision)
 
 

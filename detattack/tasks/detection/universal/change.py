@@ -23,59 +23,63 @@ DEGREES, OFFSET = 15.0, 0.1
 
 @dataclass(frozen=True)
 class Perturbation:
-    """Values that are added to every pixel, within a budget.
+    """A square tile of values that is repeated over an image, from its upper left corner on, and added to it.
 
-    It is kept at one size. An image of another size gets it resized bilinearly, which leaves no value larger; under
-    an L2 budget it is then shrunk into the ball.
+    So it fits images of any size, and what is learned at one place serves at all others: detectors see alike
+    everywhere. Under `linf` the values are the change itself. Under `l2` and `rms` they are its direction: on each
+    image the change has the length of the budget.
 
-    - budget: the bound, that of each image
-    - height, width: its size in pixels
+    - budget: the bound of each image's change
+    - side: of the tile in pixels
     """
 
     kind: ClassVar[str] = "perturbation"
     budget: Budget
-    height: int
-    width: int
+    side: int
 
     @property
     def rate(self) -> float:
         """How far the first steps move a value."""
-        count = 3 * self.height * self.width
-        return self._radius(count) / (1 if self.budget.norm == "linf" else count**0.5) / 4
+        return (self.budget.radius if self.budget.norm == "linf" else 1.0) / 4
 
     def start(self) -> Tensor:
-        """Return `[3,H,W]`: no change."""
-        return torch.zeros(3, self.height, self.width)
+        """Return `[3,side,side]`: no change, or a random direction."""
+        if self.budget.norm == "linf":
+            return torch.zeros(3, self.side, self.side)
+        return self.noise(torch.Generator().manual_seed(0))
 
     def noise(self, generator: torch.Generator) -> Tensor:
-        """Return noise `[3,H,W]` of the same size: random signs of the radius, or normal values scaled to it."""
-        values = torch.randn(3, self.height, self.width, generator=generator)
-        if self.budget.norm == "linf":
-            return values.sign() * self.budget.radius
-        return values * (self._radius(values.numel()) / values.norm())
+        """Return noise `[3,side,side]` of the same size: random signs of the radius, or a random direction."""
+        values = torch.randn(3, self.side, self.side, generator=generator)
+        return values.sign() * self.budget.radius if self.budget.norm == "linf" else self.bounded(values)
 
     def bounded(self, values: Tensor) -> Tensor:
-        """Bring values `[3,H,W]` into the budget."""
+        """Bring values into the budget; of a direction, to a root mean square of 1."""
         if self.budget.norm == "linf":
             return values.clamp(-self.budget.radius, self.budget.radius)
-        return values * (self._radius(values.numel()) / values.norm().clamp_min(1e-12)).clamp_max(1)
+        return values / values.square().mean().sqrt().clamp_min(1e-12)
 
     def put_on(
         self, values: Tensor, image: Tensor, boxes: Sequence[Box], generator: torch.Generator | None = None
     ) -> Tensor:
-        """Add the values to an image `[3,H,W]`, clipped to [0,1]. Differentiable to the values; boxes do not matter."""
-        size = (image.shape[-2], image.shape[-1])
-        if size != (self.height, self.width):
-            resized = F.interpolate(values[None], size, mode="bilinear", align_corners=False)[0]
-            values = self.bounded(resized)
-        return (image + values).clamp(0, 1)
+        """Add the tile to an image `[3,H,W]`, clipped to [0,1]; differentiable to the values.
+
+        - boxes: do not matter
+        - generator: draws where the tile begins; None: in the upper left corner
+        """
+        height, width = image.shape[-2:]
+        if generator is not None:
+            down, right = torch.randint(self.side, (2,), generator=generator).tolist()
+            values = values.roll((down, right), (1, 2))
+        change = values.repeat(1, -(-height // self.side), -(-width // self.side))[:, :height, :width]
+        if self.budget.norm != "linf":
+            count = change.numel() if self.budget.norm == "rms" else 1
+            change = change * (self.budget.radius * count**0.5 / change.norm().clamp_min(1e-12))
+        return (image + change).clamp(0, 1)
 
     def picture(self, values: Tensor) -> Tensor:
-        """Return the values for the eye, `[3,H,W]` in [0,1]: no change is gray, the largest one black or white."""
+        """Return the values for the eye, `[3,side,side]` in [0,1]: no change is gray, the largest black or white."""
         return 0.5 + values / (2 * values.abs().max().clamp_min(1e-12))
-
-    def _radius(self, count: int) -> float:
-        return self.budget.radius * (count**0.5 if self.budget.norm == "rms" else 1)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from detattack.engine.budget import parse_budgets
 from detattack.tasks.detection.universal.change import Change, Patch, Perturbation
 
 VALUES, PICTURE, FACTS = "change.npy", "change.png", "change.json"
-LARGEST_SIDE = 2**14
+LARGEST_SIDE = 1024
+"""Of a tile or a patch in pixels."""
 
 
 class _Facts(BaseModel):
@@ -49,7 +50,7 @@ def write_change(folder: Path, change: Change, on: str, values: Tensor, made: di
     buffer = io.BytesIO()
     np.save(buffer, values.numpy())
     bounds = {"share": change.share} if isinstance(change, Patch) else {"budget": str(change.budget)}
-    facts = {"kind": change.kind, "on": on, **bounds, "size": list(values.shape[-2:]), **made}
+    facts = {"kind": change.kind, "on": on, **bounds, "side": change.side, **made}
     write_bytes_atomic(folder / PICTURE, png_bytes(to_pixels(change.picture(values))))
     write_text_atomic(folder / FACTS, json.dumps(facts, indent=1, allow_nan=False) + "\n")
     write_bytes_atomic(folder / VALUES, buffer.getvalue())
@@ -70,16 +71,16 @@ def read_change(path: Path) -> SavedChange:
     if values.dtype != np.float32 or values.ndim != 3 or values.shape[0] != 3 or not np.isfinite(values).all():
         raise InputError(f"{folder / VALUES}: holds {values.dtype} {list(values.shape)}, not finite float32 [3,H,W]")
     height, width = values.shape[1:]
-    if not 0 < min(height, width) <= max(height, width) <= LARGEST_SIDE:
-        raise InputError(f"{folder / VALUES}: {width}×{height} is no size of a change")
-    return SavedChange(_change_of(folder, facts, height, width), facts.on, torch.from_numpy(values))
+    if not 0 < height == width <= LARGEST_SIDE:
+        raise InputError(f"{folder / VALUES}: {width}×{height} pixels; a change is a square")
+    return SavedChange(_change_of(folder, facts, height), facts.on, torch.from_numpy(values))
 
 
-def _change_of(folder: Path, facts: _Facts, height: int, width: int) -> Change:
-    if facts.kind == "patch" and facts.share is not None and height == width:
-        return Patch(height, facts.share)
+def _change_of(folder: Path, facts: _Facts, side: int) -> Change:
+    if facts.kind == "patch" and facts.share is not None:
+        return Patch(side, facts.share)
     if facts.kind == "perturbation" and facts.budget is not None:
         (budget, *others) = parse_budgets(facts.budget)
         if not others:
-            return Perturbation(budget, height, width)
+            return Perturbation(budget, side)
     raise InputError(f"{folder / FACTS}: says neither of what budget a perturbation is nor of what share a patch")
