@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from detattack.tasks.detection.universal import Change
     from detattack.workflows.universal import Told
 
-DEFAULT_TILE = 64
+DEFAULT_TILE = 32
 DEFAULT_SHARE = 0.1
 Bound = Annotated[
     str | None,
@@ -193,16 +193,20 @@ def _progress(quiet: bool) -> "Iterator[Told]":
     from detattack.cli.terminal import Terminal
 
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(
-        *columns, TextColumn("left"), TimeRemainingColumn(), console=Terminal(stderr=True, quiet=quiet)
-    ) as bar:
-        bars: dict[str, Any] = {}
+    bar = Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=Terminal(stderr=True, quiet=quiet))
+    bars: dict[str, Any] = {}
 
-        def told(what: str, done: int, total: int) -> None:
-            bars[what] = bars[what] if what in bars else bar.add_task(what, total=total)
-            bar.update(bars[what], completed=done, total=total)
+    def told(what: str, done: int, total: int) -> None:
+        if not bars:
+            bar.start()  # only now: what is refused before is one line
+        bars[what] = bars[what] if what in bars else bar.add_task(what, total=total)
+        bar.update(bars[what], completed=done, total=total)
 
+    try:
         yield told
+    finally:
+        if bars:
+            bar.stop()
 
 
 def _print(rows: "Sequence[Mapping[str, Any]]") -> None:

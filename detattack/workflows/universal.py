@@ -130,6 +130,8 @@ def make_search(
         training = experiment.dataset
         held = DETECTION.adapt_dataset(model, checked, DETECTION.open_dataset(judged, model, checked))
         check_apart(training, held)
+    if training.categories and held.categories and values.get("reference") != "detections":
+        check_objects(on, len(boxes_of(training, on)), len(boxes_of(held, on)))
     return Search(replace(experiment, dataset=training), held, change, on, recipe)
 
 
@@ -178,39 +180,63 @@ def find(
 
     Raises `InputError`, and KeyboardInterrupt with the folder resumable.
     """
+    subjects, others = _looked_at(search, told)
     with claimed(out, search.manifest, resume, DECIDING):
-        if resume and (out / RESULT).is_file():
+        if (out / RESULT).is_file():
             return dict(json.loads((out / RESULT).read_bytes()))
         for note in notes_of(search.experiment):
             say(note)
-        return _found(search, out, told)
+        result = _found(search, subjects, others, out, told)
+        write_text_atomic(out / RESULT, json.dumps(result, indent=1, allow_nan=False) + "\n")
+        (out / CHECKPOINT).unlink(missing_ok=True)
+        return result
 
 
-def _found(search: Search, out: Path, told: Told) -> dict[str, Any]:
+def _looked_at(search: Search, told: Told) -> tuple[list[Subject], list[Subject]]:
+    """Look at all images untouched: those to train on, with objects alone, and those to judge. Raises `InputError`."""
+    experiment, found = search.experiment, []
+    total = len(experiment.dataset.samples) + len(search.judged.samples)
+    looked = iter(range(1, total + 1))
+    for dataset in (experiment.dataset, search.judged):
+        truth = DETECTION.truth(experiment.model, experiment.config, dataset)
+        found.append(
+            subjects_of(
+                experiment.model, experiment.config, dataset, truth, lambda: told("looking", next(looked), total)
+            )
+        )
+    training, judged = [one for one in found[0] if one.boxes], found[1]
+    check_objects(search.on, len(training), sum(1 for one in judged if one.boxes))
+    return training, judged
+
+
+def check_objects(on: str, training: int, judged: int) -> None:
+    """Raise `InputError` where no image to train on, or none to judge on, has an object of the class, or of `all`."""
+    for name, count in (("training images", training), ("images to judge on", judged)):
+        if not count:
+            what = "an object" if on == ALL else f"a {on}"
+            raise InputError(f"universal: none of the {name} has {what}")
+
+
+def _found(
+    search: Search, subjects: Sequence[Subject], others: Sequence[Subject], out: Path, told: Told
+) -> dict[str, Any]:
+    """Search, judge and write the change; what came of it."""
     model, config, change, recipe = search.experiment.model, search.experiment.config, search.change, search.recipe
-    training, judged = search.experiment.dataset, search.judged
-    total = len(training.samples) + len(judged.samples)
-    looked, seen = iter(range(1, total + 1)), iter(range(1, 2 * len(judged.samples) + 1))
-
-    def look(dataset: Dataset) -> list[Subject]:
-        truth = DETECTION.truth(model, config, dataset)
-        return subjects_of(model, config, dataset, truth, lambda: told("looking", next(looked), total))
+    values, losses = train(model, config, subjects, change, recipe, out, partial(told, "finding"))
+    noise = change.noise(torch.Generator().manual_seed(recipe.seed))
+    total = 2 * len(others)
+    seen = iter(range(1, total + 1))
 
     def shown(one: Judged) -> None:
         number = next(seen)
-        told("judging", number, 2 * len(judged.samples))
+        told("judging", number, total)
         if number <= FIGURES:
             _draw(search, out, one)
 
-    subjects, others = [one for one in look(training) if one.boxes], look(judged)
-    for name, some in (("training", subjects), ("judged", [one for one in others if one.boxes])):
-        if not some:
-            raise InputError(f"universal: none of the {name} images has an object of {config.goal}")
-    values, losses = train(model, config, subjects, change, recipe, out, partial(told, "finding"))
-    noise = change.noise(torch.Generator().manual_seed(recipe.seed))
-    changed = judge(model, config, judged, others, change, values, shown)
-    control = judge(model, config, judged, others, change, noise, shown)
-    result = {
+    changed = judge(model, config, search.judged, others, change, values, shown)
+    control = judge(model, config, search.judged, others, change, noise, shown)
+    write_change(out, change, search.on, values, _made(search, losses))
+    return {
         "change_is": name_of(change),
         "on": search.on,
         "training_images": len(subjects),
@@ -219,10 +245,6 @@ def _found(search: Search, out: Path, told: Told) -> dict[str, Any]:
         "change": {"ap": changed["changed"], "missed": changed["missed"], "broken": changed["broken"]},
         "noise": {"ap": control["changed"], "missed": control["missed"], "broken": control["broken"]},
     }
-    write_change(out, change, search.on, values, _made(search, losses))
-    write_text_atomic(out / RESULT, json.dumps(result, indent=1, allow_nan=False) + "\n")
-    (out / CHECKPOINT).unlink(missing_ok=True)
-    return result
 
 
 def name_of(change: Change) -> str:
