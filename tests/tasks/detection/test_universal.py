@@ -46,14 +46,6 @@ def test_no_file_is_farther_than_the_radius():
     assert np.abs(to_pixels(change.put_on(values, image, ())).astype(int) - pixels).max() <= 8
 
 
-def test_training_shifts_the_tile():
-    change, image = Perturbation(LINF, 16), torch.full((3, 16, 16), 0.5)
-    values = change.noise(generator())
-    shifted = change.put_on(values, image, (), generator(1)) - image
-    assert not torch.allclose(shifted, values)
-    torch.testing.assert_close(shifted.flatten().sort().values, values.flatten().sort().values)
-
-
 @pytest.mark.parametrize("share", [0.05, 0.1, 0.25])
 def test_a_patch_covers_its_share_of_the_object(share):
     image, white = torch.zeros(3, 100, 100), torch.ones(3, 8, 8)

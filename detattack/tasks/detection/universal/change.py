@@ -25,9 +25,10 @@ DEGREES, OFFSET = 15.0, 0.1
 class Perturbation:
     """A square tile of values that is repeated over an image, from its upper left corner on, and added to it.
 
-    So it fits images of any size, and what is learned at one place serves at all others: detectors see alike
-    everywhere. Under `linf` the values are the change itself. Under `l2` and `rms` they are its direction: on each
-    image the change has the length of the budget.
+    So it fits images of any size, and what a small tile learns at one place serves at all others: detectors see alike
+    everywhere. A tile as large as the images has values of its own for each of their places. Under `linf` the values
+    are the change itself. Under `l2` and `rms` they are its direction: on each image the change has the length of the
+    budget.
 
     - budget: the bound of each image's change
     - side: of the tile in pixels
@@ -62,15 +63,8 @@ class Perturbation:
     def put_on(
         self, values: Tensor, image: Tensor, boxes: Sequence[Box], generator: torch.Generator | None = None
     ) -> Tensor:
-        """Add the tile to an image `[3,H,W]`, clipped to [0,1]; differentiable to the values.
-
-        - boxes: do not matter
-        - generator: draws where the tile begins; None: in the upper left corner
-        """
+        """Add the tile to an image `[3,H,W]`, clipped to [0,1]; differentiable to the values. No boxes, no draws."""
         height, width = image.shape[-2:]
-        if generator is not None:
-            down, right = torch.randint(self.side, (2,), generator=generator).tolist()
-            values = values.roll((down, right), (1, 2))
         change = values.repeat(1, -(-height // self.side), -(-width // self.side))[:, :height, :width]
         if self.budget.norm != "linf":
             count = change.numel() if self.budget.norm == "rms" else 1
