@@ -7,6 +7,7 @@ candidates both see defended images, so that an attack on such a model knows the
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from detattack.datasets.corruptions import CORRUPTIONS, parse_corruption
 from detattack.datasets.corruptions.differentiable import corrupted
 from detattack.detectors.base import Detector
 
-DRAWS = 6
-"""Draws of a random defense over which an attack averages, and in each of which its goal has to hold."""
+DRAWS, HELD_IN = 4, 12
+"""Draws of a random defense over which an attack averages, and draws in each of which its goal has to hold."""
 UNSEEN = 1000
 """The number of the first draw that no attack sees."""
 SEEDS = 8
@@ -35,7 +36,7 @@ SLACK = 1e-4
 class Defense:
     """What is done to images before a detector sees them.
 
-    - name: as in a model's name
+    - name: as in a model's name; of a file without its folder
     - function: of one image `[1,3,H,W]` in [0,1] and a seed; keeps size and range, differentiable or not
     - random: whether the seed matters
     - straight: whether the gradient goes straight through, because the function has none of its own
@@ -54,7 +55,7 @@ class Defense:
         problem = _problem(image, defended)
         if problem:
             raise ValueError(f"defense {self.name}: {problem}")
-        defended = defended.to(image).clamp(0, 1)
+        defended = defended.to(image)
         return _Straight.apply(image, defended.detach()) if self.straight else defended
 
 
@@ -65,10 +66,10 @@ class Defended:
     that is judged again is judged alike, and each iterate of an attack meets draws of its own.
     """
 
-    def __init__(self, detector: Detector, defense: Defense, draw: int = 0, draws: int = DRAWS) -> None:
+    def __init__(self, detector: Detector, defense: Defense, draw: int = 0, draws: int = HELD_IN) -> None:
         """Put a detector behind a defense.
 
-        - draw: the number of the draw that it is shown
+        - draw: the number of the draw that images go through
         - draws: in how many, from that one on, a goal has to hold, where the defense is random
         """
         self.detector, self.defense, self.draw = detector, defense, draw
@@ -84,10 +85,15 @@ class Defended:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, {len(self.categories)} classes, {self.device})"
 
-    @property
+    @cached_property
     def judges(self) -> "tuple[Defended, ...]":
         """The draws in each of which a goal has to hold, each as a detector of its own."""
         return tuple(self.drawn(self.draw + i) for i in range(self.draws)) if self.draws > 1 else (self,)
+
+    @property
+    def descended(self) -> "tuple[Defended, ...]":
+        """The draws whose losses an attack descends: the first of the judges."""
+        return self.judges[:DRAWS]
 
     def drawn(self, draw: int) -> "Defended":
         """Return the detector that is shown one draw, and judges by that alone."""
@@ -159,8 +165,10 @@ def _of_file(text: str) -> Defense:
         raise InputError(f"defense {text}: its factory failed ({type(error).__name__}: {reason(error)})") from error
     if not callable(function):
         raise InputError(f"defense {text}: its factory returned {type(function).__name__}, not a function of images")
-    digest = hashlib.sha256(Path(text.rpartition(":")[0]).read_bytes()).hexdigest()[:16]
-    return _tried(Defense(text, lambda image, seed: _seeded(function, image, seed), digest=digest))
+    path, _, called = text.rpartition(":")
+    digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+    tried = _tried(Defense(text, lambda image, seed: _seeded(function, image, seed), digest=digest))
+    return replace(tried, name=f"{Path(path).name}:{called}")  # wherever the file lies
 
 
 def _seeded(function: Callable[[Tensor], Tensor], image: Tensor, seed: int) -> Tensor:
@@ -196,7 +204,8 @@ def _problem(image: Tensor, defended: Any) -> str | None:
     values = defended.detach()
     if not bool(values.isfinite().all()):
         return "returns values that are not finite"
-    if values.numel() and (float(values.min()) < -SLACK or float(values.max()) > 1 + SLACK):
+    low, high = min(0.0, float(image.detach().min())), max(1.0, float(image.detach().max()))  # as `models check` tries
+    if float(values.min()) < low - SLACK or float(values.max()) > high + SLACK:
         return f"returns values from {float(values.min()):g} to {float(values.max()):g}, outside [0,1]"
     return None
 

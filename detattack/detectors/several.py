@@ -29,6 +29,11 @@ class Several:
         """All that have to agree that a goal holds."""
         return tuple(judge for model in self.models for judge in judges_of(model))
 
+    @property
+    def descended(self) -> tuple[Detector, ...]:
+        """Those of them whose losses an attack descends."""
+        return tuple(one for model in self.models for one in descended_of(model))
+
     def candidates(self, images: Tensor, extra_boxes: Tensor | None = None) -> Candidates:
         """Return the candidates of the first."""
         return self.first.candidates(images, extra_boxes)
@@ -45,3 +50,8 @@ class Several:
 def judges_of(model: Detector) -> tuple[Detector, ...]:
     """Return the detectors before all of which a goal has to hold: of most models the model itself."""
     return tuple(getattr(model, "judges", (model,)))
+
+
+def descended_of(model: Detector) -> tuple[Detector, ...]:
+    """Return those of the judges whose losses an attack descends: all, but for many draws of a random defense."""
+    return tuple(getattr(model, "descended", (model,)))

@@ -185,6 +185,10 @@ class Task(ABC, Generic[R, C, M]):
     def check_other(self, model: M, config: C, manifest: Mapping[str, Any]) -> None:
         """Raise `InputError` where another model cannot judge the files of a run, by its manifest."""
 
+    def translated(self, model: M, record: R, manifest: Mapping[str, Any]) -> R:
+        """Write a record of a run, by its manifest, for another model, which may number its classes otherwise."""
+        return record
+
     def seen_by(self, model: M, config: C, record: R, original: Tensor, image: Tensor) -> R:
         """Judge both images of a record, `[3,H,W]`, by another model, or after a change.
 

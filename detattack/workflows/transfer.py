@@ -143,6 +143,7 @@ def _seen(
     file = read_image(folder.path / "images" / f"{record.stem}.png").pixels
     if original.shape != file.shape or (config.attack.levels is not None and not _is_as_far(original, file, record)):
         raise InputError(f"{record.source}: is not the image that was attacked")
+    record = task.translated(model, record, folder.manifest)
     return task.seen_by(model, config, record, *(to_tensor(change(pixels)) for pixels in (original, file)))
 
 

@@ -6,9 +6,9 @@ import torch
 from detattack.core.errors import InputError
 from detattack.datasets.corruptions import parse_corruption
 from detattack.datasets.corruptions.differentiable import corrupted
-from detattack.detectors.defended import DRAWS, Defended, Defense, load_defense
+from detattack.detectors.defended import DRAWS, HELD_IN, Defended, Defense, load_defense
 from detattack.detectors.registry import fingerprint, load_detector
-from detattack.detectors.several import judges_of
+from detattack.detectors.several import descended_of, judges_of
 from tests.toy_detector import Toy
 
 DEFENSES = """
@@ -90,7 +90,8 @@ def test_a_range_draws_and_one_strength_does_not():
     assert (fixed.random, drawn.random) == (False, True)
     assert len(judges_of(Defended(Toy("cpu"), fixed))) == 1
     judges = judges_of(Defended(Toy("cpu"), drawn))
-    assert [judge.draw for judge in judges] == list(range(DRAWS))
+    assert [judge.draw for judge in judges] == list(range(HELD_IN))
+    assert descended_of(Defended(Toy("cpu"), drawn))[-1].draw == DRAWS - 1
     assert all(judges_of(judge) == (judge,) for judge in judges)
 
 

@@ -13,7 +13,7 @@ from detattack.core.types import Category, Detections, Evaluation
 from detattack.detectors.base import Detector
 from detattack.detectors.defended import Defended
 from detattack.detectors.fast import AcceleratedDetector
-from detattack.detectors.several import judges_of
+from detattack.detectors.several import descended_of, judges_of
 from detattack.tasks.detection.config import DetectionConfig
 from detattack.tasks.detection.goals import Goal, Target, first_labels_of
 from detattack.tasks.detection.inference import detected
@@ -79,13 +79,14 @@ class JointObjective:
     The loss is the mean of theirs, each divided by what it was on an image's first evaluation, so that none drowns the
     others; the harm is the mean of theirs, and a success is one that each proposes and confirms.
 
-    - parts: the objectives, one a detector
+    - parts: the objectives whose losses are descended, one a detector
+    - witnesses: further ones, which confirm a success alone
     - detector: that of the first part
     - members: the losses that `ensemble` takes one by one
     """
 
-    def __init__(self, parts: Sequence[DetectionObjective]) -> None:
-        self.parts = tuple(parts)
+    def __init__(self, parts: Sequence[DetectionObjective], witnesses: Sequence[DetectionObjective] = ()) -> None:
+        self.parts, self.witnesses = tuple(parts), tuple(witnesses)
         self.members = parts[0].members
         self.detector = parts[0].detector
         self._first: dict[tuple[int, int | None], Tensor] = {}
@@ -116,11 +117,11 @@ class JointObjective:
 
     def confirm(self, image: Tensor, index: int) -> bool:
         """Whether the goal holds for `[3,H,W]` by the official inference of each."""
-        return all(part.confirm(image, index) for part in self.parts)
+        return all(part.confirm(image, index) for part in (*self.parts, *self.witnesses))
 
     def answer(self, image: Tensor, index: int) -> tuple[float, bool]:
         """Tell the harm, and whether the goal holds for each, by the official inference alone: no gradient."""
-        harms, holds = zip(*(part.answer(image, index) for part in self.parts), strict=True)
+        harms, holds = zip(*(part.answer(image, index) for part in (*self.parts, *self.witnesses)), strict=True)
         return float(mean_harm(torch.tensor(harms, dtype=torch.float64))), all(holds)
 
 
@@ -134,11 +135,15 @@ def objective_for(
     model: Detector, config: DetectionConfig, targets: Sequence[Target]
 ) -> DetectionObjective | JointObjective:
     """Make the objective of a batch, a target an image, before all judges of a model."""
-    first, *others = judges_of(model)
-    parts = [_part(first, config, targets)]
-    for judge in others:
-        parts.append(_part(judge, config, [target_for(one, first.categories, judge) for one in targets]))
-    return JointObjective(parts) if others else parts[0]
+    judges, descended = judges_of(model), descended_of(model)
+
+    def part(judge: Detector) -> DetectionObjective:
+        return _part(judge, config, [target_for(one, judges[0].categories, judge) for one in targets])
+
+    if len(judges) == 1:
+        return part(judges[0])
+    parts = {judge: part(judge) for judge in judges}
+    return JointObjective([parts.pop(judge) for judge in judges if judge in descended], list(parts.values()))
 
 
 def _part(judge: Detector, config: DetectionConfig, targets: Sequence[Target]) -> DetectionObjective:

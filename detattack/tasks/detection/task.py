@@ -231,6 +231,12 @@ class DetectionTask(Task[DetectionRecord, DetectionConfig, Detector]):
         """Check that the detector has the goal's classes."""
         check_classes(parse_goal(config.goal), model)
 
+    def translated(self, model: Detector, record: DetectionRecord, manifest: Mapping[str, Any]) -> DetectionRecord:
+        """Write the objects with the labels of another detector, by the names of their classes."""
+        card = card_of(manifest)
+        own = target_for(target_of(record, card), card.categories, model)
+        return replace(record, objects=own.objects, object_labels=own.object_labels)
+
     def seen_by(
         self, model: Detector, config: DetectionConfig, record: DetectionRecord, original: Tensor, image: Tensor
     ) -> DetectionRecord:
