@@ -144,8 +144,7 @@ def _run(
         "goal": str(parse_goal(goal)),
         **options,
         "score_threshold": shared.score_threshold,
-        "seed": attack.seed,
-        "precision": attack.precision,
+        **attack.values,
     }
     out = run.folder(command)
     with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints

@@ -113,7 +113,7 @@ def _experiment(
     from detattack.runs.batching import parse_shard
     from detattack.workflows.evaluate import make_experiment
 
-    values = config_values(context, task, options) | {"seed": attack.seed, "precision": attack.precision}
+    values = config_values(context, task, options) | attack.values
     return make_experiment(
         task,
         values,

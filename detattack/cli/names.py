@@ -32,6 +32,7 @@ CHANGES = (
     *("jpeg:", "webp:", "resize:", "blur:", "shift:", "crop:", "brightness:", "contrast:", "gamma:", "bits:", "noise:"),
     "screen",
 )
+MASKS = ("box", "box:", "outside", "border:")
 GOALS = ("degrade:all", "degrade:", "suppress:all", "suppress:", "inject:", "mislabel:", "flood:")
 LOSSES = ("unmatch", "miss", "mislabel", "mislocate", "vanish", "fabricate")
 BUDGETS = ("linf:", "l2:", "rms:")

@@ -259,6 +259,22 @@ Reference = Annotated[
 Trust = Annotated[
     bool, typer.Option("--trust", help="Let the model that the run folder names run the code of its file.")
 ]
+RobustTo = Annotated[
+    str | None,
+    typer.Option(
+        help="Corruptions after which the goal has to hold, too, commas between: jpeg:75, a range jpeg:60..95, chains; "
+        "names as of --survive of verify. `none`: the untouched file alone.",
+        autocompletion=n.some_of(n.CHANGES),
+    ),
+]
+Within = Annotated[
+    str | None,
+    typer.Option(
+        help="The pixels that may change: box (inside of the goal's objects), box:SHARE (their middle), outside, "
+        "x1,y1,x2,y2, border:PIXELS, or a mask, white where they may.",
+        autocompletion=n.one_of(n.MASKS),
+    ),
+]
 Survive = Annotated[
     str | None,
     typer.Option(
@@ -321,14 +337,24 @@ class AttackOptions:
     precision: Precision = "fp32"
     seed: Seed = 0
     set: Assignments = None
+    robust_to: RobustTo = None
+    within: Within = None
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The fields of a config that are the same for all methods."""
+        own = {"robust_to": self.robust_to or (), "within": self.within}
+        return {"seed": self.seed, "precision": self.precision, **own}
 
     def settings(self, passes: int | None = None, **more: Any) -> "Settings":
         """Gather what is asked of the methods. more: further fields of `Attack`. Raises `InputError`."""
+        from detattack.datasets.corruptions import parse_corruptions
         from detattack.workflows.evaluate import Settings
 
         check_exclusive(**{"--passes": passes is not None, "--max-iterations": self.max_iterations is not None})
         fields = {"perceptual": self.perceptual, **more}
-        return Settings(self.floats, self.max_iterations, self.set or (), fields, passes=passes)
+        each = 1 + len(parse_corruptions(self.robust_to or "", ranges=True))
+        return Settings(self.floats, self.max_iterations, self.set or (), fields, passes=passes, each=each)
 
 
 @dataclass(frozen=True, kw_only=True)

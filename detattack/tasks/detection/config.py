@@ -1,17 +1,11 @@
 """The config of a detector's run, resolved and validated."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BeforeValidator, Field
 
 from detattack.core.types import DEFAULT_MAX_DETECTIONS, DEFAULT_SCORE_THRESHOLD
-from detattack.tasks.base import TaskConfig
-
-
-def split_at_commas(value: Any) -> Any:
-    """Split a text; nothing is no name, and anything else stays."""
-    names = value.split(",") if isinstance(value, str) else value or ()
-    return tuple(name.strip() if isinstance(name, str) else name for name in names)
+from detattack.tasks.base import TaskConfig, split_at_commas
 
 
 class DetectionConfig(TaskConfig):
@@ -27,6 +21,14 @@ class DetectionConfig(TaskConfig):
     - reference: what the objects of `degrade` and `flood` are; None: annotations where there are, else detections
     """
 
+    added: ClassVar[frozenset[str]] = TaskConfig.added | {
+        "max_detections",
+        "loss",
+        "reference",
+        "prompt",
+        "through_models",
+    }
+
     model: str = "demo"
     prompt: str | None = None
     goal: str
@@ -36,18 +38,3 @@ class DetectionConfig(TaskConfig):
     loss: Annotated[tuple[str, ...], BeforeValidator(split_at_commas)] = ()
     reference: Literal["annotations", "detections"] | None = None
     through_models: Annotated[tuple[str, ...], BeforeValidator(split_at_commas)] = ()
-
-    @model_serializer(mode="wrap")
-    def _as_ever(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what is as it was before there was a choice: runs from then are resumed and merged."""
-        values: dict[str, Any] = handler(self)
-        before = {
-            "max_detections": DEFAULT_MAX_DETECTIONS,
-            "loss": (),
-            "reference": None,
-            "prompt": None,
-            "through_models": (),
-        }
-        return {
-            name: value for name, value in values.items() if name not in before or getattr(self, name) != before[name]
-        }

@@ -82,12 +82,14 @@ class JointObjective:
     - parts: the objectives whose losses are descended, one a detector
     - witnesses: further ones, which confirm a success alone
     - detector: that of the first part
+    - checks: the passes of a confirmation
     - members: the losses that `ensemble` takes one by one
     """
 
     def __init__(self, parts: Sequence[DetectionObjective], witnesses: Sequence[DetectionObjective] = ()) -> None:
         self.parts, self.witnesses = tuple(parts), tuple(witnesses)
         self.members = parts[0].members
+        self.checks = len(self.parts) + len(self.witnesses)
         self.detector = parts[0].detector
         self._first: dict[tuple[int, int | None], Tensor] = {}
 
@@ -104,6 +106,7 @@ class JointObjective:
             confidence=confidence.amin(0) if rises else confidence.amax(0),
             agrees=lambda i: all(one.agrees(i) for one in found),
             harm=(lambda: mean_harm(torch.stack([harm() for harm in harms]))) if harms else None,
+            passes=sum(one.passes for one in found),
         )
 
     def _scales(self, losses: Tensor, index: Tensor, members: Sequence[int] | None) -> Tensor:

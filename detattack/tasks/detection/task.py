@@ -2,15 +2,18 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from torch import Tensor
 
+from detattack.core.boxes import Box
 from detattack.core.errors import InputError
 from detattack.core.types import DEFAULT_MAX_DETECTIONS, DEFAULT_SCORE_THRESHOLD, Detections
 from detattack.datasets.base import Dataset, Picture, Sample
 from detattack.datasets.coco import category_ids, classes_not_counted
+from detattack.datasets.corruptions import Corruption
 from detattack.datasets.image_io import to_tensor
 from detattack.datasets.open import open_dataset
 from detattack.datasets.source import DatasetSource
@@ -39,7 +42,7 @@ from detattack.tasks.detection.inference import check_scores, detected
 from detattack.tasks.detection.judges import JointObjective, check_classes, holds_for_all, objective_for, target_for
 from detattack.tasks.detection.objective import DetectionObjective
 from detattack.tasks.detection.objects import Objects, check_reference, objects_of
-from detattack.tasks.detection.record import DetectionRecord, as_lists, card_of, target_of
+from detattack.tasks.detection.record import DetectionRecord, as_lists, card_of, from_lists, target_of
 from detattack.tasks.detection.summary import (
     ap_notes,
     average_precision,
@@ -196,7 +199,7 @@ class DetectionTask(Task[DetectionRecord, DetectionConfig, Detector]):
         self, model: Detector, config: DetectionConfig, prepared: Sequence[Prepared[DetectionRecord]]
     ) -> DetectionObjective | JointObjective:
         """Make the goal's loss from the candidates of accelerated copies; the detectors themselves decide."""
-        return objective_for(model, config, [one.goal.target for one in prepared])
+        return objective_for(model, config, [target_of(one.record, model) for one in prepared])
 
     def judge(
         self,
@@ -226,6 +229,18 @@ class DetectionTask(Task[DetectionRecord, DetectionConfig, Detector]):
     def holds(self, model: Detector, config: DetectionConfig, record: DetectionRecord, image: Tensor) -> bool:
         """Tell whether the goal holds for the detections above τ."""
         return holds_for_all(model, config, target_of(record, model), image, detected(model, config, image))
+
+    def places(self, model: Detector, config: DetectionConfig, record: DetectionRecord) -> Sequence[Box]:
+        """List the boxes of the objects, or the box that is asked for."""
+        target = target_of(record, model)
+        return target.goal.places(target, from_lists(record.clean).above(config.score_threshold))
+
+    def moved(self, record: DetectionRecord, corruption: Corruption) -> DetectionRecord:
+        """Move the boxes of the goal to where a corruption takes what is in them."""
+        move = partial(corruption.moved, size=(record.width, record.height))
+        kept = tuple((label, move(box)) for label, box in record.kept)
+        box = None if record.box is None else move(record.box)
+        return replace(record, box=box, objects=tuple(map(move, record.objects)), kept=kept)
 
     def check_other(self, model: Detector, config: DetectionConfig, manifest: Mapping[str, Any]) -> None:
         """Check that the detector has the goal's classes."""
