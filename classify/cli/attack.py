@@ -31,7 +31,7 @@ def attack(
 
     out, files = run.folder("classify"), tuple(map(str, images or ()))
     source = DatasetSource(files=files) if files else DatasetSource(side=PHOTO_SIDES.get(model.model, PHOTO_SIDE))
-    values = c.values_of(model, wanted, attack.seed, attack.precision)
+    values = c.values_of(model, wanted, attack.seed, attack.precision) | attack.values
     with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
         chosen = attack.settings(**wanted.stop()).attack(CLASSIFICATION, method)
         experiment = make_experiment(CLASSIFICATION, values, chosen, source, batch, figures=True)

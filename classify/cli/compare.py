@@ -40,7 +40,10 @@ def compare(
     from detattack.cli.comparing import carried_out, print_comparison
     from detattack.workflows.evaluate import make_experiment, method_names
 
-    out, values = run.folder("classify-compare"), c.values_of(model, wanted, attack.seed, attack.precision)
+    out, values = (
+        run.folder("classify-compare"),
+        c.values_of(model, wanted, attack.seed, attack.precision) | attack.values,
+    )
     with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
         names = method_names(methods, CLASSIFICATION.methods)
         attacks = attack.settings(**wanted.stop()).attacks(CLASSIFICATION, names)

@@ -26,6 +26,7 @@ from detattack.cli import (
     rerun,
     scenes,
     tune,
+    universal,
     verify,
 )
 from detattack.cli.command import Command, Group
@@ -47,6 +48,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate.evaluate,
     "compare": compare.compare,
     "rank": rank.rank,
+    "universal": universal.universal,
+    "apply": universal.apply,
     "merge": evaluate.merge,
     "verify": verify.verify,
     "report": report.report,

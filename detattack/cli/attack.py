@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -61,7 +61,7 @@ class ImageOptions:
 @with_groups
 def untargeted(
     shared: ImageOptions,
-    model: o.ModelOptions,
+    model: o.AttackedOptions,
     attack: o.AttackOptions,
     run: o.RunOptions,
     spent: o.BudgetOptions,
@@ -87,7 +87,7 @@ def untargeted(
 @with_groups
 def targeted(
     shared: ImageOptions,
-    model: o.ModelOptions,
+    model: o.AttackedOptions,
     attack: o.AttackOptions,
     run: o.RunOptions,
     spent: o.BudgetOptions,
@@ -125,7 +125,7 @@ def _run(
     options: Mapping[str, Any],
     images: list[Path] | None,
     shared: ImageOptions,
-    model: o.ModelOptions,
+    model: o.AttackedOptions,
     attack: o.AttackOptions,
     run: o.RunOptions,
     spent: o.BudgetOptions,
@@ -140,12 +140,11 @@ def _run(
     files = tuple(map(str, images or ()))
     source = DatasetSource(files=files) if files else DatasetSource(scenes=shared.scenes, seed=attack.seed)
     values = {
-        **asdict(model),
+        **model.values(),
         "goal": str(parse_goal(goal)),
         **options,
         "score_threshold": shared.score_threshold,
-        "seed": attack.seed,
-        "precision": attack.precision,
+        **attack.values,
     }
     out = run.folder(command)
     with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints

@@ -57,7 +57,7 @@ def compare(
         options = {**asdict(wanted), **asdict(model), "max_detections": max_detections}
         experiment = make_experiment(
             found_task,
-            config_values(context, found_task, options) | {"seed": attack.seed, "precision": attack.precision},
+            config_values(context, found_task, options) | attack.values,
             attacks[names[0]],
             data.source(attack.seed, missing),
             batch_size(batch),

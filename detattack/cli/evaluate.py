@@ -26,7 +26,7 @@ def evaluate(
     context: typer.Context,
     wanted: o.GoalOptions,
     data: o.DataOptions,
-    model: o.ModelOptions,
+    model: o.AttackedOptions,
     attack: o.AttackOptions,
     workers: o.WorkerOptions,
     run: o.RunOptions,
@@ -40,12 +40,15 @@ def evaluate(
     quality: o.Measures = "all",
     transfer_to: o.TransferTo = None,
     survive: o.Survive = None,
+    defense: o.DefenseText = None,
     strict: o.Strict = False,
 ) -> None:
     """Attack a data set: success, collateral damage, distances, cost, and AP where there are annotations.
 
     With --budget: AP and recall once all of the budget is spent. Of several budgets each has a run folder in --out.
+    With --defense: the model attacked without knowing it and through it, in a folder each.
     """
+    from detattack.cli.defending import check_defense, print_defense, weigh_defense
     from detattack.cli.running import print_run, say_if_tuned_on
     from detattack.cli.scaling import workers_of
     from detattack.cli.spending import print_robustness, spend
@@ -56,18 +59,28 @@ def evaluate(
     with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
         pool = workers_of(workers, model.device)
         others = check_transfers(transfer_to, survive, model.device)
-        options = {**asdict(wanted), **asdict(model), "max_detections": max_detections}
+        options = {**asdict(wanted), **model.values(), "max_detections": max_detections}
         more = {"shard": shard, "quality": quality, "batch": batch, "missing": missing}
         budgets = spent.budgets(attack.floats)
         settings = replace(attack.settings(spent.passes), budget=budgets[0] if budgets else None)
+        if defense is not None:
+            check_defense(task, model, shard, transfer_to, survive, len(budgets))
+            options["model"] = f"{model.model}+{defense}"  # first, as it is the one that may be wrong
+            defended = _experiment(context, found_task, options, data, attack, settings, method, run, more)
+            options["model"] = model.model
         experiment = _experiment(context, found_task, options, data, attack, settings, method, run, more)
         say_if_tuned_on(run.config, experiment.dataset)
-        if len(budgets) > 1:
+        if defense is not None:
+            rows = weigh_defense(experiment, defended, out, pool, run)
+        elif len(budgets) > 1:
             check_alone(transfer_to, survive)
             attacks = {method: {one: replace(settings, budget=one).attack(found_task, method) for one in budgets}}
             found = spend(experiment, attacks, out, pool, run)
         else:
             errors = _carry_out(experiment, pool, out, run)
+    if defense is not None:
+        print_defense(out, rows, run)
+        return
     if len(budgets) > 1:
         print_robustness(out, found, run, strict)
         return
@@ -100,7 +113,7 @@ def _experiment(
     from detattack.runs.batching import parse_shard
     from detattack.workflows.evaluate import make_experiment
 
-    values = config_values(context, task, options) | {"seed": attack.seed, "precision": attack.precision}
+    values = config_values(context, task, options) | attack.values
     return make_experiment(
         task,
         values,

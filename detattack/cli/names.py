@@ -28,7 +28,11 @@ ENTRY_POINT_GROUP = "detattack.detectors"
 CLASSIFIERS = ("vgg16_cifar10", "torchvision/", "timm/")
 EXPERIMENTS = (*(f"table{number}" for number in range(1, 6)), *(f"fig{number}" for number in range(1, 9)), "all")
 MEASURES = ("l1", "l2", "linf", "rms", "psnr", "ssim", "uqi", "scc", "vifp", "kl_histogram", "ciede2000_share")
-CHANGES = ("jpeg:", "resize:", "blur:")
+CHANGES = (
+    *("jpeg:", "webp:", "resize:", "blur:", "shift:", "crop:", "brightness:", "contrast:", "gamma:", "bits:", "noise:"),
+    "screen",
+)
+MASKS = ("box", "box:", "outside", "border:")
 GOALS = ("degrade:all", "degrade:", "suppress:all", "suppress:", "inject:", "mislabel:", "flood:")
 LOSSES = ("unmatch", "miss", "mislabel", "mislocate", "vanish", "fabricate")
 BUDGETS = ("linf:", "l2:", "rms:")

@@ -1,7 +1,7 @@
 """Options that commands share, each in one place."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from detattack.engine.budget import Budget
     from detattack.workflows.evaluate import Settings
 
+DEFAULT_MODEL = "demo"
 DEFAULT_SCORE_THRESHOLD, DEFAULT_MAX_DETECTIONS = 0.5, 100
 """As in `core.types`, which takes seconds to import; a test holds them equal."""
 
@@ -233,6 +234,22 @@ Loss = Annotated[
         autocompletion=n.some_of(n.LOSSES),
     ),
 ]
+ThroughModels = Annotated[
+    str | None,
+    typer.Option(
+        "--through-models",
+        help="Attack several models at once, commas between: the goal has to hold for each. Instead of --model.",
+        autocompletion=n.detectors,
+    ),
+]
+DefenseText = Annotated[
+    str | None,
+    typer.Option(
+        "--defense",
+        help="What is it worth? Attack without knowing it and through it: jpeg:75, resize:0.5..1, file.py:factory.",
+        autocompletion=n.one_of(n.CHANGES),
+    ),
+]
 Reference = Annotated[
     Literal["annotations", "detections"] | None,
     typer.Option(
@@ -242,10 +259,27 @@ Reference = Annotated[
 Trust = Annotated[
     bool, typer.Option("--trust", help="Let the model that the run folder names run the code of its file.")
 ]
+RobustTo = Annotated[
+    str | None,
+    typer.Option(
+        help="Corruptions after which the goal has to hold, too, commas between: jpeg:75, a range jpeg:60..95, chains; "
+        "names as of --survive of verify. `none`: the untouched file alone.",
+        autocompletion=n.some_of(n.CHANGES),
+    ),
+]
+Within = Annotated[
+    str | None,
+    typer.Option(
+        help="The pixels that may change: box (inside of the goal's objects), box:SHARE (their middle), outside, "
+        "x1,y1,x2,y2, border:PIXELS, or a mask, white where they may.",
+        autocompletion=n.one_of(n.MASKS),
+    ),
+]
 Survive = Annotated[
     str | None,
     typer.Option(
-        help="Score the same files after jpeg:QUALITY, resize:SHARE, blur:SIGMA, commas between.",
+        help="Score the same files after corruptions, commas between: jpeg:QUALITY, webp, resize:SHARE, blur:SIGMA, "
+        "brightness, contrast, gamma, noise, shift, crop, bits, screen, and chains such as resize:0.5+jpeg:75.",
         autocompletion=n.some_of(n.CHANGES),
     ),
 ]
@@ -262,11 +296,35 @@ TransferTo = Annotated[
 class ModelOptions:
     """Which detector is attacked."""
 
-    model: Model = "demo"
+    model: Model = DEFAULT_MODEL
     weights: Weights = None
     categories: Categories = None
     prompt: Prompt = None
     device: Device = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackedOptions(ModelOptions):
+    """Which detector is attacked, or which several."""
+
+    through_models: ThroughModels = None
+
+    def values(self) -> dict[str, Any]:
+        """Return the fields of a config. Raises `InputError` for options that do not go together."""
+        values = asdict(self)
+        if self.through_models is None:
+            return values
+        check_exclusive(**{"--model": self.model != DEFAULT_MODEL, "--through-models": True})
+        names = [name.strip() for name in self.through_models.split(",")]
+        if len(names) < 2 or not all(names):
+            raise InputError(f"--through-models {self.through_models!r}: names of two models at least, commas between")
+        doubled = next((name for name in names if names.count(name) > 1), None)
+        if doubled:
+            raise InputError(f"--through-models: {doubled!r} is named twice")
+        for option in ("weights", "categories", "prompt"):
+            if values[option] is not None:
+                raise InputError(f"--{option} goes with one --model, not with --through-models")
+        return values | {"model": names[0], "through_models": names}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -279,14 +337,24 @@ class AttackOptions:
     precision: Precision = "fp32"
     seed: Seed = 0
     set: Assignments = None
+    robust_to: RobustTo = None
+    within: Within = None
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The fields of a config that are the same for all methods."""
+        own = {"robust_to": self.robust_to or (), "within": self.within}
+        return {"seed": self.seed, "precision": self.precision, **own}
 
     def settings(self, passes: int | None = None, **more: Any) -> "Settings":
         """Gather what is asked of the methods. more: further fields of `Attack`. Raises `InputError`."""
+        from detattack.datasets.corruptions import parse_corruptions
         from detattack.workflows.evaluate import Settings
 
         check_exclusive(**{"--passes": passes is not None, "--max-iterations": self.max_iterations is not None})
         fields = {"perceptual": self.perceptual, **more}
-        return Settings(self.floats, self.max_iterations, self.set or (), fields, passes=passes)
+        each = 1 + len(parse_corruptions(self.robust_to or "", ranges=True))
+        return Settings(self.floats, self.max_iterations, self.set or (), fields, passes=passes, each=each)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from detattack.core.errors import InputError
+from detattack.core.model_names import THROUGH, split_defense
 
 FOLDER = "folder"
 """Key of the manifest: the folder in which the run was started. Older manifests have none."""
@@ -49,16 +50,30 @@ def located_config(run: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
     config = dict(manifest["config"])
     for key in ("model", *_OWN_NAMES):
         value = config.get(key)
-        prefix, file, suffix = _parts(key, value) if isinstance(value, str) else ("", "", "")
-        if not file or Path(file).is_absolute():
-            continue
-        found = located(file, run, manifest)
-        if found is not None:
-            config[key] = f"{prefix}{found}{suffix}"
-        elif not prefix:  # a library's own name need not be a file
-            start = manifest.get(FOLDER, "the folder in which the run was started")
-            raise InputError(f"{run}: its {key} {file} is not in {start}; go where it is, and run this there")
+        if isinstance(value, str):
+            config[key] = _located_value(key, value, run, manifest)
+    if isinstance(config.get(THROUGH), list | tuple):
+        config[THROUGH] = [_located_value("model", str(value), run, manifest) for value in config[THROUGH]]
     return config
+
+
+def _located_value(key: str, value: str, run: Path, manifest: Mapping[str, Any]) -> str:
+    """Return a value of the config with its files as they are found from here. Raises `InputError`."""
+    base, defense = split_defense(value) if key == "model" else (value, None)
+    if defense is not None:
+        of_file = ".py:" in defense
+        behind = _located_value(key, defense, run, manifest) if of_file else defense
+        return f"{_located_value(key, base, run, manifest)}+{behind}"
+    prefix, file, suffix = _parts(key, value)
+    if not file or Path(file).is_absolute():
+        return value
+    found = located(file, run, manifest)
+    if found is not None:
+        return f"{prefix}{found}{suffix}"
+    if prefix:  # a library's own name need not be a file
+        return value
+    start = manifest.get(FOLDER, "the folder in which the run was started")
+    raise InputError(f"{run}: its {key} {file} is not in {start}; go where it is, and run this there")
 
 
 def _parts(key: str, value: str) -> tuple[str, str, str]:

@@ -122,6 +122,7 @@ class Evaluation(NamedTuple):
       every image
     - harm: returns `[N]` on the host, how wrong the output is, the larger the worse, infinite where it cannot be worse:
       what an attack that spends a budget keeps the worst of. None: the less the loss, the worse
+    - passes: how many forward passes of the model the evaluation of each image took
     """
 
     loss: Tensor
@@ -129,6 +130,7 @@ class Evaluation(NamedTuple):
     confidence: Tensor
     agrees: Callable[[int], bool] = _always
     harm: Callable[[], Tensor] | None = None
+    passes: int = 1
 
     def worst_is(self) -> Tensor:
         """Return `harm`, `[N]` on the host."""

@@ -1,9 +1,11 @@
 """Load a detector by its name.
 
 Names are `demo`, `demo-HEAD`, `demo-robust`, `torchvision/NAME`, those of other libraries (`LIBRARIES`), such as
-`hf/NAME_OR_FOLDER`, `path/to/file.py:factory`, or an entry point of the group `detattack.detectors`.
+`hf/NAME_OR_FOLDER`, `path/to/file.py:factory`, or an entry point of the group `detattack.detectors`; and each of them
+behind a defense, such as `demo+jpeg:75`.
 """
 
+import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -17,13 +19,16 @@ import torch
 
 from detattack.core.errors import InputError, unknown
 from detattack.core.fingerprint import fingerprint_of_tensors
+from detattack.core.model_names import split_defense
 from detattack.core.precision import fixed_numerics
 from detattack.core.third_party import build_model, callable_of_entry_point, callable_of_file, missing_members
 from detattack.core.types import Category
 from detattack.detectors.base import Detector
 from detattack.detectors.category_file import read_categories
+from detattack.detectors.defended import Defended, load_defense
 from detattack.detectors.demo.adapter import SetPrediction
 from detattack.detectors.huggingface import FAMILIES
+from detattack.detectors.several import Several
 from detattack.detectors.torchvision.base import TorchvisionDetector
 from detattack.detectors.torchvision.models import ARCHITECTURES, PREFIX, expected_ap, load_torchvision
 from detattack.detectors.torchvision.one_stage import TorchvisionFCOS, TorchvisionRetinaNet, TorchvisionSSD
@@ -170,6 +175,7 @@ def model_lines() -> Iterator[ModelLine]:
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         yield ModelLine(entry.name, f"entry point {entry.value}", "its own", needs="its package")
     yield ModelLine("path/to/file.py:factory", "yours: docs/adapters.md", "its own", needs="your file")
+    yield ModelLine("MODEL+DEFENSE", "any of these behind a defense, demo+jpeg:75: docs/universal.md", "the model's")
 
 
 def model_names() -> list[str]:
@@ -200,6 +206,10 @@ def load_detector(
     """
     _check_text(model=spec, device=device, weights=weights, categories=categories, prompt=prompt)
     spec, weights = str(spec), None if weights is None else str(weights)
+    base, defense = split_defense(spec)
+    if defense is not None:
+        guard = load_defense(defense)
+        return Defended(load_detector(base, device, weights, categories, prompt), guard)
     place = resolve_device(str(device))
     named = None if categories is None else read_categories(categories)
     library, _, name = spec.partition("/")
@@ -268,8 +278,16 @@ def resolve_device(name: str) -> torch.device:
 
 
 def fingerprint(detector: Detector) -> str:
-    """Return a hash of all weights that an adapter holds or is, and of its categories."""
+    """Return a hash of all weights that an adapter holds or is, and of its categories and its defense."""
+    if isinstance(detector, Defended):
+        return _hashed(fingerprint(detector.detector), detector.defense.name, detector.defense.digest)
+    if isinstance(detector, Several):
+        return _hashed(*map(fingerprint, detector.models))
     return fingerprint_of_tensors(detector, [(c.name, c.coco_id) for c in detector.categories])
+
+
+def _hashed(*parts: str) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
 def _embedded(name: str, device: torch.device, weights: str | None) -> Detector:

@@ -30,17 +30,23 @@ class MarginObjective(Objective, Protocol):
         """
 
 
-def run_deepfool(attack: Attack, images: Tensor, objective: MarginObjective, active: int | None = None) -> AttackResult:
+def run_deepfool(
+    attack: Attack,
+    images: Tensor,
+    objective: MarginObjective,
+    active: int | None = None,
+    where: Tensor | None = None,
+) -> AttackResult:
     """Run DeepFool on a batch.
 
     - attack: its `step_size` is the overshoot (0.02 in the paper)
     - images: `[N,3,H,W]` in [0,1]
     - objective: gives margins and evaluations
-    - active: as in `run`
+    - active, where: as in `run`
 
     An iteration counts as one forward pass and one backward pass per acceptable class.
     """
-    state = AttackState(images.detach(), active)
+    state = AttackState(images.detach(), active, where=where)
     total = torch.zeros_like(state.originals)
     while len(state.rows):
         seen = as_file(state.floats[state.index], attack.levels).requires_grad_()
@@ -50,8 +56,10 @@ def run_deepfool(attack: Attack, images: Tensor, objective: MarginObjective, act
         continuing, _ = judge(attack, objective, state, seen, evaluation, distance)
         if len(continuing):
             chosen, rows = state.on_device(continuing), state.on_device(state.rows[continuing])
-            change = nearest_boundary(margins.detach(), _class_gradients(margins, seen))[chosen]
-            state.backwards[state.rows[continuing]] += margins.shape[1]
+            gradients = _class_gradients(margins, seen)
+            gradients = gradients if where is None else gradients * where[state.index]
+            change = nearest_boundary(margins.detach(), gradients)[chosen]
+            state.backwards[state.rows[continuing]] += margins.shape[1] * evaluation.passes
             state.healthy[rows] = finite = change.flatten(1).isfinite().all(1)
             total[rows] += change.where(finite.view(-1, 1, 1, 1), 0.0)
             state.floats[rows] = (state.originals[rows] + (1 + attack.step_size) * total[rows]).clamp(0, 1)

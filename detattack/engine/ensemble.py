@@ -108,13 +108,14 @@ def run_ensemble(
     active: int | None = None,
     seeds: Sequence[int] | None = None,
     starts: Tensor | None = None,
+    where: Tensor | None = None,
 ) -> AttackResult:
     """Spend a budget on a batch of images by all losses of an objective, and return the worst images found.
 
     All as of `loop.run`; `attack.max_iterations` is the number of backward passes of each image.
     """
     check_passes(attack, len(objective.members))
-    state = AttackState(images.detach(), active, seeds=seeds, starts=starts)
+    state = AttackState(images.detach(), active, seeds=seeds, starts=starts, where=where)
     ensemble = _Ensemble(attack, objective, state)
     while len(state.rows):
         ensemble.iterate()
@@ -152,7 +153,8 @@ class _Ensemble:
         if len(continuing):
             chosen = state.on_device(continuing)
             (gradient,) = torch.autograd.grad(evaluation.loss[chosen].sum(), seen)
-            state.backwards[rows[continuing]] += 1
+            state.backwards[rows[continuing]] += evaluation.passes
+            gradient = state.steepest(gradient, index)
             for i in continuing.tolist():
                 self._move(int(rows[i]), gradient[i], harms[i], losses[i])
         state.advance(continuing)
@@ -171,7 +173,8 @@ class _Ensemble:
             again = walk.shorten()
             floats, gradient = self.worst[member, row], self.gradients[member, row]
         moved = self._random(row) if again else floats - self._step(row, walk.size, gradient)
-        self.floats[member, row] = bounded(self.attack, moved[None], state.originals[row, None])[0].clamp(0, 1)
+        moved = state.confined(moved[None], torch.tensor([row]))
+        self.floats[member, row] = bounded(self.attack, moved, state.originals[row, None])[0].clamp(0, 1)
         self.now[row] = next(self.turns[row])
         state.floats[row] = self.floats[self.now[row], row]
 

@@ -21,6 +21,7 @@ def run(
     active: int | None = None,
     seeds: Sequence[int] | None = None,
     starts: Tensor | None = None,
+    where: Tensor | None = None,
 ) -> AttackResult:
     """Run an attack on a batch of images against one objective.
 
@@ -30,11 +31,12 @@ def run(
     - active: how many images are attacked at a time; the next one starts as soon as one is done. None: all
     - seeds: one per image, for attacks that use randomness; None: 0 for each
     - starts: `[N,3,H,W]`, within the radius, where the iterates begin; None: at the images
+    - where: bool `[N,1,H,W]`, the pixels that may change; None: all
 
     K counts an image's own updates: one that meets the goal unchanged has K = 0. An image whose loss or gradient is not
     finite stops alone. Images are independent of their neighbors in the batch.
     """
-    state = AttackState(images.detach(), active, attack.perceptual, seeds, starts)
+    state = AttackState(images.detach(), active, attack.perceptual, seeds, starts, where)
     step = make_step(attack, images)
     while len(state.rows):
         _iterate(attack, step, state, objective)
@@ -55,7 +57,7 @@ def _iterate(attack: Attack, step: Step, state: AttackState, objective: Objectiv
         cost = torch.stack(list(terms.values())).sum(0)
         (gradient,) = torch.autograd.grad(cost[chosen].sum(), seen)
         rows = state.rows[continuing]
-        state.backwards[rows] += 1
+        state.backwards[rows] += evaluation.passes
         loss, success = terms["loss_cost"].detach()[chosen], state.on_device(reached[continuing])
         _update(attack, step, state, rows, gradient[chosen], loss, success)
     state.advance(continuing)
@@ -107,7 +109,7 @@ def _update(
     sizes = torch.tensor([unit_size * attack.growth**k for k in numbers.tolist()], dtype=images.dtype)
     number, size = numbers.double().view(-1, 1, 1, 1), state.on_device(sizes).view(-1, 1, 1, 1)
     now = Iterate(index, images, originals, gradient, loss, success, number, size, seeds, regularizers)
-    moved = bounded(attack, step.step(now), originals)
+    moved = bounded(attack, state.confined(step.step(now), index), originals)
     finite = gradient.flatten(1).isfinite().all(1)
     state.healthy[index] = finite
     state.floats[index] = torch.where(finite.view(-1, 1, 1, 1), moved.clamp(0, 1), images)

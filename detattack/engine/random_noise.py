@@ -10,25 +10,29 @@ from torch import Tensor
 from detattack.engine.loop import run
 from detattack.engine.presets import Attack
 from detattack.engine.quantize import as_file
-from detattack.engine.state import AttackResult, Objective, Trace
+from detattack.engine.state import AttackResult, Objective, Trace, checks
 
 TRIALS = 40
 """Bisections of the scale of the noise."""
 
 
-def noise_of_l2(original: Tensor, target_l2: float, seed: int, levels: int | None) -> Tensor:
+def noise_of_l2(
+    original: Tensor, target_l2: float, seed: int, levels: int | None, where: Tensor | None = None
+) -> Tensor:
     """Add Gaussian noise to an image whose L2, after clamping and rounding, is about `target_l2`.
 
     - original: `[3,H,W]` in [0,1]
     - target_l2: in [0,1] units
     - seed: of the noise
     - levels: number of gray levels; None: floats
+    - where: bool `[1,H,W]`, the pixels that may change; None: all
 
     Rounding removes faint noise, so the scale is found by bisection on the rounded image. The result is the image with
     the smallest L2 not below the target, so the control is never easier than asked.
     """
     generator = torch.Generator().manual_seed(seed)
     direction = torch.randn(original.shape, generator=generator).to(original)
+    direction = direction if where is None else direction * where
     direction = direction / direction.norm()
 
     def noisy(scale: float) -> Tensor:
@@ -55,6 +59,7 @@ def run_control(
     seeds: Sequence[int],
     reference: Attack,
     active: int | None = None,
+    where: Tensor | None = None,
 ) -> AttackResult:
     """Add random noise to a batch of images and judge each once.
 
@@ -66,10 +71,15 @@ def run_control(
     - seeds: of each image's noise
     - reference: the attack that finds an unknown L2
     - active: how many images the reference attacks at a time; None: all
+    - where: bool `[N,1,H,W]`, the pixels that may change; None: all
     """
-    needed_l2 = _needed_l2(attack, images, objective, target_l2, seeds, reference, active)
+    needed_l2 = _needed_l2(attack, images, objective, target_l2, seeds, reference, active, where)
+    places = [None] * len(images) if where is None else list(where)
     noisy = torch.stack(
-        [noise_of_l2(image, l2, seed, attack.levels) for image, l2, seed in zip(images, needed_l2, seeds, strict=True)]
+        [
+            noise_of_l2(image, l2, seed, attack.levels, place)
+            for image, l2, seed, place in zip(images, needed_l2, seeds, places, strict=True)
+        ]
     )
     success = torch.tensor([objective.confirm(image, row) for row, image in enumerate(noisy)])
     ones = torch.ones(len(images), dtype=torch.long)
@@ -79,7 +89,7 @@ def run_control(
         success=success,
         first_iteration=torch.where(success, 1, -1),
         finite=torch.ones_like(success),
-        forwards=ones,
+        forwards=ones * checks(objective),
         backwards=torch.zeros_like(ones),
         trace=Trace(*[torch.empty(0, len(images))] * len(fields(Trace))),
     )
@@ -93,6 +103,7 @@ def _needed_l2(
     seeds: Sequence[int],
     reference: Attack,
     active: int | None,
+    where: Tensor | None,
 ) -> list[float]:
     """Replace each unknown L2 by what `reference` needs on the image. Parameters as in `run_control`."""
     unknown = [row for row, l2 in enumerate(target_l2) if l2 is None]
@@ -100,7 +111,8 @@ def _needed_l2(
     if unknown:
         some, of_some = images[unknown], [seeds[row] for row in unknown]
         part = _Part(objective, torch.tensor(unknown))
-        result = run(replace(reference, levels=attack.levels), some, part, active, of_some)
+        places = None if where is None else where[unknown]
+        result = run(replace(reference, levels=attack.levels), some, part, active, of_some, where=places)
         found = (result.images - some).flatten(1).norm(dim=1).tolist()
     return [found.pop(0) if l2 is None else l2 for l2 in target_l2]
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from detattack.core.errors import InputError
 from detattack.engine.presets import Attack
 from detattack.engine.quantize import as_file, within_radius
-from detattack.engine.state import AttackResult, Trace
+from detattack.engine.state import AttackResult, Trace, checks, confined
 
 FIRST_SHARE = 0.1
 """Of the image that the first squares cover."""
@@ -34,7 +34,12 @@ class Answers(Protocol):
 
 
 def run_random_search(
-    attack: Attack, images: Tensor, objective: Answers, seeds: Sequence[int], starts: Tensor | None = None
+    attack: Attack,
+    images: Tensor,
+    objective: Answers,
+    seeds: Sequence[int],
+    starts: Tensor | None = None,
+    where: Tensor | None = None,
 ) -> AttackResult:
     """Search around each image of a batch, one after the other.
 
@@ -44,6 +49,7 @@ def run_random_search(
     - objective: answers
     - seeds: of each image's own randomness
     - starts: `[N,3,H,W]`, looked at first; None: the images
+    - where: bool `[N,1,H,W]`, the pixels that may change; None: all
 
     Raises `InputError` for an objective that does not answer, and for an attack without a radius in L∞.
     """
@@ -53,7 +59,7 @@ def run_random_search(
         raise InputError(f"method {attack.name}: needs a radius in L∞")
     begun = images if starts is None else starts
     found = [
-        _search(attack, image, start, objective, row, seed)
+        _search(attack, image, start, objective, row, seed, None if where is None else where[row])
         for row, (image, start, seed) in enumerate(zip(images, begun, seeds, strict=True))
     ]
     best, success, first, answers = zip(*found, strict=True)
@@ -64,7 +70,7 @@ def run_random_search(
         finite=torch.ones(len(images), dtype=torch.bool),
         first_iteration=torch.tensor(first),
         first_images=stacked,
-        forwards=torch.tensor(answers),
+        forwards=torch.tensor(answers) * checks(objective),
         backwards=torch.zeros(len(images), dtype=torch.long),
         trace=Trace(*[torch.empty(0, len(images))] * len(fields(Trace))),
     )
@@ -72,18 +78,24 @@ def run_random_search(
 
 @torch.no_grad()
 def _search(
-    attack: Attack, image: Tensor, start: Tensor, objective: Answers, row: int, seed: int
+    attack: Attack,
+    image: Tensor,
+    start: Tensor,
+    objective: Answers,
+    row: int,
+    seed: int,
+    where: Tensor | None,
 ) -> tuple[Tensor, bool, int, int]:
     """Search around one image; the worst that was met, whether it is a success, its iteration, and answers taken."""
     generator = torch.Generator().manual_seed(seed)
     best = as_file(start, attack.levels)
     most, holds = objective.answer(best, row)
-    found_at, signs = (0 if holds else -1), _stripes(image, generator)
+    found_at, signs, within = (0 if holds else -1), _stripes(image, generator), _bounds(image, where)
     for number in range(1, attack.max_iterations):
         if (holds and attack.stop != "worst") or most == torch.inf:
             return best, holds, found_at, number
-        tried = signs if number == 1 else _with_square(signs, number / attack.max_iterations, generator)
-        seen = _changed(attack, image, tried)
+        tried = signs if number == 1 else _with_square(signs, number / attack.max_iterations, generator, within)
+        seen = confined(_changed(attack, image, tried), image, where)
         harm, reached = objective.answer(seen, row)
         if (reached, harm) > (holds, most) if attack.stop != "worst" else harm > most:
             most, holds, found_at, best, signs = harm, reached, number, seen, tried
@@ -96,12 +108,26 @@ def _stripes(image: Tensor, generator: torch.Generator) -> Tensor:
     return _signs((channels, 1, width), generator).to(image).expand(channels, height, width)
 
 
-def _with_square(signs: Tensor, done: float, generator: torch.Generator) -> Tensor:
-    """Set one square to one sign in each channel. done: share of the iterations that are made."""
-    channels, height, width = signs.shape
+def _bounds(image: Tensor, where: Tensor | None) -> tuple[int, int, int, int]:
+    """Return top, left, height and width of what may change of `[3,H,W]`."""
+    if where is None:
+        return 0, 0, image.shape[1], image.shape[2]
+    rows, columns = where[0].any(1).nonzero(), where[0].any(0).nonzero()
+    top, left = int(rows.min()), int(columns.min())
+    return top, left, int(rows.max()) + 1 - top, int(columns.max()) + 1 - left
+
+
+def _with_square(signs: Tensor, done: float, generator: torch.Generator, within: tuple[int, int, int, int]) -> Tensor:
+    """Set one square to one sign in each channel.
+
+    - done: share of the iterations that are made
+    - within: top, left, height and width of where squares are drawn
+    """
+    channels, (first, start, height, width) = len(signs), within
     share = FIRST_SHARE / 2 ** sum(done > at for at in HALVED_AT)
     side = min(max(1, round((share * height * width) ** 0.5)), height, width)
-    top, left = (int(torch.randint(most - side + 1, (), generator=generator)) for most in (height, width))
+    down, right = (int(torch.randint(most - side + 1, (), generator=generator)) for most in (height, width))
+    top, left = first + down, start + right
     changed = signs.clone()
     changed[:, top : top + side, left : left + side] = _signs((channels, 1, 1), generator).to(signs)
     return changed

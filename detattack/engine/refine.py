@@ -77,9 +77,10 @@ def _undo(attack: Attack, objective: Objective, state: AttackState, row: int) ->
 
 
 def _loss_gradient(objective: Objective, state: AttackState, image: Tensor, row: int) -> Tensor:
-    """Return ∂loss/∂x `[3,H,W]`; one forward and one backward pass, counted."""
+    """Return ∂loss/∂x `[3,H,W]`; forward and backward passes are counted."""
     seen = image.detach()[None].requires_grad_()
-    (gradient,) = torch.autograd.grad(objective(seen, torch.tensor([row])).loss.sum(), seen)
-    state.forwards[row] += 1
-    state.backwards[row] += 1
+    evaluation = objective(seen, torch.tensor([row]))
+    (gradient,) = torch.autograd.grad(evaluation.loss.sum(), seen)
+    state.forwards[row] += evaluation.passes
+    state.backwards[row] += evaluation.passes
     return gradient[0]

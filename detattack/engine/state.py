@@ -16,7 +16,10 @@ from detattack.engine.presets import Attack
 
 
 class Objective(Protocol):
-    """The function that the loop minimizes, and the check of success."""
+    """The function that the loop minimizes, and the check of success.
+
+    One that takes several forward passes to confirm an image says how many at most as `checks`.
+    """
 
     def __call__(self, images: Tensor, index: Tensor) -> Any:
         """Evaluate images `[n,3,H,W]`, those at `index` `[n]` of the batch; `index` is on the host.
@@ -86,6 +89,7 @@ class AttackState:
     - most_harm: float64 `[N]`, of the worst image so far, which is then `best`; for attacks that spend a budget
     - healthy: bool `[N]`, False where a gradient was not finite
     - weights: `[N,1,H,W]`, of the distance; None: all 1
+    - where: bool `[N,1,H,W]`, the pixels that may change; None: all
     - seeds: of each image's own randomness; None: 0 for each
     """
 
@@ -96,8 +100,10 @@ class AttackState:
         perceptual: bool = False,
         seeds: Sequence[int] | None = None,
         starts: Tensor | None = None,
+        where: Tensor | None = None,
     ) -> None:
         count = len(originals)
+        self.where = where
         self.originals = originals
         self.weights = contrast_weights(originals) if perceptual else None
         self.seeds = [0] * count if seeds is None else seeds
@@ -122,8 +128,16 @@ class AttackState:
         return self.weights[index] * images, self.weights[index] * originals
 
     def steepest(self, gradient: Tensor, index: Tensor) -> Tensor:
-        """Return the direction `[n,3,H,W]` of steepest ascent under the distance that counts, from a gradient."""
+        """Return the direction `[n,3,H,W]` of steepest ascent under the distance that counts, from a gradient.
+
+        It is 0 where pixels may not change.
+        """
+        gradient = gradient if self.where is None else gradient * self.where[index]
         return gradient if self.weights is None else gradient / self.weights[index].square()
+
+    def confined(self, images: Tensor, index: Tensor) -> Tensor:
+        """Return images `[n,3,H,W]`, the original where pixels may not change."""
+        return confined(images, self.originals[index], None if self.where is None else self.where[index])
 
     def distance(self, image: Tensor, row: int) -> Tensor:
         """Return the distance of one image `[3,H,W]` from its original, on the host."""
@@ -144,7 +158,7 @@ class AttackState:
 
     def record(self, evaluation: Any, distance: Tensor, **terms: Tensor) -> None:
         """Record the values of a forward pass over `rows`. An attack without a cost has no terms."""
-        self.forwards[self.rows] += 1
+        self.forwards[self.rows] += evaluation.passes
         nothing = torch.zeros_like(distance)
         values = {"loss": evaluation.loss, "confidence": evaluation.confidence, "distance": distance} | terms
         stacked = torch.stack([values.get(f.name, nothing).detach().to(distance) for f in fields(Trace)])
@@ -221,9 +235,19 @@ def _judge_harm(attack: Attack, state: AttackState, seen: Tensor, evaluation: An
     return continuing.nonzero().flatten(), torch.zeros_like(continuing)
 
 
+def confined(images: Tensor, originals: Tensor, where: Tensor | None) -> Tensor:
+    """Return images, the original where pixels may not change. where: bool, broadcast to them; None: all may."""
+    return images if where is None else torch.where(where, images, originals)
+
+
+def checks(objective: Any) -> int:
+    """Return how many forward passes an objective takes at most to confirm an image, or to answer for it."""
+    return int(getattr(objective, "checks", 1))
+
+
 def confirmed(objective: Objective, state: AttackState, image: Tensor, row: int) -> bool:
-    """Return whether the goal holds for `[3,H,W]`; a forward pass, counted."""
-    state.forwards[row] += 1
+    """Return whether the goal holds for `[3,H,W]`; its forward passes are counted."""
+    state.forwards[row] += checks(objective)
     with torch.no_grad():
         return bool(objective.confirm(image, row))
 
@@ -232,7 +256,7 @@ def confident(attack: Attack, objective: Objective, state: AttackState, image: T
     """Return whether an image reaches the confidence at which the attack stops, if it stops at one."""
     if attack.stop != "confidence":
         return True
-    state.forwards[row] += 1
     with torch.no_grad():
         evaluation = objective(image[None], torch.tensor([row]))
+    state.forwards[row] += evaluation.passes
     return bool(evaluation.confidence >= attack.stop_confidence)

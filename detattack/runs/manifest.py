@@ -114,7 +114,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def check_own_model(folder: Path, trust: bool) -> None:
     """Raise `InputError` where there is no run in a folder, or its model may not be run: see `check_trust`."""
-    check_trust(folder, str(read_manifest(folder)["config"].get("model")), trust)
+    check_trust(folder, read_manifest(folder)["config"], trust)
 
 
 def _no_run(folder: Path) -> str:

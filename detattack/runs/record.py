@@ -51,7 +51,8 @@ class BaseRecord:
     status: success, failure, nothing, already or error (with `reason`). k: first iteration that succeeded, −1 for
     never. confidence: before and after, of what the goal is about. file_success: whether the 8-bit file succeeds
     (with `--float`, `status` speaks of the floats). quality: measures between the original and what `status` speaks
-    of. trace: per iteration. digest: SHA-256 of the PNG; floats_digest: of the .npy, where there is one.
+    of. survives: for each corruption that the goal has to hold after, whether it does. trace: per iteration.
+    digest: SHA-256 of the PNG; floats_digest: of the .npy, where there is one.
     """
 
     task: ClassVar[str]
@@ -72,6 +73,7 @@ class BaseRecord:
     confidence_after: float = 0.0
     file_success: bool = False
     quality: dict[str, float | None] = field(default_factory=dict)
+    survives: dict[str, bool] = field(default_factory=dict)
     forwards: int = 0
     backwards: int = 0
     seconds: float = 0.0
@@ -91,8 +93,8 @@ class BaseRecord:
         return BROKEN.get(self.status, self.status) if spends and attacked else self.status
 
     def as_json(self) -> dict[str, Any]:
-        """As JSON holds it."""
-        return asdict(self)
+        """As JSON holds it; `survives` where there is something to survive."""
+        return {key: value for key, value in asdict(self).items() if key != "survives" or value}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:

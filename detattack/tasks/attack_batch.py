@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from detattack.core.errors import InputError
 from detattack.core.precision import fixed_numerics
 from detattack.datasets.base import Picture
 from detattack.datasets.image_io import decode_png, png_bytes, to_pixels, to_tensor
@@ -17,6 +19,8 @@ from detattack.engine import AttackResult, run, run_control, run_deepfool, run_e
 from detattack.metrics.image_quality import measure, quick_measures
 from detattack.runs.record import Outcome
 from detattack.tasks.base import C, M, Prepared, R, Saved, Task
+from detattack.tasks.robust import after_corruptions, robust_objective, survived
+from detattack.tasks.within import parse_within
 
 REFERENCE = "jnd"
 """The method whose L2 the control `noise` takes where nothing else is known."""
@@ -38,12 +42,42 @@ def attack_batch(
     - pictures: each with a record that names it (`id`, `stem`, `source`)
     """
     started = time.perf_counter()
-    prepared = [task.prepare(model, config, record, picture, truth) for record, picture in pictures]
+    prepared = [
+        _confined(task, model, config, task.prepare(model, config, record, picture, truth))
+        for record, picture in pictures
+    ]
     attacked = [one for one in prepared if one.is_attacked]
     result = _attack(task, model, config, attacked, target_l2 or {}) if attacked else None
     seconds = (time.perf_counter() - started) / len(pictures)
     rows = {one.record.id: row for row, one in enumerate(attacked)}
     return [_outcome(task, model, config, one, result, rows.get(one.record.id), seconds) for one in prepared]
+
+
+def _confined(task: Task[R, C, M], model: M, config: C, prepared: Prepared[R]) -> Prepared[R]:
+    """Say which pixels of an image may change. An image where none may is a failure at once."""
+    if config.within is None or not prepared.is_attacked:
+        return prepared
+    record = prepared.record
+    try:
+        mask = mask_of(task, model, config, record)
+    except InputError as error:
+        return replace(prepared, record=replace(record, status="error", reason=str(error)), attacked=False)
+    if mask.any():
+        return replace(prepared, where=torch.from_numpy(mask)[None, None].to(prepared.image.device))
+    if not record.status:
+        said = f"--within {config.within}: leaves nothing to change"
+        record = replace(record, status="failure", reason=said, confidence_after=record.confidence_before)
+    return replace(prepared, record=record, attacked=False)
+
+
+def mask_of(task: Task[R, C, M], model: M, config: C, record: R) -> NDArray[np.bool_]:
+    """Make the mask `[H,W]` of the pixels that may change in the image of a record, for a config with `within`.
+
+    Raises `InputError` for an image that it does not fit.
+    """
+    within = parse_within(config.within or "")
+    boxes = task.places(model, config, record) if within.of_objects else ()
+    return within.mask((record.width, record.height), boxes)
 
 
 def image_seeds(seed: int, image_id: int) -> tuple[int, int]:
@@ -56,21 +90,23 @@ def _attack(
     task: Task[R, C, M], model: M, config: C, attacked: Sequence[Prepared[R]], target_l2: Mapping[int, float]
 ) -> AttackResult:
     attack, images = config.attack, torch.cat([one.image for one in attacked])
-    objective: Any = task.objective(model, config, attacked)
     ids = [one.record.id for one in attacked]
     seeds = [image_seeds(config.seed, image_id)[1] for image_id in ids]
+    objective = robust_objective(task, model, config, attacked, seeds)
+    where = None if config.within is None else torch.cat([one.where for one in attacked if one.where is not None])
     with fixed_numerics(tf32=config.precision == "bf16"):
         if attack.step == "noise":
             known = [target_l2.get(image_id) for image_id in ids]
-            return run_control(attack, images, objective, known, seeds, task.methods[REFERENCE], config.batch)
+            reference = task.methods[REFERENCE]
+            return run_control(attack, images, objective, known, seeds, reference, config.batch, where)
         if attack.step == "deepfool" and hasattr(objective, "margins"):  # a boundary for each class
-            return run_deepfool(attack, images, objective, config.batch)
+            return run_deepfool(attack, images, objective, config.batch, where)
         starts = starts_of(attacked)
         if attack.step == "square":
-            return run_random_search(attack, images, objective, seeds, starts)
+            return run_random_search(attack, images, objective, seeds, starts, where)
         if attack.step == "ensemble":
-            return run_ensemble(attack, images, objective, config.batch, seeds, starts)
-        return run(attack, images, objective, config.batch, seeds, starts)
+            return run_ensemble(attack, images, objective, config.batch, seeds, starts, where)
+        return run(attack, images, objective, config.batch, seeds, starts, where)
 
 
 def starts_of(attacked: Sequence[Prepared[R]]) -> torch.Tensor | None:
@@ -101,10 +137,13 @@ def _outcome(
     pixels = decode_png(png)  # judged from what a reader of the file gets, not from the array that was written
     record = replace(record, seconds=seconds, digest=hashlib.sha256(png).hexdigest())
     as_array = None if floats is None else floats.numpy()
-    if prepared.is_attacked and record.status != "error":
+    if (prepared.is_attacked or record.status == "failure") and record.status != "error":
         seen = pixels if as_array is None else as_array.transpose(1, 2, 0)
         record = replace(record, quality=measure(original, seen, quick_measures()).as_json())
-    record = task.judge(model, config, prepared, record, Saved(to_tensor(pixels), floats))
+    saved = Saved(to_tensor(pixels), floats)
+    record = task.judge(model, config, prepared, record, saved)
+    if config.corruptions and record.status in ("success", "failure"):
+        record = after_corruptions(record, survived(task, model, config, record, saved.judged))
     return Outcome(record, original, png, pixels, as_array)
 
 

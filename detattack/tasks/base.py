@@ -9,15 +9,27 @@ task may replace.
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 from torch import Tensor
 
+from detattack.core.boxes import Box
 from detattack.core.errors import InputError, first_error
 from detattack.core.precision import Precision
 from detattack.datasets.base import Dataset, Picture, Sample
+from detattack.datasets.corruptions import Corruption, parse_corruptions
 from detattack.datasets.open import open_dataset
 from detattack.datasets.source import DatasetSource
 from detattack.engine import PRESETS, Attack, Objective
@@ -30,16 +42,35 @@ from detattack.runs.folder import RunFolder
 from detattack.runs.record import BaseRecord, Outcome
 from detattack.tasks.columns import BROKEN, COLUMNS, IMAGE_COLUMNS, Column, Curve, ImageColumn
 from detattack.tasks.summary import common_summary, question, summary_lines
+from detattack.tasks.within import parse_within
+
+
+def split_at_commas(value: Any) -> Any:
+    """Split a text; nothing is no name, and anything else stays."""
+    names = value.split(",") if isinstance(value, str) else value or ()
+    return tuple(name.strip() if isinstance(name, str) else name for name in names)
+
+
+def _spelled(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(str, parse_corruptions(",".join(names), ranges=True)))
+
+
+def _checked_within(text: str | None) -> str | None:
+    return None if text is None else str(parse_within(text))
 
 
 class TaskConfig(BaseModel):
     """Everything that decides a run's bytes, beside the data. Its JSON stands in `run.json`; a task adds its own.
 
-    of_method: the fields that follow from the method.
+    - of_method: the fields that follow from the method
+    - added: fields that are younger than runs which are still resumed and merged; left out at their default
+    - robust_to: corruptions after which the goal has to hold, too, as `parse_corruptions` takes them
+    - within: the pixels that may change, as `parse_within` takes them; None: all
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     of_method: ClassVar[frozenset[str]] = frozenset({"attack"})
+    added: ClassVar[frozenset[str]] = frozenset({"robust_to", "within"})
 
     model: str
     weights: str | None = None
@@ -49,6 +80,20 @@ class TaskConfig(BaseModel):
     device: str = "auto"
     batch: int = Field(1, ge=1)
     precision: Precision = "fp32"
+    robust_to: Annotated[tuple[str, ...], BeforeValidator(split_at_commas), AfterValidator(_spelled)] = ()
+    within: Annotated[str | None, AfterValidator(_checked_within)] = None
+
+    @cached_property
+    def corruptions(self) -> tuple[Corruption, ...]:
+        """What the goal has to hold after."""
+        return tuple(parse_corruptions(",".join(self.robust_to), ranges=True))
+
+    @model_serializer(mode="wrap")
+    def _as_ever(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is as it was before there was a choice."""
+        values: dict[str, Any] = handler(self)
+        before = {name: type(self).model_fields[name].default for name in self.added}
+        return {k: value for k, value in values.items() if k not in before or getattr(self, k) != before[k]}
 
 
 R = TypeVar("R", bound=BaseRecord)
@@ -65,6 +110,7 @@ class Prepared(Generic[R]):
     - image: `[1,3,H,W]` on the model's device
     - goal: what is wanted of it, in the task's own form
     - attacked: whether it is attacked; None: where its record has no status
+    - where: bool `[1,1,H,W]`, the pixels that may change; None: all
     """
 
     record: R
@@ -72,6 +118,7 @@ class Prepared(Generic[R]):
     image: Tensor
     goal: Any = None
     attacked: bool | None = None
+    where: Tensor | None = None
 
     @property
     def is_attacked(self) -> bool:
@@ -182,8 +229,20 @@ class Task(ABC, Generic[R, C, M]):
     def holds(self, model: M, config: C, record: R, image: Tensor) -> bool:
         """Tell whether the goal of a record holds for `[3,H,W]`, by the official inference: what `verify` asks."""
 
+    def places(self, model: M, config: C, record: R) -> Sequence[Box]:
+        """List the boxes of what the goal of a record is about, for `--within box`. Raises `InputError`."""
+        raise InputError(f"--within {config.within}: goes with detectors; task {self.name} knows no boxes")
+
+    def moved(self, record: R, corruption: Corruption) -> R:
+        """Return a record whose goal is about the same things where they are after a corruption."""
+        return record
+
     def check_other(self, model: M, config: C, manifest: Mapping[str, Any]) -> None:
         """Raise `InputError` where another model cannot judge the files of a run, by its manifest."""
+
+    def translated(self, model: M, record: R, manifest: Mapping[str, Any]) -> R:
+        """Write a record of a run, by its manifest, for another model, which may number its classes otherwise."""
+        return record
 
     def seen_by(self, model: M, config: C, record: R, original: Tensor, image: Tensor) -> R:
         """Judge both images of a record, `[3,H,W]`, by another model, or after a change.

@@ -56,6 +56,7 @@ class Settings:
     - more: fields of `Attack` that weaker than those; for all methods
     - budget: what each attack spends; None: it stops at a success, or looks for the smallest
     - passes: backward passes at most, an image; instead of `max_iterations`
+    - each: how many of them an iteration takes
     """
 
     floats: bool = False
@@ -64,6 +65,7 @@ class Settings:
     more: Mapping[str, Any] | None = None
     budget: Budget | None = None
     passes: int | None = None
+    each: int = 1
 
     def attacks(self, task: Task[Any, Any, Any], names: Sequence[str]) -> dict[str, Attack]:
         """Resolve the attacks of some methods of a task. Raises `InputError`."""
@@ -87,9 +89,11 @@ class Settings:
         if self.passes is None:
             return attack
         undoes = attack.undo > 0 and attack.levels is not None
-        if self.passes <= undoes:
-            raise InputError(f"--passes {self.passes}: method {attack.name} needs {1 + undoes} at least")
-        return replace(attack, max_iterations=self.passes - undoes)
+        iterations = self.passes // self.each - undoes
+        if iterations < 1:
+            least = self.each * (1 + undoes)
+            raise InputError(f"--passes {self.passes}: method {attack.name} needs {least} at least")
+        return replace(attack, max_iterations=iterations)
 
     def _spending(self, name: str, task: Task[Any, Any, Any]) -> str | Attack:
         if self.budget is None:
@@ -167,7 +171,8 @@ def make_experiment(
     settled: dict[str, Any] = {"device": str(model.device)}
     if batch is None:
         before = batch_of(out) if out else None
-        settled["batch"] = before or task.fitting_batch(model, config, dataset.samples)
+        fitting = task.fitting_batch(model, config, dataset.samples) // (1 + len(config.corruptions))
+        settled["batch"] = before or max(1, fitting)
     experiment = Experiment(task, model, config.model_copy(update=settled), dataset, **more)
     if experiment.shard and not experiment.batches():
         shard = "/".join(map(str, experiment.shard))

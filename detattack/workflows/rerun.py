@@ -15,6 +15,7 @@ from typing import Any
 
 from detattack.core.errors import InputError
 from detattack.core.locating import located_config
+from detattack.core.model_names import THROUGH
 from detattack.core.trust import check_trust
 from detattack.datasets.source import DatasetSource, read_dataset_source
 from detattack.runs.folder import PER_IMAGE, RunFolder
@@ -53,8 +54,9 @@ class Instead:
         instead = {name: value for name, value in named.items() if value is not None}
         config = located_config(path, {**manifest, "config": {**manifest["config"], **dict.fromkeys(instead)}})
         if self.model is None:
-            check_trust(path, str(config.get("model")), trust)
-        return {**config, **instead}
+            check_trust(path, config, trust)
+        alone = {} if self.model is None or THROUGH not in config else {THROUGH: ()}
+        return {**config, **instead, **alone}
 
     def origin(self, path: Path, manifest: dict[str, Any]) -> DatasetSource:
         """Where the images of the run in `path` are."""

@@ -13,9 +13,11 @@ from detattack.core.errors import InputError
 from detattack.core.faults import check_device
 from detattack.core.files import swept
 from detattack.core.locating import located, located_config
+from detattack.core.model_names import THROUGH
 from detattack.core.precision import fixed_numerics
 from detattack.core.trust import check_trust
 from detattack.datasets.corruptions import UNCORRUPTED, Corruption, parse_corruptions
+from detattack.datasets.corruptions.registry import Pixels
 from detattack.datasets.image_io import read_image, to_tensor
 from detattack.datasets.rendered import read_original
 from detattack.metrics.rates import rate
@@ -74,7 +76,7 @@ def transfer_run(
     with closing(RunFolder.open(path, task.record_type)) as folder, swept(path):
         config = task.make_config(**located_config(path, folder.manifest))
         if not all(other.model for other in others):
-            check_trust(path, config.model, trust)
+            check_trust(path, folder.manifest["config"], trust)
         models = [_loaded(task, config, other, device) for other in others]
         total = len(models) * len(changes) * sum(r.status in ("success", "failure") for r in folder.iterate())
         done = 0
@@ -124,10 +126,17 @@ def transfer(
     )
 
 
+def original_of(folder: RunFolder[Any], record: Any) -> Pixels:
+    """Read the original of a run's image, uint8 `[H,W,3]`. Raises `InputError` where it is gone."""
+    source = located(record.source, folder.path, folder.manifest)
+    return read_original(str(source or record.source)).pixels
+
+
 def _loaded(task: Task[Any, Any, Any], config: Any, other: Other, device: str) -> Any:
     if other.model is None:
         return task.load_model(config, device)
     named = {name: value for name, value in asdict(other).items() if name in type(config).model_fields}
+    named |= {THROUGH: ()} if THROUGH in type(config).model_fields else {}
     return task.load_model(config.model_copy(update=named), device)
 
 
@@ -136,11 +145,11 @@ def _seen(
     task: Task[Any, Any, Any], folder: RunFolder[Any], model: Any, config: Any, record: Any, change: Corruption
 ) -> Any:
     """Judge a record as the model sees its corrupted files."""
-    source = located(record.source, folder.path, folder.manifest)
-    original = read_original(str(source or record.source)).pixels
+    original = original_of(folder, record)
     file = read_image(folder.path / "images" / f"{record.stem}.png").pixels
     if original.shape != file.shape or (config.attack.levels is not None and not _is_as_far(original, file, record)):
         raise InputError(f"{record.source}: is not the image that was attacked")
+    record = task.translated(model, record, folder.manifest)
     return task.seen_by(model, config, record, *(to_tensor(change(pixels)) for pixels in (original, file)))
 
 

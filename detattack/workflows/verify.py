@@ -8,7 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from detattack.core.errors import InputError
@@ -22,8 +24,11 @@ from detattack.engine import Attack
 from detattack.runs.folder import RunFolder
 from detattack.runs.manifest import task_in
 from detattack.runs.record import BaseRecord
+from detattack.tasks.attack_batch import mask_of
 from detattack.tasks.base import Task, TaskConfig
 from detattack.tasks.registry import find_task
+from detattack.tasks.robust import survived
+from detattack.workflows.transfer import original_of
 
 
 @dataclass(frozen=True)
@@ -41,9 +46,9 @@ class Verdict:
 
 
 class Holds(Protocol):
-    """Tells whether the goal holds for what a record tells."""
+    """Tells whether the goal holds for what a record tells, and what else of it is not so, if anything."""
 
-    def __call__(self, record: Any) -> bool:
+    def __call__(self, record: Any) -> tuple[bool, str]:
         """Judge a record."""
 
 
@@ -55,11 +60,11 @@ def verify_run(path: Path, device: str = "auto", trust: bool = False) -> Iterato
     task = find_task(task_in(path))
     with closing(RunFolder.open(path, task.record_type)) as folder:
         config = task.make_config(**located_config(path, folder.manifest))
-        check_trust(path, config.model, trust)
+        check_trust(path, folder.manifest["config"], trust)
         model = task.load_model(config, device)
         if task.fingerprint(model) != folder.manifest["model"]:
             raise InputError(f"{path}: model {config.model} is not the one that was attacked (other weights)")
-        yield from verdicts(path, folder.iterate(), partial(_holds, path, task, model, config))
+        yield from verdicts(path, folder.iterate(), partial(_holds, folder, task, model, config))
 
 
 def verdicts(path: Path, records: Iterable[BaseRecord], holds: Holds) -> Iterator[Verdict]:
@@ -83,8 +88,25 @@ def judged_image(path: Path, attack: Attack, record: BaseRecord) -> Tensor:
 
 
 @fixed_numerics(gradient=False)
-def _holds(path: Path, task: Task[Any, Any, Any], model: Any, config: TaskConfig, record: Any) -> bool:
-    return task.holds(model, config, record, judged_image(path, config.attack, record))
+def _holds(
+    folder: RunFolder[Any], task: Task[Any, Any, Any], model: Any, config: TaskConfig, record: Any
+) -> tuple[bool, str]:
+    image = judged_image(folder.path, config.attack, record)
+    holds = task.holds(model, config, record, image)
+    survives = survived(task, model, config, record, image)
+    told = [name for name in survives if survives[name] != record.survives.get(name)]
+    problem = f"after {', '.join(told)} it is not as the ledger says" if told else ""
+    if config.within is not None and record.quality:
+        problem = problem or _changed_outside(folder, mask_of(task, model, config, record), record, image)
+    return holds and all(survives.values()), problem
+
+
+def _changed_outside(folder: RunFolder[Any], mask: NDArray[np.bool_], record: BaseRecord, image: Tensor) -> str:
+    """Say whether an image, or its file, differs from the original where it must not."""
+    original = original_of(folder, record)
+    file = read_image(folder.path / "images" / f"{record.stem}.png").pixels
+    same = (file == original).all(2) & (image == to_tensor(original)).all(0).numpy()
+    return "" if (same | mask).all() else "differs from its original where --within lets nothing change"
 
 
 def _verdict(path: Path, record: BaseRecord, holds: Holds) -> Verdict:
@@ -92,7 +114,7 @@ def _verdict(path: Path, record: BaseRecord, holds: Holds) -> Verdict:
     floats = f"floats/{record.stem}.npy"
     try:
         read_image(path / name)
-        success = record.status in ("success", "failure") and holds(record)
+        success, problem = holds(record) if record.status in ("success", "failure") else (False, "")
         whole = _is_whole(path / name, record.digest)
         floats_whole = not record.floats_digest or _is_whole(path / floats, record.floats_digest)
     except (OSError, ValueError, InputError) as error:
@@ -106,7 +128,7 @@ def _verdict(path: Path, record: BaseRecord, holds: Holds) -> Verdict:
         return Verdict(name, success, f"{floats} is not the file that the run wrote")
     if success != (record.status == "success"):
         return Verdict(name, success, f"judged {'success' if success else 'failure'}, the ledger says {record.status}")
-    return Verdict(name, success)
+    return Verdict(name, success, problem)
 
 
 def _is_whole(file: Path, digest: str) -> bool:

@@ -101,7 +101,7 @@ def test_every_option_and_the_value_of_each_is_completed(monkeypatch, capsys, pa
         ("evaluate --quality q", ["quick"]),
         ("evaluate --ray a", ["auto"]),
         ("evaluate --ray --quie", ["--quiet"]),
-        ("evaluate --survive jpeg:90,b", ["jpeg:90,blur:"]),
+        ("evaluate --survive jpeg:90,bl", ["jpeg:90,blur:"]),
         ("bench --precision b", ["bf16"]),
         ("targeted --add tr", ["truck", "traffic light"]),
         ("targeted --box r", ["random", "road"]),
@@ -127,7 +127,8 @@ def test_the_names_that_are_completed_are_those_that_there_are():
     from classify.methods import PRESETS as CLASSIFIER_PRESETS
     from classify.paper.config import ALL as ALL_EXPERIMENTS
     from classify.paper.config import NAMES
-    from detattack.datasets.corruptions import LIMITS
+    from detattack.datasets.corruptions import CORRUPTIONS
+    from detattack.datasets.corruptions.chain import ALIASES
     from detattack.datasets.open import FORMATS
     from detattack.datasets.scenes import CATEGORIES
     from detattack.detectors import registry
@@ -145,7 +146,7 @@ def test_the_names_that_are_completed_are_those_that_there_are():
     assert (*NAMES, ALL_EXPERIMENTS) == names.EXPERIMENTS
     assert (*MEASURES,) == names.MEASURES
     assert (*FORMATS,) == names.FORMATS
-    assert tuple(f"{name}:" for name in LIMITS) == names.CHANGES
+    assert (*(f"{name}:" for name in CORRUPTIONS), *ALIASES) == names.CHANGES
     assert tuple(category.name for category in CATEGORIES) == names.STREET_CLASSES
     assert {goal.partition(":")[0] for goal in names.GOALS} == {*GOALS}
     assert {*names.LOSSES} == {"vanish", *(name for name, loss in LOSSES.items() if loss.of_objects)}

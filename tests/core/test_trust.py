@@ -20,7 +20,7 @@ def test_models_that_run_code(tmp_path, monkeypatch):
 
 
 def test_code_needs_trust():
-    check_trust(Path("run"), "demo", trust=False)
-    check_trust(Path("run"), "adapter.py:factory", trust=True)
+    check_trust(Path("run"), {"model": "demo"}, trust=False)
+    check_trust(Path("run"), {"model": "adapter.py:factory"}, trust=True)
     with pytest.raises(InputError, match="^run: its model adapter.py:factory runs code from a file; --trust lets it$"):
-        check_trust(Path("run"), "adapter.py:factory", trust=False)
+        check_trust(Path("run"), {"model": "adapter.py:factory"}, trust=False)

@@ -23,7 +23,7 @@ class Linear:
     def margins(self, images, index):
         margins = images.flatten(1) @ self.normals.T - self.bounds[index]
         best = margins.amax(1)
-        return margins, SimpleNamespace(loss=-best, success=best > 0, confidence=best, agrees=lambda i: True)
+        return margins, SimpleNamespace(loss=-best, success=best > 0, confidence=best, agrees=lambda i: True, passes=1)
 
     def confirm(self, image, index):
         return bool((image.flatten() @ self.normals.T > self.bounds[index]).any())

@@ -94,7 +94,10 @@ TEXTS = {
     "place": (texts_of("center", "random", "road", "1,2,3,4", " "), parse_place),
     "shard": (texts_of("0", "1", "/", "-", "4", "00", "0/4"), parse_shard),
     "method and --set": (ATTACKS, an_attack),
-    "--survive": (texts_of("jpeg", "resize", "blur", ":", "90", "0.5", "nan", ","), parse_corruptions),
+    "--survive": (
+        texts_of("jpeg", "shift", "screen", ":", "90", "0.5", "nan", ",", "+", ".."),
+        parse_corruptions,
+    ),
     "--preprocess": (
         texts_of("resize", "crop", "mean", "std", "=", "224", ":", "1/0", "nan", ",", "0"),
         Preprocessing.parse,

@@ -10,10 +10,9 @@ from detattack.core.precision import fixed_numerics
 from detattack.core.types import Detections
 from detattack.datasets.base import Sample
 from detattack.detectors.base import Detector
-from detattack.detectors.fast import AcceleratedDetector
 from detattack.tasks.detection.config import DetectionConfig
 from detattack.tasks.detection.goals import CleanImage, parse_goal
-from detattack.tasks.detection.objective import DetectionObjective
+from detattack.tasks.detection.judges import objective_for
 
 LARGEST_BATCH = 64
 
@@ -55,9 +54,7 @@ def _peak(detector: Detector, config: DetectionConfig, count: int, width: int, h
     road = (width / 4, height / 4, width / 2, height / 2)
     target = goal.resolve(detector.categories, CleanImage(width, height, empty, road=road))
     target = replace(target, objects=(road,))  # a goal about objects takes the memory of one
-    objective = DetectionObjective(
-        AcceleratedDetector(detector, config.precision), [target] * count, config.score_threshold
-    )
+    objective = objective_for(detector, config, [target] * count)
     torch.cuda.reset_peak_memory_stats(detector.device)
     before = torch.cuda.memory_allocated(detector.device)
     images = torch.full((count, 3, height, width), 0.5, device=detector.device, requires_grad=True)

@@ -1,17 +1,11 @@
 """The config of a detector's run, resolved and validated."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BeforeValidator, Field
 
 from detattack.core.types import DEFAULT_MAX_DETECTIONS, DEFAULT_SCORE_THRESHOLD
-from detattack.tasks.base import TaskConfig
-
-
-def split_at_commas(value: Any) -> Any:
-    """Split a text; nothing is no name, and anything else stays."""
-    names = value.split(",") if isinstance(value, str) else value or ()
-    return tuple(name.strip() if isinstance(name, str) else name for name in names)
+from detattack.tasks.base import TaskConfig, split_at_commas
 
 
 class DetectionConfig(TaskConfig):
@@ -23,8 +17,17 @@ class DetectionConfig(TaskConfig):
     - score_threshold: τ, in [0, 1)
     - max_detections: of one class that count for AP, an image
     - loss: names of registered losses; none: the goal's own
+    - through_models: all models that are attacked at once, of which `model` is the first; none: `model` alone
     - reference: what the objects of `degrade` and `flood` are; None: annotations where there are, else detections
     """
+
+    added: ClassVar[frozenset[str]] = TaskConfig.added | {
+        "max_detections",
+        "loss",
+        "reference",
+        "prompt",
+        "through_models",
+    }
 
     model: str = "demo"
     prompt: str | None = None
@@ -34,12 +37,4 @@ class DetectionConfig(TaskConfig):
     max_detections: int = Field(DEFAULT_MAX_DETECTIONS, ge=1)
     loss: Annotated[tuple[str, ...], BeforeValidator(split_at_commas)] = ()
     reference: Literal["annotations", "detections"] | None = None
-
-    @model_serializer(mode="wrap")
-    def _as_ever(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what is as it was before there was a choice: runs from then are resumed and merged."""
-        values: dict[str, Any] = handler(self)
-        before = {"max_detections": DEFAULT_MAX_DETECTIONS, "loss": (), "reference": None, "prompt": None}
-        return {
-            name: value for name, value in values.items() if name not in before or getattr(self, name) != before[name]
-        }
+    through_models: Annotated[tuple[str, ...], BeforeValidator(split_at_commas)] = ()

@@ -2,22 +2,25 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from torch import Tensor
 
+from detattack.core.boxes import Box
 from detattack.core.errors import InputError
 from detattack.core.types import DEFAULT_MAX_DETECTIONS, DEFAULT_SCORE_THRESHOLD, Detections
 from detattack.datasets.base import Dataset, Picture, Sample
 from detattack.datasets.coco import category_ids, classes_not_counted
+from detattack.datasets.corruptions import Corruption
 from detattack.datasets.image_io import to_tensor
 from detattack.datasets.open import open_dataset
 from detattack.datasets.source import DatasetSource
 from detattack.detectors.base import Detector
 from detattack.detectors.black_box import no_gradient
-from detattack.detectors.fast import AcceleratedDetector
 from detattack.detectors.registry import fingerprint, load_detector
+from detattack.detectors.several import Several, judges_of
 from detattack.engine.budget import budget_of
 from detattack.engine.ensemble import check_passes
 from detattack.metrics.coco import GroundTruth, PrecisionTable, mean_ap
@@ -36,9 +39,10 @@ from detattack.tasks.detection.config import DetectionConfig
 from detattack.tasks.detection.figure import write_attack_figure
 from detattack.tasks.detection.goals import CleanImage, Target, parse_goal
 from detattack.tasks.detection.inference import check_scores, detected
+from detattack.tasks.detection.judges import JointObjective, check_classes, holds_for_all, objective_for, target_for
 from detattack.tasks.detection.objective import DetectionObjective
 from detattack.tasks.detection.objects import Objects, check_reference, objects_of
-from detattack.tasks.detection.record import DetectionRecord, as_lists, card_of, target_of
+from detattack.tasks.detection.record import DetectionRecord, as_lists, card_of, from_lists, target_of
 from detattack.tasks.detection.summary import (
     ap_notes,
     average_precision,
@@ -87,7 +91,10 @@ class DetectionTask(Task[DetectionRecord, DetectionConfig, Detector]):
 
     def load_model(self, config: DetectionConfig, device: str | None = None) -> Detector:
         """Load the detector that a config names."""
-        return load_detector(config.model, device or config.device, config.weights, config.categories, config.prompt)
+        place = device or config.device
+        if config.through_models:
+            return Several([load_detector(name, place) for name in config.through_models])
+        return load_detector(config.model, place, config.weights, config.categories, config.prompt)
 
     def fingerprint(self, model: Detector) -> str:
         """Hash weights and categories."""
@@ -106,7 +113,7 @@ class DetectionTask(Task[DetectionRecord, DetectionConfig, Detector]):
         if not getattr(model, "has_gradient", True) and config.attack.step != "square":
             raise InputError(no_gradient(model.name))
         goal = parse_goal(config.goal)
-        goal.check(model.categories)
+        check_classes(goal, model)
         goal.check_losses(config.loss)
         self.check_attack(config)
         check_reference(config, goal, dataset)
@@ -160,7 +167,7 @@ class DetectionTask(Task[DetectionRecord, DetectionConfig, Detector]):
         except InputError as error:
             failed = replace(record, status="error", reason=str(error))
             return Prepared(failed, picture, image, ImageGoal(None, clean))
-        status = goal.initial_status(target, shown) or ""
+        status = self._initial_status(model, config, target, shown, image) or ""
         if status == "nothing" and getattr(model, "has_gradient", True):
             check_scores(model, image)
         record = replace(
@@ -176,14 +183,23 @@ class DetectionTask(Task[DetectionRecord, DetectionConfig, Detector]):
         spends = config.attack.stop == "worst" and goal.of_objects  # AP counts every image, and detections below τ
         return Prepared(record, picture, image, ImageGoal(target, clean), attacked=spends or not status)
 
+    def _initial_status(
+        self, model: Detector, config: DetectionConfig, target: Target, shown: Detections, image: Tensor
+    ) -> str | None:
+        """Return the status of an image with nothing to attack, which is one for every judge; None: there is work."""
+        first, *others = judges_of(model)
+        status = target.goal.initial_status(target, shown)
+        for judge in others if status else ():
+            own, found = target_for(target, first.categories, judge), detected(judge, config, image[0])
+            if not target.goal.initial_status(own, found.above(config.score_threshold)):
+                return None
+        return status
+
     def objective(
         self, model: Detector, config: DetectionConfig, prepared: Sequence[Prepared[DetectionRecord]]
-    ) -> DetectionObjective:
-        """Make the goal's loss from the candidates of an accelerated copy; the detector itself decides."""
-        targets, stop = [one.goal.target for one in prepared], config.attack.stop
-        fast = model if config.attack.step == "square" else AcceleratedDetector(model, config.precision)
-        threshold = config.score_threshold
-        return DetectionObjective(fast, targets, threshold, stop == "budget", stop == "worst", config.loss)
+    ) -> DetectionObjective | JointObjective:
+        """Make the goal's loss from the candidates of accelerated copies; the detectors themselves decide."""
+        return objective_for(model, config, [target_of(one.record, model) for one in prepared])
 
     def judge(
         self,
@@ -204,19 +220,37 @@ class DetectionTask(Task[DetectionRecord, DetectionConfig, Detector]):
         above = judged.above(config.score_threshold)
         return replace(
             record,
-            status="success" if target.holds(above) else "failure",
-            file_success=target.holds(on_file.above(config.score_threshold)),
+            status="success" if holds_for_all(model, config, target, saved.judged, judged) else "failure",
+            file_success=holds_for_all(model, config, target, saved.on_file, on_file),
             confidence_after=target.goal.confidence(target, judged),
             asked_iou=target.goal.asked_iou(target, above),
         )
 
     def holds(self, model: Detector, config: DetectionConfig, record: DetectionRecord, image: Tensor) -> bool:
         """Tell whether the goal holds for the detections above τ."""
-        return target_of(record, model).holds(detected(model, config, image).above(config.score_threshold))
+        return holds_for_all(model, config, target_of(record, model), image, detected(model, config, image))
+
+    def places(self, model: Detector, config: DetectionConfig, record: DetectionRecord) -> Sequence[Box]:
+        """List the boxes of the objects, or the box that is asked for."""
+        target = target_of(record, model)
+        return target.goal.places(target, from_lists(record.clean).above(config.score_threshold))
+
+    def moved(self, record: DetectionRecord, corruption: Corruption) -> DetectionRecord:
+        """Move the boxes of the goal to where a corruption takes what is in them."""
+        move = partial(corruption.moved, size=(record.width, record.height))
+        kept = tuple((label, move(box)) for label, box in record.kept)
+        box = None if record.box is None else move(record.box)
+        return replace(record, box=box, objects=tuple(map(move, record.objects)), kept=kept)
 
     def check_other(self, model: Detector, config: DetectionConfig, manifest: Mapping[str, Any]) -> None:
         """Check that the detector has the goal's classes."""
-        parse_goal(config.goal).check(model.categories)
+        check_classes(parse_goal(config.goal), model)
+
+    def translated(self, model: Detector, record: DetectionRecord, manifest: Mapping[str, Any]) -> DetectionRecord:
+        """Write the objects with the labels of another detector, by the names of their classes."""
+        card = card_of(manifest)
+        own = target_for(target_of(record, card), card.categories, model)
+        return replace(record, objects=own.objects, object_labels=own.object_labels)
 
     def seen_by(
         self, model: Detector, config: DetectionConfig, record: DetectionRecord, original: Tensor, image: Tensor
@@ -224,7 +258,7 @@ class DetectionTask(Task[DetectionRecord, DetectionConfig, Detector]):
         """Judge both images by a detector; the goal means the same class by name, boxes stay where they were."""
         clean, found = (detected(model, config, one) for one in (original, image))
         target = replace(target_of(record, model), kept=())
-        before, after = (target.holds(one.above(config.score_threshold)) for one in (clean, found))
+        before, after = (holds_for_all(model, config, target, *one) for one in ((original, clean), (image, found)))
         status = "already" if before else "success" if after else "failure"
         return replace(record, status=status, clean=as_lists(clean), adversarial=as_lists(found), trace={})
 

@@ -278,6 +278,10 @@ class Goal(ABC):
         labels = torch.tensor(target.labels, device=clean.labels.device)
         return torch.isin(clean.labels, labels) if target.labels else torch.ones_like(clean.labels, dtype=torch.bool)
 
+    def places(self, target: Target, clean: Detections) -> tuple[Box, ...]:
+        """Return the boxes of what it is about. Default: of its objects, or of the detections that it is aimed at."""
+        return target.objects or as_boxes(clean.boxes[self.aimed_at(target, clean)])
+
     def others(self, target: Target, clean: Detections) -> Tensor:
         """Which clean detections `keep_others` holds in place, bool `[M]`."""
         return ~self.aimed_at(target, clean)

@@ -109,6 +109,10 @@ class Inject(Goal):
         """None: what is there may stay, all of it."""
         return torch.zeros_like(clean.labels, dtype=torch.bool)
 
+    def places(self, target: Target, clean: Detections) -> tuple[Box, ...]:
+        """Return the box of the new object."""
+        return (_box(target),)
+
     def others(self, target: Target, clean: Detections) -> Tensor:
         """Select what does not stand where the new object is to be."""
         return ~near(clean, _box(target), MATCH_IOU)

@@ -1,0 +1,24 @@
+"""One change for many images: a perturbation or a patch that is found on some images and judged on others."""
+
+from detattack.tasks.detection.universal.change import Change, Patch, Perturbation
+from detattack.tasks.detection.universal.judging import Judged, changed, judge
+from detattack.tasks.detection.universal.saved import LARGEST_SIDE, SavedChange, read_change, write_change
+from detattack.tasks.detection.universal.training import CHECKPOINT, Recipe, Subject, subjects_of, train
+
+__all__ = [
+    "CHECKPOINT",
+    "LARGEST_SIDE",
+    "Change",
+    "Judged",
+    "Patch",
+    "Perturbation",
+    "Recipe",
+    "SavedChange",
+    "Subject",
+    "changed",
+    "judge",
+    "read_change",
+    "subjects_of",
+    "train",
+    "write_change",
+]
