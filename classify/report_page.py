@@ -5,7 +5,7 @@ from typing import Any
 
 from classify.config import ClassifyConfig, wanted
 from classify.record import ClassificationRecord
-from detattack.report.charts import LEGEND, MOST_BARS, confidences, of_first_success
+from detattack.report.charts import LEGEND, MOST_BARS, confidences, of_first_success, success_curves
 from detattack.report.page import (
     Card,
     Content,
@@ -48,6 +48,7 @@ def page_content(run: ClassifyData, pictures: dict[int, Pictures]) -> Content:
             "goal": "",
         },
         images=(_image(r, pictures.get(r.id, Pictures()), classes) for r in run.whole()),
+        curves=success_curves(run),
     )
 
 

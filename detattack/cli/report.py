@@ -1,4 +1,4 @@
-"""`detattack report`: the HTML page of a run."""
+"""`detattack report`: the HTML page of a run, or of a comparison."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,11 +9,18 @@ from detattack.cli import options as o
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="A run folder.", show_default=False)],
+    run: Annotated[Path, typer.Argument(help="A run folder, or that of a comparison.", show_default=False)],
+    standalone: Annotated[
+        bool, typer.Option("--standalone", help="One file with its pictures inside: report-standalone.html.")
+    ] = False,
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Write RUN/report.html: the run's numbers, plots and pictures on one page. No model is needed."""
+    """Write RUN/report.html: numbers, plots and pictures on one page. No model is needed.
+
+    Of a comparison, the page has the methods' table, their curves and each image under every method; a page of each
+    method stands behind it.
+    """
     import json as json_module
 
     from rich.progress import Progress
@@ -29,7 +36,7 @@ def report(
         bar.update(task, completed=done, total=total)
 
     try:
-        path = write_report(run, told)
+        path = write_report(run, told, standalone)
     finally:
         if bar.live.is_started:
             bar.stop()

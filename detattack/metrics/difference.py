@@ -35,6 +35,35 @@ def heatmap(difference: NDArray[np.floating]) -> Pixels:
     return _color_table()[levels]
 
 
+def levels_of(drawn: Pixels) -> NDArray[np.uint8]:
+    """Return what a heatmap `[H,W,3]` was drawn from, in steps of 1/255: uint8 `[H,W]`."""
+    codes = drawn.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    known, order = _color_codes()
+    return order[np.searchsorted(known, codes).clip(0, len(known) - 1)]
+
+
+def fitting_gain(levels: NDArray[np.uint8]) -> int:
+    """Return the factor at which a difference is well seen, given the levels of its heatmap: its 99.9th percentile
+    becomes 1. A whole number, `DIFFERENCE_GAIN` or more.
+    """
+    changed = levels[levels > 0]
+    top = float(np.percentile(changed, 99.9)) if changed.size else 255.0
+    return max(int(DIFFERENCE_GAIN), round(DIFFERENCE_GAIN * 255 / top))
+
+
+def rescaled(levels: NDArray[np.uint8], gain: int) -> Pixels:
+    """Draw a difference anew, at another factor, from the levels of its heatmap: uint8 `[H,W,3]`."""
+    return heatmap(levels * (gain / (255 * DIFFERENCE_GAIN)))
+
+
+@lru_cache(maxsize=1)
+def _color_codes() -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
+    """The colors as numbers, sorted, and the level of each."""
+    codes = _color_table().astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    order = np.argsort(codes)
+    return codes[order], order.astype(np.uint8)
+
+
 @lru_cache(maxsize=1)
 def _color_table() -> Pixels:
     colors = matplotlib.colormaps[COLOR_MAP](np.linspace(0, 1, 256))[:, :3]

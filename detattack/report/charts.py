@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from detattack.report.measures import reached_within
-from detattack.report.plots import Axis, Plot, Series, histogram, line_chart, traces
+from detattack.report.plots import Axis, Curve, Plot, histogram, traces
 from detattack.report.reading import EvenSample, RunData, Trace
 from detattack.runs.record import ATTACKED, BaseRecord
 
@@ -14,20 +14,17 @@ LEGEND = [("clean", "clean"), ("adversarial", "adversarial")]
 
 def of_first_success(run: RunData[Any]) -> list[Plot | None]:
     """Draw what only a run that looks for a first success is asked: within which distance, and how soon."""
-    return [] if run.budget else [success_within(run.records), iterations(run.records)]
+    return [] if run.budget else [*(one.plot("success") for one in success_curves(run)), iterations(run.records)]
 
 
-def success_within(records: Sequence[BaseRecord]) -> Plot | None:
-    """Draw success rate against L2; None where nothing succeeded."""
-    distances, rates = reached_within(records)
-    if not distances:
-        return None
+def success_curves(run: RunData[Any]) -> list[Curve]:
+    """Trace success rate against L2; nothing where nothing succeeded, or a budget was spent."""
+    distances, rates = reached_within(run.records)
+    if run.budget or not distances:
+        return []
     points = [(0.0, 0.0), *zip(distances, rates, strict=True), (distances[-1] * 1.05, rates[-1])]
-    svg = line_chart(
-        [Series("adversarial", "success", points, steps=True)], Axis("L2 at most"), Axis("success rate", 0, 1)
-    )
     text = "Share of the attacked images on which the goal is reached by an attacker who may go no farther than this."
-    return Plot("Success against distance", svg, text)
+    return [Curve("Success against distance", Axis("L2 at most"), Axis("success rate", 0, 1), points, text)]
 
 
 def iterations(records: Sequence[BaseRecord]) -> Plot | None:

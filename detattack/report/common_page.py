@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from detattack.report.charts import confidences, of_first_success
+from detattack.report.charts import confidences, of_first_success, success_curves
 from detattack.report.page import (
     Content,
     distance_cards,
@@ -33,4 +33,5 @@ def common_content(run: RunData[Any], pictures: dict[int, Pictures]) -> Content:
             "goal": str(run.config.get("goal") or ""),
         },
         images=(image_row(record, pictures.get(record.id, Pictures())) for record in run.whole()),
+        curves=success_curves(run),
     )

@@ -16,7 +16,7 @@ import os
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path, PurePath
 from typing import Any, TypeVar
@@ -29,12 +29,14 @@ from detattack.core.files import swept, write_chunks_atomic
 from detattack.metrics.image_quality import MEASURES, quick_measures
 from detattack.metrics.rates import wilson_interval
 from detattack.report.measures import CHANGE, Spread, spread
-from detattack.report.pictures import Pictures, Told, make_pictures
-from detattack.report.plots import Plot
+from detattack.report.pictures import THUMBS, Pictures, Told, inlined, make_pictures
+from detattack.report.plots import Curve, Plot
 from detattack.report.reading import RunData
 from detattack.runs.record import ATTACKED, BROKEN, STATUSES, BaseRecord
 
-PAGE = "report.html"
+PAGE, ALONE = "report.html", "report-standalone.html"
+MOST_INSIDE = 200
+"""Images whose pictures are in a page that is one file; of more, an even sample."""
 TRACE_POINTS = 64
 MOST_ERRORS = 200
 MOST_NOTES = 20
@@ -81,6 +83,7 @@ class Content:
     - data: what the page's script knows, beside the images.
     - images: a row each (`image_row`), taken one by one as the page is written.
     - boxes: whether there are any to draw.
+    - curves: against the size of a change; a comparison draws those of its methods together.
     """
 
     title: str
@@ -93,44 +96,84 @@ class Content:
     images: Iterable[dict[str, Any]]
     boxes: bool = False
     warning: str = ""
+    curves: Sequence[Curve] = ()
 
 
 def write_page(
-    path: Path, read: Callable[[Path], Run], content: Callable[[Run, dict[int, Pictures]], Content], told: Told
+    path: Path,
+    read: Callable[[Path], Run],
+    content: Callable[[Run, dict[int, Pictures]], Content],
+    told: Told,
+    standalone: bool = False,
 ) -> Path:
     """Write `report.html` and `thumbs/` of a run folder; return the page's path.
 
     - read: of the run's task, reads the folder.
     - content: of the run's task, tells of the run; its second argument is what there is to see, by image id.
     - told: called as pictures are made.
+    - standalone: write `report-standalone.html` instead, which has its pictures inside.
 
-    Raises `InputError` for a folder that holds no run of the task, is damaged, or cannot be written.
+    Raises `InputError` for a folder that holds no run of the task, has lost its pictures, is damaged, or cannot be
+    written.
     """
     run = read(path)
+    if any(record.digest for record in run.records) and not (path / "images").is_dir():
+        raise InputError(f"{path}: the pictures are missing (no folder images); a page needs the whole run folder")
+    out = path / (ALONE if standalone else PAGE)
     try:
         with swept(path):
             pictures = make_pictures(path, run.records, told, run.manifest)
-            page = render_page(run, content(run, pictures))
+            told_of = content(run, pictures)
+            page = render_page(run, _with_pictures(run, told_of) if standalone else told_of)
             # A file's name may hold bytes that are no text.
-            write_chunks_atomic(path / PAGE, (piece.encode("utf-8", "replace") for piece in page))
+            write_chunks_atomic(out, (piece.encode("utf-8", "replace") for piece in page))
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error})") from error
     # A run folder may come from anybody: a value that is not what its name says can surface anywhere.
     except (AttributeError, LookupError, TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise InputError(f"{path}: damaged, a file of the run does not hold what it ought to ({error!r})") from error
-    return path / PAGE
+    return out
+
+
+def _with_pictures(run: RunData[Any], content: Content) -> Content:
+    """The same with the pictures in the rows of the images, of as many as one file may hold."""
+    count = min(MOST_INSIDE, len(run.records))
+    chosen = {run.records[i * len(run.records) // count].id for i in range(count)}
+    images = (row | {"v": inside(run.path, row)} if row["i"] in chosen else row for row in content.images)
+    return replace(content, data={**content.data, "alone": count}, images=images)
+
+
+def inside(path: Path, row: dict[str, Any]) -> dict[str, str]:
+    """Return the pictures of an image of a run as data URIs, by what they show. row: as of `image_row`."""
+    thumbs, name = path / THUMBS, f"{row['n']}.png"
+    files = {
+        "before": thumbs / f"{row['i']}-original.webp",
+        "after": path / "images" / name,
+        "heat": thumbs / f"{row['i']}-scaled.webp",
+        "fixed": path / "heatmaps" / name,
+    }
+    found = {view: inlined(file) for view, file in files.items() if file.is_file()}
+    return {view: picture for view, picture in found.items() if picture}
 
 
 def render_page(run: RunData[Any], content: Content) -> Iterator[str]:
     """Render the page, piece by piece."""
-    style, script = (Markup(template(name)) for name in ("report.css", "report.js"))
+    style, script = Markup(template("report.css")), Markup(template("plots.js") + "\n" + template("report.js"))
     said = [_status_name(run, status) for status in STATUSES]
     return page_template("report.html.j2").generate(
         policy=policy(style, script),
         style=style,
         script=script,
-        data=Markup(_as_script({"statuses": list(STATUSES), "said": said, "spends": bool(run.budget), **content.data})),
-        images=(Markup(_as_script(row)) for row in content.images),
+        data=as_script(
+            {
+                "statuses": list(STATUSES),
+                "said": said,
+                "spends": bool(run.budget),
+                "numbers": [plot.svg.numbers for plot in content.plots],
+                **content.data,
+            }
+        ),
+        images=map(as_script, content.images),
         run=run,
         content=content,
         cost=_cost(run.records),
@@ -138,7 +181,7 @@ def render_page(run: RunData[Any], content: Content) -> Iterator[str]:
             (status, name, sum(record.status == status for record in run.records))
             for status, name in zip(STATUSES, said, strict=True)
         ],
-        tables=[*_distances(run), *content.tables, *_errors(run.records)],
+        tables=[*_distances(run), *content.tables, *_skipped(run.records), *_errors(run.records)],
         model=short_name(str(run.config.get("model", "an unknown model"))),
         notes=_notes(run),
         settings=_settings(run),
@@ -158,7 +201,7 @@ def image_row(record: BaseRecord, pictures: Pictures, **more: Any) -> dict[str, 
         "s": STATUSES.index(record.status),
         "w": record.width,
         "h": record.height,
-        "p": pictures.after + 2 * pictures.heat + 4 * pictures.original + 8 * pictures.untouched,
+        "p": pictures.after + 2 * bool(pictures.heat) + 4 * pictures.original + 8 * pictures.untouched,
         "u": short_name(record.source),
     }
     if quality:
@@ -170,7 +213,7 @@ def image_row(record: BaseRecord, pictures: Pictures, **more: Any) -> dict[str, 
             "t": _trace(record.trace.get("confidence", [])),
             "d": max(0, len(record.trace.get("confidence", [])) - 1),
         }
-    more |= {"r": record.reason, "o": list(record.notes), "m": _disagrees(record)}
+    more |= {"y": pictures.heat, "r": record.reason, "o": list(record.notes), "m": _disagrees(record)}
     return row | {key: value for key, value in more.items() if value}
 
 
@@ -261,10 +304,10 @@ def _short(value: float | None, digits: int) -> float | None:
     return None if value is None or not math.isfinite(value) else float(f"{value:.{digits}g}")
 
 
-def _as_script(data: Any) -> str:
-    """JSON that a `<script>` element can hold, whatever is in it: nothing in it looks like a tag."""
+def as_script(data: Any) -> Markup:
+    """Write JSON that a `<script>` element can hold, whatever is in it: nothing in it looks like a tag."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
 
 
 def policy(style: str, script: str) -> str:
@@ -343,14 +386,32 @@ def _heading(name: str) -> str:
 
 def _spread_cells(values: Spread) -> list[str]:
     numbers = (values.least, values.low, values.middle, values.high, values.most)
-    return [str(values.count), *(f"{v:.5g}" for v in numbers)]
+    return [str(values.count), *map(significant, numbers)]
+
+
+def significant(value: float) -> str:
+    """Write a number to three significant digits; what is nearly 1, by its distance from 1."""
+    if 0.99 < value < 1:
+        return f"{1 - float(f'{1 - value:.2g}'):.9g}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def _skipped(records: Sequence[BaseRecord]) -> list[Table]:
+    """List the images that were left as they are, and why."""
+    skipped = [r for r in records if r.status in SKIPPED and not r.quality]
+    rows = [[short_name(r.source), r.reason or SKIPPED[r.status]] for r in skipped]
+    return _listed("Skipped images", ("image", "why"), rows)
 
 
 def _errors(records: Sequence[BaseRecord]) -> list[Table]:
     rows = [[short_name(r.source), r.reason] for r in records if r.status == "error"]
+    return _listed("Errors", ("image", "reason"), rows)
+
+
+def _listed(title: str, head: tuple[str, str], rows: Sequence[Sequence[str]]) -> list[Table]:
     more = len(rows) - MOST_ERRORS
     after = f"{more} more are in the gallery." if more > 0 else ""
-    return [Table("Errors", ("image", "reason"), rows[:MOST_ERRORS], after=after, shape="tall words")] if rows else []
+    return [Table(title, head, rows[:MOST_ERRORS], after=after, shape="tall words")] if rows else []
 
 
 def _notes(run: RunData[Any]) -> list[str]:

@@ -2,12 +2,14 @@
 
 ID-before.webp ID-after.webp ID-heat.webp   small, for the gallery
 ID-original.webp                            the original at native size, lossless, for the slider
+ID-scaled.webp                              the difference at native size, scaled to this image; its factor is inside
 
 Originals are not part of a run folder. One is taken from the record's source (a file, or a rendered scene) only
 if it is as far from the adversarial image as the ledger says: a file that was changed since, or a source that
 somebody else wrote into the ledger, is not shown.
 """
 
+import base64
 import io
 import math
 import os
@@ -20,16 +22,19 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 from detattack.core.errors import InputError
 from detattack.core.files import write_bytes_atomic
 from detattack.core.locating import located
 from detattack.datasets.image_io import read_floats, read_image
+from detattack.metrics.difference import fitting_gain, levels_of, rescaled
 from detattack.metrics.image_quality import l2
 from detattack.runs.record import BaseRecord
 
 THUMBS = "thumbs"
+INLINE_SIDE, INLINE_QUALITY = 960, 82
+"""Of a picture in a page that is one file."""
 THUMB_SIDE = 360
 """The longer side of a small picture: a card of the gallery on a dense screen."""
 TINY = 96
@@ -43,10 +48,14 @@ _SCENE = re.compile(r"scene (\d{1,18}) of seed (\d{1,18})")
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """What there is to see of an image. original: the picture before; for an untouched image the one after."""
+    """What there is to see of an image.
+
+    - heat: the factor at which its difference is scaled; 0: there is none
+    - original: the picture before; for an untouched image the one after
+    """
 
     after: bool = False
-    heat: bool = False
+    heat: int = 0
     original: bool = False
     untouched: bool = False
 
@@ -112,15 +121,32 @@ def _pixels(image: Path, thumb: Path) -> np.ndarray | None:
     return pixels
 
 
-def _heat(run: Path, record: BaseRecord) -> bool:
-    heatmap = run / "heatmaps" / f"{record.stem}.png"
+def _heat(run: Path, record: BaseRecord) -> int:
+    """Draw the difference at the factor that suits it, from the heatmap; return the factor, 0 where there is none."""
+    heatmap, small = run / "heatmaps" / f"{record.stem}.png", run / THUMBS / f"{record.id}-heat.webp"
+    scaled = run / THUMBS / f"{record.id}-scaled.webp"
     if not heatmap.is_file():
-        return False
+        return 0
+    if _fresh(scaled, heatmap) and _fresh(small, heatmap) and (known := _gain_in(scaled)):
+        return known
     try:
-        _pixels(heatmap, run / THUMBS / f"{record.id}-heat.webp")
+        levels = levels_of(read_image(heatmap).pixels)
     except InputError:
-        return False
-    return True
+        return 0
+    gain = fitting_gain(levels)
+    drawn = rescaled(levels, gain)
+    _write(small, _small(drawn))
+    _write(scaled, drawn, lossless=True, gain=gain)
+    return gain
+
+
+def _gain_in(scaled: Path) -> int:
+    """Read the factor that stands in a scaled difference; 0 where there is none."""
+    try:
+        with Image.open(scaled) as image:
+            return int(image.getexif().get(ExifTags.Base.ImageDescription, 0))
+    except (OSError, ValueError, TypeError):
+        return 0
 
 
 def original_pixels(run: Path, record: BaseRecord, after: np.ndarray, manifest: Mapping[str, Any]) -> np.ndarray | None:
@@ -159,18 +185,33 @@ def _source(record: BaseRecord, run: Path, shape: tuple[int, ...], manifest: Map
         return None
 
 
+def inlined(path: Path) -> str | None:
+    """Return a picture as a data URI, of at most `INLINE_SIDE` pixels; None where it cannot be read."""
+    try:
+        image = Image.fromarray(read_image(path).pixels)
+    except InputError:
+        return None
+    image.thumbnail((INLINE_SIDE, INLINE_SIDE))
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", quality=INLINE_QUALITY, lossless=max(image.size) <= TINY)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
 def _small(pixels: np.ndarray) -> np.ndarray:
     image = Image.fromarray(pixels)
     image.thumbnail((THUMB_SIDE, THUMB_SIDE))
     return np.asarray(image)
 
 
-def _write(path: Path, pixels: np.ndarray, lossless: bool = False) -> None:
+def _write(path: Path, pixels: np.ndarray, lossless: bool = False, gain: int = 0) -> None:
     buffer = io.BytesIO()
+    exif = Image.Exif()
+    if gain:
+        exif[ExifTags.Base.ImageDescription] = str(gain)
     lossless |= max(pixels.shape[:2]) <= TINY
     quality, method = (20, 0) if lossless else (78, 3)
     Image.fromarray(np.ascontiguousarray(pixels)).save(
-        buffer, "WEBP", lossless=lossless, quality=quality, method=method
+        buffer, "WEBP", lossless=lossless, quality=quality, method=method, exif=exif
     )
     write_bytes_atomic(path, buffer.getvalue(), sync=False)
 

@@ -7,6 +7,7 @@ which the page's content security policy does not allow.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, Self
 
 from markupsafe import Markup, escape
 
@@ -36,6 +37,19 @@ class Axis:
     whole: bool = False
 
 
+class Chart(Markup):
+    """A chart as SVG, with its numbers: a head and rows, which the page offers as CSV."""
+
+    numbers: list[list[Any]]
+
+    @classmethod
+    def of(cls, svg: Markup, numbers: Sequence[Sequence[Any]]) -> Self:
+        """Make a chart of its drawing and its numbers, of which the first row is the head."""
+        chart = cls(svg)
+        chart.numbers = [[_rounded(cell) for cell in row] for row in numbers]
+        return chart
+
+
 @dataclass(frozen=True)
 class Plot:
     """A chart of the page: title, SVG, and what it shows in a sentence.
@@ -45,13 +59,29 @@ class Plot:
     """
 
     title: str
-    svg: Markup
+    svg: Chart
     caption: str
     legend: list[tuple[str, str]] = field(default_factory=list)
     links: list[tuple[str, str]] = field(default_factory=list)
 
 
-def line_chart(series: Sequence[Series], x: Axis, y: Axis, marker: tuple[float, str] | None = None) -> Markup:
+@dataclass(frozen=True)
+class Curve:
+    """A curve of true steps against the size of a change, which can be drawn beside those of other runs."""
+
+    title: str
+    x: Axis
+    y: Axis
+    points: Points
+    caption: str
+
+    def plot(self, name: str) -> Plot:
+        """Draw it alone. name: of the line."""
+        line = Series("adversarial", name, self.points, steps=True)
+        return Plot(self.title, line_chart([line], self.x, self.y), self.caption)
+
+
+def line_chart(series: Sequence[Series], x: Axis, y: Axis, marker: tuple[float, str] | None = None) -> Chart:
     """Draw lines over two axes. marker: an x (a τ) that is marked, and its name."""
     points = [p for s in series for p in s.points]
     frame = _Frame(x, y, [p[0] for p in points], [p[1] for p in points])
@@ -63,10 +93,11 @@ def line_chart(series: Sequence[Series], x: Axis, y: Axis, marker: tuple[float, 
         parts.append(_text(at + (-5 if left else 5), TOP + 14, marker[1], "note", "end" if left else "start"))
     for one in series:
         parts += _line(frame, one)
-    return _svg(parts, f"{y.label} against {x.label}")
+    rows = [(one.name, *point) for one in series for point in one.points]
+    return _svg(parts, f"{y.label} against {x.label}", [("series", x.label, y.label), *rows])
 
 
-def histogram(values: Sequence[float], x: Axis, y: Axis, bins: int = 24) -> Markup:
+def histogram(values: Sequence[float], x: Axis, y: Axis, bins: int = 24) -> Chart:
     """Draw how many of the values fall where; whole numbers get bins of whole width."""
     low, high = (math.floor(min(values)), max(values) + 1) if x.whole else (min(values), max(values))
     width = max(1, math.ceil((high - low) / bins)) if x.whole else ((high - low) / bins or 1)
@@ -78,19 +109,21 @@ def histogram(values: Sequence[float], x: Axis, y: Axis, bins: int = 24) -> Mark
     axis = Axis(x.label, least - shift, least + count * width - shift, x.whole)
     frame = _Frame(axis, Axis(y.label, 0, max(heights), True), [], [])
     parts = [frame.axes()]
+    rows = []
     for i, number in enumerate(heights):
         left, right = frame.x(axis.low + i * width), frame.x(axis.low + (i + 1) * width)
         first = low + i * width
         name = f"{first:g}" if x.whole and width == 1 else f"{first:.4g} to {first + width - (1 if x.whole else 0):.4g}"
+        rows.append((first, first + width, number))
         gap = min(1.5, (right - left) / 6)
         top = frame.y(number)
         bar = {"x": left + gap, "y": top, "width": right - left - 2 * gap, "height": HEIGHT - BOTTOM - top, "rx": 1.5}
         if number:
             parts.append(_tag("rect", _title(f"{name}: {number}"), class_="bar plain", **bar))
-    return _svg(parts, f"histogram of {x.label}")
+    return _svg(parts, f"histogram of {x.label}", [(f"{x.label}: from", "below", y.label), *rows])
 
 
-def bars(rows: Sequence[tuple[str, float | None, float | None]], top: float | None = None, form: str = "g") -> Markup:
+def bars(rows: Sequence[tuple[str, float | None, float | None]], top: float | None = None, form: str = "g") -> Chart:
     """Draw a pair of horizontal bars for each class, clean over adversarial, with their numbers.
 
     - rows: name, clean and adversarial number; None draws no bar.
@@ -111,10 +144,11 @@ def bars(rows: Sequence[tuple[str, float | None, float | None]], top: float | No
             top_edge = y + j * step
             parts.append(_tag("rect", x=left, y=top_edge, width=length, height=12, rx=1.5, class_=f"bar {kind}"))
             parts.append(_text(left + length + 6, top_edge + 10.5, format(value, form), "tick", "start"))
-    return _svg(parts, "bars by class, clean and adversarial", 16 + len(rows) * pitch)
+    numbers = [("name", "clean", "adversarial"), *rows]
+    return _svg(parts, "bars by class, clean and adversarial", numbers, 16 + len(rows) * pitch)
 
 
-def matrix(rows: Sequence[str], columns: Sequence[str], counts: Sequence[Sequence[int]]) -> Markup:
+def matrix(rows: Sequence[str], columns: Sequence[str], counts: Sequence[Sequence[int]]) -> Chart:
     """Draw a table of counts, each cell the stronger the larger its share of the row; the diagonal in another color.
 
     rows, columns: names; counts: a row of numbers for each of `rows`.
@@ -140,10 +174,11 @@ def matrix(rows: Sequence[str], columns: Sequence[str], counts: Sequence[Sequenc
                 }
                 parts.append(_tag("rect", said, **place, **shade))
                 parts.append(_text(left + (j + 0.5) * wide, y + high / 2 + 4.5, f"{count:,}", "amount", "middle"))
-    return _svg(parts, "table of counts", top + len(rows) * high + 4)
+    numbers = [("", *columns), *((name, *cells) for name, cells in zip(rows, counts, strict=True))]
+    return _svg(parts, "table of counts", numbers, top + len(rows) * high + 4)
 
 
-def traces(lines: Sequence[tuple[Sequence[float], int]], tau: float | None = None, mark: str = "K") -> Markup:
+def traces(lines: Sequence[tuple[Sequence[float], int]], tau: float | None = None, mark: str = "K") -> Chart:
     """Draw confidence against iteration, a line an image, with K marked (−1: never), and τ, if given, as a line.
 
     mark: what K is called.
@@ -163,7 +198,8 @@ def traces(lines: Sequence[tuple[Sequence[float], int]], tau: float | None = Non
             parts.append(_tag("circle", dot, cx=frame.x(k), cy=frame.y(values[k]), r=2.6, class_="dot"))
     if tau is not None:  # over the lines, to be read
         parts.append(_text(WIDTH - RIGHT - 2, frame.y(tau) - 6, f"τ = {tau:g}", "note", "end"))
-    return _svg(parts, f"confidence against iteration, {mark} marked")
+    rows = [(number, i, value) for number, (values, _) in enumerate(lines, 1) for i, value in enumerate(values)]
+    return _svg(parts, f"confidence against iteration, {mark} marked", [("line", "iteration", "confidence"), *rows])
 
 
 def ticks(low: float, high: float, count: int = 5, whole: bool = False) -> list[float]:
@@ -230,9 +266,13 @@ def _path(places: Points, steps: bool = False) -> str:
     return "".join(parts)
 
 
-def _svg(parts: Sequence[Markup], name: str, height: float = HEIGHT) -> Markup:
+def _svg(parts: Sequence[Markup], name: str, numbers: Sequence[Sequence[Any]], height: float = HEIGHT) -> Chart:
     head = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">').format(WIDTH, height, name)
-    return head + Markup("").join(parts) + Markup("</svg>")
+    return Chart.of(head + Markup("").join(parts) + Markup("</svg>"), numbers)
+
+
+def _rounded(cell: Any) -> Any:
+    return float(f"{cell:.7g}") if isinstance(cell, float) else cell
 
 
 def _short(name: str, most: int) -> str:

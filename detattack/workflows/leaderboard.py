@@ -5,12 +5,10 @@ import io
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 from PIL import Image
 
 from detattack import __version__
@@ -23,76 +21,18 @@ from detattack.ranking.entry import CLEAN
 from detattack.ranking.phases import Phases
 from detattack.ranking.smallest import UNTOUCHED
 from detattack.ranking.statistics import TOP, Estimate, curve
-from detattack.report.page import PAGE, page_template, policy, template
+from detattack.report.page import PAGE
 from detattack.report.plots import Axis, Plot, Series, line_chart
+from detattack.report.sections_page import COLORS, Cell, Grid, Line, Page, Section, render
 from detattack.tasks.columns import Column
 from detattack.workflows.compare import markdown_table, to_csv, to_latex
 
 LEADERBOARD, MODEL_PAGE = "leaderboard.html", "model.html"
-COLORS = 8
 THUMB_SIDE = 240
 SHOWN_BUDGETS = ("linf:2", "linf:4")
 """Of those in the first table."""
 LAST_SHARE = 0.98
 """Curves are drawn up to the change that breaks this share of the images of the most robust model."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A cell of a table of the page: its text, what it is sorted by, and what stands beside it."""
-
-    text: str
-    value: Any = ""
-    note: str = ""
-    link: str = ""
-    kind: int | None = None
-
-
-@dataclass(frozen=True)
-class Line:
-    """A row of a table of the page."""
-
-    cells: Sequence[Cell]
-    faint: bool = False
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table of the page."""
-
-    head: Sequence[str]
-    rows: Sequence[Line]
-    title: str = ""
-    after: str = ""
-    shape: str = ""
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of the page."""
-
-    title: str
-    about: str = ""
-    tables: Sequence[Grid] = ()
-    plots: Sequence[Plot] = ()
-    pictures: Sequence[Mapping[str, Any]] = ()
-
-    @property
-    def anchor(self) -> str:
-        """What a link to it names."""
-        return self.title.lower().replace(" ", "-")
-
-
-@dataclass(frozen=True)
-class Page:
-    """A page of the leaderboard."""
-
-    title: str
-    kind: str
-    facts: Sequence[str]
-    sections: Sequence[Section]
-    notes: Sequence[str] = ()
-    warnings: Sequence[Mapping[str, str]] = field(default=())
 
 
 def write_leaderboard(board: Board, out: Path) -> None:
@@ -280,15 +220,6 @@ def model_page(board: Board, row: Row, number: int, out: Path) -> Page:
     ]
     shown = [one for one in sections if one.tables]
     return Page(entry.folder, "model", facts, shown, [f"back to ../{LEADERBOARD}"])
-
-
-def render(page: Page) -> str:
-    """Render a page, with style, script and pictures in it."""
-    style = Markup(template("report.css") + "\n" + template("leaderboard.css"))
-    script = Markup(template("leaderboard.js"))
-    return page_template("leaderboard.html.j2").render(
-        **vars(page), style=style, script=script, policy=policy(style, script), version=__version__
-    )
 
 
 def _first_table(board: Board) -> Grid:

@@ -1,4 +1,4 @@
-"""Report: the HTML page of a finished or unfinished run of any task, rebuilt from its folder without the model."""
+"""Report: the HTML page of a run or of a comparison, of any task, rebuilt from its folder without the model."""
 
 from pathlib import Path
 
@@ -6,12 +6,16 @@ from detattack.report.page import write_page
 from detattack.report.pictures import Told
 from detattack.runs.manifest import task_in
 from detattack.tasks.registry import find_task
+from detattack.workflows.comparison_page import is_comparison, write_comparison_page
 
 
-def write_report(path: Path, told: Told = lambda done, total: None) -> Path:
-    """Write `report.html` and `thumbs/` of a run folder; the page's path. Raises `InputError`.
+def write_report(path: Path, told: Told = lambda done, total: None, standalone: bool = False) -> Path:
+    """Write the page of a run folder, or of a comparison and of each run in it; the page's path. Raises `InputError`.
 
-    told: how many images have their pictures, and how many there are.
+    - told: how many images have their pictures, and how many there are
+    - standalone: put the pictures into the page, so that it is one file
     """
+    if is_comparison(path):
+        return write_comparison_page(path, told, standalone)
     task = find_task(task_in(path))
-    return write_page(path, task.read_run, task.page_content, told)
+    return write_page(path, task.read_run, task.page_content, told, standalone)

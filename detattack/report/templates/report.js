@@ -32,7 +32,9 @@
   }).join("");
   const has = (image, bit) => (image.p & bit) !== 0;
   function picture(image, view, small) {
-    if (view === "heat") return !has(image, HEAT) ? null : small ? `thumbs/${image.i}-heat.webp` : `heatmaps/${component(image.n)}.png`;
+    if (data.alone != null) return image.v?.[view === "heat" && state.scale === "fixed" ? "fixed" : view === "before" && has(image, UNTOUCHED) ? "after" : view] || null;
+    if (view === "heat" && state.scale === "fixed") return has(image, HEAT) ? `heatmaps/${component(image.n)}.png` : null;
+    if (view === "heat") return has(image, HEAT) ? `thumbs/${image.i}-${small ? "heat" : "scaled"}.webp` : null;
     const after = small ? `thumbs/${image.i}-after.webp` : `images/${component(image.n)}.png`;
     if (view === "after" || has(image, UNTOUCHED)) return has(image, AFTER) ? after : null;
     return !has(image, ORIGINAL) ? null : small ? `thumbs/${image.i}-before.webp` : `thumbs/${image.i}-original.webp`;
@@ -40,9 +42,13 @@
   function whyMissing(image, view) {
     if (image.r && statuses[image.s] === "error") return image.r;
     if (!has(image, AFTER)) return "The picture is not in the run folder.";
+    if (data.alone != null && !image.v) return `This file holds the pictures of ${data.alone} images; the run folder has all.`;
     if (view === "heat") return has(image, UNTOUCHED) ? "Unchanged: there is no difference." : "The heatmap is not in the run folder.";
     return "The original is not at its source any more, so that only the adversarial image can be shown.";
   }
+
+  const notLoaded = (url) => data.alone != null ? "The picture cannot be shown." :
+    `${decodeURIComponent(url)} is missing: the pictures lie beside this page in its run folder. A page with its pictures inside: detattack report --standalone.`;
 
   // Boxes: label, score, x1, y1, x2, y2 a detection, the strongest first.
   function* detections(image, view, tau) {
@@ -68,8 +74,25 @@
       const [x1, y1, x2, y2] = image.x, box = { x: x1, y: y1, width: x2 - x1, height: y2 - y1 };
       svg.append(draw("rect", { ...box, class: "halo" }), draw("rect", { ...box, class: "asked" }));
     }
+    if (state.truth && view !== "heat") for (const [label, x1, y1, x2, y2] of objects(image)) {
+      const box = { x: x1, y: y1, width: Math.max(0, x2 - x1), height: Math.max(0, y2 - y1) };
+      const frame = draw("rect", { ...box, class: "truth", stroke: data.object_colors[label] });
+      frame.append(draw("title", {}));
+      frame.firstChild.textContent = data.objects[label];
+      svg.append(draw("rect", { ...box, class: "halo" }), frame);
+    }
     svg.append(...tags);
-    return found.length;
+  }
+  // Annotated objects: class, x1, y1, x2, y2 each.
+  function* objects(image) {
+    for (let i = 0; i < (image.t || []).length; i += 5) yield image.t.slice(i, i + 5);
+  }
+  // What became of the detections that the goal is about: "car 2 → 0".
+  function change(image) {
+    if (!image.a) return "";
+    const count = (view, label) => [...detections(image, view, state.tau)].filter(([one]) => label === null || one === label).length;
+    const one = (label) => `${label === null ? "" : `${data.classes[label]} `}${count("before", label)} → ${count("after", label)}`;
+    return (data.about?.length ? data.about : [null]).map(one).join(" · ");
   }
   const ruler = document.createElement("canvas").getContext("2d");
   function drawTag(image, name, score, color, [x1, y1, x2, y2], placed, scale) {
@@ -107,7 +130,7 @@
 
   // State, and what follows from it.
   const state = {
-    tau: data.tau, boxes: true, view: "after", sort: "order", down: false, find: "", cls: "",
+    tau: data.tau, boxes: true, truth: false, scale: "own", view: "both", sort: "order", down: false, find: "", cls: "",
     statuses: new Set(statuses.map((_, i) => i)), order: [], focus: 0, open: -1, viewerView: "slider", slider: 50,
   };
   const classesOf = images.map((image) => {
@@ -140,6 +163,7 @@
     if (data.floor > 0.051 && state.tau < data.floor) text += `; boxes are on this page from a score of ${data.floor} on`;
     byId("count").textContent = text;
     lay(true);
+    remember();
     // A shorter gallery would leave the window somewhere below it.
     if (grid.getBoundingClientRect().top < 0) { byId("gallery").scrollIntoView({ behavior: "instant" }); lay(); }
   }
@@ -152,9 +176,10 @@
   let columns = 1, cellWidth = 0, cellHeight = 0;
   function measure() {
     const width = grid.clientWidth;
-    columns = Math.max(width > 330 ? 2 : 1, Math.floor((width + GAP) / (228 + GAP)));
+    const both = state.view === "both";
+    columns = both ? Math.max(1, Math.floor((width + GAP) / (340 + GAP))) : Math.max(width > 330 ? 2 : 1, Math.floor((width + GAP) / (228 + GAP)));
     cellWidth = (width - GAP * (columns - 1)) / columns;
-    cellHeight = Math.round(cellWidth * ratio) + FOOT;
+    cellHeight = Math.round(cellWidth / (both ? 2 : 1) * ratio) + FOOT;
     grid.style.height = `${Math.max(0, Math.ceil(state.order.length / columns) * (cellHeight + GAP) - GAP)}px`;
   }
   function lay(anew = false) {
@@ -185,24 +210,32 @@
     const cell = make("div", { class: "cell", role: "listitem", "aria-posinset": at + 1, "aria-setsize": state.order.length });
     const shot = make("button", { type: "button", class: "shot", "data-at": at });
     const pic = make("span", { class: "pic" });
-    const url = picture(image, state.view, true);
-    if (url) {
-      const img = make("img", { alt: "", loading: "lazy", decoding: "async", draggable: "false" });
-      img.src = url;
-      img.classList.toggle("sharp", cellWidth > 3 * image.w);
-      pic.append(img);
-      const words = said(image, state.view);
-      if (words) pic.append(make("span", { class: "said" }, make("bdi", { text: words })));
-      if (image.w && image.h) { const svg = draw("svg", { "aria-hidden": "true" }); drawBoxes(svg, image, state.view, 0); pic.append(svg); }
-    } else pic.append(make("span", { class: "gone", text: whyMissing(image, state.view) }));
+    const both = state.view === "both" && picture(image, "before", true) && !has(image, UNTOUCHED);
+    pic.append(...(both ? ["before", "after"] : [state.view === "both" ? "after" : state.view]).map((view) => half(image, view, both)));
     const facts = image.q ? `${data.spends ? "" : `K ${image.k < 0 ? "–" : image.k} · `}L2 ${number(image.q[1], 3)}${image.q[3] == null ? "" : ` · ${image.q[3].toFixed(1)} dB`}` : statusName(image);
-    const name = make("span", { class: "name" }, make("i", { class: `swatch ${statuses[image.s]}` }), make("bdi", { text: image.n }));
-    shot.setAttribute("aria-label", `${image.n}, ${statusName(image)}, ${facts}`);
+    const became = image.q ? change(image) : "";
+    const name = make("span", { class: "name" }, make("i", { class: `swatch ${statuses[image.s]}` }), make("bdi", { text: image.n }), make("span", { class: "became", text: became }));
+    shot.setAttribute("aria-label", [image.n, statusName(image), became, facts].filter(Boolean).join(", "));
     shot.title = image.n;
     const foot = make("span", { class: "foot" }, name, make("div", { class: "facts", text: facts }));
     shot.append(pic, foot);
     cell.append(shot);
     return cell;
+  }
+  // A picture of a card, or why there is none.
+  function half(image, view, narrow) {
+    const url = picture(image, view, true), box = make("span", { class: "half", "data-view": view });
+    const gone = (text) => box.replaceChildren(make("span", { class: "gone", text }));
+    if (!url) { gone(whyMissing(image, view)); return box; }
+    const img = make("img", { alt: "", loading: "lazy", decoding: "async", draggable: "false" });
+    img.addEventListener("error", () => gone(notLoaded(url)));
+    img.src = url;
+    img.classList.toggle("sharp", cellWidth / (narrow ? 2 : 1) > 3 * image.w);
+    box.append(img);
+    const words = said(image, view);
+    if (words) box.append(make("span", { class: "said" }, make("bdi", { text: words })));
+    if (image.w && image.h) { const svg = draw("svg", { "aria-hidden": "true" }); drawBoxes(svg, image, view, 0); box.append(svg); }
+    return box;
   }
   function focusCard(at) {
     if (!state.order.length) return;
@@ -264,7 +297,8 @@
     e.textContent = state.down ? "↓" : "↑";
     refresh();
   });
-  segments(byId("views"), "view", [["before", "before"], ["after", "after"], ["heat", "difference"]], state.view, (view) => { state.view = view; lay(true); });
+  const VIEWS = [["both", "both"], ["before", "before"], ["after", "after"], ["heat", "difference"]];
+  segments(byId("views"), "view", VIEWS, state.view, (view) => { state.view = view; refresh(); });
   function setBoxes(on) {
     state.boxes = on;
     byId("boxes").checked = byId("v-boxes").checked = on;
@@ -275,18 +309,37 @@
     for (const id of ["tau", "v-tau"]) { byId(id).min = String(Math.floor(data.floor * 100) / 100); byId(id).value = String(tau); byId(`${id}-out`).textContent = tau.toFixed(2); }
     redraw();
   }
+  function setTruth(on) {
+    state.truth = on;
+    byId("truth").checked = byId("v-truth").checked = on;
+    redraw();
+  }
+  function setScale(scale) {
+    state.scale = scale;
+    byId("v-scales").querySelector(`input[value="${scale}"]`).checked = true;
+    lay(true);
+    redraw();
+  }
   function redraw() {
-    for (const [at, cell] of cells) { const svg = cell.querySelector(".pic svg"); if (svg) drawBoxes(svg, images[state.order[at]], state.view, 0); }
-    if (viewer.open) show();
+    for (const [at, cell] of cells) {
+      const image = images[state.order[at]];
+      for (const box of cell.querySelectorAll(".half:has(> svg)")) drawBoxes(box.querySelector("svg"), image, box.dataset.view, 0);
+      cell.querySelector(".became").textContent = image.q ? change(image) : "";
+    }
+    if (viewer.open) show(); else remember();
   }
   for (const id of ["boxes", "v-boxes"]) when(id, "change", (e) => setBoxes(e.checked));
+  for (const id of ["truth", "v-truth"]) when(id, "change", (e) => setTruth(e.checked));
+  for (const id of ["truth-toggle", "v-truth-toggle"]) byId(id).hidden = !images.some((image) => image.t);
   for (const id of ["tau", "v-tau"]) when(id, "input", (e) => setTau(Number(e.value)));
   byId("tools").addEventListener("submit", (event) => event.preventDefault());
 
   // The viewer: before and after on top of each other, each with its own boxes, cut at the slider.
   const viewer = byId("viewer"), stage = byId("v-stage"), slider = byId("v-slider");
   const sides = { before: byId("v-before"), after: byId("v-after") };
-  segments(byId("v-views"), "v-view", [["slider", "slider"], ["before", "before"], ["after", "after"], ["heat", "difference"]], "slider", (view) => { state.viewerView = view; show(); });
+  const MODES = [["slider", "slider"], ["before", "before"], ["after", "after"], ["heat", "difference"]];
+  segments(byId("v-views"), "v-view", MODES, "slider", (view) => { state.viewerView = view; show(); });
+  segments(byId("v-scales"), "v-scale", [["own", "scaled to this image"], ["fixed", "× 10"]], "own", setScale);
   function open(at) {
     state.open = at;
     if (!viewer.open) viewer.showModal();
@@ -337,10 +390,11 @@
       Object.assign(side.style, { left: `${left}px`, top: `${top}px`, width: `${wide}px`, height: `${high}px` });
       const img = side.querySelector("img");
       if (img.getAttribute("src") !== urls[name]) img.src = urls[name];
+      img.hidden = false;
       img.classList.toggle("sharp", scale > 3);
       drawBoxes(side.querySelector("svg"), image, view === "slider" ? name : view, scale);
     }
-    sides.after.querySelector("img").alt = view === "slider" ? "After the attack" : { before: "Before the attack", after: "After the attack", heat: "Difference, L2 over channels × 10" }[view];
+    sides.after.querySelector("img").alt = view === "slider" ? "After the attack" : { before: "Before the attack", after: "After the attack", heat: `Difference, ${factor(image)}` }[view];
     const sliding = view === "slider" && both;
     for (const element of [slider, byId("v-handle"), byId("v-left"), byId("v-right")]) element.hidden = !sliding;
     Object.assign(slider.style, { left: `${left - 8}px`, top: `${top}px`, width: `${wide + 16}px`, height: `${high}px` });
@@ -352,11 +406,22 @@
       byId(id).textContent = [name, said(image, name)].filter(Boolean).join(": ");
     }
     byId("v-scale").hidden = view !== "heat" || !urls.after;
+    byId("v-factor").textContent = factor(image);
     byId("v-missing").hidden = Boolean(urls.after);
     byId("v-missing").textContent = urls.after ? "" : whyMissing(image, view);
     place = { left, wide };
     cut();
     if (image.l) classTable(image); else foundTable(image);
+    remember();
+  }
+  const factor = (image) => `L2 over channels × ${state.scale === "own" ? image.y : 10}`;
+  for (const side of Object.values(sides)) {
+    const img = side.querySelector("img");
+    img.addEventListener("error", () => {
+      img.hidden = true;
+      byId("v-missing").hidden = false;
+      byId("v-missing").textContent = notLoaded(img.getAttribute("src"));
+    });
   }
   let place = { left: 0, wide: 0 };
   function cut() {
@@ -372,7 +437,7 @@
     if (image.q) {
       const [l1, l2, linf, psnr, ssim, rms] = image.q, [forwards, backwards, seconds] = image.f;
       rows.push([data.spends ? "worst at" : "K", image.k < 0 ? "never" : String(image.k)], ["confidence", `${number(image.c[0], 3)} → ${number(image.c[1], 3)}`],
-        ["L2", number(l2, 4)], ["L1", number(l1, 4)], ["L∞", linf == null ? "–" : `${number(linf, 3)} (${number(linf * 255, 3)}/255)`],
+        ["L2", number(l2, 3)], ["L1", number(l1, 3)], ["L∞", linf == null ? "–" : `${number(linf, 3)} (${number(linf * 255, 3)}/255)`],
         ...(rms == null ? [] : [["RMS", `${number(rms, 3)} gray levels`]]),
         ["PSNR", psnr == null ? "–" : `${psnr.toFixed(1)} dB`], ["SSIM", ssim == null ? "–" : ssim.toFixed(5)]);
       rows.push(["passes", `${forwards} forward, ${backwards} backward`], ["seconds", number(seconds, 3)]);
@@ -426,14 +491,68 @@
   byId("v-next").addEventListener("click", () => step(1));
   byId("v-close").addEventListener("click", () => viewer.close());
   viewer.addEventListener("click", (event) => { if (event.target === viewer) viewer.close(); });
-  viewer.addEventListener("close", () => focusCard(state.open));
+  viewer.addEventListener("close", () => { focusCard(state.open); remember(); });
   viewer.addEventListener("keydown", (event) => {
     if (event.altKey || event.ctrlKey || event.metaKey) return;
-    const actions = { n: () => step(1), PageDown: () => step(1), p: () => step(-1), PageUp: () => step(-1), b: () => setBoxes(!state.boxes) };
+    const next = () => step(1), previous = () => step(-1);
+    const actions = { n: next, PageDown: next, p: previous, PageUp: previous, b: () => setBoxes(!state.boxes), a: () => setTruth(!state.truth) };
+    // In a group of buttons and on the score arrows move as everywhere; on the slider, up and down do.
+    if (!event.target.closest("[role=radiogroup], #v-tau")) Object.assign(actions, { ArrowRight: next, ArrowLeft: previous });
     const action = actions[event.key];
     if (action) { event.preventDefault(); action(); }
   });
   new ResizeObserver(() => { if (viewer.open) show(); }).observe(stage);
+
+  // The view stands in the address, so that it can be linked and is kept over a reload.
+  const CHOICES = { show: VIEWS, mode: MODES, scale: [["own"], ["fixed"]], sort: Object.keys(keys).map((key) => [key]) };
+  const everyStatus = statuses.map((_, i) => i).join(".");
+  const usualTau = Math.max(data.tau, data.floor);
+  let started = false;
+  function remember() {
+    if (!started) return;
+    const open = viewer.open ? images[state.order[state.open]] : null;
+    const now = { image: open ? open.i : "", mode: state.viewerView, show: state.view, scale: state.scale, sort: state.sort, down: Number(state.down),
+      find: state.find, class: state.cls, status: [...state.statuses].sort().join("."), above: state.tau, boxes: Number(state.boxes), annotated: Number(state.truth) };
+    const usual = { image: "", mode: "slider", show: "both", scale: "own", sort: "order", down: 0, find: "", class: "", status: everyStatus, above: usualTau, boxes: 1, annotated: 0 };
+    const told = new URLSearchParams(Object.entries(now).filter(([key, value]) => value !== usual[key])).toString();
+    if (told || location.hash.includes("=")) history.replaceState(null, "", `#${told}`);
+  }
+  function recall() {
+    const told = location.hash.includes("=") ? new URLSearchParams(location.hash.slice(1)) : new URLSearchParams();
+    const chosen = (key, usual) => CHOICES[key].some(([value]) => value === told.get(key)) ? told.get(key) : usual;
+    Object.assign(state, { view: chosen("show", "both"), viewerView: chosen("mode", "slider"), scale: chosen("scale", "own"), sort: chosen("sort", "order"),
+      down: told.get("down") === "1", find: told.get("find") || "", boxes: told.get("boxes") !== "0", truth: told.get("annotated") === "1" });
+    state.cls = [...byId("class").options].some((option) => option.value === told.get("class")) ? told.get("class") : "";
+    if (told.has("status")) state.statuses = new Set(told.get("status").split(".").filter(Boolean).map(Number).filter((at) => at in statuses));
+    const tau = told.has("above") ? Number(told.get("above")) : usualTau;
+    state.tau = tau >= data.floor && tau < 1 ? tau : usualTau;
+    const check = (box, value) => { byId(box).querySelector(`input[value="${value}"]`).checked = true; };
+    check("views", state.view); check("v-views", state.viewerView); check("v-scales", state.scale);
+    Object.entries({ sort: state.sort, find: state.find, class: state.cls }).forEach(([id, value]) => { byId(id).value = value; });
+    byId("direction").setAttribute("aria-pressed", String(state.down));
+    byId("direction").textContent = state.down ? "↓" : "↑";
+    for (const chip of byId("statuses").children) chip.setAttribute("aria-pressed", String(state.statuses.has(statuses.indexOf(chip.dataset.status))));
+    setBoxes(state.boxes); setTruth(state.truth); setTau(state.tau);
+    refresh();
+    const at = state.order.findIndex((i) => String(images[i].i) === told.get("image"));
+    if (at >= 0) { state.focus = at; open(at); }
+    started = true;
+  }
+  window.addEventListener("hashchange", () => { if (location.hash.includes("=")) { started = false; if (viewer.open) viewer.close(); recall(); } });
+
+  // On paper: before and after of what is shown, all of it loaded.
+  const MOST_PRINTED = 120;
+  window.addEventListener("beforeprint", () => {
+    const shown = state.order.slice(0, MOST_PRINTED).map((at) => {
+      const image = images[at], row = make("span", { class: "pic" }), views = has(image, UNTOUCHED) || !picture(image, "before", true) ? ["after"] : ["before", "after"];
+      row.append(...views.map((view) => half(image, view, true)));
+      for (const img of row.querySelectorAll("img")) { img.loading = "eager"; img.decoding = "sync"; }
+      return make("div", { class: "print" }, row, make("p", { text: [image.n, statusName(image), image.q ? change(image) : ""].filter(Boolean).join(", ") }));
+    });
+    const more = state.order.length - shown.length;
+    if (more > 0) shown.push(make("p", { text: `${more} more images are in the page.` }));
+    byId("printed").replaceChildren(...shown);
+  });
 
   // Dark and light: as the system, or as chosen here.
   const root = document.documentElement;
@@ -445,6 +564,5 @@
     try { localStorage.setItem("detattack-theme", root.dataset.theme); } catch { /* a page from disk may have no storage */ }
   });
 
-  setTau(Math.max(data.tau, data.floor));
-  refresh();
+  recall();
 })();

@@ -8,9 +8,9 @@ import numpy as np
 from detattack.core.categories import match_names
 from detattack.engine.budget import GRAY_LEVELS, LABELS, UNITS
 from detattack.metrics.coco import PrecisionTable, curve, mean_ap
-from detattack.report.charts import LEGEND, MOST_BARS, confidences, iterations, success_within
+from detattack.report.charts import LEGEND, MOST_BARS, confidences, iterations
 from detattack.report.page import PAGE
-from detattack.report.plots import Axis, Plot, Series, bars, line_chart
+from detattack.report.plots import Axis, Curve, Plot, Series, bars, line_chart
 from detattack.report.robustness import robustness_beside
 from detattack.tasks.detection.breakdown_page import breakdown_charts
 from detattack.tasks.detection.measures import ClassRow
@@ -24,12 +24,14 @@ MOST_STEPS, LEAST_STEPS, MOST_SCORED = 60, 20, 60_000
 images are scored in all where there are more steps."""
 
 
-def charts(run: DetectionData, rows: list[ClassRow], precision: PrecisionTable | None) -> list[Plot]:
-    """Draw the charts of a run, in the order of the page."""
+def charts(
+    run: DetectionData, rows: list[ClassRow], precision: PrecisionTable | None, curves: Sequence[Curve]
+) -> list[Plot]:
+    """Draw the charts of a run, in the order of the page. curves: those that it has to itself."""
     spends = run.budget is not None
     made = [
         _against_budget(run),
-        *([] if spends else [*_ap_within(run, precision), success_within(run.records)]),
+        *(one.plot(one.y.label) for one in curves),
         _reached(run, _taus(run, 0.025)),
         _ap_above(run, precision, _taus(run, 0.05)),
     ]
@@ -86,12 +88,17 @@ def _against_budget(run: DetectionData) -> Plot | None:
     return Plot("AP against the budget", svg, text, LEGEND, links)
 
 
-def _ap_within(run: DetectionData, precision: PrecisionTable | None) -> list[Plot]:
-    """Draw AP against each distance of the changes that were found, where only images broken within it are attacked."""
-    return [] if precision is None else [plot for norm in LABELS if (plot := _ap_within_norm(run, precision, norm))]
+def ap_within(run: DetectionData, precision: PrecisionTable | None) -> list[Curve]:
+    """Trace AP against each distance of the changes that were found, where only images broken within it are attacked.
+
+    None of a run that spends a budget: it finds no smallest change.
+    """
+    if precision is None or run.budget:
+        return []
+    return [found for norm in LABELS if (found := _ap_within_norm(run, precision, norm))]
 
 
-def _ap_within_norm(run: DetectionData, precision: PrecisionTable, norm: str) -> Plot | None:
+def _ap_within_norm(run: DetectionData, precision: PrecisionTable, norm: str) -> Curve | None:
     scale = GRAY_LEVELS if norm == "linf" else 1
     found = {r.id: r.quality.get(norm) for r in run.records if r.status == "success"}
     distances = {i: round(scale * value, 9) for i, value in found.items() if value is not None}
@@ -104,15 +111,12 @@ def _ap_within_norm(run: DetectionData, precision: PrecisionTable, norm: str) ->
     points = [(0.0, clean)]
     points += [(at, mean_ap(precision.of({i for i, d in distances.items() if d <= at})) or 0.0) for at in chosen]
     points.append((1.05 * points[-1][0], points[-1][1]))
-    svg = line_chart(
-        [Series("adversarial", "AP", points, steps=True)], Axis(f"{LABELS[norm]} at most ({UNITS[norm]})"), Axis(AP)
-    )
     counted = f"all {len(steps)} distances" if len(steps) == len(chosen) else f"{most} of {len(steps)} distances"
     text = (
         f"Images on which the goal is reached within the distance are attacked, the others clean; scored at {counted} "
         f"that occur. AP counts down to a score of {run.eval_threshold:g}: success at τ = {run.tau:g} need not move it."
     )
-    return Plot(f"AP against {LABELS[norm]}", svg, text)
+    return Curve(f"AP against {LABELS[norm]}", Axis(f"{LABELS[norm]} at most ({UNITS[norm]})"), Axis(AP), points, text)
 
 
 def _reached(run: DetectionData, taus: list[float]) -> Plot | None:

@@ -6,6 +6,7 @@ from typing import Any
 from detattack.core.errors import InputError
 from detattack.core.types import DEFAULT_MAX_DETECTIONS
 from detattack.metrics.coco import GroundTruth, PrecisionTable, mean_ap
+from detattack.report.charts import success_curves
 from detattack.report.colors import class_color, hex_color
 from detattack.report.page import (
     Card,
@@ -22,10 +23,11 @@ from detattack.report.page import (
 from detattack.report.pictures import Pictures
 from detattack.tasks.detection.breakdown import SIDES
 from detattack.tasks.detection.breakdown_page import breakdown_tables
-from detattack.tasks.detection.charts import charts, class_precision
+from detattack.tasks.detection.charts import ap_within, charts, class_precision
+from detattack.tasks.detection.goals import parse_goal
 from detattack.tasks.detection.measures import ClassRow
 from detattack.tasks.detection.record import DetectionRecord
-from detattack.tasks.detection.run_data import DetectionData, read_coco
+from detattack.tasks.detection.run_data import CocoFiles, DetectionData, read_coco
 from detattack.tasks.detection.summary import ap_notes, emptying_threshold, parity_problem
 
 MOST_BOXES = 150_000
@@ -36,15 +38,16 @@ PER_IMAGE = "false_positives_per_image"
 
 def page_content(run: DetectionData, pictures: dict[int, Pictures]) -> Content:
     """Tell of a detector's run. pictures: what there is to see, by image id."""
-    precision = _precision(run)
-    floor = _shown_floor(run)
+    files = read_coco(run.path)
+    precision, floor, objects = _precision(run, files), _shown_floor(run), _Objects(files)
+    curves = [*ap_within(run, precision), *success_curves(run)]
     rows = run.classes.rows(run.names)
     return Content(
         title=str(run.config.get("goal") or run.path.name),
         facts=[question_of(run), f"τ = {run.tau:g}", judged_on(run)],
         questions=_questions(run, precision),
         cards=_cards(run, precision),
-        plots=charts(run, rows, precision),
+        plots=charts(run, rows, precision, curves),
         tables=[*_classes(run, rows, precision), *_figures(run), *breakdown_tables(run.summary), *_collateral(run)],
         data={
             "tau": run.tau,
@@ -52,11 +55,44 @@ def page_content(run: DetectionData, pictures: dict[int, Pictures]) -> Content:
             "classes": run.names,
             "colors": [hex_color(class_color(name)) for name in run.names],
             "goal": run.config.get("goal", ""),
+            "about": _about(run),
+            "objects": objects.names,
+            "object_colors": [hex_color(class_color(name)) for name in objects.names],
         },
-        images=(_image(record, pictures.get(record.id, Pictures()), floor, run) for record in run.whole()),
+        images=(
+            _image(record, pictures.get(record.id, Pictures()), floor, run) | objects.of(record.id)
+            for record in run.whole()
+        ),
         boxes=True,
+        curves=curves,
         warning=parity_problem(run.summary.get("ap")) or "",
     )
+
+
+class _Objects:
+    """The annotated objects of each image: class, x1, y1, x2, y2, class, ...; none where they are too many."""
+
+    def __init__(self, files: CocoFiles) -> None:
+        places = {category["id"]: i for i, category in enumerate(files.categories)}
+        self.names = [str(category["name"]) for category in files.categories]
+        self._flat: dict[int, list[float]] = {}
+        for one in files.annotations if len(files.annotations) <= MOST_BOXES else ():
+            x, y, w, h = one["bbox"]
+            flat = self._flat.setdefault(one["image_id"], [])
+            flat += [places[one["category_id"]], *(round(float(v), 1) for v in (x, y, x + w, y + h))]
+
+    def of(self, image: int) -> dict[str, Any]:
+        """What the row of an image has of them."""
+        return {"t": self._flat[image]} if image in self._flat else {}
+
+
+def _about(run: DetectionData) -> list[int]:
+    """List the labels that the goal of the run is about; none: all."""
+    try:
+        names = parse_goal(str(run.config.get("goal") or "")).classes()
+    except InputError:
+        return []
+    return [run.names.index(name) for name in names if name in run.names]
 
 
 def _shown_floor(run: DetectionData) -> float:
@@ -92,12 +128,11 @@ def _boxes(found: dict[str, list[Any]], floor: float, record: DetectionRecord, t
     return flat
 
 
-def _precision(run: DetectionData) -> PrecisionTable | None:
+def _precision(run: DetectionData, files: CocoFiles) -> PrecisionTable | None:
     """Precision over the images and classes that the summary scored; None where it scored none."""
     ap = run.summary.get("ap")
     if not ap:
         return None
-    files = read_coco(run.path)
     try:
         counted = {c["id"] for c in files.categories if c["name"] in ap["per_category"]}
         most = ap.get("max_detections") or DEFAULT_MAX_DETECTIONS
@@ -203,7 +238,7 @@ def _heading(figure: str) -> str:
 
 
 def _score(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
+    return "–" if value is None else f"{value:.3f}"
 
 
 def _collateral(run: DetectionData) -> list[Table]:
