@@ -14,6 +14,7 @@ from detattack.core.precision import fixed_numerics
 from detattack.datasets.base import Picture
 from detattack.datasets.image_io import decode_png, png_bytes, to_pixels, to_tensor
 from detattack.engine import AttackResult, run, run_control, run_deepfool, run_ensemble, run_random_search
+from detattack.engine.listening import named
 from detattack.metrics.image_quality import measure, quick_measures
 from detattack.runs.record import Outcome
 from detattack.tasks.base import C, M, Prepared, R, Saved, Task
@@ -59,7 +60,7 @@ def _attack(
     objective: Any = task.objective(model, config, attacked)
     ids = [one.record.id for one in attacked]
     seeds = [image_seeds(config.seed, image_id)[1] for image_id in ids]
-    with fixed_numerics(tf32=config.precision == "bf16"):
+    with fixed_numerics(tf32=config.precision == "bf16"), named([one.record.stem for one in attacked]):
         if attack.step == "noise":
             known = [target_l2.get(image_id) for image_id in ids]
             return run_control(attack, images, objective, known, seeds, task.methods[REFERENCE], config.batch)

@@ -28,7 +28,16 @@ from detattack.report.pictures import Pictures
 from detattack.report.reading import RunData, read_run
 from detattack.runs.folder import RunFolder
 from detattack.runs.record import BaseRecord, Outcome
-from detattack.tasks.columns import BROKEN, COLUMNS, IMAGE_COLUMNS, Column, Curve, ImageColumn, RecordColumn, record_columns
+from detattack.tasks.columns import (
+    BROKEN,
+    COLUMNS,
+    IMAGE_COLUMNS,
+    Column,
+    Curve,
+    ImageColumn,
+    RecordColumn,
+    record_columns,
+)
 from detattack.tasks.image_table import write_image_tables
 from detattack.tasks.summary import common_summary, question, summary_lines
 

@@ -117,7 +117,11 @@ class RecordColumn:
 def field_column(key: str, kind: Kind, text: str, unit: str = "", attacked: bool = False) -> RecordColumn:
     """Make the column of a field of records. attacked: whether images that were not attacked have none."""
     return RecordColumn(
-        key, kind, lambda record, manifest: None if attacked and not record.quality else getattr(record, key), text, unit
+        key,
+        kind,
+        lambda record, manifest: None if attacked and not record.quality else getattr(record, key),
+        text,
+        unit,
     )
 
 
@@ -138,7 +142,9 @@ IDENTITY: Sequence[RecordColumn] = (
     field_column("id", "integer", "the image's id in its data set"),
     field_column("stem", "text", "the name of its files in the run folder, without suffix"),
     field_column("source", "text", "where it comes from: a path, or the number of a scene"),
-    field_column("status", "text", "`success`, `failure`, `nothing` (to attack), `already` (holds untouched) or `error`"),
+    field_column(
+        "status", "text", "`success`, `failure`, `nothing` (to attack), `already` (holds untouched) or `error`"
+    ),
     field_column("reason", "text", "why it was not attacked, or what went wrong"),
     field_column("width", "integer", "of the image", "px"),
     field_column("height", "integer", "of the image", "px"),

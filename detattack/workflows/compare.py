@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,6 +28,9 @@ from detattack.tasks.base import Task
 from detattack.tasks.columns import Column
 from detattack.tasks.experiment import Experiment
 from detattack.workflows.evaluate import Progress, carried_out, check_retry
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COMPARED = ("k", "l2", "linf", "psnr", "ssim", "forwards", "backwards", "seconds")
 """Per image, and in the paired differences."""
@@ -307,22 +310,26 @@ def _latex(text: str) -> str:
 
 
 def _write_figure(out: Path, curves: Mapping[str, Curve]) -> None:
-    """Success and AP against the perturbation that is allowed, PNG and PDF."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
+    """Write the figure of the curves, PNG and PDF."""
     from detattack.report.sheet import save_figure
 
+    figure = draw_curves(curves)
+    for kind in ("png", "pdf"):
+        save_figure(figure, out / f"comparison.{kind}", DPI)
+
+
+def draw_curves(curves: Mapping[str, Curve]) -> "Figure":
+    """Draw success, and AP where there is any, against the perturbation that is allowed."""
+    from detattack.report.sheet import new_figure
+
     scored = any(value is not None for one in curves.values() for value in one.ap)
-    figure = Figure(figsize=(5.2 * (1 + scored), 3.8), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(5.2 * (1 + scored), 3.8)
     axes = figure.subplots(1, 1 + scored, squeeze=False)[0]
     _panel(axes[0], curves, "share of images that succeed", lambda one: one.success)
     if scored:
         _panel(axes[1], curves, "AP, down to the detector's own threshold", lambda one: one.ap)
     axes[0].legend(frameon=False)
-    for kind in ("png", "pdf"):
-        save_figure(figure, out / f"comparison.{kind}", DPI)
+    return figure
 
 
 def _panel(axes: Any, curves: Mapping[str, Curve], label: str, of: Callable[[Curve], Sequence[float | None]]) -> None:
