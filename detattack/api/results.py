@@ -17,7 +17,7 @@ from detattack.runs.manifest import task_in
 from detattack.runs.record import BaseRecord, Outcome
 from detattack.tasks.base import Task
 from detattack.tasks.columns import Kind, RecordColumn, record_columns
-from detattack.tasks.image_table import PANDAS, rows_of
+from detattack.tasks.image_table import PANDAS, rows_of, values_of
 from detattack.tasks.registry import find_task
 from detattack.workflows.compare import curve, draw_curves, largest_distance, read_method
 
@@ -94,7 +94,7 @@ class Attacked(Result):
 
     def to_pandas(self) -> "DataFrame":
         """Return a row an image, with the columns of `images.csv`."""
-        rows = [[column.value(record, self._manifest) for column in self._columns] for record in self.records]
+        rows = [values_of(record, self._manifest, self._columns) for record in self.records]
         return frame({column.key: column.kind for column in self._columns}, rows)
 
     def figure(self) -> "Figure":

@@ -12,6 +12,7 @@ from typing import Any
 
 from detattack.core.files import write_bytes_atomic, write_chunks_atomic
 from detattack.runs.folder import RunFolder
+from detattack.runs.record import BaseRecord
 from detattack.tasks.columns import Kind, RecordColumn
 
 IMAGES_CSV, IMAGES_PARQUET = "images.csv", "images.parquet"
@@ -33,7 +34,13 @@ def write_image_tables(folder: RunFolder[Any], columns: Sequence[RecordColumn]) 
 def rows_of(folder: RunFolder[Any], columns: Sequence[RecordColumn]) -> Iterator[list[Any]]:
     """Yield the values of each image, in the order of the columns."""
     for record in folder.iterate():
-        yield [column.value(record, folder.manifest) for column in columns]
+        yield values_of(record, folder.manifest, columns)
+
+
+def values_of(record: BaseRecord, manifest: Mapping[str, Any], columns: Sequence[RecordColumn]) -> list[Any]:
+    """Take the values of an image. Names of files that are no text are written out, since no table can hold them."""
+    found = [column.value(record, manifest) for column in columns]
+    return [v.encode("utf-8", "backslashreplace").decode() if isinstance(v, str) else v for v in found]
 
 
 def _some(rows: Iterator[list[Any]]) -> Iterator[list[list[Any]]]:

@@ -21,6 +21,7 @@ from detattack.core.errors import InputError
 from detattack.core.files import swept, write_text_atomic
 from detattack.datasets.base import Dataset
 from detattack.engine import Attack
+from detattack.metrics.image_quality import MEASURES
 from detattack.runs.folder import RunFolder
 from detattack.runs.manifest import COMPARISON
 from detattack.runs.runner import Executor
@@ -263,12 +264,12 @@ def to_markdown(
     if not paired:
         return table
     names = ("success", *COMPARED)
-    lines = [[name, *(_interval_text(one[key]) for key in names)] for name, one in paired.items()]
+    lines = [[name, *(interval_text(one[key]) for key in names)] for name, one in paired.items()]
     note = (
         f"\nDifferences to `{first.name}` image by image, where both succeed (success: all images), "
-        "with 95% bootstrap intervals:\n\n"
+        "with 95% CI by bootstrap:\n\n"
     )
-    return table + note + _markdown(["method", *names], lines)
+    return table + note + _markdown(["method", *map(label_of, names)], lines)
 
 
 def markdown_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> str:
@@ -294,7 +295,13 @@ def _texts(row: Mapping[str, Any], columns: Sequence[Column]) -> list[str]:
     return [column.text(row) for column in columns]
 
 
-def _interval_text(one: Mapping[str, Any]) -> str:
+def label_of(key: str) -> str:
+    """Name a number that methods are compared by, as every table does."""
+    return MEASURES[key].label if key in MEASURES else {"k": "K"}.get(key, key)
+
+
+def interval_text(one: Mapping[str, Any]) -> str:
+    """Write a paired difference with its 95% interval, and how many images it is over."""
     if one["mean"] is None:
         return "-"
     return f"{one['mean']:+.3g} ({one['interval'][0]:+.3g} to {one['interval'][1]:+.3g}, n = {one['images']})"
