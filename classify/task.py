@@ -14,6 +14,7 @@ from classify.models.fast import fast_classifier
 from classify.models.registry import load_classifier
 from classify.objective import ClassificationObjective, shares
 from classify.record import ClassificationRecord
+from classify.record_columns import RECORD_COLUMNS
 from classify.summary import COLUMNS, skipped_line, summarize
 from classify.types import ClassGoal, Classifier
 from detattack.core.errors import InputError, unknown
@@ -46,6 +47,7 @@ class ClassificationTask(Task[ClassificationRecord, ClassifyConfig, Classifier])
     config_type = ClassifyConfig
     methods = PRESETS
     columns = COLUMNS
+    record_columns = RECORD_COLUMNS
     budget_columns = (
         Column("accuracy_clean", "accuracy clean", ".1%"),
         Column("accuracy", "accuracy", ".1%"),

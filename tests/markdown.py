@@ -45,7 +45,9 @@ def command_lines(text: str) -> list[list[str]]:
     for block in blocks(text, "bash"):
         for line in re.sub(r"\\\n *", "", block).splitlines():
             for part in re.split(r" && | \| | -- ", line):
-                words = [word for word in shlex.split(re.sub(r" \[[^]]*\](?= |$)", "", part), comments=True) if word != "..."]
+                words = [
+                    word for word in shlex.split(re.sub(r" \[[^]]*\](?= |$)", "", part), comments=True) if word != "..."
+                ]
                 program = next((n for n, word in enumerate(words) if word.rpartition("/")[2] == "detattack"), None)
                 if program is not None and all("=" in word for word in words[:program]):
                     found.append(words[program + 1 :])

@@ -19,7 +19,8 @@ FLOORS = (
     ("tasks",),
     ("ranking",),
     ("workflows",),
-    ("cli", "api"),
+    ("cli",),
+    ("api",),
     ("classify",),
 )
 """From the ground up. A room imports rooms of lower floors alone."""

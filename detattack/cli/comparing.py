@@ -43,8 +43,9 @@ def print_comparison(
     experiment: "Experiment[Any, Any, Any]", out: Path, found: "Comparison", run: o.RunOptions, strict: bool
 ) -> None:
     """Print a finished comparison; status 1 where it is `strict` and an image ended in an error."""
-    from detattack.cli.tables import warn
-    from detattack.cli.terminal import say_notes
+    from detattack.cli.tables import print_rows, warn
+    from detattack.cli.terminal import say, say_notes
+    from detattack.workflows.compare import COMPARED, interval_text, label_of
 
     task, summaries = experiment.task, [method.summary for method in found.methods]
     warn(task, summaries[0])
@@ -54,7 +55,16 @@ def print_comparison(
     elif run.quiet:
         print(out, file=sys.stderr)
     else:
-        print((out / "comparison.md").read_text(encoding="utf-8"))
-        print(f"run folder: {out}")
+        rows, paired = found.content["methods"], found.content["differences"]
+        print_rows([one.heading for one in task.columns], [[one.text(row) for one in task.columns] for row in rows])
+        if "skipped" in found.content:
+            say(found.content["skipped"])
+        if paired:
+            first = found.content["first"]
+            say(f"\nminus {first}, image by image, where both succeed (success: all), 95% CI by bootstrap")
+            keys = ("success", *COMPARED)
+            lines = [[name, *(interval_text(one[key]) for key in keys)] for name, one in paired.items()]
+            print_rows(["", *map(label_of, keys)], lines)
+        say(f"run folder: {out}")
     if strict and any(summary["error"] for summary in summaries):
         raise typer.Exit(FAILED)

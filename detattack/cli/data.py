@@ -1,10 +1,12 @@
-"""`detattack data`: what a data set is taken for, and what it holds."""
+"""`detattack data`: what a data set is taken for, and what it holds; and data sets fetched."""
 
+import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import redirect_stdout
+from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from detattack.datasets.overview import Overview
 
 app = typer.Typer(cls=Group, help="The data sets that can be attacked.")
+SCRIPT = "prepare.py"
+"""What fetches a data set, in a folder of its name: nothing but the standard library, so that it runs by itself."""
 
 DataPath = Annotated[
     Path, typer.Argument(help="A folder of images, a VOC folder, or a YOLO data.yaml.", show_default=False)
@@ -23,6 +27,13 @@ DataPath = Annotated[
 WithModel = Annotated[
     str | None,
     typer.Option("--model", help="A model: which classes does it lack?", autocompletion=n.a_detector),
+]
+
+
+Fetched = Annotated[Literal["cifar10", "coco"], typer.Argument(help="cifar10, or coco: val2017.", show_default=False)]
+Archives = Annotated[
+    list[Path] | None,
+    typer.Option("--from", help="Of cifar10: an archive that is there, instead of the official one.", exists=True),
 ]
 
 
@@ -64,6 +75,31 @@ def check_data(
         print(dumps({**asdict(found), "not_in_model": lacking, "notes": dataset.notes}))
     else:
         _print(found, counted)
+
+
+@app.command("prepare")
+def prepare_data(
+    name: Fetched,
+    out: Annotated[Path | None, typer.Option(help="Where it is unpacked. Default: data/NAME.")] = None,
+    archives: Archives = None,
+) -> None:
+    """Fetch a data set from its official place, check it and unpack it; the same command goes on where it was."""
+    from detattack.core.errors import InputError
+
+    if archives and name != "cifar10":
+        raise InputError(f"--from: goes with cifar10, not {name}")
+    more = ["--from", *map(str, archives)] if archives else []
+    line = [sys.executable, str(_script(name)), "--out", str(out or Path("data") / name), *more]
+    status = subprocess.call(line)
+    if status:
+        raise typer.Exit(status)
+
+
+def _script(name: str) -> Path:
+    """Find the script of a data set: in the installed package, or in a checkout."""
+    package = Path(str(files("detattack")))
+    installed = package / "prepare" / name / SCRIPT
+    return installed if installed.is_file() else package.parent / "data" / name / SCRIPT
 
 
 def _known_to(

@@ -1,17 +1,28 @@
 """Progress on stderr: how far, how fast, how long still, and how often the attack reached its goal so far."""
 
+import time
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
-from detattack.cli.terminal import Terminal
+from detattack.cli.terminal import Terminal, shown
 from detattack.runs.record import Outcome
+
+if TYPE_CHECKING:
+    from detattack.engine.listening import Iteration
+
+SLOW = 2.0
+"""Seconds after which an image is slow, and shown iteration by iteration."""
+AGAIN = 0.25
+"""Seconds between two iterations that are shown."""
 
 
 class Progress:
     """A context manager whose `report` a run calls for each image: says what was converted, once a kind, and errors.
+
+    `iterate` is called for each iteration, and shows those of a slow image.
 
     - enabled: whether more is shown than errors
     - title: what the bar is called
@@ -29,10 +40,12 @@ class Progress:
             TextColumn("left"),
             TimeRemainingColumn(),
             TextColumn("{task.fields[rate]}"),
+            TextColumn("{task.fields[now]}", style="dim"),
             console=self._console,
             disable=not enabled,
         )
-        self._task = self._bar.add_task(title or "attacking", total=None, rate="")
+        self._task = self._bar.add_task(title or "attacking", total=None, rate="", now="")
+        self._next = time.monotonic() + SLOW
         self._wins = self._tries = 0
         self._said: set[str] = set()
 
@@ -65,7 +78,16 @@ class Progress:
         self._wins += record.status == "success"
         self._tries += record.status in ("success", "failure", "error")
         rate = f"{self._reached} {self._wins}/{self._tries}" if self._tries else ""
-        self._bar.update(self._task, completed=done, total=total, rate=rate)
+        self._bar.update(self._task, completed=done, total=total, rate=rate, now="")
+        self._next = time.monotonic() + SLOW
+
+    def iterate(self, iteration: "Iteration") -> None:
+        """Show the iteration and the score of an image that takes long."""
+        if not self._enabled or time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + AGAIN
+        name, number, _, score, _ = next(iteration.rows())
+        self._bar.update(self._task, now=f"{shown(name)}: iteration {number}, score {score:.2f}")
 
     def _say(self, text: str) -> None:
         """Print a line above the bar."""

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 NAMED_AT_MOST = 5
 """Images without a partner that are named on stderr; `--json` has them all."""
 
-PIPED_WIDTH = 120
-
 Only = Annotated[
     str | None,
     typer.Option(
@@ -134,6 +132,7 @@ def _print_table(names: list[str], measured: "Sequence[MeasuredPair]") -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from detattack.cli.tables import PIPED_WIDTH
     from detattack.cli.terminal import Terminal, shown
     from detattack.metrics.image_pairs import average_quality
     from detattack.metrics.image_quality import MEASURES

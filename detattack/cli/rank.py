@@ -41,9 +41,10 @@ def rank(
     """
     from detattack.cli.running import batch_size, progress_of, resumable
     from detattack.cli.scaling import executor_of, workers_of
+    from detattack.cli.tables import print_rows
     from detattack.cli.terminal import say
     from detattack.ranking.protocol import load_protocol
-    from detattack.workflows.leaderboard import LEADERBOARD, as_json
+    from detattack.workflows.leaderboard import LEADERBOARD, as_json, below, table_columns, table_rows
     from detattack.workflows.rank import Ranked, Ranking, rank, write_reports
 
     out = output.folder("rank")
@@ -70,5 +71,6 @@ def rank(
     elif output.quiet:
         print(out, file=sys.stderr)
     else:
-        print((out / "leaderboard.md").read_text(encoding="utf-8"))
-        print(f"leaderboard: {out / LEADERBOARD}")
+        columns = table_columns(board)
+        print_rows([one.heading for one in columns], [[one.text(row) for one in columns] for row in table_rows(board)])
+        say(f"{below(board)}leaderboard: {out / LEADERBOARD}")

@@ -42,8 +42,12 @@ def goes_on(out: Path) -> str:
 def progress_of(quiet: bool, title: str = "", spends: bool = False) -> Iterator["Progress"]:
     """Show progress on stderr. title: what the bar is called; spends: whether the run spends a budget."""
     from detattack.cli.progress import Progress
+    from detattack.engine.listening import listening
 
-    with Progress(not quiet, title, "broken" if spends else "success") as progress:
+    with (
+        Progress(not quiet, title, "broken" if spends else "success") as progress,
+        listening(None if quiet else progress.iterate),
+    ):
         yield progress
 
 

@@ -45,13 +45,18 @@ def spend(
 
 def print_robustness(out: Path, found: "Robustness", run: o.RunOptions, strict: bool) -> None:
     """Print finished budget runs; status 1 where it is `strict` and an image ended in an error."""
+    from detattack.cli.tables import print_rows
+    from detattack.cli.terminal import say
+
     if run.json:
         content = {"run": str(out), "summary": {"budgets": found.rows}}
         print(json_module.dumps(content, allow_nan=False))
     elif run.quiet:
         print(out, file=sys.stderr)
     else:
-        print((out / "robustness.md").read_text(encoding="utf-8"))
-        print(f"run folder: {out}")
+        print_rows(
+            [one.heading for one in found.columns], [[one.text(row) for one in found.columns] for row in found.rows]
+        )
+        say(f"run folder: {out}")
     if strict and any(summary["error"] for summary in found.summaries):
         raise typer.Exit(FAILED)

@@ -1,6 +1,7 @@
 """What a command prints in the end: a table for people, or one JSON object for programs."""
 
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from detattack.tasks.columns import ITERATIONS
 from detattack.tasks.summary import question_name
 
 COLORS = {"success": "green", "failure": "red", "error": "red", "nothing": "dim", "already": "dim"}
+PIPED_WIDTH = 120
+"""A table that is piped has no width to keep to."""
 BROKEN = {"success": "yes", "failure": "no"}
 """What the column `broken` of a run that spends a budget has for a status; other statuses have their own names."""
 
@@ -74,6 +77,21 @@ def print_summary(task: Task[Any, Any, Any], out: Path, summary: Mapping[str, An
     if skipped:
         console.print(shown(skipped), markup=False, highlight=False, soft_wrap=True)
     console.print(f"run folder: {out}", markup=False, highlight=False, soft_wrap=True)
+
+
+def print_rows(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table, aligned: a row a line, or, where the terminal is too narrow for that, a column a line."""
+    widths = [max(len(row[i]) for row in (headings, *rows)) for i in range(len(headings))]
+    wide = sum(widths) + 2 * len(widths)
+    console = Terminal(width=None if sys.stdout.isatty() else max(wide, PIPED_WIDTH))
+    turned = wide > console.width
+    head, *lines = list(zip(headings, *rows, strict=True)) if turned else [headings, *rows]
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for place, heading in enumerate(head):
+        table.add_column(Text(shown(heading)), justify="right" if place else "left", overflow="fold")
+    for line in lines:
+        table.add_row(*(Text(shown(cell)) for cell in line))
+    console.print(table)
 
 
 def warn(task: Task[Any, Any, Any], summary: Mapping[str, Any]) -> None:

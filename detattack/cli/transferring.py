@@ -62,7 +62,7 @@ def _print(found: "Sequence[Transfer]") -> None:
     table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
     for name in ("model", "change"):
         table.add_column(name, overflow="fold")
-    for name in ("success", "95%", "already", "AP clean", "AP after"):
+    for name in ("success", "95% CI", "already", "AP clean", "AP after"):
         table.add_column(name, justify="right", no_wrap=True)
     for one in found:
         low, high = one.success["interval"] or (None, None)

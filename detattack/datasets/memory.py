@@ -1,8 +1,8 @@
 """Data sets of images in memory: lists, torch data sets and data loaders.
 
-An item is an image, or an image and a target. An image is uint8 `[H,W,3]`, a Pillow image, or a tensor `[3,H,W]`, uint8
-or float in [0,1], which is rounded to 8 bits. A target is a mapping of `boxes` (xyxy in pixels) and `labels`, as
-torchvision's models take it, or a list of COCO annotations, as `torchvision.datasets.CocoDetection` gives it.
+An item is an image as `given` takes it, or an image and a target. A target is a mapping of `boxes` (xyxy in pixels) and
+`labels`, as torchvision's models take it, or a list of COCO annotations, as `torchvision.datasets.CocoDetection` gives
+it; or, without names of categories, the class of the whole image: an index or a name.
 """
 
 import hashlib
@@ -12,14 +12,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from detattack.core.errors import InputError
-from detattack.datasets.base import Dataset, Picture, Sample
-from detattack.datasets.image_io import to_pixels
+from detattack.datasets.base import Dataset, Label, Picture, Sample
+from detattack.datasets.given import GiveBack, given_image, is_image
 from detattack.datasets.labeled import CocoItem, coco_object
 
 Names = Sequence[str] | Mapping[int, str]
@@ -27,7 +25,14 @@ Names = Sequence[str] | Mapping[int, str]
 
 
 def memory_dataset(data: Any, categories: Names | None = None) -> Dataset:
-    """Make a data set of what is in memory. Images are numbered from 1 on, in order.
+    """Make a data set of what is in memory, as `memory_images` does, and of that the data set alone."""
+    return memory_images(data, categories)[0]
+
+
+def memory_images(data: Any, categories: Names | None = None) -> tuple[Dataset, Sequence[GiveBack]]:
+    """Make a data set of what is in memory, and for each image what makes others of its kind.
+
+    Images are numbered from 1 on, in order.
 
     Each is read once here. Of a data set that is indexed, an image is read again when it is attacked; all others, those
     of a loader for one, are held in memory.
@@ -39,20 +44,27 @@ def memory_dataset(data: Any, categories: Names | None = None) -> Dataset:
     """
     named = _named(categories, data)
     samples, annotations, digest = [], [], hashlib.sha256(repr(sorted(named.items())).encode())
+    labels: dict[int, Label] = {}
+    backs = []
     for number, (item, load) in enumerate(_items(data), 1):
         image, target = _parts(item)
-        pixels = _pixels(image, number)
+        given = given_image(image, f"image {number}")
+        pixels = given.picture.pixels
+        backs.append(given.back)
         digest.update(repr(pixels.shape).encode() + pixels.tobytes())
         size = (pixels.shape[1], pixels.shape[0])
         samples.append(Sample(number, f"image{number:06d}", f"image {number}", size, partial(load, number)))
-        objects = _objects(target, named, number) if named and target is not None else ()
-        annotations += [{"image_id": number, **one} for one in objects]
+        if named:
+            objects = () if target is None else _objects(target, named, number)
+            annotations += [{"image_id": number, **one} for one in objects]
+        elif (label := _label(target)) is not None:
+            labels[number] = label
     if not samples:
         raise InputError("images: there are none")
-    digest.update(repr(annotations).encode())
+    digest.update(repr(annotations).encode() + (repr(labels).encode() if labels else b""))
     numbered = tuple({"id": i, **one} for i, one in enumerate(annotations, 1))
     classes = tuple({"id": label, "name": name} for label, name in sorted(named.items()))
-    return Dataset(tuple(samples), digest.hexdigest()[:16], classes, numbered)
+    return Dataset(tuple(samples), digest.hexdigest()[:16], classes, numbered, labels=labels), backs
 
 
 def _named(categories: Names | None, data: Any) -> dict[int, str]:
@@ -77,16 +89,21 @@ def _items(data: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _again(data: Any, index: int, number: int) -> Picture:
-    return Picture(_pixels(_parts(data[index])[0], number))
+    return _held(_parts(data[index])[0], number)
 
 
 def _held(image: Any, number: int) -> Picture:
-    return Picture(_pixels(image, number))
+    return given_image(image, f"image {number}").picture
 
 
 def _unbatched(loader: Iterable[Any]) -> Iterator[Any]:
-    """Yield the items of batches: of images, or of images and targets."""
+    """Yield the items of batches: of images, or of images and targets. Raises `InputError` for other batches."""
     for batch in loader:
+        if isinstance(batch, Mapping) or not isinstance(batch, Iterable):
+            keys = f" of {', '.join(map(str, batch))}" if isinstance(batch, Mapping) else ""
+            raise InputError(
+                f"images: the loader yields a {type(batch).__name__}{keys}, not images, nor images and targets"
+            )
         if isinstance(batch, list | tuple) and len(batch) == 2 and _are_images(batch[0]):
             images, targets = batch
             yield from zip(images, _rows(targets) if isinstance(targets, Mapping) else targets, strict=True)
@@ -106,31 +123,17 @@ def _parts(item: Any) -> tuple[Any, Any]:
     return item, None
 
 
-def _is_image(value: Any) -> bool:
-    return isinstance(value, Image.Image) or (isinstance(value, Tensor | np.ndarray) and value.ndim == 3)
-
-
 def _are_images(value: Any) -> bool:
-    if isinstance(value, Tensor):
+    if isinstance(value, Tensor | np.ndarray):
         return value.ndim == 4
-    return isinstance(value, list | tuple) and all(map(_is_image, value))
+    return isinstance(value, list | tuple) and all(map(is_image, value))
 
 
-def _pixels(image: Any, number: int) -> NDArray[np.uint8]:
-    """Return an image as uint8 `[H,W,3]`. Raises `InputError` for what is none, or is normalized."""
-    if isinstance(image, Image.Image):
-        return np.array(image.convert("RGB"))
-    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
-        return image
-    if isinstance(image, Tensor) and image.ndim == 3 and image.shape[0] == 3:
-        if image.dtype == torch.uint8:
-            return image.permute(1, 2, 0).contiguous().cpu().numpy()
-        try:
-            return to_pixels(image)
-        except ValueError as error:
-            raise InputError(f"image {number}: {error}; what a model does to images belongs into the model") from error
-    what = f"{image.dtype} {list(image.shape)}" if isinstance(image, Tensor | np.ndarray) else type(image).__name__
-    raise InputError(f"image {number}: expected uint8 [H,W,3], a tensor [3,H,W] or a Pillow image, got {what}")
+def _label(target: Any) -> Label:
+    """Return a target that is the class of an image; None for any other."""
+    if isinstance(target, Tensor | np.ndarray | np.integer) and np.ndim(target) == 0:
+        target = target.item()
+    return target if isinstance(target, int | str) else None
 
 
 def _objects(target: Any, named: Mapping[int, str], number: int) -> list[CocoItem]:

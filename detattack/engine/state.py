@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from detattack.engine.listening import tell
 from detattack.engine.perceptual import contrast_weights
 from detattack.engine.presets import Attack
 
@@ -163,6 +164,7 @@ class AttackState:
         values = {"loss": evaluation.loss, "confidence": evaluation.confidence, "distance": distance} | terms
         stacked = torch.stack([values.get(f.name, nothing).detach().to(distance) for f in fields(Trace)])
         self.trace.append((self.rows, self.numbers[self.rows], stacked))
+        tell(self.rows, self.numbers[self.rows], evaluation.loss, evaluation.confidence, distance)
 
     def keep(self, row: int, image: Tensor, distance: Tensor) -> None:
         """Record a confirmed success that is smaller than all before."""

@@ -40,6 +40,13 @@ _NARROWEST = 1.9  # inches: the titles of neighbors must not touch
 _TITLE_POINTS, _SUBTITLE_POINTS, _CAPTION_POINTS = 10.5, 8.0, 9.0
 
 
+def new_figure(width: float, height: float) -> Figure:
+    """Make an empty figure of a size in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
 class Sheet:
     """A figure of equal panels with titles, for images of `width` × `height` pixels, and a caption underneath.
 

@@ -3,7 +3,7 @@
 run.json       what was run: config, versions, seeds, threads, fingerprints of model and data
 ledger.sqlite  a row an image, committed after the image's files are safely on disk; the slow measures of quality
 images/ heatmaps/ figures/ floats/    per image
-clean.json adversarial.json annotations.json summary.json    made from the ledger at any time
+clean.json adversarial.json annotations.json images.csv summary.json    made from the ledger at any time
 .lock          held by the one process that writes here
 
 A run folder may come from anybody: what is read from it is checked, and nothing in it may be a link.

@@ -16,6 +16,7 @@ from detattack.core.precision import fixed_numerics
 from detattack.datasets.base import Picture
 from detattack.datasets.image_io import decode_png, png_bytes, to_pixels, to_tensor
 from detattack.engine import AttackResult, run, run_control, run_deepfool, run_ensemble, run_random_search
+from detattack.engine.listening import named
 from detattack.metrics.image_quality import measure, quick_measures
 from detattack.runs.record import Outcome
 from detattack.tasks.base import C, M, Prepared, R, Saved, Task
@@ -94,7 +95,7 @@ def _attack(
     seeds = [image_seeds(config.seed, image_id)[1] for image_id in ids]
     objective = robust_objective(task, model, config, attacked, seeds)
     where = None if config.within is None else torch.cat([one.where for one in attacked if one.where is not None])
-    with fixed_numerics(tf32=config.precision == "bf16"):
+    with fixed_numerics(tf32=config.precision == "bf16"), named([one.record.stem for one in attacked]):
         if attack.step == "noise":
             known = [target_l2.get(image_id) for image_id in ids]
             reference = task.methods[REFERENCE]

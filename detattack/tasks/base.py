@@ -40,7 +40,17 @@ from detattack.report.pictures import Pictures
 from detattack.report.reading import RunData, read_run
 from detattack.runs.folder import RunFolder
 from detattack.runs.record import BaseRecord, Outcome
-from detattack.tasks.columns import BROKEN, COLUMNS, IMAGE_COLUMNS, Column, Curve, ImageColumn
+from detattack.tasks.columns import (
+    BROKEN,
+    COLUMNS,
+    IMAGE_COLUMNS,
+    Column,
+    Curve,
+    ImageColumn,
+    RecordColumn,
+    record_columns,
+)
+from detattack.tasks.image_table import write_image_tables
 from detattack.tasks.summary import common_summary, question, summary_lines
 from detattack.tasks.within import parse_within
 
@@ -150,6 +160,7 @@ class Task(ABC, Generic[R, C, M]):
     - methods: the attacks that have a name
     - columns: of a table of methods; keys of the summary and of `comparison_row`
     - image_columns: of a table of images
+    - record_columns: of `images.csv`, beside those of every task
     - budget_columns: of a table of budgets, beside those of every task; keys of `budget_row`, and `broken`
     - curves: what is drawn against the budget: the first of which a row has a value
     - manifest_keys: what `run.json` must hold besides, see `manifest`
@@ -161,6 +172,7 @@ class Task(ABC, Generic[R, C, M]):
     methods: Mapping[str, Attack] = PRESETS
     columns: Sequence[Column] = COLUMNS
     image_columns: Sequence[ImageColumn] = IMAGE_COLUMNS
+    record_columns: Sequence[RecordColumn] = ()
     budget_columns: Sequence[Column] = (BROKEN,)
     curves: Sequence[Curve] = (Curve("broken", "share of images broken"),)
     manifest_keys: Sequence[str] = ()
@@ -254,7 +266,11 @@ class Task(ABC, Generic[R, C, M]):
     # A run
 
     def write_derived(self, folder: RunFolder[R], dataset: Dataset) -> None:
-        """Write what is made from the ledger: `summary.json`, and files that others read. dataset: the annotations."""
+        """Write what is made from the ledger: `images.csv`, files that others read, and `summary.json`, the last.
+
+        dataset: the annotations.
+        """
+        write_image_tables(folder, record_columns(self.record_columns))
         folder.write_json("summary.json", self.summarize(folder, dataset))
 
     def summarize(self, folder: RunFolder[R], dataset: Dataset) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Columns of the tables of runs and of images: a key, the heading that people read, and how a cell is written."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from detattack.metrics.image_quality import MEASURES
 
@@ -66,7 +67,7 @@ BROKEN = Column("broken", "broken", ".1%")
 COLUMNS: Sequence[Column] = (
     Column("method", "method"),
     Column("success_rate", "success", ".1%"),
-    Column("success_low", "from", ".1%"),
+    Column("success_low", "95% CI from", ".1%"),
     Column("success_high", "to", ".1%"),
     Column("attacked", "attacked", "d"),
     Column("median_k", "K", ".0f"),
@@ -90,3 +91,84 @@ IMAGE_COLUMNS: Sequence[ImageColumn] = (
     *COSTS,
 )
 """Of a table of images."""
+
+
+Kind = Literal["text", "integer", "number", "boolean"]
+
+
+@dataclass(frozen=True)
+class RecordColumn:
+    """A column of `images.csv`: one flat value of each image.
+
+    - key: its name in the file
+    - kind: what the values are
+    - value: takes it from a record, given the manifest of its run; None: the image has none
+    - text: what it is, for people
+    - unit: empty for none
+    """
+
+    key: str
+    kind: Kind
+    value: Callable[[Any, Mapping[str, Any]], Any]
+    text: str
+    unit: str = ""
+
+
+def field_column(key: str, kind: Kind, text: str, unit: str = "", attacked: bool = False) -> RecordColumn:
+    """Make the column of a field of records. attacked: whether images that were not attacked have none."""
+    return RecordColumn(
+        key,
+        kind,
+        lambda record, manifest: None if attacked and not record.quality else getattr(record, key),
+        text,
+        unit,
+    )
+
+
+def measure_column(name: str) -> RecordColumn:
+    """Make the column of a measure of image quality, empty where it was not taken or is not finite."""
+    measure = MEASURES[name]
+    text = first_line(measure.function)
+    return RecordColumn(name, "number", lambda record, manifest: record.quality.get(name), text, measure.unit)
+
+
+def first_line(function: Callable[..., Any]) -> str:
+    """Return what a function says of itself, without the verb that it begins with."""
+    line = (inspect.getdoc(function) or "").partition("\n")[0]
+    return line.removeprefix("Return ")
+
+
+IDENTITY: Sequence[RecordColumn] = (
+    field_column("id", "integer", "the image's id in its data set"),
+    field_column("stem", "text", "the name of its files in the run folder, without suffix"),
+    field_column("source", "text", "where it comes from: a path, or the number of a scene"),
+    field_column(
+        "status", "text", "`success`, `failure`, `nothing` (to attack), `already` (holds untouched) or `error`"
+    ),
+    field_column("reason", "text", "why it was not attacked, or what went wrong"),
+    field_column("width", "integer", "of the image", "px"),
+    field_column("height", "integer", "of the image", "px"),
+    RecordColumn("notes", "text", lambda record, manifest: "; ".join(record.notes), "conversions made while reading"),
+    RecordColumn(
+        "k",
+        "integer",
+        lambda record, manifest: None if record.k < 0 else record.k,
+        "K, the first iteration that succeeded; of a budget, that of the worst image",
+    ),
+    field_column("confidence_before", "number", "what the goal is about, on the original", "0 to 1"),
+    field_column("confidence_after", "number", "the same on the adversarial image", "0 to 1", attacked=True),
+    field_column("file_success", "boolean", "whether the goal holds for the 8-bit file", attacked=True),
+)
+"""The first columns of `images.csv`, of every task."""
+PASSES: Sequence[RecordColumn] = (
+    field_column("forwards", "integer", "forward passes that the image took part in"),
+    field_column("backwards", "integer", "backward passes that the image took part in"),
+    field_column("seconds", "number", "wall-clock time of the image", "s"),
+    field_column("digest", "text", "SHA-256 of its PNG"),
+)
+"""The last columns of `images.csv`, of every task."""
+
+
+def record_columns(own: Sequence[RecordColumn]) -> Sequence[RecordColumn]:
+    """List the columns of `images.csv`. own: those of a task."""
+    return (*IDENTITY, *own, *map(measure_column, MEASURES), *PASSES)

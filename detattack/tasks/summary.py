@@ -169,7 +169,7 @@ def counts_line(summary: Mapping[str, Any]) -> str:
 
 def share_line(share: float, interval: Sequence[float]) -> str:
     """Write a rate and its 95% interval."""
-    return f"{share:.1%} (95%: {interval[0]:.1%} to {interval[1]:.1%})"
+    return f"{share:.1%} (95% CI {interval[0]:.1%} to {interval[1]:.1%})"
 
 
 def medians_line(summary: Mapping[str, Any], more: Sequence[tuple[str, str, str]] = ()) -> str:

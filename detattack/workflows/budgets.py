@@ -30,9 +30,10 @@ Attacks = Mapping[str, Mapping[Budget, Attack]]
 
 @dataclass(frozen=True, eq=False)
 class Robustness:
-    """Finished budget runs. rows: one for each method and budget, the columns of `columns_of`."""
+    """Finished budget runs. rows: one for each method and budget, in the columns of their table."""
 
     rows: Sequence[Mapping[str, Any]]
+    columns: Sequence[Column]
     summaries: Sequence[Mapping[str, Any]]
 
 
@@ -65,8 +66,9 @@ def spend_budgets(
                 summaries.append(finished.read_json(SUMMARY))
             rows.append(row_of(experiment, method, budget, summaries[-1]))
             start, notes = folder, False
-    _write(out, rows, columns_of(experiment.task, len(attacks)), experiment.task.curves)
-    return Robustness(rows, summaries)
+    columns = columns_of(experiment.task, len(attacks))
+    _write(out, rows, columns, experiment.task.curves)
+    return Robustness(rows, columns, summaries)
 
 
 def columns_of(task: Task[Any, Any, Any], methods: int) -> Sequence[Column]:

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from detattack.core.errors import InputError
 from detattack.core.files import swept, write_text_atomic
 from detattack.datasets.base import Dataset
 from detattack.engine import Attack
+from detattack.metrics.image_quality import MEASURES
 from detattack.runs.folder import RunFolder
 from detattack.runs.manifest import COMPARISON
 from detattack.runs.runner import Executor
@@ -28,6 +29,9 @@ from detattack.tasks.base import Task
 from detattack.tasks.columns import Column
 from detattack.tasks.experiment import Experiment
 from detattack.workflows.evaluate import Progress, carried_out, check_retry
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COMPARED = ("k", "l2", "linf", "psnr", "ssim", "forwards", "backwards", "seconds")
 """Per image, and in the paired differences."""
@@ -260,12 +264,12 @@ def to_markdown(
     if not paired:
         return table
     names = ("success", *COMPARED)
-    lines = [[name, *(_interval_text(one[key]) for key in names)] for name, one in paired.items()]
+    lines = [[name, *(interval_text(one[key]) for key in names)] for name, one in paired.items()]
     note = (
         f"\nDifferences to `{first.name}` image by image, where both succeed (success: all images), "
-        "with 95% bootstrap intervals:\n\n"
+        "with 95% CI by bootstrap:\n\n"
     )
-    return table + note + _markdown(["method", *names], lines)
+    return table + note + _markdown(["method", *map(label_of, names)], lines)
 
 
 def markdown_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> str:
@@ -291,7 +295,13 @@ def _texts(row: Mapping[str, Any], columns: Sequence[Column]) -> list[str]:
     return [column.text(row) for column in columns]
 
 
-def _interval_text(one: Mapping[str, Any]) -> str:
+def label_of(key: str) -> str:
+    """Name a number that methods are compared by, as every table does."""
+    return MEASURES[key].label if key in MEASURES else {"k": "K"}.get(key, key)
+
+
+def interval_text(one: Mapping[str, Any]) -> str:
+    """Write a paired difference with its 95% interval, and how many images it is over."""
     if one["mean"] is None:
         return "-"
     return f"{one['mean']:+.3g} ({one['interval'][0]:+.3g} to {one['interval'][1]:+.3g}, n = {one['images']})"
@@ -307,22 +317,26 @@ def _latex(text: str) -> str:
 
 
 def _write_figure(out: Path, curves: Mapping[str, Curve]) -> None:
-    """Success and AP against the perturbation that is allowed, PNG and PDF."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
+    """Write the figure of the curves, PNG and PDF."""
     from detattack.report.sheet import save_figure
 
+    figure = draw_curves(curves)
+    for kind in ("png", "pdf"):
+        save_figure(figure, out / f"comparison.{kind}", DPI)
+
+
+def draw_curves(curves: Mapping[str, Curve]) -> "Figure":
+    """Draw success, and AP where there is any, against the perturbation that is allowed."""
+    from detattack.report.sheet import new_figure
+
     scored = any(value is not None for one in curves.values() for value in one.ap)
-    figure = Figure(figsize=(5.2 * (1 + scored), 3.8), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(5.2 * (1 + scored), 3.8)
     axes = figure.subplots(1, 1 + scored, squeeze=False)[0]
     _panel(axes[0], curves, "share of images that succeed", lambda one: one.success)
     if scored:
         _panel(axes[1], curves, "AP, down to the detector's own threshold", lambda one: one.ap)
     axes[0].legend(frameon=False)
-    for kind in ("png", "pdf"):
-        save_figure(figure, out / f"comparison.{kind}", DPI)
+    return figure
 
 
 def _panel(axes: Any, curves: Mapping[str, Curve], label: str, of: Callable[[Curve], Sequence[float | None]]) -> None:

@@ -41,7 +41,7 @@ def write_leaderboard(board: Board, out: Path) -> None:
     with swept(out):
         write_text_atomic(out / "leaderboard.json", json.dumps(as_json(board), indent=1, allow_nan=False) + "\n")
         write_text_atomic(out / "leaderboard.csv", to_csv(rows, columns))
-        write_text_atomic(out / "leaderboard.md", markdown_table(rows, columns) + _below(board))
+        write_text_atomic(out / "leaderboard.md", markdown_table(rows, columns) + below(board))
         write_text_atomic(out / "leaderboard.tex", to_latex(rows, columns))
         write_text_atomic(out / LEADERBOARD, render(leaderboard_page(board, out)))
         for number, row in enumerate(board.rows):
@@ -119,7 +119,7 @@ def table_rows(board: Board) -> list[dict[str, Any]]:
     return rows
 
 
-def _below(board: Board) -> str:
+def below(board: Board) -> str:
     """Say below the table what it does not hold."""
     said = [
         f"\n{row.entry.folder} is masked: not so, that {verdict.name} ({verdict.evidence})\n"

@@ -1,16 +1,22 @@
-"""Report: the HTML page of a run or of a comparison, of any task, rebuilt from its folder without the model."""
+"""Report: page and table of a run of any task, or page of a comparison, rebuilt from its folder without the model."""
 
+from contextlib import closing
 from pathlib import Path
 
 from detattack.report.page import write_page
 from detattack.report.pictures import Told
+from detattack.runs.folder import RunFolder
 from detattack.runs.manifest import task_in
+from detattack.tasks.columns import record_columns
+from detattack.tasks.image_table import write_image_tables
 from detattack.tasks.registry import find_task
 from detattack.workflows.comparison_page import is_comparison, write_comparison_page
 
 
 def write_report(path: Path, told: Told = lambda done, total: None, standalone: bool = False) -> Path:
-    """Write the page of a run folder, or of a comparison and of each run in it; the page's path. Raises `InputError`.
+    """Write `report.html`, `thumbs/` and `images.csv` of a run folder, or the page of a comparison and of each run in it.
+
+    Returns the page's path. Raises `InputError`.
 
     - told: how many images have their pictures, and how many there are
     - standalone: put the pictures into the page, so that it is one file
@@ -18,4 +24,7 @@ def write_report(path: Path, told: Told = lambda done, total: None, standalone: 
     if is_comparison(path):
         return write_comparison_page(path, told, standalone)
     task = find_task(task_in(path))
-    return write_page(path, task.read_run, task.page_content, told, standalone)
+    page = write_page(path, task.read_run, task.page_content, told, standalone)
+    with closing(RunFolder.open(path, task.record_type)) as folder:
+        write_image_tables(folder, record_columns(task.record_columns))
+    return page

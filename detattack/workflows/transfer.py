@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,12 @@ from detattack.datasets.rendered import read_original
 from detattack.metrics.rates import rate
 from detattack.runs.folder import RunFolder
 from detattack.runs.manifest import task_in
+from detattack.runs.record import BaseRecord
 from detattack.tasks.base import Task
 from detattack.tasks.registry import find_task
+
+Originals = Callable[[BaseRecord], Pixels]
+"""Reads the original of a record, `[H,W,3]`. Raises `InputError` where it is gone."""
 
 
 @dataclass(frozen=True)
@@ -57,17 +62,20 @@ class Transfer:
 
 def transfer_run(
     path: Path,
-    others: Sequence[Other],
+    others: Sequence[Any],
     survive: str | None = None,
     device: str = "auto",
     trust: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    originals: Originals | None = None,
 ) -> list[Transfer]:
     """Judge the files of a run by each model after each corruption, and write `transfer.json` into its folder.
 
+    - others: each an `Other`, or a model in memory
     - survive: corruptions with commas between, see `parse_corruptions`; the uncorrupted files always come first
     - trust: whether the run's own model may run the code of its file
     - progress: told how many images of how many are judged
+    - originals: reads the original of a record; None: its file, or its scene
 
     Raises `InputError`.
     """
@@ -75,7 +83,7 @@ def transfer_run(
     task = find_task(task_in(path))
     with closing(RunFolder.open(path, task.record_type)) as folder, swept(path):
         config = task.make_config(**located_config(path, folder.manifest))
-        if not all(other.model for other in others):
+        if any(isinstance(other, Other) and other.model is None for other in others):
             check_trust(path, folder.manifest["config"], trust)
         models = [_loaded(task, config, other, device) for other in others]
         total = len(models) * len(changes) * sum(r.status in ("success", "failure") for r in folder.iterate())
@@ -86,7 +94,7 @@ def transfer_run(
             done += 1
             progress(done, total)
 
-        found = [transfer(task, folder, model, change, count) for model in models for change in changes]
+        found = [transfer(task, folder, model, change, count, originals) for model in models for change in changes]
         folder.write_json("transfer.json", [asdict(one) for one in found])
     return found
 
@@ -97,8 +105,13 @@ def transfer(
     model: Any,
     change: Corruption,
     progress: Callable[[], None] = lambda: None,
+    originals: Originals | None = None,
 ) -> Transfer:
-    """Judge the files of a run's attacked images by `model`, after `change`. Raises `InputError`."""
+    """Judge the files of a run's attacked images by `model`, after `change`. Raises `InputError`.
+
+    originals: as of `transfer_run`.
+    """
+    read = originals or partial(original_of, folder)
     config = task.make_config(**folder.manifest["config"])
     task.check_other(model, config, folder.manifest)
     scored, seen, unread = bool(folder.manifest.get("annotated")), [], 0
@@ -106,7 +119,7 @@ def transfer(
         if record.status not in ("success", "failure"):
             continue
         try:
-            one = _seen(task, folder, model, config, record, change)
+            one = _seen(task, folder, model, config, record, read(record), change)
             seen.append((record.status, one if scored else one.short()))  # what is long is for scores alone
         except InputError:
             unread += 1
@@ -132,7 +145,9 @@ def original_of(folder: RunFolder[Any], record: Any) -> Pixels:
     return read_original(str(source or record.source)).pixels
 
 
-def _loaded(task: Task[Any, Any, Any], config: Any, other: Other, device: str) -> Any:
+def _loaded(task: Task[Any, Any, Any], config: Any, other: Any, device: str) -> Any:
+    if not isinstance(other, Other):
+        return other
     if other.model is None:
         return task.load_model(config, device)
     named = {name: value for name, value in asdict(other).items() if name in type(config).model_fields}
@@ -142,10 +157,15 @@ def _loaded(task: Task[Any, Any, Any], config: Any, other: Other, device: str) -
 
 @fixed_numerics(gradient=False)
 def _seen(
-    task: Task[Any, Any, Any], folder: RunFolder[Any], model: Any, config: Any, record: Any, change: Corruption
+    task: Task[Any, Any, Any],
+    folder: RunFolder[Any],
+    model: Any,
+    config: Any,
+    record: Any,
+    original: Pixels,
+    change: Corruption,
 ) -> Any:
     """Judge a record as the model sees its corrupted files."""
-    original = original_of(folder, record)
     file = read_image(folder.path / "images" / f"{record.stem}.png").pixels
     if original.shape != file.shape or (config.attack.levels is not None and not _is_as_far(original, file, record)):
         raise InputError(f"{record.source}: is not the image that was attacked")

@@ -52,16 +52,20 @@ class Holds(Protocol):
         """Judge a record."""
 
 
-def verify_run(path: Path, device: str = "auto", trust: bool = False) -> Iterator[Verdict]:
+def verify_run(path: Path, device: str = "auto", trust: bool = False, model: Any = None) -> Iterator[Verdict]:
     """Judge every attacked image of a run again, one by one; untouched ones are checked to be whole.
 
-    trust: as of `check_trust`. Raises `InputError`.
+    - trust: as of `check_trust`
+    - model: the model that was attacked, where it is in memory; None: it is loaded by its name
+
+    Raises `InputError`.
     """
     task = find_task(task_in(path))
     with closing(RunFolder.open(path, task.record_type)) as folder:
         config = task.make_config(**located_config(path, folder.manifest))
-        check_trust(path, folder.manifest["config"], trust)
-        model = task.load_model(config, device)
+        if model is None:
+            check_trust(path, folder.manifest["config"], trust)
+            model = task.load_model(config, device)
         if task.fingerprint(model) != folder.manifest["model"]:
             raise InputError(f"{path}: model {config.model} is not the one that was attacked (other weights)")
         yield from verdicts(path, folder.iterate(), partial(_holds, folder, task, model, config))

@@ -7,6 +7,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +85,8 @@ def records(run: Path):
 def test_files_of_a_run(finished):
     names = {str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file()}
     per_image = {f"{folder}/{stem}.png" for folder in FOLDERS for stem in PLACES}
-    assert names == {"run.json", "ledger.sqlite", ".lock", "summary.json", *MADE_FROM_THE_LEDGER, *per_image}
+    tables = {"images.csv"} | ({"images.parquet"} if find_spec("pyarrow") else set())
+    assert names == {"run.json", "ledger.sqlite", ".lock", "summary.json", *tables, *MADE_FROM_THE_LEDGER, *per_image}
 
 
 def test_rows_of_the_ledger(finished):

@@ -115,7 +115,7 @@ def test_the_fingerprint_depends_on_pixels_targets_and_names():
         ([], {}, "images: there are none"),
         (7, {}, "images: expected a list"),
         ({"a": 1}, {}, "images: expected a list"),
-        ([PICTURES[0], "a.png"], {}, "image 2: expected uint8"),
+        ([PICTURES[0], "a.png"], {}, "a.png: no such file"),
         ([as_tensor(PICTURES[0]) * 4 - 2], {}, "image 1: values run from"),
         ([(PICTURES[0], {"boxes": [[1, 2, 3, 4]], "labels": [5]})], {"categories": NAMES}, "image 1: label 5 has no"),
         ([(PICTURES[0], 7)], {"categories": NAMES}, "image 1: its target is neither"),
@@ -143,4 +143,4 @@ def test_evaluate_tells_ap_of_what_is_in_memory(toy, tmp_path):
     spent = evaluate(data, detector, "degrade:all", **options, out=tmp_path / "spent")
     assert (spent["kind"], spent["ap"]["adversarial"]["ap"]) == ("budget", 0)
     with pytest.raises(InputError, match="out: expected the path"):
-        evaluate(data, detector, out=None)
+        evaluate(data, detector, out=7)

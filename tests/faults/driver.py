@@ -37,6 +37,7 @@ from detattack.core import files
 from detattack.report import page
 from detattack.runs import folder as runs
 from detattack.runs import ledger
+from detattack.tasks import image_table
 
 
 def die() -> None:
@@ -85,7 +86,8 @@ class Steps:
                 self.take("within row")
             self.take("after row")
 
-        files.write_chunks_atomic = runs.write_chunks_atomic = page.write_chunks_atomic = chunks_written
+        for module in (files, runs, page, image_table):
+            module.write_chunks_atomic = chunks_written
         os.replace = replaced
         ledger.Ledger.transaction = committed
 

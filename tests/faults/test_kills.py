@@ -47,7 +47,7 @@ RESULTS = [
     ("within", "*/adversarial.json", 1),
     ("renaming", "*/annotations.json", 1),
 ]
-SUMMARY = [("within", "*/summary.json", 1), ("renaming", "*/summary.json", 1)]
+SUMMARY = [("within", "*/images.csv", 1), ("within", "*/summary.json", 1), ("renaming", "*/summary.json", 1)]
 COMPARISON = [
     ("before", "*/comparison.json", 1),
     ("within", "*/comparison.csv", 1),

@@ -43,6 +43,7 @@ from detattack.tasks.detection.judges import JointObjective, check_classes, hold
 from detattack.tasks.detection.objective import DetectionObjective
 from detattack.tasks.detection.objects import Objects, check_reference, objects_of
 from detattack.tasks.detection.record import DetectionRecord, as_lists, card_of, from_lists, target_of
+from detattack.tasks.detection.record_columns import RECORD_COLUMNS
 from detattack.tasks.detection.summary import (
     ap_notes,
     average_precision,
@@ -76,6 +77,7 @@ class DetectionTask(Task[DetectionRecord, DetectionConfig, Detector]):
     record_type = DetectionRecord
     config_type = DetectionConfig
     columns = (*COLUMNS[:-3], *AP_COLUMNS, *COLUMNS[-3:])
+    record_columns = RECORD_COLUMNS
     budget_columns = (
         Column("ap_clean", "AP clean", ".3f"),
         Column("ap", "AP", ".4f"),
