@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def test_jpeg_stops_those_alone_who_do_not_know_of_it(capsys, tmp_path):
-    data = ("--images", PHOTOS, "--limit", 3, "--goal", "suppress:all", "--model", f"{NANODET}:factory")
+    data = ("--images", PHOTOS, "--limit", 2, "--goal", "suppress:all", "--model", f"{NANODET}:factory")
     out = ("--quality", "quick", "--out", tmp_path / "run", "--json")
     assert status_of([str(one) for one in ("evaluate", *data, "--defense", "jpeg:75", *out)]) == 0
     undefended, unaware, adaptive = json.loads(capsys.readouterr().out)["defense"]
