@@ -142,9 +142,8 @@ def split(dataset: Dataset, held_out: int | None, seed: int) -> tuple[Dataset, D
     if not 0 < held < count:
         raise InputError(f"--held-out {held}: of {count} images at least one is to be judged and one to be trained on")
     order = [dataset.samples[int(i)].id for i in np.random.default_rng(seed).permutation(count)]
-    return dataset.pick(order[held:], f"but {held} of seed {seed}"), dataset.pick(
-        order[:held], f"{held} of seed {seed}"
-    )
+    training = dataset.pick(order[held:], f"but {held} of seed {seed}")
+    return training, dataset.pick(order[:held], f"{held} of seed {seed}")
 
 
 def check_apart(training: Dataset, judged: Dataset) -> None:
@@ -194,18 +193,17 @@ def find(
 
 def _looked_at(search: Search, told: Told) -> tuple[list[Subject], list[Subject]]:
     """Look at all images untouched: those to train on, with objects alone, and those to judge. Raises `InputError`."""
-    experiment, found = search.experiment, []
-    total = len(experiment.dataset.samples) + len(search.judged.samples)
+    model, config, sets = search.experiment.model, search.experiment.config, (search.experiment.dataset, search.judged)
+    total = sum(len(dataset.samples) for dataset in sets)
     looked = iter(range(1, total + 1))
-    for dataset in (experiment.dataset, search.judged):
-        truth = DETECTION.truth(experiment.model, experiment.config, dataset)
-        found.append(
-            subjects_of(
-                experiment.model, experiment.config, dataset, truth, lambda: told("looking", next(looked), total)
-            )
-        )
-    training, judged = [one for one in found[0] if one.boxes], found[1]
-    check_objects(search.on, len(training), sum(1 for one in judged if one.boxes))
+
+    def look(dataset: Dataset) -> list[Subject]:
+        truth = DETECTION.truth(model, config, dataset)
+        return subjects_of(model, config, dataset, truth, lambda: told("looking", next(looked), total))
+
+    training, judged = map(look, sets)
+    training = [one for one in training if one.boxes]
+    check_objects(search.on, len(training), sum(len(one.boxes) > 0 for one in judged))
     return training, judged
 
 
