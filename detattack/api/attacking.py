@@ -76,8 +76,9 @@ def attack(
     - task: `classify` where `model` names a classifier; None: as the model is
     - callbacks: told of each iteration and image, and of the result
     - progress: whether a bar is shown
-    - options: of detectors `keep_others`, `score_threshold`, `max_detections`, `loss`, `reference`; of all `seed`,
-      `batch`, `precision`; of named models `weights`, `categories`, `device`; and fields of `Attack`, e.g.
+    - options: of detectors `keep_others`, `score_threshold`, `max_detections`, `loss`, `reference`; of all `robust_to`
+      (corruptions after which the goal has to hold, too, such as `jpeg:75,resize:0.5`), `within` (the pixels that may
+      change, such as `box`), `seed`, `batch`, `precision`; of named models `weights`, `categories`, `device`; and fields of `Attack`, e.g.
       `step_size=0.2`, `levels=None` (floats)
 
     Returns an `Attacked`, whose `images` are of the kind that was given: a batch of tensors for a batch of tensors. For
