@@ -48,7 +48,7 @@ def inline_lines(page: Path) -> list[list[str]]:
 
 
 def command_lines(script: str) -> list[list[str]]:
-    """List the arguments of each `detattack` in a script. What is optional, in brackets, is taken; dots are left out."""
+    """List the arguments of each `detattack` in a script. What is in brackets is taken; dots are not."""
     lines = re.sub(r"\\\n *", "", script).splitlines()
     return [
         words for line in lines for part in re.split(r" && | \| | -- ", line) if (words := arguments(part)) is not None

@@ -1,4 +1,4 @@
-"""README and docs: every link leads somewhere; every command line is one that the program takes, and is run or says what it needs."""
+"""README and docs: links lead somewhere; the program takes each command line, which is run or says what it needs."""
 
 import json
 import re
@@ -58,7 +58,8 @@ def test_a_command_in_a_text_has_options_that_there_are(page, line):
     try:
         parse(get_command(app), "detattack", line)
     except TyperException as error:  # a text may name a command without what it takes
-        assert error.format_message().startswith("Missing")
+        if not error.format_message().startswith("Missing"):
+            raise
 
 
 def test_scripts_and_extras_are_those_of_the_tree():
