@@ -1,4 +1,4 @@
-"""Hooks of mkdocs: pages that lie outside of docs/, and links as they are right in the repository, made right in the site."""
+"""Hooks of mkdocs: pages that lie outside of docs/, and links between files made links between pages."""
 
 import posixpath
 import re

@@ -34,21 +34,30 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def blocks(text: str, language: str) -> list[str]:
-    """List the blocks of code in a language."""
-    return [code for found, code in FENCE.findall(text) if found == language]
+def marked_blocks(page: Path) -> list[tuple[str, str]]:
+    """List the blocks of a shell, each with the comment before it: `needs: ...`, `run by: FILE`, or nothing."""
+    found = re.findall(
+        r"(?:^ *<!-- (.*?) -->\n)?^ *```bash\n(.*?)^ *```$", page.read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
+    return [(mark, code) for mark, code in found]
 
 
-def command_lines(text: str) -> list[list[str]]:
-    """List the arguments of each `detattack` in the blocks of a shell: whole lines, without comments and `[options]`."""
-    found = []
-    for block in blocks(text, "bash"):
-        for line in re.sub(r"\\\n *", "", block).splitlines():
-            for part in re.split(r" && | \| | -- ", line):
-                words = [
-                    word for word in shlex.split(re.sub(r" \[[^]]*\](?= |$)", "", part), comments=True) if word != "..."
-                ]
-                program = next((n for n, word in enumerate(words) if word.rpartition("/")[2] == "detattack"), None)
-                if program is not None and all("=" in word for word in words[:program]):
-                    found.append(words[program + 1 :])
-    return found
+def inline_lines(page: Path) -> list[list[str]]:
+    """List the arguments of each `detattack ...` within a text or a table."""
+    return [line for code in re.findall(r"`(detattack [a-z][^`]+)`", prose(page)) for line in command_lines(code)]
+
+
+def command_lines(script: str) -> list[list[str]]:
+    """List the arguments of each `detattack` in a script. What is in brackets is taken; dots are not."""
+    lines = re.sub(r"\\\n *", "", script).splitlines()
+    return [
+        words for line in lines for part in re.split(r" && | \| | -- ", line) if (words := arguments(part)) is not None
+    ]
+
+
+def arguments(command: str) -> list[str] | None:
+    """Return what follows `detattack`, or None where another program is called."""
+    plain = re.sub(r"(?<= )\[([^]]*)\]", r"\1", command)
+    words = [word for word in shlex.split(plain, comments=True) if not word.endswith("...")]
+    program = next((n for n, word in enumerate(words) if "=" not in word), len(words))
+    return words[program + 1 :] if words[program:] and Path(words[program]).name == "detattack" else None

@@ -78,8 +78,8 @@ def attack(
     - progress: whether a bar is shown
     - options: of detectors `keep_others`, `score_threshold`, `max_detections`, `loss`, `reference`; of all `robust_to`
       (corruptions after which the goal has to hold, too, such as `jpeg:75,resize:0.5`), `within` (the pixels that may
-      change, such as `box`), `seed`, `batch`, `precision`; of named models `weights`, `categories`, `device`; and fields of `Attack`, e.g.
-      `step_size=0.2`, `levels=None` (floats)
+      change, such as `box`), `seed`, `batch`, `precision`; of named models `weights`, `categories`, `device`; and
+      fields of `Attack`, e.g. `step_size=0.2`, `levels=None` (floats)
 
     Returns an `Attacked`, whose `images` are of the kind that was given: a batch of tensors for a batch of tensors. For
     a single uint8 array `[H,W,3]` and for a scene it returns the `Outcome`: `record` tells status, K, distances and

@@ -18,6 +18,7 @@ from detattack.core.model_names import THROUGH
 from detattack.core.precision import fixed_numerics
 from detattack.core.trust import check_trust
 from detattack.datasets.corruptions import UNCORRUPTED, Corruption, parse_corruptions
+from detattack.datasets.corruptions.registry import Pixels
 from detattack.datasets.image_io import read_image, to_tensor
 from detattack.datasets.rendered import read_original
 from detattack.metrics.rates import rate
