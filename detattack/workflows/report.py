@@ -14,7 +14,7 @@ from detattack.workflows.comparison_page import is_comparison, write_comparison_
 
 
 def write_report(path: Path, told: Told = lambda done, total: None, standalone: bool = False) -> Path:
-    """Write `report.html`, `thumbs/` and `images.csv` of a run folder, or the page of a comparison and of each run in it.
+    """Write `report.html`, `thumbs/` and `images.csv` of a run folder, or of each in a comparison, and its page.
 
     Returns the page's path. Raises `InputError`.
 
