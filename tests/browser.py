@@ -1,7 +1,10 @@
 """A page in headless Chromium, for the tests that open one; without a browser they are skipped."""
 
+import base64
 import json
+import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,14 +24,14 @@ class Window:
     def __init__(self, driver):
         self.driver = driver
 
-    def open(self, page: Path, size: tuple[int, int] = DESKTOP, scheme: str = "light") -> None:
+    def open(self, page: Path, size: tuple[int, int] = DESKTOP, scheme: str = "light", at: str = "") -> None:
         self.driver.get("about:blank")
         self.logs()
         metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size == PHONE}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         scheme_feature = {"name": "prefers-color-scheme", "value": scheme}
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme_feature]})
-        self.driver.get(page.as_uri())
+        self.driver.get(page.as_uri() + at)
         self.run("localStorage.clear()")
         # Only cards near the window exist.
         self.run("document.getElementById('gallery')?.scrollIntoView({behavior: 'instant'})")
@@ -66,6 +69,17 @@ class Window:
         blocked = {e["params"]["requestId"] for e in events if e["params"].get("blockedReason") == "csp"}
         asked = [e["params"] for e in events if e["method"] == "Network.requestWillBeSent"]
         return console, [one["request"]["url"] for one in asked if one["requestId"] not in blocked]
+
+    def wait(self, until) -> None:
+        """Until something is true, for ten seconds."""
+        end = time.monotonic() + 10
+        while not until() and time.monotonic() < end:
+            time.sleep(0.05)
+
+    def printed(self) -> int:
+        """How many pictures the page has as a PDF."""
+        made = self.driver.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})
+        return len(re.findall(rb"/Subtype\s*/Image", base64.b64decode(made["data"])))
 
     def boxes(self, side: str) -> int:
         return len(self.all(f"#v-{side} svg .frame"))

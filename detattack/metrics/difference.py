@@ -43,8 +43,9 @@ def levels_of(drawn: Pixels) -> NDArray[np.uint8]:
 
 
 def fitting_gain(levels: NDArray[np.uint8]) -> int:
-    """Return the factor at which a difference is well seen, given the levels of its heatmap: its 99.9th percentile
-    becomes 1. A whole number, `DIFFERENCE_GAIN` or more.
+    """Return the factor at which a difference is well seen, given the levels of its heatmap.
+
+    Its 99.9th percentile becomes 1. A whole number, `DIFFERENCE_GAIN` or more.
     """
     changed = levels[levels > 0]
     top = float(np.percentile(changed, 99.9)) if changed.size else 255.0
@@ -58,7 +59,7 @@ def rescaled(levels: NDArray[np.uint8], gain: int) -> Pixels:
 
 @lru_cache(maxsize=1)
 def _color_codes() -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
-    """The colors as numbers, sorted, and the level of each."""
+    """Return the colors as numbers, sorted, and the level of each."""
     codes = _color_table().astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
     order = np.argsort(codes)
     return codes[order], order.astype(np.uint8)

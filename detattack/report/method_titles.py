@@ -2,7 +2,19 @@
 
 from detattack.engine.config import RADIUS_MARK
 
-TITLES = {"jnd": "JND", "jnd-paper": "JND (paper)", "fgsm": "FGSM", "fgv": "FGV", "pgd-linf": "PGD L∞"}
+TITLES = {
+    "jnd": "JND",
+    "jnd-paper": "JND (paper)",
+    "jnd-min": "JND (minimal)",
+    "fgsm": "FGSM",
+    "fgv": "FGV",
+    "pgd-linf": "PGD L∞",
+    "pgd-l2": "PGD L2",
+    "ddn": "DDN",
+    "fmn": "FMN",
+    "cw": "C&W",
+    "deepfool": "DeepFool",
+}
 """The names that are abbreviations; any other is spelled with a capital."""
 
 

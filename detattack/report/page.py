@@ -29,6 +29,7 @@ from detattack.core.files import swept, write_chunks_atomic
 from detattack.metrics.image_quality import MEASURES, quick_measures
 from detattack.metrics.rates import wilson_interval
 from detattack.report.measures import CHANGE, Spread, spread
+from detattack.report.method_titles import method_title
 from detattack.report.pictures import THUMBS, Pictures, Told, inlined, make_pictures
 from detattack.report.plots import Curve, Plot
 from detattack.report.reading import RunData
@@ -136,7 +137,7 @@ def write_page(
 
 
 def _with_pictures(run: RunData[Any], content: Content) -> Content:
-    """The same with the pictures in the rows of the images, of as many as one file may hold."""
+    """Put pictures into the rows of the images, of as many as one file may hold."""
     count = min(MOST_INSIDE, len(run.records))
     chosen = {run.records[i * len(run.records) // count].id for i in range(count)}
     images = (row | {"v": inside(run.path, row)} if row["i"] in chosen else row for row in content.images)
@@ -182,6 +183,7 @@ def render_page(run: RunData[Any], content: Content) -> Iterator[str]:
             for status, name in zip(STATUSES, said, strict=True)
         ],
         tables=[*_distances(run), *content.tables, *_skipped(run.records), *_errors(run.records)],
+        method=method_title(str((run.config.get("attack") or {}).get("name", "unknown method"))),
         model=short_name(str(run.config.get("model", "an unknown model"))),
         notes=_notes(run),
         settings=_settings(run),

@@ -28,7 +28,7 @@ MOST_SIDE_BY_SIDE = 300
 """Images that are shown under each method; of more, an even sample."""
 MOST_INSIDE = 60
 """The same in a page that is one file."""
-OF_IMAGE = ("i", "n", "w", "h", "t")
+OF_IMAGE = ("i", "n", "w", "h", "z")
 """What a row of an image says of it whatever the method (`image_row`)."""
 OF_METHOD = ("s", "p", "k", "q", "y", "a", "b", "l", "r")
 

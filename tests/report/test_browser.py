@@ -80,7 +80,7 @@ def test_the_slider_cuts_both_pictures_at_one_place(window, page, size):
 
     assert window.driver.switch_to.active_element.get_attribute("id") == "v-slider"
     assert cuts() == ("inset(0px 50% 0px 0px)", "inset(0px 0px 0px 50%)")
-    window.press(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, Keys.ARROW_UP)
+    window.press(Keys.ARROW_UP, Keys.ARROW_UP, Keys.ARROW_UP)
     assert cuts() == ("inset(0px 47% 0px 0px)", "inset(0px 0px 0px 53%)")
     window.press(Keys.HOME)
     assert cuts() == ("inset(0px 100% 0px 0px)", "inset(0px 0px 0px 0%)")
@@ -177,6 +177,9 @@ def test_what_a_classifier_says(window, classified_run, size):
     def shown() -> list[str]:
         return [element.text for element in window.all(".shot .said")]
 
+    changed, same = ["car 90.0%", "dog 50.0%"], ["car 90.0%", "car 90.0%"]
+    assert shown()[:8] == [*changed, *changed, *same, *changed]
+    window.one("#views input[value=after]").send_keys(Keys.SPACE)
     assert shown() == ["dog 50.0%", "dog 50.0%", "car 90.0%", "dog 50.0%", "car 90.0%"]
     window.one("#views input[value=before]").send_keys(Keys.SPACE)
     assert shown() == 5 * ["car 90.0%"]
@@ -236,6 +239,128 @@ def test_a_picture_that_is_missing_is_said(window, run, tmp_path):
     window.press("n")
     assert "not in the run folder" in window.one("#v-missing").text
     assert window.logs()[0] == []
+
+
+def test_a_picture_that_does_not_load_is_said(window, run, page):
+    for file in (run / "thumbs").glob("*-after.webp"):
+        file.unlink()
+    window.open(page)
+    window.run("return new Promise((done) => setTimeout(done, 200))")
+    assert "thumbs/1-after.webp is missing" in window.one(".shot .gone").text
+    (run / "images" / "image 01.png").unlink()
+    window.all(".shot")[0].click()
+    window.run("return new Promise((done) => setTimeout(done, 200))")
+    assert "images/image 01.png is missing" in window.one("#v-missing").text
+
+
+def test_cards_tell_before_and_after(window, page):
+    window.open(page)
+    assert window.all(".became")[0].text == "2 → 0"
+    assert len(window.all(".cell:first-child .half img")) == 2
+    window.set("#tau", "0.2")
+    assert window.all(".became")[0].text == "3 → 1"
+
+
+def test_annotated_boxes_are_shown_on_request(window, page):
+    window.open(page)
+    assert window.all(".truth") == []
+    window.one("#truth").click()
+    assert len(window.all(".cell:first-child .truth")) == 2  # before and after
+    window.all(".shot")[0].click()
+    window.settle()
+    assert len(window.all("#v-before .truth")) == 1
+    assert window.run("return document.querySelector('#v-before .truth title').textContent") == "car"
+    window.press("a")
+    assert window.all("#v-before .truth") == []
+
+
+def test_arrows_change_the_image(window, page):
+    window.open(page)
+    window.all(".shot")[0].click()
+    window.settle()
+    window.press(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
+    assert window.one("#v-name").text == "image 03"
+    window.press(Keys.ARROW_LEFT)
+    assert window.one("#v-name").text == "image 02"
+    window.one("#v-next").click()
+    window.press(Keys.ARROW_RIGHT)
+    assert window.one("#v-name").text == "image 04"
+    assert window.run("return document.getElementById('v-slider').value") == "50"
+    window.one("#v-views input[value=slider]").send_keys(Keys.ARROW_RIGHT)  # there it chooses the view
+    assert window.one("#v-name").text == "image 04"
+
+
+def test_the_view_stands_in_the_address(window, page):
+    window.open(page)
+    assert "#" not in window.driver.current_url
+    window.set("#sort", "l2", "change")
+    window.one("#direction").click()
+    window.one(".chip[data-status=failure]").click()
+    window.one("#truth").click()
+    window.all(".shot")[1].click()
+    window.one("#v-views input[value=heat]").send_keys(Keys.SPACE)
+    window.one("#v-scales input[value=fixed]").send_keys(Keys.SPACE)
+    name, address = window.one("#v-name").text, window.driver.current_url
+    window.driver.refresh()
+    window.settle()
+    assert window.one("#v-name").text == name == "image 08"
+    assert window.driver.current_url == address
+    assert window.one("#v-scales input[value=fixed]").is_selected()
+    window.one("#v-close").click()
+    assert window.one("#truth").is_selected()
+    assert window.names()[:2] == ["image 12", "image 08"]
+    assert "image 03" not in window.names()
+    assert window.one("#direction").text == "↓"
+
+
+def test_an_address_of_junk_is_a_page(window, page):
+    window.open(page, at="#image=99&sort=constructor&above=7&status=x.9&class=z&show=%3Cb%3E&mode=")
+    assert window.one("#sort").get_attribute("value") == "order"
+    assert window.names() == []  # of no status
+    assert window.logs()[0] == []
+
+
+def test_the_difference_is_scaled_to_the_image_and_says_so(window, page):
+    window.open(page, at="#image=1&mode=heat")
+    assert window.one("#v-factor").text == "L2 over channels × 15"  # 10 gray levels in each channel
+    scaled = window.run("return document.querySelector('#v-after img').src")
+    assert scaled.endswith("thumbs/1-scaled.webp")
+    window.one("#v-scales input[value=fixed]").send_keys(Keys.SPACE)
+    assert window.one("#v-factor").text == "L2 over channels × 10"
+    assert window.picture() == (64, 48)
+
+
+def test_a_standalone_page_needs_nothing_beside_it(window, run, tmp_path):
+    page = write_report(run, standalone=True).rename(tmp_path / "mailed.html")
+    window.open(page)
+    for view in ("slider", "before", "after", "heat"):
+        window.open(page, at=f"#image=1&mode={view}")
+        assert window.picture() == (64, 48), view
+    console, sent = window.logs()
+    assert console == []
+    assert all(url.startswith((page.as_uri(), "data:")) for url in sent)
+
+
+@pytest.mark.parametrize("standalone", [False, True])
+def test_on_paper_there_are_pictures(window, run, standalone):
+    window.open(write_report(run, standalone=standalone))
+    assert window.printed() >= 9  # of eleven images with pictures, some alike
+
+
+def test_a_plot_is_saved_as_svg_png_and_csv(window, page, tmp_path):
+    window.open(page)
+    window.driver.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
+    for kind in ("SVG", "PNG", "CSV"):
+        window.run(
+            "[...document.querySelectorAll('.save button')].find((b) => b.textContent === arguments[0]).click()", kind
+        )
+    names = {kind: tmp_path / f"ap-against-l-.{kind}" for kind in ("svg", "png", "csv")}
+    window.wait(lambda: all(file.is_file() for file in names.values()))
+    assert Image.open(names["png"]).size == (1320, 840)
+    assert "var(" not in names["svg"].read_text()
+    head, first, *_ = names["csv"].read_text().splitlines()
+    assert head.startswith("series,")
+    assert first.split(",")[1] == "0"
 
 
 def test_hostile_names_do_nothing(window, tmp_path):

@@ -22,5 +22,5 @@ def test_more_images_than_wait_for_a_thread(tmp_path, monkeypatch):
     run = write_run(tmp_path / "run", [outcome(tmp_path, i, f"{i}", "success") for i in range(1, 6)])
     told = []
     seen = make_pictures(run, read(run).records, lambda done, total: told.append((done, total)))
-    assert seen == {i: Pictures(after=True, heat=True, original=True) for i in range(1, 6)}
+    assert seen == {i: Pictures(after=True, heat=15, original=True) for i in range(1, 6)}
     assert told == [(i, 5) for i in range(1, 6)]

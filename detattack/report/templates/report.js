@@ -85,7 +85,7 @@
   }
   // Annotated objects: class, x1, y1, x2, y2 each.
   function* objects(image) {
-    for (let i = 0; i < (image.t || []).length; i += 5) yield image.t.slice(i, i + 5);
+    for (let i = 0; i < (image.z || []).length; i += 5) yield image.z.slice(i, i + 5);
   }
   // What became of the detections that the goal is about: "car 2 → 0".
   function change(image) {
@@ -330,7 +330,7 @@
   }
   for (const id of ["boxes", "v-boxes"]) when(id, "change", (e) => setBoxes(e.checked));
   for (const id of ["truth", "v-truth"]) when(id, "change", (e) => setTruth(e.checked));
-  for (const id of ["truth-toggle", "v-truth-toggle"]) byId(id).hidden = !images.some((image) => image.t);
+  for (const id of ["truth-toggle", "v-truth-toggle"]) byId(id).hidden = !images.some((image) => image.z);
   for (const id of ["tau", "v-tau"]) when(id, "input", (e) => setTau(Number(e.value)));
   byId("tools").addEventListener("submit", (event) => event.preventDefault());
 
@@ -542,7 +542,10 @@
 
   // On paper: before and after of what is shown, all of it loaded.
   const MOST_PRINTED = 120;
-  window.addEventListener("beforeprint", () => {
+  let printed = null;
+  function layPrinted() {
+    if (printed === state.order) return;
+    printed = state.order;
     const shown = state.order.slice(0, MOST_PRINTED).map((at) => {
       const image = images[at], row = make("span", { class: "pic" }), views = has(image, UNTOUCHED) || !picture(image, "before", true) ? ["after"] : ["before", "after"];
       row.append(...views.map((view) => half(image, view, true)));
@@ -552,7 +555,9 @@
     const more = state.order.length - shown.length;
     if (more > 0) shown.push(make("p", { text: `${more} more images are in the page.` }));
     byId("printed").replaceChildren(...shown);
-  });
+  }
+  window.addEventListener("load", layPrinted);  // not when it is printed: pictures would come too late
+  window.addEventListener("beforeprint", layPrinted);
 
   // Dark and light: as the system, or as chosen here.
   const root = document.documentElement;

@@ -56,12 +56,13 @@
     if (state.boxes) for (const [label, score, ...box] of boxesOf(image, column).reverse()) {
       const name = `${data.classes[label] || `class ${label}`} ${score.toFixed(2)}`, color = data.colors[label] || "#888";
       const up = Math.max(size, box[1] - size * 0.3);
-      const text = draw("text", { x: box[0], y: up, class: "tag", "font-size": size, stroke: "#000", "stroke-opacity": 0.75, "stroke-width": size / 6, "paint-order": "stroke" }, name);
+      const right = box[0] > 0.8 * image.w;
+      const text = draw("text", { x: right ? box[2] : box[0], y: up, class: `tag ${right ? "end" : "start"}`, "font-size": size, stroke: "#000", "stroke-opacity": 0.75, "stroke-width": size / 6, "paint-order": "stroke" }, name);
       text.style.fontSize = `${size}px`;
       svg.append(draw("rect", { ...place(box), class: "halo" }), draw("rect", { ...place(box), class: "frame", stroke: color }), text);
     }
-    if (state.truth) for (let i = 0; i < (image.t || []).length; i += 5) {
-      const [label, ...box] = image.t.slice(i, i + 5), frame = draw("rect", { ...place(box), class: "truth", stroke: data.object_colors[label] });
+    if (state.truth) for (let i = 0; i < (image.z || []).length; i += 5) {
+      const [label, ...box] = image.z.slice(i, i + 5), frame = draw("rect", { ...place(box), class: "truth", stroke: data.object_colors[label] });
       frame.append(draw("title", {}, data.objects[label]));
       svg.append(draw("rect", { ...place(box), class: "halo" }), frame);
     }
@@ -107,6 +108,7 @@
     byId("side").replaceChildren(...columnsOf(image).map((column) => figure(image, column)));
     byId("place").textContent = `${state.at + 1} / ${images.length}`;
     byId("image").value = String(state.at);
+    byId("scale-field").hidden = state.view !== "heat";
     byId("previous").disabled = state.at === 0;
     byId("next").disabled = state.at === images.length - 1;
     if (!started) return;
@@ -135,7 +137,7 @@
   segments("scales", SCALES, "scale");
   for (const [id, key] of [["boxes", "boxes"], ["truth", "truth"]]) byId(id).addEventListener("change", (e) => { state[key] = e.target.checked; show(); });
   byId("box-field").hidden = !data.boxes;
-  byId("truth-toggle").hidden = !images.some((image) => image.t);
+  byId("truth-toggle").hidden = !images.some((image) => image.z);
   byId("previous").addEventListener("click", () => step(-1));
   byId("next").addEventListener("click", () => step(1));
   byId("image").addEventListener("change", (e) => { state.at = Number(e.target.value); show(); });
@@ -164,7 +166,8 @@
     started = true;
   }
   window.addEventListener("hashchange", () => { if (location.hash.includes("=")) recall(); });
-  window.addEventListener("beforeprint", () => byId("printed").replaceChildren(...state.order.slice(0, MOST_PRINTED).map((i) => {
+  // Long before it is printed: pictures would come too late.
+  window.addEventListener("load", () => byId("printed").replaceChildren(...state.order.slice(0, MOST_PRINTED).map((i) => {
     const pictures = make("div", { class: "row" }, ...columnsOf(images[i]).map((column) => figure(images[i], column)));
     return make("div", { class: "print" }, make("p", { text: images[i].n }), pictures);
   })));

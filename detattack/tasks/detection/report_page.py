@@ -82,8 +82,8 @@ class _Objects:
             flat += [places[one["category_id"]], *(round(float(v), 1) for v in (x, y, x + w, y + h))]
 
     def of(self, image: int) -> dict[str, Any]:
-        """What the row of an image has of them."""
-        return {"t": self._flat[image]} if image in self._flat else {}
+        """Return what the row of an image has of them."""
+        return {"z": self._flat[image]} if image in self._flat else {}
 
 
 def _about(run: DetectionData) -> list[int]:
