@@ -53,7 +53,7 @@ FIGURES = 4
 WHOLE_RANGE = Budget("linf", 255)
 """What a patch may change of the pixels that it covers."""
 LOSS = "unmatch"
-"""What is descended where no loss is named: it rests where an object is missed, and so leaves the others the gradient."""
+"""What is descended where no loss is named: it rests at objects that are missed, and leaves the others the gradient."""
 NOBODY = DetectorCard("", (), 0.0)
 """Whose classes name those of a data set that has none."""
 DECIDING = ("task", "config", "model", "data", "change", "recipe", "split")
