@@ -190,12 +190,16 @@ def test_bytes_outside_are_the_originals(evaluated, cli, tmp_path, within):
     assert cli("verify", "run", "--trust").status == 0
 
 
-def test_a_mask_from_a_file_and_a_change_outside_that_verify_finds(evaluated, cli, tmp_path):
+def test_a_mask_from_a_file_and_a_change_outside_that_verify_finds(evaluated, cli, tmp_path, monkeypatch):
     mask = np.zeros((48, 64), np.uint8)
     mask[:, :32] = 255
     Image.fromarray(mask).save(tmp_path / "mask.png")
     evaluated("--goal", "suppress:car", "--within", "mask.png")
     assert cli("verify", "run", "--trust").status == 0
+    (tmp_path / "elsewhere").mkdir()
+    with monkeypatch.context() as moved:
+        moved.chdir(tmp_path / "elsewhere")
+        assert cli("verify", tmp_path / "run", "--trust").status == 0
     mask[:, 30:] = 0
     Image.fromarray(mask).save(tmp_path / "mask.png")
     said = cli("verify", "run", "--trust")
