@@ -1,4 +1,4 @@
-"""Own goal, loss, step rule, measure, corruption, data format, task: files outside of the package, run by CLI and API."""
+"""Own goal, loss, step rule, measure, corruption, data format and task: files of others, run by the CLI and API."""
 
 import json
 import os
