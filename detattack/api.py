@@ -97,6 +97,8 @@ def attack(
     seed: int = 0,
     budget: str | Budget | None = None,
     loss: str | Sequence[str] = (),
+    robust_to: str | Sequence[str] = (),
+    within: str | None = None,
     **overrides: Any,
 ) -> Outcome[DetectionRecord]:
     """Attacks one image and judges the result from the bytes of its PNG.
@@ -104,7 +106,8 @@ def attack(
     image: uint8 `[H,W,3]` RGB, or a rendered scene, of which `inject:car@road` knows the road. detector: or the name of
     one, as `load_detector` takes it. keep_others: all other detections have to stay. budget: such as `linf:2`, all of
     which is spent on the worst image; None: a success is looked for. loss: names of registered losses instead of the
-    goal's own. overrides: fields of `Attack`, e.g. `step_size=0.2`, `levels=None` (floats).
+    goal's own. robust_to: corruptions after which the goal has to hold, too, such as `jpeg:75,resize:0.5`. within: the
+    pixels that may change, such as `box`. overrides: fields of `Attack`, e.g. `step_size=0.2`, `levels=None` (floats).
 
     The outcome's `record` tells status, K, distances and detections; `pixels` is the adversarial image. Raises
     `InputError` for bad input, and whatever the detector raises.
@@ -113,7 +116,7 @@ def attack(
     wanted = _goal(goal)
     chosen = _method(method, budget, overrides)
     more = {"keep_others": keep_others, "loss": loss, "score_threshold": score_threshold, "seed": seed}
-    config = _config(detector, wanted, chosen, **more)
+    config = _config(detector, wanted, chosen, robust_to=robust_to, within=within, **more)
     picture = _picture(image, config.seed)
     height, width = picture.pixels.shape[:2]
     wanted.check_size(width, height)
@@ -158,6 +161,8 @@ def evaluate(
     seed: int = 0,
     budget: str | Budget | None = None,
     loss: str | Sequence[str] = (),
+    robust_to: str | Sequence[str] = (),
+    within: str | None = None,
     batch: int = 1,
     **overrides: Any,
 ) -> dict[str, Any]:
@@ -172,7 +177,7 @@ def evaluate(
         raise InputError(f"out: expected the path of a folder, got {type(out).__name__}")
     chosen = _method(method, budget, overrides)
     more = {"keep_others": keep_others, "loss": loss, "score_threshold": score_threshold, "seed": seed}
-    config = _config(detector, wanted, chosen, batch=batch, **more)
+    config = _config(detector, wanted, chosen, batch=batch, robust_to=robust_to, within=within, **more)
     experiment = Experiment(DETECTION, detector, config, DETECTION.adapt_dataset(detector, config, dataset))
     with carried_out(experiment, Path(os.fsdecode(out))) as folder:
         summary: dict[str, Any] = folder.read_json("summary.json")

@@ -152,7 +152,7 @@ def _run(
         settings = replace(attack.settings(spent.passes), budget=budget)
         chosen = settings.attack(DETECTION, shared.method)
         experiment = make_experiment(DETECTION, values, chosen, source, shared.batch, figures=True)
-        _check_size(goal, experiment.dataset.samples)
+        _check_size(goal, attack.within, experiment.dataset.samples)
         say_if_tuned_on(run.config, experiment.dataset)
         told = partial(progress_of, run.quiet, spends=budget_of(chosen) is not None)
         with (
@@ -171,12 +171,16 @@ def _one_budget(spent: o.BudgetOptions, floats: bool) -> "Budget | None":
     return budgets[0] if budgets else None
 
 
-def _check_size(goal: str, samples: "Sequence[Sample]") -> None:
-    """Raise `InputError` where the goal's box is not inside an image."""
+def _check_size(goal: str, within: str | None, samples: "Sequence[Sample]") -> None:
+    """Raise `InputError` where the goal's box is not inside an image, or what may change does not fit it."""
     from detattack.tasks.detection.goals import parse_goal
+    from detattack.tasks.within import parse_within
 
+    place = None if within is None else parse_within(within)
     for sample in samples:
         try:
             parse_goal(goal).check_size(*sample.size)
+            if place is not None and not place.of_objects:
+                place.mask(sample.size, ())
         except InputError as error:
             raise InputError(f"{sample.source}: {error}") from error

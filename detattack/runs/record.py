@@ -21,6 +21,7 @@ ATTACKED = ("success", "failure", "error")
 """The statuses that a success rate is over."""
 BROKEN = {"success": "broken", "failure": "not broken", "nothing": "nothing to break", "already": "broken untouched"}
 """What statuses are called in a run that spends a budget, which may attack all images."""
+ADDED = ("survives", "outside_digest")
 MOST_CLASSES = 100_000
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _COLUMNS: dict[str, TypeAdapter[Any]] = {
@@ -52,7 +53,8 @@ class BaseRecord:
     never. confidence: before and after, of what the goal is about. file_success: whether the 8-bit file succeeds
     (with `--float`, `status` speaks of the floats). quality: measures between the original and what `status` speaks
     of. survives: for each corruption that the goal has to hold after, whether it does. trace: per iteration.
-    digest: SHA-256 of the PNG; floats_digest: of the .npy, where there is one.
+    digest: SHA-256 of the PNG; floats_digest: of the .npy, where there is one; outside_digest: of the original's pixels
+    that an attack with `within` must not change, row by row.
     """
 
     task: ClassVar[str]
@@ -79,6 +81,7 @@ class BaseRecord:
     seconds: float = 0.0
     digest: str = ""
     floats_digest: str = ""
+    outside_digest: str = ""
     trace: dict[str, list[float]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -93,8 +96,8 @@ class BaseRecord:
         return BROKEN.get(self.status, self.status) if spends and attacked else self.status
 
     def as_json(self) -> dict[str, Any]:
-        """As JSON holds it; `survives` where there is something to survive."""
-        return {key: value for key, value in asdict(self).items() if key != "survives" or value}
+        """As JSON holds it; what is younger than folders that are still continued only where it says something."""
+        return {key: value for key, value in asdict(self).items() if value or key not in ADDED}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:

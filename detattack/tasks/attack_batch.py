@@ -80,6 +80,11 @@ def mask_of(task: Task[R, C, M], model: M, config: C, record: R) -> NDArray[np.b
     return within.mask((record.width, record.height), boxes)
 
 
+def digest_of(pixels: NDArray[np.uint8]) -> str:
+    """Hash some pixels, `[n,3]`."""
+    return hashlib.sha256(pixels.tobytes()).hexdigest()
+
+
 def image_seeds(seed: int, image_id: int) -> tuple[int, int]:
     """Derive the seeds of an image's own randomness, of its goal and of its attack, from (seed, image id) alone."""
     goal, attack = np.random.SeedSequence((seed, image_id)).generate_state(2)
@@ -136,6 +141,9 @@ def _outcome(
     png = png_bytes(pixels)
     pixels = decode_png(png)  # judged from what a reader of the file gets, not from the array that was written
     record = replace(record, seconds=seconds, digest=hashlib.sha256(png).hexdigest())
+    if prepared.where is not None:
+        outside = ~prepared.where[0, 0].cpu().numpy()
+        record = replace(record, outside_digest=digest_of(original[outside]))
     as_array = None if floats is None else floats.numpy()
     if (prepared.is_attacked or record.status == "failure") and record.status != "error":
         seen = pixels if as_array is None else as_array.transpose(1, 2, 0)

@@ -30,12 +30,15 @@ class Tally:
         self.of_successes: dict[str, list[float]] = defaultdict(list)
         self.of_attacked: dict[str, list[float]] = defaultdict(list)
         self.seconds: list[float] = []
+        self.survivals: dict[str, list[bool]] = defaultdict(list)
 
     def add(self, record: BaseRecord, **more: float | None) -> None:
         """Count an image. more: what else is averaged over the successes."""
         self.counts[record.status] += 1
         self.seconds.append(record.seconds)
         self.on_file += record.status in ATTACKED and record.file_success
+        for name, holds in record.survives.items():
+            self.survivals[name].append(holds)
         if record.quality:
             passes = {name: getattr(record, name) for name in PASSES}
             for name, value in {**passes, **record.quality}.items():
@@ -63,7 +66,13 @@ class Tally:
             "success_interval": success["interval"],
             "file_success_rate": file_success["rate"],
             "file_success_interval": file_success["interval"],
+            **self._survives(),
         }
+
+    def _survives(self) -> dict[str, Any]:
+        """Tell how many of the judged images the goal holds for after each corruption; nothing where none was asked."""
+        rates = {name: rate(sum(held), len(held)) for name, held in self.survivals.items()}
+        return {"survives": rates} if rates else {}
 
     def averages(self, kind: str, average: Callable[[Sequence[float]], float], names: Iterable[str]) -> dict[str, Any]:
         """Average over the successes; kind: `mean` or `median`, the prefix of the keys."""
@@ -107,9 +116,11 @@ def question(config: Mapping[str, Any]) -> dict[str, Any]:
     - kind: `first success`: how small a change does it; `budget`: how much harm a change of a given size does
     - budget: such as `linf:2`; None where there is none
     - floats: whether floats were judged, not 8-bit files
+    - robust_to, within: as of the config; left out where they are not asked for
     """
     budget = budget_in(config)
     return {
+        **{name: config[name] for name in ("robust_to", "within") if config.get(name)},
         "kind": "budget" if budget else "first success",
         "budget": str(budget) if budget else None,
         "floats": (config.get("attack") or {}).get("levels", 256) is None,
@@ -144,10 +155,13 @@ def question_name(summary: Mapping[str, Any]) -> str:
 
 def question_line(summary: Mapping[str, Any]) -> str:
     """Say what a run asks."""
+    within = f"; changes within {summary['within']}" if summary.get("within") else ""
+    after = f"; untouched and after {', '.join(summary['robust_to'])}" if summary.get("robust_to") else ""
     if summary.get("kind") != "budget":
-        return "first success: how small a change reaches the goal?"
+        return f"first success: how small a change reaches the goal?{after}{within}"
     on = "floats" if summary["floats"] else "8-bit files"
-    return f"{question_name(summary)}: how wrong does all of it make the output? The worst of each image, on {on}"
+    asked = f"how wrong does all of it make the output? The worst of each image, on {on}"
+    return f"{question_name(summary)}: {asked}{after}{within}"
 
 
 def change_line(summary: Mapping[str, Any]) -> str:

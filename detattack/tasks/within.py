@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,7 +130,6 @@ class MaskFile(Within):
         return self.pixels
 
 
-@cache
 def parse_within(text: str) -> Within:
     """Parse where pixels may change; a mask's file is read. Raises `InputError`."""
     kind, colon, value = text.partition(":")

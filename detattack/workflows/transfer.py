@@ -17,7 +17,6 @@ from detattack.core.model_names import THROUGH
 from detattack.core.precision import fixed_numerics
 from detattack.core.trust import check_trust
 from detattack.datasets.corruptions import UNCORRUPTED, Corruption, parse_corruptions
-from detattack.datasets.corruptions.registry import Pixels
 from detattack.datasets.image_io import read_image, to_tensor
 from detattack.datasets.rendered import read_original
 from detattack.metrics.rates import rate
@@ -126,12 +125,6 @@ def transfer(
     )
 
 
-def original_of(folder: RunFolder[Any], record: Any) -> Pixels:
-    """Read the original of a run's image, uint8 `[H,W,3]`. Raises `InputError` where it is gone."""
-    source = located(record.source, folder.path, folder.manifest)
-    return read_original(str(source or record.source)).pixels
-
-
 def _loaded(task: Task[Any, Any, Any], config: Any, other: Other, device: str) -> Any:
     if other.model is None:
         return task.load_model(config, device)
@@ -145,7 +138,8 @@ def _seen(
     task: Task[Any, Any, Any], folder: RunFolder[Any], model: Any, config: Any, record: Any, change: Corruption
 ) -> Any:
     """Judge a record as the model sees its corrupted files."""
-    original = original_of(folder, record)
+    source = located(record.source, folder.path, folder.manifest)
+    original = read_original(str(source or record.source)).pixels
     file = read_image(folder.path / "images" / f"{record.stem}.png").pixels
     if original.shape != file.shape or (config.attack.levels is not None and not _is_as_far(original, file, record)):
         raise InputError(f"{record.source}: is not the image that was attacked")

@@ -8,9 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from detattack.core.errors import InputError
@@ -24,11 +22,10 @@ from detattack.engine import Attack
 from detattack.runs.folder import RunFolder
 from detattack.runs.manifest import task_in
 from detattack.runs.record import BaseRecord
-from detattack.tasks.attack_batch import mask_of
+from detattack.tasks.attack_batch import digest_of, mask_of
 from detattack.tasks.base import Task, TaskConfig
 from detattack.tasks.registry import find_task
 from detattack.tasks.robust import survived
-from detattack.workflows.transfer import original_of
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ def verify_run(path: Path, device: str = "auto", trust: bool = False) -> Iterato
         model = task.load_model(config, device)
         if task.fingerprint(model) != folder.manifest["model"]:
             raise InputError(f"{path}: model {config.model} is not the one that was attacked (other weights)")
-        yield from verdicts(path, folder.iterate(), partial(_holds, folder, task, model, config))
+        yield from verdicts(path, folder.iterate(), partial(_holds, path, task, model, config))
 
 
 def verdicts(path: Path, records: Iterable[BaseRecord], holds: Holds) -> Iterator[Verdict]:
@@ -88,25 +85,18 @@ def judged_image(path: Path, attack: Attack, record: BaseRecord) -> Tensor:
 
 
 @fixed_numerics(gradient=False)
-def _holds(
-    folder: RunFolder[Any], task: Task[Any, Any, Any], model: Any, config: TaskConfig, record: Any
-) -> tuple[bool, str]:
-    image = judged_image(folder.path, config.attack, record)
+def _holds(path: Path, task: Task[Any, Any, Any], model: Any, config: TaskConfig, record: Any) -> tuple[bool, str]:
+    image = judged_image(path, config.attack, record)
     holds = task.holds(model, config, record, image)
     survives = survived(task, model, config, record, image)
     told = [name for name in survives if survives[name] != record.survives.get(name)]
     problem = f"after {', '.join(told)} it is not as the ledger says" if told else ""
-    if config.within is not None and record.quality:
-        problem = problem or _changed_outside(folder, mask_of(task, model, config, record), record, image)
+    if record.outside_digest and not problem:
+        outside = ~mask_of(task, model, config, record)
+        file = read_image(path / "images" / f"{record.stem}.png").pixels
+        kept = digest_of(file[outside]) == record.outside_digest and bool((image == to_tensor(file))[:, outside].all())
+        problem = "" if kept else "differs from its original where --within lets nothing change"
     return holds and all(survives.values()), problem
-
-
-def _changed_outside(folder: RunFolder[Any], mask: NDArray[np.bool_], record: BaseRecord, image: Tensor) -> str:
-    """Say whether an image, or its file, differs from the original where it must not."""
-    original = original_of(folder, record)
-    file = read_image(folder.path / "images" / f"{record.stem}.png").pixels
-    same = (file == original).all(2) & (image == to_tensor(original)).all(0).numpy()
-    return "" if (same | mask).all() else "differs from its original where --within lets nothing change"
 
 
 def _verdict(path: Path, record: BaseRecord, holds: Holds) -> Verdict:
