@@ -48,7 +48,7 @@ def located_config(run: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
     Parameters as in `start_folders`. Raises `InputError` where a file is nowhere, saying what to do.
     """
     config = dict(manifest["config"])
-    for key in ("model", *_OWN_NAMES):
+    for key in ("model", "within", *_OWN_NAMES):
         value = config.get(key)
         if isinstance(value, str):
             config[key] = _located_value(key, value, run, manifest)
@@ -80,6 +80,8 @@ def _parts(key: str, value: str) -> tuple[str, str, str]:
     """Split a config value around the file that it may name: prefix, file, suffix; an empty file if it names none."""
     if key in _OWN_NAMES:
         return "", "" if value == "none" else value, ""
+    if key == "within":  # a mask's file, or a place
+        return "", value if Path(value).suffix[1:].isalpha() else "", ""
     if ".py:" in value:
         file, colon, factory = value.rpartition(":")
         return "", file, colon + factory

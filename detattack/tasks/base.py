@@ -9,7 +9,6 @@ task may replace.
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
@@ -93,7 +92,7 @@ class TaskConfig(BaseModel):
     robust_to: Annotated[tuple[str, ...], BeforeValidator(split_at_commas), AfterValidator(_spelled)] = ()
     within: Annotated[str | None, AfterValidator(_checked_within)] = None
 
-    @cached_property
+    @property
     def corruptions(self) -> tuple[Corruption, ...]:
         """What the goal has to hold after."""
         return tuple(parse_corruptions(",".join(self.robust_to), ranges=True))

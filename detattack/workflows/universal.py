@@ -52,8 +52,8 @@ FIGURES = 4
 """Judged images that are drawn."""
 WHOLE_RANGE = Budget("linf", 255)
 """What a patch may change of the pixels that it covers."""
-LOSSES = {Perturbation: "unmatch", Patch: "vanish"}
-"""What is descended where no loss is named."""
+LOSS = "unmatch"
+"""What is descended where no loss is named: it rests at objects that are missed, and leaves the others the gradient."""
 NOBODY = DetectorCard("", (), 0.0)
 """Whose classes name those of a data set that has none."""
 DECIDING = ("task", "config", "model", "data", "change", "recipe", "split")
@@ -119,7 +119,7 @@ def make_search(
     config = {
         **values,
         "goal": f"degrade:{on}",
-        "loss": values.get("loss") or LOSSES[type(change)],
+        "loss": values.get("loss") or LOSS,
         "seed": recipe.seed,
     }
     experiment = make_experiment(DETECTION, config, attack, source, recipe.batch)

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from detattack.api import attack
+from detattack.core.errors import InputError
 from detattack.datasets.image_io import to_tensor
 from tests.cli.test_transfer import TOY
 from tests.toy_detector import Toy
@@ -190,12 +192,16 @@ def test_bytes_outside_are_the_originals(evaluated, cli, tmp_path, within):
     assert cli("verify", "run", "--trust").status == 0
 
 
-def test_a_mask_from_a_file_and_a_change_outside_that_verify_finds(evaluated, cli, tmp_path):
+def test_a_mask_from_a_file_and_a_change_outside_that_verify_finds(evaluated, cli, tmp_path, monkeypatch):
     mask = np.zeros((48, 64), np.uint8)
     mask[:, :32] = 255
     Image.fromarray(mask).save(tmp_path / "mask.png")
     evaluated("--goal", "suppress:car", "--within", "mask.png")
     assert cli("verify", "run", "--trust").status == 0
+    (tmp_path / "elsewhere").mkdir()
+    with monkeypatch.context() as moved:
+        moved.chdir(tmp_path / "elsewhere")
+        assert cli("verify", tmp_path / "run", "--trust").status == 0
     mask[:, 30:] = 0
     Image.fromarray(mask).save(tmp_path / "mask.png")
     said = cli("verify", "run", "--trust")
@@ -227,6 +233,20 @@ def test_an_image_that_a_place_does_not_fit_is_an_error_of_it_alone(evaluated, p
     assert found["0"][0] == found["1"][0] == "success"
 
 
+def test_from_python(pictures):
+    outcome = attack(pixels_of(pictures / "0.png"), Toy("cpu"), robust_to="jpeg:75, blur:1", within="box")
+    assert outcome.record.survives == {"jpeg:75": True, "blur:1": True}
+    assert cars(outcome.pixels) == cars(jpeg(outcome.pixels, 75)) == 0
+    x1, y1, x2, y2 = map(round, outcome.record.clean["boxes"][0])
+    changed = (outcome.pixels != outcome.original).any(2)
+    changed[y1:y2, x1:x2] = False
+    assert not changed.any()
+    with pytest.raises(InputError, match="unknown corruption 'jpg'"):
+        attack(outcome.original, Toy("cpu"), robust_to=["jpg:75"])
+    with pytest.raises(InputError, match="--within middle: neither box"):
+        attack(outcome.original, Toy("cpu"), within="middle")
+
+
 BAD = {
     ("--robust-to", "jpg:75"): "unknown corruption 'jpg': did you mean 'jpeg'?",
     ("--robust-to", "jpeg:0"): "corruption 'jpeg:0': a quality, from 1 to 100",
@@ -256,7 +276,7 @@ def test_bad_input_is_one_line(cli, pictures, tmp_path, options, message):
 
 def test_a_classifier_takes_both(cli, tmp_path):
     said = cli(
-        *("classify", "compare", "--limit", 2, "--methods", "jnd,deepfool,noise", "--max-iterations", 8, "--json"),
+        *("classify", "compare", "--methods", "jnd,deepfool,noise", "--limit", 1, "--max-iterations", 4, "--json"),
         *("--robust-to", "jpeg:90,brightness:0.9", "--within", "border:14", "--out", "run"),
     )
     assert said.status == 0, said.err

@@ -11,7 +11,7 @@ from detattack.tasks import registry
 
 HERE = Path(__file__).parent
 PAGE = (HERE.parents[1] / "docs" / "extending.md").read_text(encoding="utf-8")
-QUOTED = ("own_step", "own_goal", "own_loss", "own_measure", "own_data")
+QUOTED = ("own_step", "own_goal", "own_loss", "own_measure", "own_corruption", "own_data")
 
 
 @pytest.mark.parametrize("name", QUOTED)
@@ -33,7 +33,7 @@ def test_what_registers_is_where_the_table_says():
     rows = [
         line.strip("| ").split(" | ") for line in PAGE.splitlines() if line.startswith("| a ") and "`register_" in line
     ]
-    assert len(rows) == 7
+    assert len(rows) == 8
     for _, call, where, _ in rows:
         name = call.strip("`").partition("(")[0].partition("`")[0]
         for module in where.split("`")[1::2]:

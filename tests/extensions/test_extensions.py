@@ -1,4 +1,4 @@
-"""Own goal, loss, step rule, measure, data format and task: files outside of the package, run by the CLI and API."""
+"""Own goal, loss, step rule, measure, corruption, data format and task: files of others, run by the CLI and API."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 HERE = Path(__file__).parent
-OWN = ("own_goal", "own_loss", "own_step", "own_measure", "own_data")
+OWN = ("own_goal", "own_loss", "own_step", "own_measure", "own_corruption", "own_data")
 TWO_CARS = ("car@8,8", "car@40,24", "dog@8,32")
 
 
@@ -40,11 +40,12 @@ def test_everything_own_through_the_command_line(run, picture, toy, tmp_path):
     """One run has all of it; `verify`, `rerun`, `report` and `compare` know it as well."""
     image = picture("photos/a", *TWO_CARS)
     data = ("--images", image.parent, "--model", f"{toy}:factory", "--quality", "quick")
-    done = run("evaluate", "--goal", "atmost:car:1", "--method", "mi", *data, "--out", "run", "--json")
+    robust = ("--robust-to", "fog:0.05")
+    done = run("evaluate", "--goal", "atmost:car:1", "--method", "mi", *robust, *data, "--out", "run", "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     (row,) = found["images"]
-    assert (row["status"], row["goal"]) == ("success", "atmost:car:1")
+    assert (row["status"], row["goal"], row["survives"]) == ("success", "atmost:car:1", {"fog:0.05": True})
     assert 0 < row["quality"]["p99"] <= 255
     assert found["summary"]["median_p99"] == row["quality"]["p99"]
     record = json.loads((tmp_path / "run" / "run.json").read_text())
