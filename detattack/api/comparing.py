@@ -17,7 +17,7 @@ from detattack.api.asked import asked_of, attack_of, path_of
 from detattack.api.attacking import folder_of
 from detattack.api.callbacks import Callback, telling
 from detattack.api.images import open_data
-from detattack.api.results import Result, Run, Texts, frame, read_folder
+from detattack.api.results import Result, Run, Texts, frame, place, read_folder
 from detattack.core.errors import InputError
 from detattack.datasets.base import Dataset
 from detattack.datasets.given import given_image, is_image
@@ -58,7 +58,7 @@ class Comparison(Result):
         self.runs = {row["method"]: Run(path / row["method"], model) for row in self["methods"]}
 
     def __repr__(self) -> str:
-        return f"Comparison({str(self.path)!r}, {', '.join(self.runs)})"
+        return f"Comparison({place(self.path, self._held)}, {', '.join(self.runs)})"
 
     @property
     def columns(self) -> Sequence[Column]:
@@ -92,7 +92,7 @@ class Ranking(Result):
         self.path, self._held = path, held
 
     def __repr__(self) -> str:
-        return f"Ranking({str(self.path)!r}, {len(self['models'])} models)"
+        return f"Ranking({place(self.path, self._held)}, {len(self['models'])} models)"
 
     def to_pandas(self) -> "DataFrame":
         """Return a row a model: its place, its JND50 of the first walk with its 95% interval, and AP by budget."""
@@ -365,11 +365,11 @@ def _measured(originals: Any, others: Any, names: Sequence[str]) -> list[Measure
     if len(originals) != len(others):
         raise InputError(f"originals: there are {len(originals)}, and {len(others)} others")
     found = []
-    for place, pair in enumerate(zip(originals, others, strict=True), 1):
-        one, other = (given_image(image, f"image {place}").picture.pixels for image in pair)
+    for count, pair in enumerate(zip(originals, others, strict=True), 1):
+        one, other = (given_image(image, f"image {count}").picture.pixels for image in pair)
         if one.shape != other.shape:
-            raise InputError(f"image {place}: the two are of different sizes")
-        named = ImagePair(f"image {place}", Path(), Path())
+            raise InputError(f"image {count}: the two are of different sizes")
+        named = ImagePair(f"image {count}", Path(), Path())
         found.append(MeasuredPair(named, measure(one, other, names)))
     return found
 
@@ -408,11 +408,11 @@ def _bars(values: Mapping[str, tuple[float | None, Sequence[float | None] | None
     """Draw a bar for each name, with its interval where it has one."""
     figure = new_figure(6, 0.8 + 0.4 * len(values))
     axis = figure.subplots()
-    for place, (value, interval) in enumerate(values.values()):
-        axis.barh(place, value or 0, height=0.6)
+    for height, (value, interval) in enumerate(values.values()):
+        axis.barh(height, value or 0, height=0.6)
         low, high = interval or (None, None)
         if low is not None and high is not None:
-            axis.plot((low, high), (place, place), color="black")
+            axis.plot((low, high), (height, height), color="black")
     axis.set_yticks(range(len(values)), values)
     axis.invert_yaxis()
     axis.set_xlabel(label)

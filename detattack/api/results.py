@@ -138,7 +138,8 @@ class Run(Result):
             super().__init__(folder.read_json(SUMMARY))
 
     def __repr__(self) -> str:
-        return f"Run({str(self.path)!r}, {self['images']} images: {self['success']} success, {self['failure']} failure)"
+        counts = f"{self['images']} images: {self['success']} success, {self['failure']} failure"
+        return f"Run({place(self.path, self._held)}, {counts})"
 
     @property
     def task(self) -> Task[Any, Any, Any]:
@@ -171,6 +172,11 @@ class Run(Result):
 
     def _open(self) -> RunFolder[Any]:
         return RunFolder.open(self.path, self.task.record_type)
+
+
+def place(path: Path, held: TemporaryDirectory[str] | None) -> str:
+    """Say where a result is; a temporary folder has no name that means anything."""
+    return repr(str(path)) if held is None else "temporary"
 
 
 def frame(kinds: Mapping[str, Kind], rows: Iterable[Sequence[Any]]) -> "DataFrame":
