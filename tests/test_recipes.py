@@ -78,7 +78,7 @@ def test_every_recipe_is_run():
 
 def own_yolo(file: str, names: dict[int, str] | None = None):
     """A YOLO with random weights, as ultralytics saves one."""
-    ultralytics = pytest.importorskip("ultralytics", reason="needs ultralytics (pip install 'detattack[ultralytics]')")
+    ultralytics = pytest.importorskip("ultralytics", reason="needs ultralytics (pip install '.[ultralytics]')")
     model = ultralytics.YOLO("yolo11n.yaml", task="detect", verbose=False)
     model.model = load_detector("ultralytics/yolo11n.yaml", "cpu", "none").network
     model.model.names = names or model.model.names
@@ -130,7 +130,7 @@ def test_my_yolo_on_my_data(folder, capsys):
 
 
 def test_a_detr_from_a_folder(folder):
-    pytest.importorskip("transformers", reason="needs transformers (pip install 'detattack[hf]')")
+    pytest.importorskip("transformers", reason="needs transformers (pip install '.[hf]')")
     config, processor = small_transformers.detr()
     for one in (config, processor):
         one.save_pretrained(folder / "my_detr")
@@ -149,7 +149,7 @@ def test_a_model_in_memory(folder, capsys):
 
 def test_an_onnx_file(folder):
     for library in ("onnx", "onnxruntime", "onnx2torch"):
-        pytest.importorskip(library, reason=f"needs {library} (pip install 'detattack[onnx]')")
+        pytest.importorskip(library, reason=f"needs {library} (pip install '.[onnx]')")
     from tests.detectors.onnx.exported import Grid, export
 
     export(Grid("ssd", 7), folder / "model.onnx", ["boxes", "scores"], (1, 3, 48, 64))

@@ -253,5 +253,5 @@ def test_a_bad_plan_is_one_line(arguments, words):
 
 def test_without_optuna_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(InputError, match=r"pip install 'detattack\[tune\]'"):
+    with pytest.raises(InputError, match=r"pip install '.\[tune\]'"):
         make_plan("l2", "tpe", 4, 0)

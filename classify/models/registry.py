@@ -40,7 +40,7 @@ def model_names() -> dict[str, str]:
     names = {EMBEDDED: "embedded VGG16 for CIFAR-10, 10 classes, no download"}
     for name in torchvision_models.list_models(module=torchvision_models):
         names[f"{TORCHVISION}{name}"] = "ImageNet, 1000 classes; weights downloaded, or --weights FILE"
-    return names | {f"{TIMM}NAME": "any classifier of timm, which is an extra: pip install 'detattack[timm]'"}
+    return names | {f"{TIMM}NAME": "any classifier of timm, which is an extra: pip install '.[timm]'"}
 
 
 @fixed_numerics()
@@ -128,7 +128,7 @@ def _timm(
         import timm
         from timm.data import ImageNetInfo, infer_imagenet_subset, resolve_data_config
     except ImportError:
-        raise InputError(f"model {spec}: needs timm; pip install 'detattack[timm]'") from None
+        raise InputError(f"model {spec}: needs timm; pip install '.[timm]'") from None
     name = spec.removeprefix(TIMM)
     if name.partition(".")[0] not in timm.list_models():
         raise unknown("timm model", name, timm.list_models())

@@ -143,7 +143,7 @@ def load_effdet(
 
             from effdet import DetBenchPredict, create_model
     except ImportError as error:
-        raise InputError(f"{what}: needs effdet (pip install 'detattack[effdet]')") from error
+        raise InputError(f"{what}: needs effdet (pip install '.[effdet]')") from error
     if name not in known:
         raise unknown("effdet model", name, [PREFIX + one for one in known])
     check_own_weights(what, weights, categories)

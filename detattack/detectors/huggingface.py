@@ -261,7 +261,7 @@ def load_hf(name: str, device: torch.device, weights: str | None, prompt: str | 
     try:
         import transformers
     except ImportError as error:
-        raise InputError(f"{what}: needs transformers (pip install 'detattack[hf]')") from error
+        raise InputError(f"{what}: needs transformers (pip install '.[hf]')") from error
     if not Path(name).is_dir() and (name.count("/") > 1 or name.startswith((".", "/"))):
         raise InputError(f"{what}: no such folder")
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells of every retry

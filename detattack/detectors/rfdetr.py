@@ -114,7 +114,7 @@ def load_rfdetr(
     try:
         import rfdetr
     except ImportError as error:
-        raise InputError(f"{what}: needs rfdetr (pip install 'detattack[rfdetr]')") from error
+        raise InputError(f"{what}: needs rfdetr (pip install '.[rfdetr]')") from error
     if name not in CLASSES:
         raise unknown("rfdetr model", name, [PREFIX + one for one in CLASSES])
     check_own_weights(what, weights, categories)

@@ -313,7 +313,7 @@ def load_ultralytics(spec: str, device: torch.device, weights: str | None) -> Ul
     try:
         from ultralytics import RTDETR, YOLO
     except ImportError as error:
-        raise InputError(f"{what}: needs ultralytics (pip install 'detattack[ultralytics]')") from error
+        raise InputError(f"{what}: needs ultralytics (pip install '.[ultralytics]')") from error
     logging.getLogger("ultralytics").setLevel(logging.CRITICAL)  # what it warns of is said here, in one line
     is_layout = Path(name).suffix in (".yaml", ".yml")
     is_rtdetr = is_layout and "rtdetr" in Path(name).stem  # a file says so itself

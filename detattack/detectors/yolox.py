@@ -135,7 +135,7 @@ def load_yolox(
         from yolox.config import YoloxConfig
         from yolox.models import YoloxModule
     except ImportError as error:
-        raise InputError(f"{what}: needs pixeltable-yolox (pip install 'detattack[yolox]')") from error
+        raise InputError(f"{what}: needs pixeltable-yolox (pip install '.[yolox]')") from error
     if name not in NAMES:
         raise unknown("yolox model", name, [PREFIX + one for one in NAMES])
     check_own_weights(what, weights, categories)

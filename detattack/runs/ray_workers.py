@@ -250,7 +250,7 @@ def check_installed() -> None:
     try:
         import ray  # noqa: F401
     except ImportError:
-        raise InputError("--ray needs Ray: pip install 'detattack[ray]'") from None
+        raise InputError("--ray needs Ray: pip install '.[ray]'") from None
 
 
 def _show_token() -> None:

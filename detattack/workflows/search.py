@@ -136,7 +136,7 @@ def make_plan(objective: str, sampler: str, trials: int, seed: int) -> Plan:
     try:
         import optuna
     except ImportError:
-        raise InputError("tuning needs Optuna: pip install 'detattack[tune]'") from None
+        raise InputError("tuning needs Optuna: pip install '.[tune]'") from None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     return Plan(OBJECTIVES[objective], sampler, trials, seed)
 

@@ -18,7 +18,7 @@ SCENES = ("evaluate", "--scenes", 1)
 @pytest.mark.parametrize("command", [("evaluate",), ("compare",), ("classify", "compare")], ids=" ".join)
 def test_without_ray_one_line_says_what_to_install(refused, monkeypatch, command):
     monkeypatch.setitem(sys.modules, "ray", None)
-    refused(*command, "--ray", "--out", "run", words=("pip install 'detattack[ray]'",))
+    refused(*command, "--ray", "--out", "run", words=("pip install '.[ray]'",))
 
 
 def test_without_ray_everything_else_works(attack, picture, monkeypatch):

@@ -17,7 +17,7 @@ from tests.coco_squares import made, write_data
 
 if (Path.home() / ".ray" / "auth_token").is_file():  # which Ray shows only where it is asked to as it is imported
     os.environ.setdefault("RAY_AUTH_MODE", "token")
-pytest.importorskip("ray", reason="Ray is not installed: pip install 'detattack[ray]'")
+pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]

@@ -99,7 +99,7 @@ def test_a_classifiers_settings_are_merged_too(cli, picture, config):
 def test_ray_is_asked_for_in_a_file(refused, config, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     config("ray: true")
-    refused("evaluate", "--config", "c.yaml", "--out", "run", words=("pip install 'detattack[ray]'",))
+    refused("evaluate", "--config", "c.yaml", "--out", "run", words=("pip install '.[ray]'",))
 
 
 # For whom

@@ -13,7 +13,7 @@ from detattack.detectors.registry import fingerprint, load_detector
 from tests.detectors.random_networks import assert_alike, enough, pictures
 from tests.detectors.small_transformers import FAMILIES, NAMES, VOC, write
 
-transformers = pytest.importorskip("transformers", reason="needs transformers (pip install 'detattack[hf]')")
+transformers = pytest.importorskip("transformers", reason="needs transformers (pip install '.[hf]')")
 
 
 @pytest.fixture(scope="module", params=FAMILIES)

@@ -23,7 +23,7 @@ def data():
 
 
 def test_its_tools_predict_with_ours(detector, data):
-    maite = pytest.importorskip("maite", reason="needs maite (pip install 'detattack[maite]')")
+    maite = pytest.importorskip("maite", reason="needs maite (pip install '.[maite]')")
     from maite.protocols import object_detection as od
     from maite.tasks import predict
 

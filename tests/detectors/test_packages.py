@@ -19,7 +19,7 @@ PACKAGES = {"effdet/tf_efficientdet_lite0": "effdet", "rfdetr/nano": "rfdetr", "
 def needs(spec: str) -> None:
     package = PACKAGES[spec]
     if importlib.util.find_spec(package) is None:
-        pytest.skip(f"needs {package} (pip install 'detattack[{package}]')")
+        pytest.skip(f"needs {package} (pip install '.[{package}]')")
 
 
 @pytest.fixture(scope="module", params=PACKAGES)

@@ -10,7 +10,7 @@ from detattack.detectors.registry import load_detector
 from tests.detectors.random_networks import pictures
 from tests.detectors.small_transformers import PROMPTED, write
 
-transformers = pytest.importorskip("transformers", reason="needs transformers (pip install 'detattack[hf]')")
+transformers = pytest.importorskip("transformers", reason="needs transformers (pip install '.[hf]')")
 PROMPT = "person . car . stop sign . dog"
 NAMES = ["person", "car", "stop sign", "dog"]
 

@@ -15,7 +15,7 @@ from detattack.detectors.ultralytics import head_of
 from detattack.detectors.weights import seeded
 from tests.detectors.random_networks import assert_alike, assert_same, enough, pictures
 
-ultralytics = pytest.importorskip("ultralytics", reason="needs ultralytics (pip install 'detattack[ultralytics]')")
+ultralytics = pytest.importorskip("ultralytics", reason="needs ultralytics (pip install '.[ultralytics]')")
 
 
 DUAL = ("yolov10n", "yolo26n")

@@ -83,7 +83,7 @@ def test_own_classes_of_every_torchvision_head(kind):
 
 @pytest.mark.parametrize("family", ["detr", "deformable"])
 def test_a_transformer_with_its_processor(family):
-    transformers = pytest.importorskip("transformers", reason="needs transformers (pip install 'detattack[hf]')")
+    transformers = pytest.importorskip("transformers", reason="needs transformers (pip install '.[hf]')")
     config, processor = getattr(small_transformers, family)()
     torch.manual_seed(0)
     network = transformers.AutoModelForObjectDetection.from_config(config)
@@ -102,7 +102,7 @@ def test_a_transformer_with_its_processor(family):
 
 
 def test_a_yolo_of_ultralytics():
-    ultralytics = pytest.importorskip("ultralytics", reason="needs ultralytics (pip install 'detattack[ultralytics]')")
+    ultralytics = pytest.importorskip("ultralytics", reason="needs ultralytics (pip install '.[ultralytics]')")
     model = ultralytics.YOLO("yolov8n.yaml", task="detect", verbose=False)
     before = {name: value.clone() for name, value in model.model.state_dict().items()}
     detector = wrap(model, name="mine")

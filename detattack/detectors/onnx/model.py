@@ -212,7 +212,7 @@ def load_onnx(
     try:
         session = Session(file)
     except ImportError as error:
-        raise InputError(f"{what}: needs onnxruntime (pip install 'detattack[onnx]')") from error
+        raise InputError(f"{what}: needs onnxruntime (pip install '.[onnx]')") from error
     except Exception as error:  # the library has an exception for each way in which a file is none
         raise InputError(f"{what}: cannot be loaded ({reason(error)})") from error
     named = categories_named(_names(session, what)) if categories is None else tuple(categories)

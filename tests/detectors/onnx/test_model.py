@@ -19,7 +19,7 @@ from tests.detectors.onnx.exported import CLASSES, BoxesAndScores, Grid, Yolox, 
 from tests.detectors.random_networks import pictures
 
 for library in ("onnx", "onnxruntime", "onnx2torch"):
-    pytest.importorskip(library, reason=f"needs {library} (pip install 'detattack[onnx]')")
+    pytest.importorskip(library, reason=f"needs {library} (pip install '.[onnx]')")
 
 SHARED = Path(os.environ.get("DETATTACK_SHARED", Path(__file__).parents[3] / ".." / "shared")).resolve()
 YOLOX = SHARED / "tools" / "yolox_nano_coco.py"
