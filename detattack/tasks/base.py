@@ -240,9 +240,14 @@ class Task(ABC, Generic[R, C, M]):
     def holds(self, model: M, config: C, record: R, image: Tensor) -> bool:
         """Tell whether the goal of a record holds for `[3,H,W]`, by the official inference: what `verify` asks."""
 
+    def check_within(self, config: C) -> None:
+        """Raise `InputError` for a config whose pixels are those of objects, where the task knows none."""
+        if config.within and parse_within(config.within).of_objects and type(self).places is Task.places:
+            raise InputError(f"--within {config.within}: goes with detectors; task {self.name} knows no boxes")
+
     def places(self, model: M, config: C, record: R) -> Sequence[Box]:
-        """List the boxes of what the goal of a record is about, for `--within box`. Raises `InputError`."""
-        raise InputError(f"--within {config.within}: goes with detectors; task {self.name} knows no boxes")
+        """List the boxes of what the goal of a record is about, for `--within box`. Default: none."""
+        return ()
 
     def moved(self, record: R, corruption: Corruption) -> R:
         """Return a record whose goal is about the same things where they are after a corruption."""

@@ -166,6 +166,7 @@ def make_experiment(
     Raises `InputError`.
     """
     config = task.make_config(**values, attack=attack, batch=batch or 1)
+    task.check_within(config)
     model = task.load_model(config)
     dataset = task.adapt_dataset(model, config, task.open_dataset(source, model, config))
     settled: dict[str, Any] = {"device": str(model.device)}
