@@ -26,6 +26,7 @@ from detattack.runs.folder import claimed
 from detattack.runs.manifest import make_manifest
 from detattack.runs.record import Outcome
 from detattack.tasks.detection.coco_export import coco_annotations
+from detattack.tasks.detection.figure import write_attack_figure
 from detattack.tasks.detection.goals.text import ALL
 from detattack.tasks.detection.record import DetectionRecord
 from detattack.tasks.detection.task import DETECTION
@@ -267,9 +268,10 @@ def _made(search: Search, losses: Sequence[float]) -> dict[str, Any]:
 def _draw(search: Search, out: Path, judged: Judged) -> None:
     """Draw a judged image: untouched and changed with what is detected, and the difference."""
     (out / "figures").mkdir(exist_ok=True)
-    experiment = search.experiment
+    names = [category.name for category in search.experiment.model.categories]
     outcome = Outcome(judged.record, judged.original, b"", judged.pixels, None)
-    DETECTION.write_figure(out / "figures" / f"{judged.record.stem}.png", outcome, experiment.model, experiment.config)
+    path, threshold = out / "figures" / f"{judged.record.stem}.png", search.experiment.config.score_threshold
+    write_attack_figure(path, outcome, names, threshold)
 
 
 def apply_change(saved: SavedChange, dataset: Dataset, out: Path, told: Told = lambda what, done, total: None) -> Path:

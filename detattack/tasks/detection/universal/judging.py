@@ -33,7 +33,7 @@ class Judged:
     """A judged image.
 
     - original, pixels: untouched and changed, uint8 `[H,W,3]`
-    - record: what is detected on both
+    - record: what is detected on both; where it is shown, its status says how many objects are missed
     """
 
     original: Pixels
@@ -70,7 +70,8 @@ def judge(
         )
         found.append(sum(before))
         missed.append(sum(was and not still for was, still in zip(before, after, strict=True)))
-        show(judged)
+        status = f"{missed[-1]} of {found[-1]} objects missed"
+        show(replace(judged, record=replace(judged.record, status=status)))
     broken = sum(0 < some == gone for some, gone in zip(found, missed, strict=True))
     return {
         **_precision(model, config, dataset, records),
