@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from detattack import api
+from detattack.cli import status_of
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = (DOCS / "api.md").read_text(encoding="utf-8")
@@ -55,3 +56,15 @@ def columns():
 def test_the_columns_are_those_of_the_tasks(columns):
     page = columns.PAGE.read_text(encoding="utf-8")
     assert page == columns.written(page), "python docs/columns.py writes it"
+
+
+def test_the_blocks_on_the_columns_run(columns, toy, picture, tmp_path, monkeypatch):
+    for library in ("pandas", "pyarrow"):
+        pytest.importorskip(library, reason=f"needs {library} (pip install {library})")
+    monkeypatch.chdir(tmp_path)
+    line = ["untargeted", str(picture("a", "car@8,8")), "--model", f"{toy}:factory", "--quiet"]
+    assert status_of([*line, "--out", "runs/street"]) == 0
+    for code in blocks(columns.PAGE.read_text(encoding="utf-8")):
+        known: dict = {}
+        exec(compile(code, "docs/columns.md", "exec"), known)
+        assert list(known["table"]["status"]) == ["success"]

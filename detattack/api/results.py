@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from html import escape
@@ -192,8 +193,6 @@ def frame(kinds: Mapping[str, Kind], rows: Iterable[Sequence[Any]]) -> "DataFram
 
 def read_folder(path: Path, name: str) -> Any:
     """Read a JSON file of a folder. Raises `InputError`."""
-    import json
-
     try:
         return json.loads((path / name).read_bytes())
     except (OSError, ValueError, RecursionError) as error:

@@ -43,7 +43,7 @@ def print_comparison(
     experiment: "Experiment[Any, Any, Any]", out: Path, found: "Comparison", run: o.RunOptions, strict: bool
 ) -> None:
     """Print a finished comparison; status 1 where it is `strict` and an image ended in an error."""
-    from detattack.cli.tables import print_rows, warn
+    from detattack.cli.tables import print_rows, print_table, warn
     from detattack.cli.terminal import say, say_notes
     from detattack.workflows.compare import COMPARED, interval_text, label_of
 
@@ -55,8 +55,8 @@ def print_comparison(
     elif run.quiet:
         print(out, file=sys.stderr)
     else:
-        rows, paired = found.content["methods"], found.content["differences"]
-        print_rows([one.heading for one in task.columns], [[one.text(row) for one in task.columns] for row in rows])
+        paired = found.content["differences"]
+        print_table(found.content["methods"], task.columns)
         if "skipped" in found.content:
             say(found.content["skipped"])
         if paired:

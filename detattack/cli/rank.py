@@ -41,7 +41,7 @@ def rank(
     """
     from detattack.cli.running import batch_size, progress_of, resumable
     from detattack.cli.scaling import executor_of, workers_of
-    from detattack.cli.tables import print_rows
+    from detattack.cli.tables import print_table
     from detattack.cli.terminal import say
     from detattack.ranking.protocol import load_protocol
     from detattack.workflows.leaderboard import LEADERBOARD, as_json, below, table_columns, table_rows
@@ -71,6 +71,5 @@ def rank(
     elif output.quiet:
         print(out, file=sys.stderr)
     else:
-        columns = table_columns(board)
-        print_rows([one.heading for one in columns], [[one.text(row) for one in columns] for row in table_rows(board)])
+        print_table(table_rows(board), table_columns(board))
         say(f"{below(board)}leaderboard: {out / LEADERBOARD}")

@@ -45,7 +45,7 @@ def spend(
 
 def print_robustness(out: Path, found: "Robustness", run: o.RunOptions, strict: bool) -> None:
     """Print finished budget runs; status 1 where it is `strict` and an image ended in an error."""
-    from detattack.cli.tables import print_rows
+    from detattack.cli.tables import print_table
     from detattack.cli.terminal import say
 
     if run.json:
@@ -54,9 +54,7 @@ def print_robustness(out: Path, found: "Robustness", run: o.RunOptions, strict: 
     elif run.quiet:
         print(out, file=sys.stderr)
     else:
-        print_rows(
-            [one.heading for one in found.columns], [[one.text(row) for one in found.columns] for row in found.rows]
-        )
+        print_table(found.rows, found.columns)
         say(f"run folder: {out}")
     if strict and any(summary["error"] for summary in found.summaries):
         raise typer.Exit(FAILED)

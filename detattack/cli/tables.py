@@ -12,7 +12,7 @@ from rich.text import Text
 from detattack.cli.terminal import Terminal, shown
 from detattack.runs.record import BaseRecord
 from detattack.tasks.base import Task
-from detattack.tasks.columns import ITERATIONS
+from detattack.tasks.columns import ITERATIONS, Column
 from detattack.tasks.summary import question_name
 
 COLORS = {"success": "green", "failure": "red", "error": "red", "nothing": "dim", "already": "dim"}
@@ -77,6 +77,11 @@ def print_summary(task: Task[Any, Any, Any], out: Path, summary: Mapping[str, An
     if skipped:
         console.print(shown(skipped), markup=False, highlight=False, soft_wrap=True)
     console.print(f"run folder: {out}", markup=False, highlight=False, soft_wrap=True)
+
+
+def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> None:
+    """Print a table of runs: as `print_rows`."""
+    print_rows([column.heading for column in columns], [[column.text(row) for column in columns] for row in rows])
 
 
 def print_rows(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -1,6 +1,10 @@
 """`detattack data check`: what a data set is taken for."""
 
 import json
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
 
 from tests.coco_squares import write_data
 
@@ -65,3 +69,22 @@ def test_what_cannot_be_is_one_line(refused, picture, tmp_path):
     refused("data", "check", folder, "--split", "val", words=("split 'val'", "is of no format that has splits"))
     refused("data", "check", folder, "--format", "yol", words=("unknown data format 'yol'", "'yolo'"))
     refused("data", "check", folder, "--format", "voc", words=("have no XML file in",))
+
+
+def test_a_data_set_is_prepared(cli, tmp_path):
+    (tmp_path / "test" / "cat").mkdir(parents=True)
+    (tmp_path / "test" / "cat" / "1.jpg").write_bytes(b"cat")
+    with tarfile.open(tmp_path / "own.tar", "w") as archive:
+        archive.add(tmp_path / "test", "test")
+    line = [sys.executable, "-m", "detattack", "data", "prepare", "cifar10", "--from", "own.tar"]
+    said = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert said.stdout == f"--images {Path('data/cifar10')}\n"
+    assert (tmp_path / "data" / "cifar10" / "test" / "cat" / "1.jpg").read_bytes() == b"cat"
+
+
+def test_a_data_set_that_cannot_be_prepared(cli, tmp_path):
+    (tmp_path / "own.tar").write_bytes(b"no archive")
+    assert cli("data", "prepare", "cifar10", "--from", "own.tar").status == 1
+    said = cli("data", "prepare", "coco", "--from", "own.tar")
+    assert (said.status, said.err) == (2, "detattack: --from: goes with cifar10, not coco\n")
+    assert cli("data", "prepare", "imagenet").status == 2
