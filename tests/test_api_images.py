@@ -146,7 +146,7 @@ def test_an_error_of_the_model_costs_its_image(toy):
         (DataLoader([1.0, 2.0]), "image 1: expected an image, an array or a tensor"),
         ("nothing.png", "nothing.png: no such file"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_what_are_no_images_is_said_in_a_line(detector, images, said):
     with pytest.raises(InputError) as error:
