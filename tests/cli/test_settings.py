@@ -246,7 +246,7 @@ def test_a_comparison_is_called_one_and_its_runs_are_named(cli, toy, data, refus
     line = ("--model", f"{toy}:factory", "--device", "cpu", "--max-iterations", 2, "--limit", 1, "--quiet")
     assert cli("compare", *data, *line, "--methods", "jnd,fgsm", "--out", "cmp").status == 0
     words = ("cmp: is a comparison; its runs are cmp/fgsm, cmp/jnd",)
-    for command in (("verify", "cmp"), ("report", "cmp"), ("rerun", "cmp"), ("verify", "cmp", "--survive", "jpeg:90")):
+    for command in (("verify", "cmp"), ("rerun", "cmp"), ("verify", "cmp", "--survive", "jpeg:90")):
         refused(*command, words=words)
     Path("cmp/comparison.json").unlink()
     refused("verify", "cmp", words=("cmp: not a run folder (no run.json); its runs are cmp/fgsm, cmp/jnd",))

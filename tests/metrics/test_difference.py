@@ -4,7 +4,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from detattack.metrics.difference import COLOR_MAP, difference_map, heatmap
+from detattack.metrics.difference import COLOR_MAP, difference_map, fitting_gain, heatmap, levels_of, rescaled
 
 
 def test_difference_map_by_hand():
@@ -40,3 +40,19 @@ def test_the_color_map_gets_lighter_all_the_way():
 def test_difference_map_wants_two_images_of_one_shape(shapes):
     with pytest.raises(ValueError):
         difference_map(*(np.zeros(shape, np.uint8) for shape in shapes))
+
+
+def test_a_heatmap_tells_its_levels_and_is_drawn_anew_at_another_factor():
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    drawn = heatmap(levels / 255)
+    np.testing.assert_array_equal(levels_of(drawn), levels)
+    np.testing.assert_array_equal(rescaled(levels, 10), drawn)
+    np.testing.assert_array_equal(rescaled(np.full((2, 2), 51, np.uint8), 50), heatmap(np.ones((2, 2))))
+
+
+@pytest.mark.parametrize(("level", "gain"), [(255, 10), (51, 50), (10, 255)])
+def test_the_factor_makes_the_largest_change_bright(level, gain):
+    levels = np.zeros((8, 8), np.uint8)
+    levels[2:4] = level
+    assert fitting_gain(levels) == gain
+    assert fitting_gain(np.zeros((2, 2), np.uint8)) == 10
