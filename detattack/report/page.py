@@ -160,7 +160,7 @@ def inside(path: Path, row: dict[str, Any]) -> dict[str, str]:
 def render_page(run: RunData[Any], content: Content) -> Iterator[str]:
     """Render the page, piece by piece."""
     style, script = Markup(template("report.css")), Markup(template("plots.js") + "\n" + template("report.js"))
-    said = [_status_name(run, status) for status in STATUSES]
+    said = [status_name(run, status) for status in STATUSES]
     return page_template("report.html.j2").generate(
         policy=policy(style, script),
         style=style,
@@ -353,7 +353,7 @@ def _mean(values: Iterable[float | None]) -> float | None:
     return statistics.fmean(known) if known else None
 
 
-def _status_name(run: RunData[Any], status: str) -> str:
+def status_name(run: RunData[Any], status: str) -> str:
     """Say what a status means to the reader of the page."""
     if run.budget and (status not in SKIPPED or any(record.status == status for record in run.attacked)):
         return BROKEN.get(status, status)

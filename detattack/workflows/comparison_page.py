@@ -10,15 +10,26 @@ from typing import Any
 
 from detattack.core.errors import InputError
 from detattack.core.files import is_plain, swept, write_text_atomic
-from detattack.engine.budget import parse_budgets
+from detattack.engine.budget import LABELS, UNITS, parse_budgets
 from detattack.report.method_titles import method_title
-from detattack.report.page import ALONE, PAGE, SKIPPED, Content, inside, short_name, significant, write_page
+from detattack.report.page import (
+    ALONE,
+    PAGE,
+    SKIPPED,
+    Content,
+    inside,
+    short_name,
+    significant,
+    status_name,
+    write_page,
+)
 from detattack.report.pictures import Told
-from detattack.report.plots import Curve, Plot, Series, line_chart
+from detattack.report.plots import Axis, Curve, Plot, Series, line_chart
 from detattack.report.reading import RunData, read_derived
 from detattack.report.robustness import CURVE
 from detattack.report.sections_page import COLORS, Cell, Grid, Line, Page, Section, render
 from detattack.runs.manifest import COMPARISON, MANIFEST, task_in
+from detattack.runs.record import STATUSES
 from detattack.tasks.base import Task
 from detattack.tasks.columns import Column
 from detattack.tasks.registry import find_task
@@ -136,7 +147,7 @@ def _page(
     ]
     sections = [
         Section("Methods" if "methods" in found else "Budgets", tables=[_table(runs, columns, standalone)]),
-        Section("Curves", plots=_curves(runs)),
+        Section("Curves", plots=_curves(runs) if "methods" in found else _against_budget(task, runs)),
         Section("Differences", tables=_differences(found, runs)),
         Section("Skipped", tables=_skipped(first)),
     ]
@@ -147,7 +158,7 @@ def _page(
 
 def _table(runs: Sequence[_Run], columns: Sequence[Column], standalone: bool) -> Grid:
     bounds = {"success_low", "success_high"}
-    shown = [column for column in columns[1:] if column.key not in bounds]
+    shown = [column for column in columns[1:] if column.key not in {*bounds, "budget"}]
     lines = []
     for number, run in enumerate(runs):
         link = "" if standalone else f"{run.folder}/{PAGE}"
@@ -186,6 +197,27 @@ def _together(title: str, curves: Sequence[tuple[int, Curve]], runs: Sequence[_R
     first = curves[0][1]
     legend = [(one.kind, one.name) for one in series]
     return Plot(title, line_chart(series, first.x, first.y), first.caption, legend)
+
+
+def _against_budget(task: Task[Any, Any, Any], runs: Sequence[_Run]) -> list[Plot]:
+    """Draw what is left of the score against the budget, a line a method; nothing where runs differ in the norm."""
+    drawn = next((one for one in task.curves if any(run.row[one.key] is not None for run in runs)), None)
+    budgets = [parse_budgets(run.row["budget"])[0] for run in runs]
+    if drawn is None or len({budget.norm for budget in budgets}) > 1:
+        return []
+    points: dict[str, list[tuple[float, float]]] = {}
+    for run, budget in zip(runs, budgets, strict=True):
+        start = [(0.0, run.row[drawn.clean])] if drawn.clean else []
+        if run.row[drawn.key] is not None:
+            points.setdefault(run.row["method"], start).append((budget.size, run.row[drawn.key]))
+    series = [
+        Series(f"s{n % COLORS}", method_title(name), line, steps=True, dots=True)
+        for n, (name, line) in enumerate(points.items())
+    ]
+    norm = budgets[0].norm
+    chart = line_chart(series, Axis(f"budget, {LABELS[norm]} ({UNITS[norm]})"), Axis(drawn.label, 0))
+    text = "Each point is a run that spends this budget on every image; nothing is known between two budgets."
+    return [Plot("Against the budget", chart, text, [(one.kind, one.name) for one in series])]
 
 
 def _differences(found: Mapping[str, Any], runs: Sequence[_Run]) -> list[Grid]:
@@ -235,7 +267,7 @@ def _viewer(path: Path, runs: Sequence[_Run], standalone: bool) -> dict[str, Any
         "tau": known.get("tau", 0),
         "boxes": runs[0].content.boxes,
         "spends": runs[0].data.budget is not None,
-        "said": ["success", "failure", *(f"skipped: {why}" for why in SKIPPED.values()), "error"],
+        "said": [status_name(runs[0].data, status) for status in STATUSES],
         "alone": len(chosen) if standalone else None,
         "methods": [{"name": run.name, "folder": run.folder} for run in runs],
         "images": [_image(path, i, runs, standalone) for i in chosen],

@@ -1,6 +1,7 @@
 """The page of a comparison: of methods, and of budgets; in Chromium, and where something is missing."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -89,6 +90,8 @@ def test_curves_are_drawn_by_their_steps(comparison):
 def test_budgets_have_a_page(budgets):
     text = write_report(budgets).read_text(encoding="utf-8")
     assert '<a href="linf-2/report.html"><bdi>L∞ 2/255</bdi>' in text
+    figure = text.partition("<h3>Against the budget</h3>")[2].partition("</svg>")[0]
+    assert re.findall("<title>(.*?)</title>", figure)[1:] == ["Ensemble: 0.500 at 1", "Ensemble: 0.500 at 2"]
 
 
 def said(capsys, *arguments: str) -> str:

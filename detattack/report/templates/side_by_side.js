@@ -79,6 +79,7 @@
     if (url) {
       const img = make("img", { alt: column.title, draggable: "false" });
       img.addEventListener("error", () => gone("The picture is missing: it lies in the folder of its method, beside this page."));
+      img.classList.toggle("sharp", image.w <= 128);
       img.src = url;
       half.append(img, overlay(image, column));
       if (likeliest(column)) half.append(make("span", { class: "said", text: likeliest(column) }));
