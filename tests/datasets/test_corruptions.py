@@ -22,8 +22,11 @@ from detattack.datasets.corruptions import (
     register_corruption,
 )
 from detattack.datasets.corruptions.chain import Step
+from detattack.datasets.corruptions.compression import jpeg
+from detattack.datasets.corruptions.cosine import TO_YCC, nearness, pull_jpeg, tables, transformed
 from detattack.datasets.corruptions.differentiable import corrupted
 from detattack.datasets.image_io import to_tensor
+from detattack.datasets.scenes import render, scene_seed
 
 ONE_OF_EACH = (
     *("jpeg:90", "webp:80", "resize:0.5", "blur:1", "shift:3", "crop:4", "brightness:1.2", "contrast:0.8", "gamma:1.5"),
@@ -249,7 +252,7 @@ def test_slopes_are_the_differences_of_a_curve(text):
 def test_through_a_codec_the_gradient_passes_unchanged(pixels):
     images = to_tensor(pixels)[None].requires_grad_()
     weights = torch.randn(images.shape)
-    (gradient,) = torch.autograd.grad((corrupted(images, parse_corruption("jpeg:75+bits:5")) * weights).sum(), images)
+    (gradient,) = torch.autograd.grad((corrupted(images, parse_corruption("webp:75+bits:5")) * weights).sum(), images)
     assert torch.equal(gradient, weights)
 
 
@@ -263,3 +266,43 @@ def test_no_step_is_the_image_itself(pixels):
     assert corrupted(images, UNCORRUPTED) is images
     assert UNCORRUPTED(pixels) is pixels
     assert Corruption((Step("bits", 8, 8),))(pixels).tolist() == pixels.tolist()
+
+
+# The gradient through JPEG
+
+
+def test_the_cosine_transform_is_orthonormal():
+    plane = np.random.default_rng(0).normal(size=(16, 24)).astype(np.float32)
+    assert np.linalg.norm(transformed(plane)) == pytest.approx(np.linalg.norm(plane), rel=1e-5)
+    assert transformed(transformed(plane), back=True) == pytest.approx(plane, abs=1e-5)
+    assert transformed(np.full((8, 8), 3.0, np.float32))[0, 0] == pytest.approx(24)
+
+
+@pytest.mark.parametrize("quality", [50, 75, 90])
+def test_what_jpeg_keeps_is_whole_steps_of_its_tables(quality):
+    """Of luma: chroma is interpolated when it is decoded."""
+    decoded = jpeg(render(scene_seed(0, 8)).image, quality)
+    luma = (decoded.astype(np.float32) - 128) @ TO_YCC[0]
+    steps = transformed(luma) / np.tile(tables(quality)[0], [side // 8 for side in luma.shape])
+    assert np.abs(steps - steps.round()).mean() < 0.05
+
+
+def test_a_coefficient_counts_by_how_near_its_next_step_is_downhill():
+    table = np.full((8, 8), 10, np.float32)
+    coefficients = np.zeros((8, 8), np.float32)
+    coefficients[0, :4] = 4, -4, 14, 0
+    near = nearness(coefficients, -np.ones((8, 8), np.float32), table)
+    assert near[0, 0] == near[0, 2] > near[0, 3] > near[0, 1] > 0
+    assert nearness(coefficients, np.ones((8, 8), np.float32), table)[0, 1] == near[0, 0]
+
+
+@pytest.mark.parametrize("size", [(32, 48), (33, 50), (7, 9)])
+def test_the_gradient_through_jpeg_leads_down(size):
+    """It never points against the straight one, on sides that are no multiple of a block either."""
+    rng = np.random.default_rng(1)
+    pixels = rng.integers(0, 256, (*size, 3)).astype(np.uint8)
+    for _ in range(5):
+        gradient = rng.normal(size=(*size, 3)).astype(np.float32)
+        pulled = pull_jpeg(pixels, 75, gradient)
+        assert pulled.shape == gradient.shape
+        assert (pulled * gradient).sum() > 0

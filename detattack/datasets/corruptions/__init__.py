@@ -1,7 +1,7 @@
 """Image corruptions, in which an attack has to hold: JPEG, WebP, resize, blur, light, noise, moves, bit depth, chains.
 
-`registry` says what a corruption is, `compression`, `geometry` and `levels` have those that are built in, `chain` reads
-their names, and `differentiable` lets gradients through (it alone imports torch).
+`registry` says what a corruption is, `compression`, `geometry` and `levels` have those that are built in, `cosine` the
+gradient through JPEG, `chain` reads their names, and `differentiable` lets gradients through (it alone imports torch).
 """
 
 from detattack.datasets.corruptions import compression, geometry, levels

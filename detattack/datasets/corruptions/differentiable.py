@@ -1,12 +1,14 @@
 """Corruptions inside an attack: the values of the real one, and a gradient through it.
 
-The gradient of a linear map and of a curve of gray levels is exact but for rounding. Through a codec, noise and bit
-depth it passes unchanged (straight through): the derivative of rounding is 0 almost everywhere and leads nowhere.
+The gradient of a linear map and of a curve of gray levels is exact but for rounding. Through WebP, noise and bit depth
+it passes unchanged (straight through): the derivative of rounding is 0 almost everywhere and leads nowhere. Through
+JPEG it is that of what is about to round to something else (`cosine`).
 """
 
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,7 +34,7 @@ class _Corrupt(torch.autograd.Function):
     def forward(ctx: Any, images: Tensor, step: Step) -> Tensor:
         """Corrupt each image as 8-bit pixels."""
         ctx.step = step
-        if step.kind.slope is not None:
+        if step.kind.slope is not None or step.kind.pull is not None:
             ctx.save_for_backward(images)
         return torch.stack([to_tensor(step(to_pixels(image.detach().cpu()))) for image in images]).to(images)
 
@@ -47,7 +49,17 @@ class _Corrupt(torch.autograd.Function):
             (images,) = ctx.saved_tensors
             slope = torch.from_numpy(kind.slope(strength)).to(gradient)
             return gradient * slope[(images * 255).round().long()], None
+        if kind.pull is not None:
+            (images,) = ctx.saved_tensors
+            pairs = zip(images, gradient, strict=True)
+            return torch.stack([_pulled(ctx.step, *pair) for pair in pairs]).to(gradient), None
         return gradient, None
+
+
+def _pulled(step: Step, image: Tensor, gradient: Tensor) -> Tensor:
+    assert step.kind.pull is not None
+    pulled = step.kind.pull(to_pixels(image.cpu()), step.low, gradient.permute(1, 2, 0).float().cpu().numpy())
+    return torch.from_numpy(np.ascontiguousarray(pulled)).permute(2, 0, 1)
 
 
 @lru_cache(maxsize=64)

@@ -29,9 +29,10 @@ class Kind:
     - random: whether the function takes a seed, too
     - matrix: of a side and a strength, the matrix `[side,side]` along an axis that it is, up to rounding; None: none
     - slope: of a strength, the derivative `[256]` at each gray level; None: none
+    - pull: of an image, a strength and a gradient `[H,W,3]`, the gradient that leads through it; None: the same one
     - move: of a box, a strength and a size (width, height), where what was in the box is then; None: where it was
 
-    With neither a matrix nor a slope gradients pass it unchanged (straight through).
+    With none of matrix, slope and pull gradients pass it unchanged (straight through).
     """
 
     function: Function
@@ -42,6 +43,7 @@ class Kind:
     random: bool = False
     matrix: Callable[[int, float], NDArray[np.float32]] | None = None
     slope: Callable[[float], NDArray[np.float32]] | None = None
+    pull: Callable[[Pixels, float, NDArray[np.float32]], NDArray[np.float32]] | None = None
     move: "Callable[[Box, float, tuple[int, int]], Box] | None" = None
 
 
