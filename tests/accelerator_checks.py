@@ -1,0 +1,142 @@
+"""On a device that is not the CPU: no tensors of both are mixed, nothing is float64, and the host hardly waits.
+
+The device is `tests/fake_accelerator.py`, whose operations run on the CPU: so every byte has to be that of the CPU. A
+device has to be there before torch computes its first gradient, and it stays: `test_accelerator.py` runs this in a
+process of its own.
+"""
+
+import numpy as np
+import pytest
+import torch
+
+from detattack.api import attack, load_detector, scene
+from detattack.cli import main
+from detattack.detectors.registry import EMBEDDED
+from detattack.engine import PRESETS
+from detattack.tasks.detection.goals.base import GOALS
+from tests.fake_accelerator import DEVICE, LOG, NAME, OnDevice, fake_accelerator
+
+PAIRS = {
+    "demo": "suppress:all",
+    "demo-fcos": "inject:car@center",
+    "demo-ssd": "degrade:all",
+    "demo-fasterrcnn": "flood:60",
+    "demo-detr": "mislabel:car->person",
+}
+"""Every head and every goal once; `benchmarks/accelerator.py` runs all with all."""
+SPENDING = ("ensemble",)
+ROUNDED_OTHERWISE = ("demo-detr",)
+"""Heads whose attention torch computes by another kernel on other devices."""
+
+
+@pytest.fixture(scope="module")
+def device():
+    with fake_accelerator() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def on_device(device):
+    """Detectors by name, on the device and on the CPU."""
+    known = {}
+
+    def load(name: str, where: str):
+        if (name, where) not in known:
+            known[name, where] = load_detector(name, device=where)
+        return known[name, where]
+
+    return load
+
+
+def picture(number: int = 8) -> np.ndarray:
+    return np.ascontiguousarray(scene(number).image[::2, ::2])
+
+
+def both(on_device, head: str, goal: str, method: str, **options):
+    """Attack on the CPU and on the device; the outcome there, and how often the host waited and copied."""
+    if method in SPENDING:
+        options = {"budget": "linf:2"} | options
+    on_cpu = attack(picture(), on_device(head, "cpu"), goal, method, **options)
+    LOG.clear()
+    there = attack(picture(), on_device(head, DEVICE), goal, method, **options)
+    waits = LOG.waits.copy()
+    assert there.record.status == on_cpu.record.status != "error", there.record.reason
+    if head in ROUNDED_OTHERWISE:
+        assert there.record.trace["loss"][0] == pytest.approx(on_cpu.record.trace["loss"][0], rel=1e-5)
+    else:
+        assert np.array_equal(there.pixels, on_cpu.pixels)
+        assert there.record.trace["loss"] == on_cpu.record.trace["loss"]
+    return there.record, waits
+
+
+def test_the_device_is_as_strict_as_an_accelerator(device):
+    there = torch.ones(3, device=device)
+    with pytest.raises(RuntimeError, match="same device"):
+        there + torch.ones(3)
+    with pytest.raises(TypeError, match="float64"):
+        there.double()
+    with pytest.raises(TypeError, match="numpy"):
+        there.numpy()
+    assert isinstance(there + 1, OnDevice)
+    assert (there * 2).device.type == NAME
+    LOG.clear()
+    assert float(there.sum()) == 3
+    assert there.tolist() == [1, 1, 1]
+    assert len(there.nonzero()) == 3
+    assert len(there[there > 0]) == 3
+    assert sum(LOG.waits.values()) == 4
+    assert not sum(LOG.copies.values())
+    assert torch.ones(3).to(device)[[0, 2]].device.type == NAME
+    assert sum(LOG.copies.values()) == 2
+
+
+def test_every_head_has_a_goal():
+    assert set(PAIRS) | {"demo-robust"} == set(EMBEDDED)
+    assert {goal.partition(":")[0] for goal in PAIRS.values()} == set(GOALS)
+
+
+@pytest.mark.parametrize(("head", "goal"), PAIRS.items())
+def test_every_head_and_every_goal(on_device, head, goal):
+    record, waits = both(on_device, head, goal, "jnd", max_iterations=3)
+    assert record.backwards == 3, "it has to go on to the end, for iterations to be counted"
+    inside = {line: n for line, n in waits.items() if line.startswith(("engine/", "tasks/detection/objective"))}
+    assert sum(inside.values()) <= record.forwards, inside
+
+
+@pytest.mark.parametrize("method", PRESETS)
+def test_every_method(on_device, method):
+    iterations = {} if method in ("deepfool", "noise") else {"max_iterations": 4}
+    both(on_device, "demo-ssd", "suppress:all", method, **iterations)
+
+
+@pytest.mark.parametrize("extra", [{"levels": None}, {"score_threshold": 0.9}, {"keep_others": True}], ids=str)
+def test_options(on_device, extra):
+    both(on_device, "demo-ssd", "suppress:car", "jnd-min", max_iterations=3, **extra)
+
+
+def test_the_loop_waits_once_an_iteration(on_device):
+    """All waits, those of the detector too: none but that of `judge`."""
+    counted = []
+    for iterations in (1, 4):
+        _, waits = both(on_device, "demo", "suppress:all", "jnd", max_iterations=iterations)
+        counted.append(sum(waits.values()))
+    assert counted[1] - counted[0] == 3
+
+
+def test_a_data_set_and_its_verification(device, tmp_path):
+    options = ["--model", "demo-ssd", "--scenes", "1", "--device", NAME, "--quiet"]
+    ended(main, "evaluate", *options, "--goal", "suppress:all", "--max-iterations", "8", "--out", str(tmp_path / "jnd"))
+    spending = ["--goal", "degrade:all", "--method", "ensemble", "--passes", "4", "--budget", "linf:1,2"]
+    ended(main, "evaluate", *options, *spending, "--out", str(tmp_path / "budgets"))
+    ended(main, "verify", str(tmp_path / "jnd"), "--device", NAME, "--survive", "jpeg:90")
+
+
+def test_models_check(device):
+    ended(main, "models", "check", "demo-ssd", "--device", NAME)
+
+
+def ended(command, *arguments: str) -> None:
+    """Run the command line; it has to end well."""
+    with pytest.raises(SystemExit) as end:
+        command(list(arguments))
+    assert not end.value.code
