@@ -36,6 +36,8 @@ from detattack.report.reading import RunData
 from detattack.runs.record import ATTACKED, BROKEN, STATUSES, BaseRecord
 
 PAGE, ALONE = "report.html", "report-standalone.html"
+RUN_SCRIPTS = ("elements.js", "plots.js", "report.js")
+"""What the page of a run runs."""
 MOST_INSIDE = 200
 """Images whose pictures are in a page that is one file; of more, an even sample."""
 TRACE_POINTS = 64
@@ -159,7 +161,7 @@ def inside(path: Path, row: dict[str, Any]) -> dict[str, str]:
 
 def render_page(run: RunData[Any], content: Content) -> Iterator[str]:
     """Render the page, piece by piece."""
-    style, script = Markup(template("report.css")), Markup(template("plots.js") + "\n" + template("report.js"))
+    style, script = Markup(template("report.css")), Markup("\n".join(map(template, RUN_SCRIPTS)))
     said = [status_name(run, status) for status in STATUSES]
     return page_template("report.html.j2").generate(
         policy=policy(style, script),

@@ -4,32 +4,8 @@
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const images = JSON.parse(document.getElementById("images").textContent), statuses = data.statuses;
-  const AFTER = 1, HEAT = 2, ORIGINAL = 4, UNTOUCHED = 8;
-  const SVG = "http://www.w3.org/2000/svg";
-  const byId = (id) => document.getElementById(id);
-  const number = (value, digits) => value == null ? "–" : Number(value.toPrecision(digits)).toString();
+  const { AFTER, HEAT, ORIGINAL, UNTOUCHED, byId, number, make, draw, component } = elements;
 
-  function make(tag, attributes = {}, ...children) {
-    const element = document.createElement(tag);
-    for (const [key, value] of Object.entries(attributes)) {
-      if (key === "text") element.textContent = value;
-      else if (value != null) element.setAttribute(key, value);
-    }
-    element.append(...children);
-    return element;
-  }
-  function draw(tag, attributes) {
-    const element = document.createElementNS(SVG, tag);
-    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-    return element;
-  }
-
-  // Files: a name is a path component, also where its bytes are no text (Python's lone surrogates).
-  const component = (name) => [...name].map((c) => {
-    const code = c.codePointAt(0);
-    if (code >= 0xdc80 && code <= 0xdcff) return "%" + (code - 0xdc00).toString(16).toUpperCase();
-    return code >= 0xd800 && code <= 0xdfff ? "%3F" : encodeURIComponent(c);
-  }).join("");
   const has = (image, bit) => (image.p & bit) !== 0;
   function picture(image, view, small) {
     if (data.alone != null) return image.v?.[view === "heat" && state.scale === "fixed" ? "fixed" : view === "before" && has(image, UNTOUCHED) ? "after" : view] || null;

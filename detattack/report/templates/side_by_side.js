@@ -2,28 +2,10 @@
 // One image under each method, side by side. What comes from data is set as text, never as markup.
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent), images = data.images;
-  const AFTER = 1, HEAT = 2, ORIGINAL = 4, UNTOUCHED = 8, MOST_PRINTED = 40;
-  const byId = (id) => document.getElementById(id);
+  const { AFTER, HEAT, ORIGINAL, UNTOUCHED, byId, number, make, draw, component } = elements;
+  const MOST_PRINTED = 40;
   const VIEWS = [["after", "attacked"], ["heat", "difference"]], SCALES = [["own", "scaled to each"], ["fixed", "× 10"]];
   const state = { at: 0, order: images.map((_, i) => i), view: "after", scale: "own", sort: "order", boxes: true, truth: false };
-  const number = (value, digits = 3) => value == null ? "–" : Number(value.toPrecision(digits)).toString();
-  function make(tag, attributes = {}, ...children) {
-    const element = document.createElement(tag);
-    for (const [key, value] of Object.entries(attributes)) if (key === "text") element.textContent = value; else element.setAttribute(key, value);
-    element.append(...children);
-    return element;
-  }
-  function draw(tag, attributes, text = "") {
-    const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
-    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-    if (text) element.textContent = text;
-    return element;
-  }
-  const component = (name) => [...name].map((c) => {
-    const code = c.codePointAt(0);
-    if (code >= 0xdc80 && code <= 0xdcff) return "%" + (code - 0xdc00).toString(16).toUpperCase();
-    return code >= 0xd800 && code <= 0xdfff ? "%3F" : encodeURIComponent(c);
-  }).join("");
 
   // Columns: the image untouched, as the first method that has it knows it, and under each method.
   function columnsOf(image) {
