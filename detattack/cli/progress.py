@@ -4,7 +4,14 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as RichProgress
 
 from detattack.cli.terminal import Terminal, shown
@@ -17,6 +24,16 @@ SLOW = 2.0
 """Seconds after which an image is slow, and shown iteration by iteration."""
 AGAIN = 0.25
 """Seconds between two iterations that are shown."""
+
+
+def timed(count: ProgressColumn | None = None) -> tuple[ProgressColumn, ...]:
+    """List the columns of a bar: what is done, how far, for how long, and how long still.
+
+    count: says how far; None: of how many.
+    """
+    far = count or MofNCompleteColumn()
+    name, left = TextColumn("{task.description}"), TextColumn("left")
+    return name, BarColumn(), far, TimeElapsedColumn(), left, TimeRemainingColumn()
 
 
 class Progress:
@@ -33,12 +50,7 @@ class Progress:
         self._enabled, self._reached = enabled, reached
         self._console = Terminal(stderr=True)
         self._bar = RichProgress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            *timed(),
             TextColumn("{task.fields[rate]}"),
             TextColumn("{task.fields[now]}", style="dim"),
             console=self._console,

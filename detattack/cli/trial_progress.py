@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress, TaskProgressColumn, TextColumn
 
+from detattack.cli.progress import timed
 from detattack.cli.terminal import Terminal, say_notes
 from detattack.runs.record import BaseRecord, Outcome
 from detattack.workflows.search import Plan, Trial
@@ -20,12 +21,7 @@ class TrialProgress:
         self._plan, self._images = plan, images
         self._console = Terminal(stderr=True, quiet=not enabled)
         self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            *timed(TaskProgressColumn()),
             TextColumn("{task.fields[best]}"),
             console=self._console,
             speed_estimate_period=SPEED_PERIOD_S,

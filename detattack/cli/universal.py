@@ -181,19 +181,12 @@ def _judged(images: Path | None, annotations: Path | None, held_out: int | None,
 @contextmanager
 def _progress(quiet: bool) -> "Iterator[Told]":
     """Show on stderr how far a search is, and how long still."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import Progress
 
+    from detattack.cli.progress import timed
     from detattack.cli.terminal import Terminal
 
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    bar = Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=Terminal(stderr=True, quiet=quiet))
+    bar = Progress(*timed(), console=Terminal(stderr=True, quiet=quiet))
     bars: dict[str, Any] = {}
 
     def told(what: str, done: int, total: int) -> None:
