@@ -46,3 +46,9 @@ def to_box(values: Iterable[float]) -> Box:
     """Convert four numbers to a `Box`."""
     x1, y1, x2, y2 = (float(v) for v in values)
     return x1, y1, x2, y2
+
+
+def from_xywh(values: Iterable[float]) -> Box:
+    """Convert COCO's left, top, width and height to a `Box`."""
+    x, y, width, height = values
+    return x, y, x + width, y + height

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from detattack import __version__
-from detattack.core.boxes import Box
+from detattack.core.boxes import Box, from_xywh
 from detattack.core.categories import find_name
 from detattack.core.errors import InputError, unknown
 from detattack.core.files import write_bytes_atomic, write_text_atomic
@@ -78,7 +78,7 @@ class Search:
     on: str
     recipe: Recipe
 
-    @property
+    @cached_property
     def manifest(self) -> dict[str, Any]:
         """What `run.json` holds."""
         config, data = self.experiment.config, self.experiment.dataset
@@ -180,13 +180,13 @@ def find(
 
     Raises `InputError`, and KeyboardInterrupt with the folder resumable.
     """
-    subjects, others = _looked_at(search, told)
+    looked_at = None if (out / RESULT).is_file() else _looked_at(search, told)  # what is refused leaves no folder
     with claimed(out, search.manifest, resume, DECIDING):
-        if (out / RESULT).is_file():
+        if looked_at is None:
             return dict(json.loads((out / RESULT).read_bytes()))
         for note in notes_of(search.experiment):
             say(note)
-        result = _found(search, subjects, others, out, told)
+        result = _found(search, *looked_at, out, told)
         write_text_atomic(out / RESULT, json.dumps(result, indent=1, allow_nan=False) + "\n")
         (out / CHECKPOINT).unlink(missing_ok=True)
         return result
@@ -256,7 +256,7 @@ def _made(search: Search, losses: Sequence[float]) -> dict[str, Any]:
     experiment = search.experiment
     return {
         "model": experiment.config.model,
-        "fingerprint": DETECTION.fingerprint(experiment.model),
+        "fingerprint": search.manifest["model"],
         "loss": list(experiment.config.loss),
         **asdict(search.recipe),
         "trained_on": [sample.source for sample in experiment.dataset.samples],
@@ -315,6 +315,5 @@ def boxes_of(dataset: Dataset, on: str) -> dict[int, list[Box]]:
     found: dict[int, list[Box]] = {}
     for one in dataset.annotations:
         if wanted in (None, one["category_id"]) and not one.get("iscrowd"):
-            x, y, width, height = one["bbox"]
-            found.setdefault(one["image_id"], []).append((x, y, x + width, y + height))
+            found.setdefault(one["image_id"], []).append(from_xywh(one["bbox"]))
     return found

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from detattack.core.boxes import Box
+from detattack.core.boxes import Box, from_xywh
 from detattack.core.errors import InputError
 from detattack.core.types import Detections
 from detattack.datasets.base import Dataset
@@ -49,6 +49,5 @@ def objects_of(model: Detector, config: DetectionConfig, goal: Goal, dataset: Da
     for annotation in dataset.annotations:
         label = labels.get(annotation["category_id"])
         if label is not None and not annotation.get("iscrowd"):
-            x, y, w, h = annotation["bbox"]
-            objects.by_image.setdefault(annotation["image_id"], []).append((label, (x, y, x + w, y + h)))
+            objects.by_image.setdefault(annotation["image_id"], []).append((label, from_xywh(annotation["bbox"])))
     return objects

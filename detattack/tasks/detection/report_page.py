@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from detattack.core.boxes import from_xywh
 from detattack.core.errors import InputError
 from detattack.core.types import DEFAULT_MAX_DETECTIONS
 from detattack.metrics.coco import GroundTruth, PrecisionTable, mean_ap
@@ -77,9 +78,8 @@ class _Objects:
         self.names = [str(category["name"]) for category in files.categories]
         self._flat: dict[int, list[float]] = {}
         for one in files.annotations if len(files.annotations) <= MOST_BOXES else ():
-            x, y, w, h = one["bbox"]
             flat = self._flat.setdefault(one["image_id"], [])
-            flat += [places[one["category_id"]], *(round(float(v), 1) for v in (x, y, x + w, y + h))]
+            flat += [places[one["category_id"]], *(round(float(v), 1) for v in from_xywh(one["bbox"]))]
 
     def of(self, image: int) -> dict[str, Any]:
         """Return what the row of an image has of them."""
