@@ -17,7 +17,7 @@ from detattack.api.asked import asked_of, attack_of, path_of
 from detattack.api.attacking import folder_of
 from detattack.api.callbacks import Callback, telling
 from detattack.api.images import open_data
-from detattack.api.results import Result, Run, Texts, frame, place, read_folder
+from detattack.api.results import Result, Run, Texts, frame, place
 from detattack.core.errors import InputError
 from detattack.datasets.base import Dataset
 from detattack.datasets.given import given_image, is_image
@@ -27,6 +27,7 @@ from detattack.engine.budget import Budget
 from detattack.metrics.image_pairs import ImagePair, MeasuredPair, average_quality, match_images, measure_pairs
 from detattack.metrics.image_quality import MEASURES, measure
 from detattack.ranking.protocol import load_protocol
+from detattack.report.reading import read_json
 from detattack.report.sheet import new_figure
 from detattack.runs.manifest import COMPARISON
 from detattack.runs.record import BaseRecord
@@ -53,7 +54,7 @@ class Comparison(Result):
 
     def __init__(self, path: Path, model: Any = None, held: TemporaryDirectory[str] | None = None) -> None:
         """Read the folder of a comparison. held: removed with this object. Raises `InputError`."""
-        super().__init__(read_folder(path, COMPARISON))
+        super().__init__(read_json(path / COMPARISON, dict))
         self.path, self._held = path, held
         self.runs = {row["method"]: Run(path / row["method"], model) for row in self["methods"]}
 
@@ -88,7 +89,7 @@ class Ranking(Result):
 
     def __init__(self, path: Path, held: TemporaryDirectory[str] | None = None) -> None:
         """Read the folder of a ranking. held: removed with this object. Raises `InputError`."""
-        super().__init__(read_folder(path, LEADERBOARD_JSON))
+        super().__init__(read_json(path / LEADERBOARD_JSON, dict))
         self.path, self._held = path, held
 
     def __repr__(self) -> str:

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from html import escape
@@ -189,14 +188,6 @@ def frame(kinds: Mapping[str, Kind], rows: Iterable[Sequence[Any]]) -> "DataFram
     columns = list(zip(*rows, strict=True)) or [()] * len(kinds)
     typed: Iterable[tuple[str, Kind, Sequence[Any]]] = zip(kinds, kinds.values(), columns, strict=True)
     return pandas.DataFrame({key: pandas.array(list(values), dtype=PANDAS[kind]) for key, kind, values in typed})
-
-
-def read_folder(path: Path, name: str) -> Any:
-    """Read a JSON file of a folder. Raises `InputError`."""
-    try:
-        return json.loads((path / name).read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path / name}: cannot be read ({error})") from error
 
 
 def _html(texts: Texts) -> str:

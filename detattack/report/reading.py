@@ -103,8 +103,11 @@ def read_derived(path: Path, kind: type) -> Any:
 
     Raises `InputError`.
     """
-    if not path.is_file():
-        return kind()
+    return read_json(path, kind) if path.is_file() else kind()
+
+
+def read_json(path: Path, kind: type) -> Any:
+    """Read a JSON file that holds a `dict` or a `list`. Raises `InputError`, also where there is no such file."""
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
