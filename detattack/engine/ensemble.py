@@ -17,11 +17,12 @@ import torch
 from torch import Tensor
 
 from detattack.core.errors import InputError
+from detattack.engine.cost import squared_l2
 from detattack.engine.loop import bounded
 from detattack.engine.presets import Attack
-from detattack.engine.quantize import as_seen, l2_radius
+from detattack.engine.quantize import l2_radius
 from detattack.engine.refine import finish
-from detattack.engine.state import AttackResult, AttackState, Objective, judge
+from detattack.engine.state import AttackResult, AttackState, Objective, at, judge
 from detattack.engine.steps.base import unit
 
 FIRST_STEP = 1 / 2
@@ -143,10 +144,9 @@ class _Ensemble:
     def iterate(self) -> None:
         """Make one pass on each active image."""
         state, index = self.state, self.state.index
-        rows, originals = state.rows, state.originals[index]
-        seen = as_seen(self.attack, state.floats[index], originals).requires_grad_()
+        rows, seen = state.rows, state.seen(self.attack).requires_grad_()
         evaluation = self.objective(seen, rows, [self.now[row] for row in rows.tolist()])
-        distance = (seen - originals).detach().flatten(1).norm(dim=1)
+        distance = squared_l2(seen.detach(), at(state.originals, index)).sqrt()
         state.record(evaluation, distance, loss_cost=evaluation.loss)
         harms, losses = evaluation.worst_is().tolist(), evaluation.loss.tolist()
         continuing, _ = judge(self.attack, self.objective, state, seen, evaluation, distance)

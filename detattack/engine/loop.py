@@ -1,16 +1,15 @@
 """The loop: one forward and one backward pass per iteration, of the images that have not succeeded yet only."""
 
 from collections.abc import Sequence
-from functools import partial
 
 import torch
 from torch import Tensor
 
 from detattack.engine.cost import bounded_range, squared_l2, total_variation
 from detattack.engine.presets import Attack
-from detattack.engine.quantize import as_seen, l2_radius, within_ball, within_radius
+from detattack.engine.quantize import l2_radius, within_ball, within_radius
 from detattack.engine.refine import finish
-from detattack.engine.state import AttackResult, AttackState, Objective, judge
+from detattack.engine.state import AttackResult, AttackState, Objective, at, judge
 from detattack.engine.steps import Iterate, Step, make_step
 
 
@@ -45,42 +44,40 @@ def run(
 
 def _iterate(attack: Attack, step: Step, state: AttackState, objective: Objective) -> None:
     """Do one iteration of the active images. The host waits for the device once, in `judge`."""
-    seen = as_seen(attack, state.floats[state.index], state.originals[state.index]).requires_grad_()
+    seen = state.seen(attack).requires_grad_()
     evaluation = objective(seen, state.rows)
-    squared = squared_l2(*state.to_compare(seen, state.index))
-    terms = {"loss_cost": attack.loss_weight * evaluation.loss} | _regularizers(attack, seen, squared)
-    distance = squared.detach().sqrt()
-    state.record(evaluation, distance, **terms)
+    loss = attack.loss_weight * evaluation.loss
+    squared, costs, slope = _regularizers(attack, state, seen.detach())
+    distance = squared.sqrt()
+    state.record(evaluation, distance, loss_cost=loss, **costs)
     continuing, reached = judge(attack, objective, state, seen, evaluation, distance)
     if len(continuing):
-        chosen = state.on_device(continuing)
-        cost = torch.stack(list(terms.values())).sum(0)
-        (gradient,) = torch.autograd.grad(cost[chosen].sum(), seen)
-        rows = state.rows[continuing]
+        chosen, rows = state.on_device(continuing), state.rows[continuing]
+        (gradient,) = torch.autograd.grad(at(loss, chosen).sum(), seen)
         state.backwards[rows] += evaluation.passes
-        loss, success = terms["loss_cost"].detach()[chosen], state.on_device(reached[continuing])
-        _update(attack, step, state, rows, gradient[chosen], loss, success)
+        success = state.on_device(reached[continuing])
+        slope = None if slope is None else at(slope, chosen)
+        _update(attack, step, state, rows, at(gradient, chosen), slope, at(loss.detach(), chosen), success)
     state.advance(continuing)
 
 
-def _regularizers(attack: Attack, seen: Tensor, squared: Tensor) -> dict[str, Tensor]:
-    """Return the terms of Eq. 2 other than the loss, `[n]` each. A term of weight 0 is left out, and costs nothing."""
-    terms = {}
+def _regularizers(attack: Attack, state: AttackState, seen: Tensor) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:
+    """Return ‖x(k) − x(0)‖²₂, the terms of Eq. 2 other than the loss, `[n]` each, and the gradient of their sum.
+
+    A term of weight 0 is left out, and costs nothing; without any there is no gradient.
+    """
+    regularized = attack.l2_weight or attack.range_weight or attack.tv_weight
+    slope = torch.zeros_like(seen) if regularized else None
+    of_l2 = slope if attack.l2_weight else None
+    squared = squared_l2(seen, at(state.originals, state.index), state.scale(state.index), of_l2, attack.l2_weight)
+    costs = {}
     if attack.l2_weight:
-        terms["l2_cost"] = attack.l2_weight * squared
+        costs["l2_cost"] = attack.l2_weight * squared
     if attack.range_weight:
-        terms["range_cost"] = attack.range_weight * bounded_range(seen)
+        costs["range_cost"] = attack.range_weight * bounded_range(seen, slope, attack.range_weight)
     if attack.tv_weight:
-        terms["tv_cost"] = attack.tv_weight * total_variation(seen)
-    return terms
-
-
-def _gradient_of_regularizers(attack: Attack, state: AttackState, index: Tensor) -> Tensor:
-    """Return ∂/∂x `[n,3,H,W]` of the terms of `_regularizers` (at least one) at the images that the model saw."""
-    seen = as_seen(attack, state.floats[index], state.originals[index]).requires_grad_()
-    terms = _regularizers(attack, seen, squared_l2(*state.to_compare(seen, index)))
-    (gradient,) = torch.autograd.grad(torch.stack(list(terms.values())).sum(), seen)
-    return state.steepest(gradient, index)
+        costs["tv_cost"] = attack.tv_weight * total_variation(seen, slope, attack.tv_weight)
+    return squared, costs, slope
 
 
 def bounded(attack: Attack, images: Tensor, originals: Tensor) -> Tensor:
@@ -93,23 +90,38 @@ def bounded(attack: Attack, images: Tensor, originals: Tensor) -> Tensor:
 
 
 def _update(
-    attack: Attack, step: Step, state: AttackState, rows: Tensor, gradient: Tensor, loss: Tensor, success: Tensor
+    attack: Attack,
+    step: Step,
+    state: AttackState,
+    rows: Tensor,
+    loss_gradient: Tensor,
+    slope: Tensor | None,
+    loss: Tensor,
+    success: Tensor,
 ) -> None:
     """Update the float images that continue, and keep them in [0,1] and within the radius.
 
     An image whose gradient is not finite stays where it is, for `judge` to find.
     """
     index, numbers = state.on_device(rows), state.numbers[rows]
-    images, originals = state.floats[index], state.originals[index]
-    gradient = state.steepest(gradient, index)
-    regularized = attack.l2_weight or attack.range_weight or attack.tv_weight
-    regularizers = partial(_gradient_of_regularizers, attack, state, index) if regularized else None
+    images, originals = at(state.floats, index), at(state.originals, index)
+    gradient = loss_gradient if slope is None else loss_gradient + slope
     seeds = [state.seeds[row] for row in rows.tolist()]
     unit_size = attack.step_size * (images[0].numel() ** 0.5 if attack.norm == "rms" else 1)
     sizes = torch.tensor([unit_size * attack.growth**k for k in numbers.tolist()], dtype=images.dtype)
-    number, size = numbers.double().view(-1, 1, 1, 1), state.on_device(sizes).view(-1, 1, 1, 1)
-    now = Iterate(index, images, originals, gradient, loss, success, number, size, seeds, regularizers)
+    now = Iterate(
+        rows=index,
+        images=images,
+        originals=originals,
+        gradient=state.steepest(gradient, index),
+        loss_gradient=state.steepest(loss_gradient, index),
+        loss=loss,
+        success=success,
+        number=numbers.double().view(-1, 1, 1, 1),
+        size=state.on_device(sizes).view(-1, 1, 1, 1),
+        seeds=seeds,
+    )
     moved = bounded(attack, state.confined(step.step(now), index), originals)
-    finite = gradient.flatten(1).isfinite().all(1)
+    finite = torch.linalg.vector_norm(now.gradient.flatten(1), torch.inf, dim=1).isfinite()
     state.healthy[index] = finite
-    state.floats[index] = torch.where(finite.view(-1, 1, 1, 1), moved.clamp(0, 1), images)
+    state.move(index, torch.where(finite.view(-1, 1, 1, 1), moved.clamp(0, 1), images))

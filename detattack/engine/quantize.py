@@ -15,15 +15,15 @@ def as_file(images: Tensor, levels: int | None) -> Tensor:
     """Round images in [0,1] to the nearest of `levels` gray levels per channel; None: return them unchanged."""
     if levels is None:
         return images
-    return (images * (levels - 1)).round().div(levels - 1)
+    return (images * (levels - 1)).round_().div_(levels - 1)
 
 
 def within_radius(images: Tensor, originals: Tensor, radius: float, levels: int | None) -> Tensor:
     """Clamp images to the L∞ distance `radius` from the originals, such that `as_file` keeps them within it."""
     low, high = originals - radius, originals + radius
     if levels is not None:  # the outermost gray levels inside
-        low = (low * (levels - 1) - SLACK).ceil() / (levels - 1)
-        high = (high * (levels - 1) + SLACK).floor() / (levels - 1)
+        low.mul_(levels - 1).sub_(SLACK).ceil_().div_(levels - 1)
+        high.mul_(levels - 1).add_(SLACK).floor_().div_(levels - 1)
     return images.clamp(low, high)
 
 
@@ -73,15 +73,21 @@ def rounded_to_l2(
     """
     if levels is None:
         return (originals + target_l2.view(-1, 1, 1, 1) * directions).clamp(0, 1)
-    start = (originals * (levels - 1)).round()
-    target = target_l2 * (levels - 1)
+    top = levels - 1
+    start = (originals * top).round_()
+    sizes, room, target = directions.abs(), torch.where(directions < 0, start, top - start), target_l2 * top
+    change = torch.empty_like(sizes)
 
-    def rounded(scale: Tensor) -> Tensor:
-        return (start + scale.view(-1, 1, 1, 1) * directions).round().clamp(0, levels - 1)
+    def length(scale: Tensor) -> Tensor:
+        """Round the change at a scale `[n]`, and return its L2 `[n]`."""
+        torch.mul(sizes, scale.view(-1, 1, 1, 1), out=change)
+        torch.minimum(change.round_(), room, out=change)
+        return change.flatten(1).norm(dim=1)
 
-    low, high = torch.zeros_like(target), 2 * target + 0.6 / directions.flatten(1).abs().amax(1).clamp_min(SLACK**4)
+    low, high = torch.zeros_like(target), 2 * target + 0.6 / sizes.flatten(1).amax(1).clamp_min(SLACK**4)
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        inside = (rounded(middle) - start).flatten(1).norm(dim=1) <= target
+        inside = length(middle) <= target
         low, high = torch.where(inside, middle, low), torch.where(inside, high, middle)
-    return rounded(low if at_most else high) / (levels - 1)
+    length(low if at_most else high)
+    return start.add_(change.copysign_(directions)).div_(top)

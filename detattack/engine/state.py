@@ -11,9 +11,24 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from detattack.engine.cost import squared_l2
 from detattack.engine.listening import tell
 from detattack.engine.perceptual import contrast_weights
 from detattack.engine.presets import Attack
+from detattack.engine.quantize import as_seen
+
+
+def at(values: Tensor, index: Tensor) -> Tensor:
+    """Return the values at ascending places `[n]` of `[N,...]`: all of them are not copied."""
+    return values if len(index) == len(values) else values[index]
+
+
+def placed(values: Tensor, index: Tensor, new: Tensor) -> Tensor:
+    """Return `[N,...]` with `new` `[n,...]` at ascending places `[n]`; all of them are not copied."""
+    if len(index) == len(values):
+        return new
+    values[index] = new
+    return values
 
 
 class Objective(Protocol):
@@ -121,29 +136,35 @@ class AttackState:
         self.rows, self.waiting = everything[:active], everything[len(everything[:active]) :]
         self.index = self.on_device(self.rows)
 
-    def to_compare(self, images: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Return images `[n,3,H,W]` and their originals, scaled so that their L2 is the distance that counts."""
-        originals = self.originals[index]
-        if self.weights is None:
-            return images, originals
-        return self.weights[index] * images, self.weights[index] * originals
+    def seen(self, attack: Attack) -> Tensor:
+        """Return the active images as the model sees them, `[n,3,H,W]`."""
+        return as_seen(attack, at(self.floats, self.index), at(self.originals, self.index)).detach()
+
+    def scale(self, index: Tensor) -> Tensor | None:
+        """Return the weights `[n,1,H,W]` of the distance that counts; None: all 1."""
+        return None if self.weights is None else at(self.weights, index)
 
     def steepest(self, gradient: Tensor, index: Tensor) -> Tensor:
         """Return the direction `[n,3,H,W]` of steepest ascent under the distance that counts, from a gradient.
 
         It is 0 where pixels may not change.
         """
-        gradient = gradient if self.where is None else gradient * self.where[index]
-        return gradient if self.weights is None else gradient / self.weights[index].square()
+        gradient = gradient if self.where is None else gradient * at(self.where, index)
+        return gradient if self.weights is None else gradient / at(self.weights, index).square()
 
     def confined(self, images: Tensor, index: Tensor) -> Tensor:
         """Return images `[n,3,H,W]`, the original where pixels may not change."""
-        return confined(images, self.originals[index], None if self.where is None else self.where[index])
+        return images if self.where is None else confined(images, at(self.originals, index), at(self.where, index))
+
+    def move(self, index: Tensor, floats: Tensor) -> None:
+        """Take `[n,3,H,W]` as the next float images at `index`."""
+        self.floats = placed(self.floats, index, floats)
 
     def distance(self, image: Tensor, row: int) -> Tensor:
         """Return the distance of one image `[3,H,W]` from its original, on the host."""
-        seen, original = self.to_compare(image[None], torch.tensor([row]))
-        return (seen - original).norm().cpu()
+        index = torch.tensor([row])
+        scale = None if self.weights is None else self.weights[index]
+        return squared_l2(image[None], self.originals[index], scale)[0].sqrt().cpu()
 
     def on_device(self, values: Tensor) -> Tensor:
         """Move values from the host to the device of the images."""

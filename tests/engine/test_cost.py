@@ -58,6 +58,24 @@ def test_gradients_by_finite_differences(shape):
         assert torch.autograd.gradcheck(term, (x,), eps=1e-7, atol=1e-6)
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_gradient_in_closed_form_is_added_to_what_is_there(shape):
+    x, original = images(shape, 3, -0.5, 1.5).requires_grad_(), images(shape, 4)
+    x.data[..., 0, 0], x.data[..., -1, -1] = 0.0, 1.0  # the corners of the range
+    scale, there = images((shape[0], 1, *shape[2:]), 5, 0.5, 2), images(shape, 6)
+    for term, arguments in (
+        (bounded_range, ()),
+        (total_variation, ()),
+        (squared_l2, (original, None)),
+        (squared_l2, (original, scale)),
+    ):
+        slope = there.clone()
+        value = term(x.detach(), *arguments, slope, 0.7)
+        (gradient,) = torch.autograd.grad(term(x, *arguments).sum(), x)
+        torch.testing.assert_close(slope, there + 0.7 * gradient, rtol=0, atol=1e-12)
+        assert torch.equal(value, term(x.detach(), *arguments))
+
+
 @pytest.mark.parametrize(("value", "direction"), [(0.0, 1), (1.0, -1), (-0.2, 1), (1.2, -1), (0.5, 0)])
 def test_descent_on_the_range_term_moves_inwards_from_the_bounds(value, direction):
     x = torch.full((1, 3, 2, 2), value, dtype=torch.float64, requires_grad=True)

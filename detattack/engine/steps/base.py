@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+import torch
 from torch import Tensor
 
 from detattack.core.errors import InputError
@@ -24,29 +25,28 @@ class Iterate:
     - rows: `[n]`, their places in the batch
     - images, originals: `[n,3,H,W]`, x(k) before rounding, and x(0)
     - gradient: `[n,3,H,W]`, ∂Cost/∂x(k)
+    - loss_gradient: `[n,3,H,W]`, that of the first term of the cost alone
     - loss: `[n]`, the first term of the cost, λ1 times the objective's loss
     - success: bool `[n]`, whether the goal holds for x(k)
     - number: `[n,1,1,1]`, k of each image, float64, on the host
     - size: `[n,1,1,1]`, α of each image's iteration
     - seeds: of each image's own randomness
-    - regularizers: returns the gradient `[n,3,H,W]` of the other terms of the cost; None: there are none
     """
 
     rows: Tensor
     images: Tensor
     originals: Tensor
     gradient: Tensor
+    loss_gradient: Tensor
     loss: Tensor
     success: Tensor
     number: Tensor
     size: Tensor
     seeds: Sequence[int]
-    regularizers: Callable[[], Tensor] | None = None
 
     def to_boundary(self) -> Tensor:
         """Return the distance `[n]` to the boundary to first order, |loss| / ‖∂loss/∂x‖₂, where λ1 cancels."""
-        of_loss = self.gradient if self.regularizers is None else self.gradient - self.regularizers()
-        return self.loss.abs() / l2_norms(of_loss).clamp_min(TINY)
+        return self.loss.abs() / l2_norms(self.loss_gradient).clamp_min(TINY)
 
 
 class Step(Protocol):
@@ -131,6 +131,11 @@ def rounded(value: float) -> float:
 def unit(vectors: Tensor) -> Tensor:
     """Scale `[n,3,H,W]` to an L2 norm of 1 each; zero stays zero."""
     return vectors / broadcast(l2_norms(vectors).clamp_min(TINY))
+
+
+def against(gradient: Tensor, images: Tensor, length: Tensor) -> Tensor:
+    """Return images `[n,3,H,W]`, moved against a gradient by an L2 of `length` `[n,1,1,1]`, or not if it is 0."""
+    return torch.addcmul(images, gradient, length / broadcast(l2_norms(gradient).clamp_min(TINY)), value=-1)
 
 
 def l2_norms(vectors: Tensor) -> Tensor:

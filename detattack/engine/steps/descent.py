@@ -1,9 +1,10 @@
 """Step rules of plain descent: x(k+1) from x(k), where g is ∂Cost/∂x(k) and α the step size."""
 
+import torch
 from torch import Tensor, zeros_like
 
 from detattack.engine.presets import Attack
-from detattack.engine.steps.base import Iterate, Range, register_step, unit
+from detattack.engine.steps.base import Iterate, Range, against, register_step
 
 
 @register_step("gd", help="gradient descent (Eq. 4)", search=Range(1e-5, 100))
@@ -15,7 +16,7 @@ class GradientDescent:
 
     def step(self, now: Iterate) -> Tensor:
         """Return x(k+1)."""
-        return now.images - now.size * now.gradient
+        return torch.addcmul(now.images, now.gradient, now.size, value=-1)
 
 
 @register_step("normalized", help="a step of L2 length step_size", search=Range(2e-3, 5))
@@ -24,7 +25,7 @@ class Normalized(GradientDescent):
 
     def step(self, now: Iterate) -> Tensor:
         """Return x(k+1)."""
-        return now.images - now.size * unit(now.gradient)
+        return against(now.gradient, now.images, now.size)
 
 
 @register_step("sign", help="the sign of the gradient, iterated (Eq. 7)", search=Range(1e-5, 0.2))
@@ -33,7 +34,7 @@ class Sign(GradientDescent):
 
     def step(self, now: Iterate) -> Tensor:
         """Return x(k+1)."""
-        return now.images - now.size * now.gradient.sign()
+        return torch.addcmul(now.images, now.gradient.sign(), now.size, value=-1)
 
 
 @register_step("adam", help="Adam, per image", search=Range(1e-5, 0.2))

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from detattack.engine.presets import Attack
 from detattack.engine.quantize import rounded_to_l2
-from detattack.engine.steps.base import TINY, Iterate, Range, broadcast, l2_norms, register_step, unit
+from detattack.engine.state import at, placed
+from detattack.engine.steps.base import TINY, Iterate, Range, against, broadcast, l2_norms, register_step, unit
 
 
 class _Annealed:
@@ -56,7 +57,7 @@ class BoundaryWalk(_Annealed):
         """Return x(k+1)."""
         rows = now.rows
         size = self.falling(1.0, self.last_share, now) * now.size
-        direction = unit(broadcast(self.radius[rows]) * self.direction[rows] - size * unit(now.gradient))
+        direction = unit(against(now.gradient, broadcast(self.radius[rows]) * at(self.direction, rows), size))
         self.found[rows] = found = self.found[rows] | now.success
         gamma = self.falling(*self.gammas, now).flatten()
         first_order = (1 + gamma) * now.to_boundary().minimum(size.flatten())
@@ -64,7 +65,7 @@ class BoundaryWalk(_Annealed):
         first_order = torch.where(now.loss > 0, first_order, first_order.maximum(self._one_level(self.radius[rows])))
         outside = self.radius[rows] + torch.where(found, gamma * self.radius[rows], first_order)
         radius = torch.where(now.success, self.radius[rows] * (1 - gamma), outside).minimum(self.largest[rows])
-        self.direction[rows], self.radius[rows] = direction, radius
+        self.direction, self.radius[rows] = placed(self.direction, rows, direction), radius
         return rounded_to_l2(now.originals, direction, radius, self.levels)
 
     def _one_level(self, radius: Tensor) -> Tensor:
@@ -96,7 +97,7 @@ class DDN(_Annealed):
     def step(self, now: Iterate) -> Tensor:
         """Return x(k+1)."""
         size = self.falling(1.0, self.last_share, now) * now.size
-        moved = now.images - now.originals - size * self._direction(now)
+        moved = (now.images - now.originals).addcmul_(self._direction(now), size, value=-1)
         factor = torch.where(now.success, 1 - self.gamma, 1 + self.gamma)
         norm = torch.minimum(self.norm[now.rows] * factor, self.largest[now.rows])
         self.norm[now.rows] = norm
@@ -145,7 +146,7 @@ class FMN(_Annealed):
         inside = torch.minimum(self.epsilon[rows] * (1 - gamma), best)
         epsilon = torch.minimum(torch.where(now.success, inside, outside), self.largest[rows])
         self.epsilon[rows] = epsilon
-        moved = change - self.falling(1.0, self.last_share, now) * now.size * unit(now.gradient)
+        moved = against(now.gradient, change, self.falling(1.0, self.last_share, now) * now.size)
         return now.originals + moved * broadcast((epsilon / l2_norms(moved).clamp_min(TINY)).clamp_max(1))
 
 

@@ -29,5 +29,5 @@ class Rule:
         self.count += 1
         sizes = torch.full_like(number, size).to(images)
         loss = gradient.flatten(1).sum(1)
-        now = Iterate(rows, images, images, gradient, loss, success, number, sizes, seeds=rows.tolist())
+        now = Iterate(rows, images, images, gradient, gradient, loss, success, number, sizes, seeds=rows.tolist())
         return self.rule.step(now) - images
