@@ -5,7 +5,7 @@ from torch import Tensor
 
 from detattack.engine.presets import Attack
 from detattack.engine.quantize import as_file
-from detattack.engine.state import AttackResult, AttackState, Objective, confident, confirmed
+from detattack.engine.state import AttackResult, AttackState, Objective, confident, confirmed, settle
 
 FIRST_SHARE = 1 / 128
 """Share of the changed values that the first trial of `undo` reverts."""
@@ -15,6 +15,7 @@ def finish(attack: Attack, objective: Objective, state: AttackState) -> AttackRe
     """Shrink the successes as the attack asks, and return the result."""
     success = state.first_iteration >= 0
     for row in success.nonzero().flatten().tolist():
+        settle(objective, state, row)
         if attack.refine:
             _refine(attack, objective, state, row)
         if attack.undo and attack.levels is not None:

@@ -24,7 +24,7 @@ def at(values: Tensor, index: Tensor) -> Tensor:
 
 
 def placed(values: Tensor, index: Tensor, new: Tensor) -> Tensor:
-    """Return `[N,...]` with `new` `[n,...]` at ascending places `[n]`; all of them are not copied."""
+    """Put `new` `[n,...]` at ascending places `[n]` of `[N,...]`, and return that; all of them are not copied."""
     if len(index) == len(values):
         return new
     values[index] = new
@@ -92,6 +92,10 @@ class AttackResult:
     trace: Trace
 
 
+UNCONFIRMED = 8
+"""Successes in a row that an attack which goes on may claim, each smaller than the last, before one is confirmed."""
+
+
 class AttackState:
     """Bookkeeping of a batch: which images are active, the best success of each, and the passes used.
 
@@ -102,6 +106,9 @@ class AttackState:
     - numbers: int `[N]`, each image's iteration k
     - floats: `[N,3,H,W]`, x(k) before rounding
     - best, best_distance: the smallest success and its L2; first, first_iteration: x(K) and K
+    - claims: of each image, the successes smaller than that, and their L2, which are not confirmed yet; the last is the
+      smallest
+    - doubted: bool `[N]`, whether a claim was refuted: those that follow are confirmed one by one
     - most_harm: float64 `[N]`, of the worst image so far, which is then `best`; for attacks that spend a budget
     - healthy: bool `[N]`, False where a gradient was not finite
     - weights: `[N,1,H,W]`, of the distance; None: all 1
@@ -126,6 +133,8 @@ class AttackState:
         self.floats = (originals if starts is None else starts).clone()
         self.best, self.first = originals.clone(), originals.clone()
         self.best_distance = torch.full((count,), torch.inf, dtype=originals.dtype)
+        self.claims: list[list[tuple[Tensor, Tensor]]] = [[] for _ in range(count)]
+        self.doubted = torch.zeros(count, dtype=torch.bool)
         self.most_harm = torch.full((count,), -torch.inf, dtype=torch.float64)
         self.first_iteration = torch.full((count,), -1)
         self.finite = torch.ones(count, dtype=torch.bool)
@@ -187,8 +196,17 @@ class AttackState:
         self.trace.append((self.rows, self.numbers[self.rows], stacked))
         tell(self.rows, self.numbers[self.rows], evaluation.loss, evaluation.confidence, distance)
 
+    def smallest(self, row: int) -> Tensor:
+        """Return the L2 of the smallest success of an image, confirmed or claimed; infinity: none."""
+        return self.claims[row][-1][1] if self.claims[row] else self.best_distance[row]
+
+    def trusts(self, row: int) -> bool:
+        """Whether the next smaller success of an image may go unconfirmed for now."""
+        return self.first_iteration[row] >= 0 and not self.doubted[row] and len(self.claims[row]) < UNCONFIRMED
+
     def keep(self, row: int, image: Tensor, distance: Tensor) -> None:
         """Record a confirmed success that is smaller than all before."""
+        self.claims[row] = []
         if self.first_iteration[row] < 0:
             self.first_iteration[row] = self.numbers[row]
             self.first[row] = image
@@ -221,8 +239,8 @@ def judge(
     - distance: `[n]`, L2 from the originals
 
     Returns the places `[m]` of the images that continue, and whether each image is a success, bool `[n]`: by the
-    model's own post-processing and, if it is smaller than all before, confirmed. Both are on the host, which waits for
-    the device here, once.
+    model's own post-processing and, if it is smaller than all before, confirmed, or trusted until `settle`. Both are on
+    the host, which waits for the device here, once.
     """
     if attack.stop == "worst":
         return _judge_harm(attack, state, seen, evaluation)
@@ -237,12 +255,33 @@ def judge(
     for i in proposed.nonzero().flatten().tolist():
         row, image = int(state.rows[i]), seen[i].detach()
         reached[i] = evaluation.agrees(i)
-        if reached[i] and distance[i] < state.best_distance[row]:
-            reached[i] = confirmed(objective, state, image, row)
-            if reached[i]:
-                state.keep(row, image, distance[i])
-                continuing[i] &= attack.stop == "budget"
+        if reached[i] and distance[i] < state.smallest(row):
+            reached[i] = _believed(attack, objective, state, image, row, distance[i])
+            continuing[i] &= not reached[i] or attack.stop == "budget"
     return continuing.nonzero().flatten(), reached
+
+
+def _believed(
+    attack: Attack, objective: Objective, state: AttackState, image: Tensor, row: int, distance: Tensor
+) -> bool:
+    """Whether a success `[3,H,W]` smaller than all before counts: confirmed, or trusted until `settle` confirms it."""
+    if attack.stop == "budget" and state.trusts(row):
+        state.claims[row].append((image, distance))
+        return True
+    if confirmed(objective, state, image, row):
+        state.keep(row, image, distance)
+        return True
+    state.doubted[row] = True
+    settle(objective, state, row)
+    return False
+
+
+def settle(objective: Objective, state: AttackState, row: int) -> None:
+    """Confirm the smallest of the claims of an image that holds."""
+    while state.claims[row]:
+        image, distance = state.claims[row].pop()
+        if confirmed(objective, state, image, row):
+            state.keep(row, image, distance)
 
 
 def _judge_harm(attack: Attack, state: AttackState, seen: Tensor, evaluation: Any) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,6 @@
 """A group of images of which some are worked on at a time; and how often the host waits for the device."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from detattack.core.types import Evaluation
 from detattack.engine import PRESETS, Attack, run
+from detattack.engine.state import UNCONFIRMED
 
 JND = replace(PRESETS["jnd"], levels=None, max_iterations=40)
 COUNT = 9
@@ -44,6 +46,56 @@ def alone(attack, problem, row):
             return problem.confirm(image, row)
 
     return run(attack, problem.images[row : row + 1], One())
+
+
+class Liar(Hills):
+    """Claims success a little before the goal holds, by `ahead` of the mean. Notes what it is asked to confirm."""
+
+    def __init__(self, ahead):
+        super().__init__()
+        self.ahead = ahead
+        self.asked: list[tuple[int, float, bool]] = []
+        self.claimed: Counter[int] = Counter()
+
+    def __call__(self, images, index):
+        evaluation = super().__call__(images, index)
+        self.claimed.update(index[evaluation.loss.detach() < self.ahead].tolist())
+        return Evaluation(evaluation.loss, evaluation.loss < self.ahead, evaluation.confidence)
+
+    def confirm(self, image, index):
+        holds = super().confirm(image, index)
+        self.asked.append((index, float((image - self.images[index]).norm()), holds))
+        return holds
+
+
+DDN = replace(PRESETS["ddn"], levels=None, step_size=0.1, max_iterations=60)
+
+
+def test_smaller_successes_are_confirmed_now_and_then_and_the_smallest_in_the_end():
+    problem = Liar(0.0)
+    result = run(DDN, problem.images, problem)
+    for row in range(COUNT - 1):  # the last one's bound is its own mean: a step anywhere meets it
+        asked = [distance for index, distance, _ in problem.asked if index == row]
+        assert problem.claimed[row] > 20
+        assert len(asked) <= 2 + problem.claimed[row] / (UNCONFIRMED + 1)
+        assert all(holds for index, _, holds in problem.asked if index == row)
+        assert float((result.images[row] - problem.images[row]).norm()) == pytest.approx(min(asked))
+
+
+@pytest.mark.parametrize("ahead", [0.002, 0.01])
+def test_what_claims_too_much_is_doubted_and_no_success_that_holds_is_lost(ahead):
+    """The smallest of all that were asked for is kept, and the first refusal makes all that follow be asked for."""
+    problem = Liar(ahead)
+    result = run(DDN, problem.images, problem)
+    honest = run(DDN, problem.images, Hills())
+    for row in range(COUNT - 1):
+        asked = [(distance, holds) for index, distance, holds in problem.asked if index == row]
+        assert any(not holds for _, holds in asked)
+        assert result.success[row]
+        length = float((result.images[row] - problem.images[row]).norm())
+        assert length == pytest.approx(min(distance for distance, holds in asked if holds))
+        assert length <= 1.05 * float((honest.images[row] - problem.images[row]).norm())
+        assert Hills().confirm(result.images[row], row)
 
 
 @pytest.mark.parametrize("step", ["normalized", "adam", "ddn"])
