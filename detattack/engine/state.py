@@ -202,7 +202,7 @@ class AttackState:
 
     def trusts(self, row: int) -> bool:
         """Whether the next smaller success of an image may go unconfirmed for now."""
-        return self.first_iteration[row] >= 0 and not self.doubted[row] and len(self.claims[row]) < UNCONFIRMED
+        return bool(self.first_iteration[row] >= 0 and not self.doubted[row]) and len(self.claims[row]) < UNCONFIRMED
 
     def keep(self, row: int, image: Tensor, distance: Tensor) -> None:
         """Record a confirmed success that is smaller than all before."""

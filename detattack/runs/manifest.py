@@ -30,7 +30,7 @@ PACKAGES = (
     *("scikit-image", "sewar", "matplotlib", "timm", "transformers", "ultralytics", "detectron2"),
 )
 MOST_THREADS = 1024
-DECIDING = ("task", "config", "model", "data", "shard", "lengths", "start")
+DECIDING = ("task", "config", "model", "data", "shard", "lengths", "start", "mask")
 """The keys that a resumed run must share with the one it continues."""
 
 
@@ -61,6 +61,7 @@ class _Manifest(BaseModel, strict=True):
     shard: _Pair | None = None
     lengths: list[_TargetL2] | None = None
     start: Annotated[str, Field(pattern=r"^[a-z0-9]+-[0-9.e+-]+$")] | None = None
+    mask: str | None = None
     figures: bool = False
     all_measures: bool = False
     folder: str | None = None

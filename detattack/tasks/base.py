@@ -245,6 +245,12 @@ class Task(ABC, Generic[R, C, M]):
         if config.within and parse_within(config.within).of_objects and type(self).places is Task.places:
             raise InputError(f"--within {config.within}: goes with detectors; task {self.name} knows no boxes")
 
+    def check_mask(self, path: Path, config: C, manifest: Mapping[str, Any]) -> None:
+        """Raise `InputError` where the mask of the run in `path` is no longer the one that it was made with."""
+        before = manifest.get("mask")
+        if before and config.within and parse_within(config.within).digest != before:
+            raise InputError(f"{path}: the mask {config.within} is not the one that it was made with")
+
     def places(self, model: M, config: C, record: R) -> Sequence[Box]:
         """List the boxes of what the goal of a record is about, for `--within box`. Default: none."""
         return ()

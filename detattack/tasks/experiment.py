@@ -19,6 +19,7 @@ from detattack.runs.record import Outcome
 from detattack.runs.runner import AttackBatch
 from detattack.tasks.attack_batch import attack_batch
 from detattack.tasks.base import C, M, R, Task
+from detattack.tasks.within import parse_within
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -111,6 +112,7 @@ class Experiment(Generic[R, C, M]):
             figures=self.figures,
             all_measures=self.all_measures,
             start=None if self.start is None else self.start.name,
+            mask=parse_within(self.config.within).digest if self.config.within else None,
             origin=self.dataset.source and self.dataset.source.as_json(),
             notes=list(self.dataset.notes),
             **self.task.manifest(self.model, self.dataset),

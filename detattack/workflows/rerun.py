@@ -92,6 +92,7 @@ def repeated(path: Path, manifest: dict[str, Any], instead: Instead, trust: bool
     task = find_task(task_of(manifest))
     config = task.make_config(**instead.config(path, manifest, trust))
     source = instead.origin(path, manifest)
+    task.check_mask(path, config, manifest)
     model = task.load_model(config)
     if task.fingerprint(model) != manifest["model"]:
         raise InputError(f"{path}: model {manifest['config'].get('model')} is not the one that was attacked")

@@ -60,6 +60,7 @@ def verify_run(path: Path, device: str = "auto", trust: bool = False, model: Any
     task = find_task(task_in(path))
     with closing(RunFolder.open(path, task.record_type)) as folder:
         config = task.make_config(**located_config(path, folder.manifest))
+        task.check_mask(path, config, folder.manifest)
         if model is None:
             check_trust(path, folder.manifest["config"], trust)
             model = task.load_model(config, device)

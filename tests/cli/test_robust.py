@@ -192,7 +192,17 @@ def test_bytes_outside_are_the_originals(evaluated, cli, tmp_path, within):
     assert cli("verify", "run", "--trust").status == 0
 
 
-def test_a_mask_from_a_file_and_a_change_outside_that_verify_finds(evaluated, cli, tmp_path, monkeypatch):
+def test_a_change_outside_is_found(evaluated, cli, tmp_path):
+    evaluated("--goal", "suppress:car", "--within", "4,20,30,46")
+    manifest = (tmp_path / "run" / "run.json").read_text()
+    assert '"4,20,30,46"' in manifest
+    (tmp_path / "run" / "run.json").write_text(manifest.replace('"4,20,30,46"', '"40,20,50,46"'))
+    said = cli("verify", "run", "--trust")
+    assert said.status == 1
+    assert "images/0.png: differs from its original where --within lets nothing change" in said.err
+
+
+def test_a_mask_from_a_file_is_part_of_a_run(evaluated, cli, tmp_path, monkeypatch):
     mask = np.zeros((48, 64), np.uint8)
     mask[:, :32] = 255
     Image.fromarray(mask).save(tmp_path / "mask.png")
@@ -204,9 +214,10 @@ def test_a_mask_from_a_file_and_a_change_outside_that_verify_finds(evaluated, cl
         assert cli("verify", tmp_path / "run", "--trust").status == 0
     mask[:, 30:] = 0
     Image.fromarray(mask).save(tmp_path / "mask.png")
-    said = cli("verify", "run", "--trust")
-    assert said.status == 1
-    assert "images/0.png: differs from its original where --within lets nothing change" in said.err
+    for command in ("verify", "rerun"):
+        said = cli(command, "run", "--trust")
+        assert said.status == 2
+        assert "mask.png is not the one that it was made with" in said.err
 
 
 def test_where_nothing_may_change_an_image_fails_at_once(evaluated, cli, tmp_path):
