@@ -132,6 +132,24 @@ def test_a_data_set_and_its_verification(device, tmp_path):
     ended(main, "verify", str(tmp_path / "jnd"), "--device", NAME, "--survive", "jpeg:90")
 
 
+def test_what_has_to_survive_and_where(on_device):
+    both(on_device, "demo-ssd", "suppress:all", "jnd", max_iterations=2, robust_to="jpeg:60..90,resize:0.5+blur:1,noise:4")
+    both(on_device, "demo-ssd", "suppress:all", "jnd", max_iterations=2, within="box:0.5")
+
+
+def test_a_universal_change_and_a_patch(device, tmp_path):
+    options = ["--model", "demo-ssd", "--scenes", "4", "--device", NAME, "--quiet", "--passes", "1"]
+    ended(main, "universal", *options, "--budget", "linf:8", "--out", str(tmp_path / "change"))
+    ended(main, "universal", *options, "--patch", "16", "--on", "car", "--out", str(tmp_path / "patch"))
+
+
+def test_several_models_a_defense_and_transfer(device, tmp_path):
+    options = ["--scenes", "1", "--device", NAME, "--quiet", "--max-iterations", "2", "--goal", "suppress:all", "--out"]
+    ended(main, "evaluate", "--through-models", "demo-ssd,demo-fcos", *options, str(tmp_path / "several"))
+    ended(main, "evaluate", "--model", "demo-ssd", "--defense", "resize:0.5..1", *options, str(tmp_path / "defense"))
+    ended(main, "verify", str(tmp_path / "several"), "--model", "demo", "--device", NAME)
+
+
 def test_models_check(device):
     ended(main, "models", "check", "demo-ssd", "--device", NAME)
 
