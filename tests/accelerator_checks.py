@@ -133,7 +133,14 @@ def test_a_data_set_and_its_verification(device, tmp_path):
 
 
 def test_what_has_to_survive_and_where(on_device):
-    both(on_device, "demo-ssd", "suppress:all", "jnd", max_iterations=2, robust_to="jpeg:60..90,resize:0.5+blur:1,noise:4")
+    both(
+        on_device,
+        "demo-ssd",
+        "suppress:all",
+        "jnd",
+        max_iterations=2,
+        robust_to="jpeg:60..90,resize:0.5+blur:1,noise:4",
+    )
     both(on_device, "demo-ssd", "suppress:all", "jnd", max_iterations=2, within="box:0.5")
 
 

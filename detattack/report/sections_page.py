@@ -49,13 +49,14 @@ class Grid:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page."""
+    """A part of the page. wide: each picture has the width of the page."""
 
     title: str
     about: str = ""
     tables: Sequence[Grid] = ()
     plots: Sequence[Plot] = ()
     pictures: Sequence[Mapping[str, Any]] = ()
+    wide: bool = False
 
     @property
     def anchor(self) -> str:

@@ -48,6 +48,8 @@ from detattack.tasks.detection.universal import (
 from detattack.tasks.experiment import Experiment
 from detattack.workflows.evaluate import make_experiment, notes_of
 
+UNIVERSAL = "universal"
+"""The task of the manifest of a search."""
 RESULT = "result.json"
 FIGURES = 4
 """Judged images that are drawn."""
@@ -86,7 +88,7 @@ class Search:
             config.model_dump(mode="json"),
             DETECTION.fingerprint(self.experiment.model),
             data.fingerprint,
-            task="universal",
+            task=UNIVERSAL,
             change={"kind": self.change.kind, **asdict(self.change)},
             recipe=asdict(self.recipe),
             split=sorted(sample.source for sample in self.judged.samples),

@@ -57,6 +57,12 @@ def test_a_perturbation_that_is_worse_than_noise_on_images_it_never_saw(cli, pic
     trained = {Path(one).name for one in json.loads((tmp_path / "u" / "change.json").read_text())["trained_on"]}
     assert len(trained) == 6
 
+    said = cli("report", "u")
+    assert (said.status, said.out.strip()) == (0, str(Path("u") / "report.html")), said.err
+    page = (tmp_path / "u" / "report.html").read_text()
+    assert all(text in page for text in ("linf:40", "found on 6 images", "6 of 6", "step"))
+    assert page.count("data:image/webp") == 5
+
     said = cli("apply", "u", "--images", "pictures", "--annotations", "truth.json", "--out", "changed", "--quiet")
     assert (said.status, Path(said.out.strip())) == (0, Path("changed") / "images")
     for path in pictures.iterdir():
@@ -188,3 +194,14 @@ def test_bad_changes_and_folders_are_refused(cli, refused, pictures, tmp_path):
     assert cli(*universal("--patch", 8, "--on", "car", "--passes", 1, "--out", "u", "--quiet")).status == 0
     refused(*apply, words=("--annotations",))
     refused(*apply[:-1], "pictures", "--annotations", "truth.json", words=("pictures", "not empty"))
+
+
+def test_a_page_of_a_search_that_is_not_finished_or_damaged(cli, pictures, tmp_path):
+    assert cli(*universal("--budget", "linf:40", "--tile", 8, "--passes", 1, "--out", "u", "--quiet")).status == 0
+    (tmp_path / "u" / "result.json").write_text('{"change_is": "linf:40"}')
+    said = cli("report", "u")
+    assert (said.status, said.err.count("\n")) == (2, 1)
+    assert "result.json or change.json is damaged" in said.err
+    (tmp_path / "u" / "result.json").unlink()
+    said = cli("report", "u")
+    assert (said.status, said.err) == (2, "detattack: u: the search is not finished; --resume goes on\n")

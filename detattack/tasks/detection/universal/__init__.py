@@ -2,12 +2,21 @@
 
 from detattack.tasks.detection.universal.change import Change, Patch, Perturbation
 from detattack.tasks.detection.universal.judging import Judged, changed, judge
-from detattack.tasks.detection.universal.saved import LARGEST_SIDE, SavedChange, read_change, write_change
+from detattack.tasks.detection.universal.saved import (
+    FACTS,
+    LARGEST_SIDE,
+    PICTURE,
+    SavedChange,
+    read_change,
+    write_change,
+)
 from detattack.tasks.detection.universal.training import CHECKPOINT, Recipe, Subject, subjects_of, train
 
 __all__ = [
     "CHECKPOINT",
+    "FACTS",
     "LARGEST_SIDE",
+    "PICTURE",
     "Change",
     "Judged",
     "Patch",
