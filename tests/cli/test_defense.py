@@ -105,3 +105,10 @@ def test_embedded_detectors_behind_jpeg(cli):
 )
 def test_bad_input_is_one_line_and_leaves_nothing(refused, pictures, more, words):
     refused(*evaluate(*more), words=words)
+
+
+def test_models_check_follows_the_gradient_of_the_detector_alone(cli, pictures):
+    said = cli("models", "check", f"{TOY}+jpeg:75", "--count", 2, "--json")
+    (told,) = [finding for finding in said.json["findings"] if finding["property"] == "gradient"]
+    assert told["verdict"] == "passed", told
+    assert "without jpeg:75" in told["detail"]
