@@ -1,5 +1,6 @@
 """From the source of a data set to the data set: files, a folder, COCO, rendered scenes, YOLO, VOC, or a plugin's."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from inspect import signature
@@ -12,7 +13,12 @@ from detattack.datasets.coco import coco_dataset
 from detattack.datasets.rendered import SceneFacts, rendered_scenes
 from detattack.datasets.source import DatasetSource
 from detattack.datasets.voc import is_voc, voc_dataset
-from detattack.datasets.yolo import SUFFIXES, yolo_dataset
+from detattack.datasets.yolo import CLASSES, SUFFIXES, is_yolo, yolo_dataset
+
+ROBOFLOW = "_annotations.coco.json"
+"""What Roboflow calls the COCO file that it writes beside images."""
+UNREAD = (".json", ".xml", ".yaml", ".yml", ".csv")
+"""Suffixes of what may be annotations; text files are where they have an image's name."""
 
 Reader = Callable[..., Dataset]
 """Opens a data set: the path of `--images`, and of `--annotations` where there is one. Raises `InputError`.
@@ -45,9 +51,9 @@ def recognized(images: Path, annotations: Path | None) -> str | None:
     """
     if images.suffix.lower() in SUFFIXES and images.is_file():
         return "yolo"
-    if annotations is None:
-        return "voc" if is_voc(images) else None
-    return "voc" if annotations.is_dir() else None
+    if annotations is not None:
+        return "voc" if annotations.is_dir() else None
+    return "yolo" if is_yolo(images) else "voc" if is_voc(images) else None
 
 
 def open_dataset(source: DatasetSource, suits: Callable[[SceneFacts], bool] = lambda scene: True) -> Dataset:
@@ -70,11 +76,13 @@ def open_dataset(source: DatasetSource, suits: Callable[[SceneFacts], bool] = la
 
 
 def _of_paths(source: DatasetSource, images: Path, annotations: Path | None) -> Dataset:
+    if not (source.format or annotations) and (images / ROBOFLOW).is_file():
+        annotations = images / ROBOFLOW
     name = source.format or recognized(images, annotations)
     if name is None:
         if source.split is not None:
             raise InputError(f"split {source.split!r}: {images} is of no format that has splits")
-        return coco_dataset(images, annotations, source.missing) if annotations else folder_dataset(images)
+        return coco_dataset(images, annotations, source.missing) if annotations else _images_alone(images)
     reader = FORMATS.find(name)
     taken = signature(reader).parameters
     if source.split is not None and "split" not in taken:
@@ -82,3 +90,16 @@ def _of_paths(source: DatasetSource, images: Path, annotations: Path | None) -> 
     more = {option: getattr(source, option) for option in ("split", "missing") if option in taken}
     found = replace(source.moved(images, annotations, None), format=name, skip=0, limit=None)
     return replace(reader(images, annotations, **more), source=found)
+
+
+def _images_alone(folder: Path) -> Dataset:
+    """Open a folder of images, with a note on what lies there and may be their annotations."""
+    found = folder_dataset(folder)
+    labels = {Path(sample.source).stem + ".txt" for sample in found.samples} | {CLASSES}
+    files = ((place, name) for place, _, names in os.walk(folder) for name in sorted(names))
+    near = (Path(place, name) for place, name in files if name.lower().endswith(UNREAD) or name in labels)
+    first = next(near, None)
+    if first is None:
+        return found
+    said = f"images {folder}: no annotations are read; is {first} one? --annotations or --format says so"
+    return replace(found, notes=(*found.notes, said))

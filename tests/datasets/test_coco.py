@@ -14,6 +14,8 @@ from detattack.core.types import Category
 from detattack.datasets.base import folder_dataset
 from detattack.datasets.coco import category_ids, classes_not_counted, coco_dataset
 from detattack.datasets.image_names import LINKS
+from detattack.datasets.open import open_dataset
+from detattack.datasets.source import DatasetSource
 
 RLE = {"size": [4, 6], "counts": [3, 2, 19]}
 POLYGON = [[0.0, 0.0, 3.0, 0.0, 3.0, 3.0]]
@@ -60,6 +62,13 @@ def test_a_data_set_as_it_is_written(data):
     assert [a["iscrowd"] for a in found.annotations] == [0, 1]
     assert found.samples[1].load().pixels.shape == (4, 6, 3)
     assert found.notes == ()
+
+
+def test_a_file_as_roboflow_writes_it_is_found(data):
+    (data.folder / "_annotations.coco.json").write_text(json.dumps(content()))
+    found = open_dataset(DatasetSource(images=str(data.folder)))
+    assert len(found.annotations) == 2
+    assert open_dataset(found.source).fingerprint == found.fingerprint
 
 
 def test_what_others_leave_out_is_filled_in(data):
