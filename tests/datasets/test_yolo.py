@@ -233,12 +233,16 @@ def test_names_in_a_text_file(data, beside):
 
 @pytest.mark.parametrize("nothing", ["null", "~", ""])
 def test_a_split_that_is_empty_is_none(data, nothing):
-    found = data({"labels/b/a.txt": "0 .5 .5 .5 .5"}, ["images/b/a.png"], f"names: [car]\nval: {nothing}\ntrain: images/b")
+    found = data(
+        {"labels/b/a.txt": "0 .5 .5 .5 .5"}, ["images/b/a.png"], f"names: [car]\nval: {nothing}\ntrain: images/b"
+    )
     assert len(found.annotations) == 1
 
 
 def test_a_text_file_of_names_is_no_label_file(data):
-    assert not data({"labels/val/a.txt": "0 .5 .5 .5 .5", "labels/val/b.txt": "", "labels/val/classes.txt": "car"}).notes
+    assert not data(
+        {"labels/val/a.txt": "0 .5 .5 .5 .5", "labels/val/b.txt": "", "labels/val/classes.txt": "car"}
+    ).notes
 
 
 def test_bad_labels_are_one_line_and_status_2(data, capsys, toy):
