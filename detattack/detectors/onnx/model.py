@@ -255,14 +255,14 @@ def _probed(session: Session, probe: Tensor, what: str) -> dict[str, Tensor]:
 
 
 def _names(session: Session, what: str) -> list[str]:
-    """Return the names of the classes that a file's metadata hold, as ultralytics writes them; else COCO's."""
+    """Return the names of the classes that a file's metadata hold, as ultralytics or libreyolo write them; else COCO's."""
     written = session.metadata.get("names")
     if written is None:
         return list(COCO_NAMES)
     try:
-        names = ast.literal_eval(written)
-        return [str(names[number]) for number in range(len(names))]
-    except (ValueError, SyntaxError, KeyError, TypeError, MemoryError, RecursionError) as error:
+        names = {int(number): str(name) for number, name in ast.literal_eval(written).items()}
+        return [names[number] for number in range(len(names))]
+    except (AttributeError, ValueError, SyntaxError, KeyError, TypeError, MemoryError, RecursionError) as error:
         raise InputError(f"{what}: its metadata's names are no mapping from 0 on; pass --categories") from error
 
 
