@@ -26,7 +26,7 @@ Reader = Callable[..., Dataset]
 A reader with a parameter `split` or `missing` is given what these options say.
 """
 FORMATS: Registry[Reader] = Registry("data format")
-"""Formats of data sets beside COCO's, by the name that `--format` takes."""
+"""Formats of data sets, by the name that `--format` takes."""
 
 
 def register_format(name: str) -> Callable[[Reader], Reader]:
@@ -37,6 +37,14 @@ def register_format(name: str) -> Callable[[Reader], Reader]:
         return reader
 
     return register
+
+
+@register_format("coco")
+def coco_format(images: Path, annotations: Path | None = None, missing: str = "skip") -> Dataset:
+    """Open a COCO data set that is called one. Parameters and errors as of `coco_dataset`."""
+    if annotations is None and not (images / ROBOFLOW).is_file():
+        raise InputError(f"images {images}: COCO's annotations are a file; --annotations names it")
+    return coco_dataset(images, annotations or images / ROBOFLOW, missing)
 
 
 register_format("yolo")(yolo_dataset)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -68,6 +69,17 @@ def test_a_file_as_roboflow_writes_it_is_found(data):
     (data.folder / "_annotations.coco.json").write_text(json.dumps(content()))
     found = open_dataset(DatasetSource(images=str(data.folder)))
     assert len(found.annotations) == 2
+    assert open_dataset(found.source).fingerprint == found.fingerprint
+    assert len(open_dataset(DatasetSource(images=str(data.folder), format="coco")).annotations) == 2
+
+
+def test_a_coco_data_set_that_is_called_one(data):
+    data()
+    source = DatasetSource(images=str(data.folder), format="coco")
+    with pytest.raises(InputError, match="COCO's annotations are a file; --annotations names it"):
+        open_dataset(source)
+    found = open_dataset(replace(source, annotations=str(data.folder.parent / "instances.json")))
+    assert (found.source.format, len(found.annotations)) == ("coco", 2)
     assert open_dataset(found.source).fingerprint == found.fingerprint
 
 

@@ -274,6 +274,7 @@ def _converted(file: Path, session: Session, probe: Tensor, what: str) -> nn.Mod
         import onnx
 
         warnings.filterwarnings("ignore", module=".*onnx2torch")  # of its own code, in every pass
+        warnings.filterwarnings("ignore", message="Using a non-tuple sequence")  # the same, in a traced copy
         model = onnx.load(str(file))
         for used in model.opset_import:
             used.version = min(used.version, LAST_OPSET) if used.domain == "" else used.version
