@@ -6,6 +6,7 @@ A `.pt` file of ultralytics is a pickle of a whole model, which runs code when i
 """
 
 import logging
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -317,6 +318,7 @@ def load_ultralytics(
     - prompt: What YOLO-World or YOLOE look for; None: the classes that were set before the file was saved.
     """
     name, what = spec.removesuffix(END_TO_END), f"model {PREFIX}{spec}"
+    os.environ.setdefault("YOLO_AUTOINSTALL", "false")  # else it installs what a file or an encoder lacks
     try:
         from ultralytics import RTDETR, YOLO
     except ImportError as error:
@@ -389,7 +391,7 @@ def _encoded(what: str, network: Any, phrases: list[str]) -> Tensor:
     """Return the embeddings `[1,K,C]` of phrases. Raises `InputError` where the encoder is not to be had."""
     needs = f"{what}: --prompt needs its text encoder"
     saved = "a file saved after model.set_classes([...]) needs none"
-    if find_spec("clip") is None:  # which the library would install by itself
+    if find_spec("clip") is None:
         raise InputError(f"{needs} (pip install git+https://github.com/ultralytics/CLIP.git); {saved}")
     try:
         return cast(Tensor, network.get_text_pe(phrases))

@@ -255,7 +255,7 @@ def _probed(session: Session, probe: Tensor, what: str) -> dict[str, Tensor]:
 
 
 def _names(session: Session, what: str) -> list[str]:
-    """Return the names of the classes that a file's metadata hold, as ultralytics or libreyolo write them; else COCO's."""
+    """Return the names of the classes in a file's metadata, as ultralytics and libreyolo write them; else COCO's."""
     written = session.metadata.get("names")
     if written is None:
         return list(COCO_NAMES)
