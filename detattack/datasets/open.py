@@ -1,7 +1,7 @@
 """From the source of a data set to the data set: files, a folder, COCO, rendered scenes, YOLO, VOC, or a plugin's."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from inspect import signature
 from pathlib import Path
@@ -13,7 +13,7 @@ from detattack.datasets.coco import coco_dataset
 from detattack.datasets.rendered import SceneFacts, rendered_scenes
 from detattack.datasets.source import DatasetSource
 from detattack.datasets.voc import is_voc, voc_dataset
-from detattack.datasets.yolo import CLASSES, SUFFIXES, is_yolo, yolo_dataset
+from detattack.datasets.yolo import CLASSES, SUFFIXES, folder_of_labels, is_yolo, yolo_dataset
 
 ROBOFLOW = "_annotations.coco.json"
 """What Roboflow calls the COCO file that it writes beside images."""
@@ -84,6 +84,8 @@ def open_dataset(source: DatasetSource, suits: Callable[[SceneFacts], bool] = la
 
 
 def _of_paths(source: DatasetSource, images: Path, annotations: Path | None) -> Dataset:
+    if annotations and not source.format and annotations.suffix.lower() in SUFFIXES:
+        raise InputError(f"annotations {annotations}: describes a YOLO data set, which --images takes")
     if not (source.format or annotations) and (images / ROBOFLOW).is_file():
         annotations = images / ROBOFLOW
     name = source.format or recognized(images, annotations)
@@ -101,13 +103,24 @@ def _of_paths(source: DatasetSource, images: Path, annotations: Path | None) -> 
 
 
 def _images_alone(folder: Path) -> Dataset:
-    """Open a folder of images, with a note on what lies there and may be their annotations."""
+    """Open a folder of images, with a note on what lies near and may be their annotations."""
     found = folder_dataset(folder)
-    labels = {Path(sample.source).stem + ".txt" for sample in found.samples} | {CLASSES}
+    near = _near(folder, {Path(sample.source).stem + ".txt" for sample in found.samples} | {CLASSES})
+    if near is None:
+        return found
+    said = f"images {folder}: no annotations are read, though {near} may hold some"
+    return replace(found, notes=(*found.notes, f"{said}; --annotations, --format or its data.yaml says so"))
+
+
+def _near(folder: Path, labels: Collection[str]) -> Path | None:
+    """Return the first of what may be annotations: the folder where YOLO has them, or a file in the folder of images.
+
+    - folder: of the images
+    - labels: names of text files that may be annotations
+    """
+    beside = folder_of_labels(folder)
+    if beside != folder and beside.is_dir():
+        return beside
     files = ((place, name) for place, _, names in os.walk(folder) for name in sorted(names))
     near = (Path(place, name) for place, name in files if name.lower().endswith(UNREAD) or name in labels)
-    first = next(near, None)
-    if first is None:
-        return found
-    said = f"images {folder}: no annotations are read; is {first} one? --annotations or --format says so"
-    return replace(found, notes=(*found.notes, said))
+    return next(near, None)

@@ -142,7 +142,8 @@ def _unlabeled(names: Sequence[str], of_xml: Mapping[str, Path], xmls: Path, mis
         return []
     said = f"{len(without)} of {len(names)} images have no XML file in {xmls} (the first: {without[0][:80]!r})"
     if missing == "error" or len(without) == len(names):
-        raise InputError(said)
+        are_texts = not of_xml and any(xmls.rglob("*.txt"))
+        raise InputError(f"{said}; text files are YOLO's, whose data.yaml --images takes" if are_texts else said)
     return [f"{said}; left out of every figure"]
 
 

@@ -77,11 +77,11 @@ def yolo_dataset(
 
 def label_path(image: Path) -> Path:
     """Return the file of an image's labels."""
-    return _beside(image).with_suffix(".txt")
+    return folder_of_labels(image).with_suffix(".txt")
 
 
-def _beside(path: Path) -> Path:
-    """Return a path with `labels` for the last `images` in it, if there is one."""
+def folder_of_labels(path: Path) -> Path:
+    """Return a path of images with `labels` for the last `images` in it, if there is one."""
     parts = list(path.parts)
     if "images" in parts:
         parts[len(parts) - 1 - parts[::-1].index("images")] = "labels"
@@ -181,7 +181,7 @@ def _of_folder(folder: Path, where: str, missing: str) -> tuple[list[Path], list
     if not folder.is_dir():
         raise InputError(f"{where}: no such folder or list {folder}")
     paths = image_paths(folder)
-    labels = _beside(folder)
+    labels = folder_of_labels(folder)
     if labels == folder or not labels.is_dir():
         return paths, []
     expected = {label_path(path) for path in paths}

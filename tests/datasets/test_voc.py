@@ -104,7 +104,7 @@ def test_other_xml_is_nothing_but_said(tmp_path, label):
     write(tmp_path, {"images/a.png": "", label: "<metadata/>"})
     found = open_dataset(DatasetSource(images=str(tmp_path)))
     assert not found.categories
-    assert f"no annotations are read; is {tmp_path / label} one?" in found.notes[0]
+    assert f"no annotations are read, though {tmp_path / label} may hold some;" in found.notes[0]
 
 
 @pytest.mark.parametrize(("said", "is_difficult"), [("1", True), ("True", True), ("0", False), ("Unspecified", False)])

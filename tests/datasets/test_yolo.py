@@ -228,7 +228,7 @@ def test_names_in_a_text_file(data, beside):
     assert [c["name"] for c in found.categories] == ["car", "traffic light"]
     assert boxes(found) == [(1, 1, [20, 10, 40, 20])]
     (note,) = open_dataset(DatasetSource(images=str(folder))).notes
-    assert f"no annotations are read; is {folder}" in note
+    assert f"no annotations are read, though {folder}" in note
 
 
 @pytest.mark.parametrize("nothing", ["null", "~", ""])
@@ -243,6 +243,17 @@ def test_a_text_file_of_names_is_no_label_file(data):
     assert not data(
         {"labels/val/a.txt": "0 .5 .5 .5 .5", "labels/val/b.txt": "", "labels/val/classes.txt": "car"}
     ).notes
+
+
+def test_labels_that_are_not_asked_for_are_said(data):
+    data({"labels/val/a.txt": "0 .5 .5 .5 .5"})
+    images, labels = data.folder / "images/val", data.folder / "labels/val"
+    (note,) = open_dataset(DatasetSource(images=str(images))).notes
+    assert f"no annotations are read, though {labels} may hold some; --annotations, --format or its data.yaml" in note
+    with pytest.raises(InputError, match="text files are YOLO's, whose data.yaml --images takes"):
+        open_dataset(DatasetSource(images=str(images), annotations=str(labels)))
+    with pytest.raises(InputError, match="data.yaml: describes a YOLO data set, which --images takes"):
+        open_dataset(DatasetSource(images=str(images), annotations=str(data.folder / "data.yaml")))
 
 
 def test_bad_labels_are_one_line_and_status_2(data, capsys, toy):
