@@ -340,7 +340,7 @@ def load_ultralytics(
         if prompt is None and hasattr(network, "get_text_pe"):
             raise InputError(f"{what}: tensors do not tell its classes; pass --prompt 'car . person'")
     if prompt is not None:
-        look_for(what, network, prompt, encoded=weights != NO_WEIGHTS)
+        _look_for(what, network, prompt, encoded=weights != NO_WEIGHTS)
     if weights == NO_WEIGHTS:
         head.calibrate(network.eval())
     side = model.overrides.get("imgsz", IMAGE_SIDE)
@@ -363,7 +363,7 @@ def head_of(what: str, network: Any, end_to_end: bool) -> Head:
     return HEADS[kind]
 
 
-def look_for(what: str, network: Any, prompt: str, encoded: bool = True) -> None:
+def _look_for(what: str, network: Any, prompt: str, encoded: bool = True) -> None:
     """Make the phrases of a prompt the classes of YOLO-World or YOLOE. Raises `InputError`.
 
     - what: Names the model in messages.
