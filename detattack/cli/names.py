@@ -38,7 +38,7 @@ LOSSES = ("unmatch", "miss", "mislabel", "mislocate", "vanish", "fabricate")
 BUDGETS = ("linf:", "l2:", "rms:")
 PLACES = ("center", "random", "road")
 STREET_CLASSES = ("person", "bicycle", "car", "motorcycle", "bus", "truck", "traffic light", "stop sign")
-FORMATS = ("yolo", "voc")
+FORMATS = ("coco", "yolo", "voc")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 Completer = Callable[[str], list[str]]

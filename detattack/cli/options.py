@@ -139,7 +139,7 @@ KeepOthers = Annotated[bool, typer.Option("--keep-others", help="All other detec
 Format = Annotated[
     str | None,
     typer.Option(
-        help="The data format of --images: yolo, voc, or a plugin's. None: what it looks like, else images, and COCO.",
+        help="The data format of --images: coco, yolo, voc, or a plugin's. None: what it looks like, else images.",
         autocompletion=n.one_of(n.FORMATS),
     ),
 ]

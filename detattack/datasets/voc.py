@@ -24,6 +24,8 @@ from detattack.datasets.image_names import IMAGE_SUFFIXES, image_paths
 from detattack.datasets.labeled import CocoItem, LabeledImage, check_folder, coco_object, labeled_dataset, read_labels
 
 IMAGES, XMLS, LISTS = "JPEGImages", "Annotations", "ImageSets/Main"
+FOLDERS = ((IMAGES, XMLS), ("images", "annotations"))
+"""Folders of images and of XML files: VOC's own, and as data sets are shared."""
 ROOT, OBJECT = "annotation", "annotation/object"
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 DEEPEST = 4
@@ -48,15 +50,12 @@ class _File:
 
 
 def is_voc(folder: Path) -> bool:
-    """Return whether a folder has the folders of VOC, or images with VOC's files beside them."""
-    if not folder.is_dir():
-        return False
+    """Return whether a folder has folders of images and VOC's files, or images with these beside them."""
     if (folder / IMAGES).is_dir() and (folder / XMLS).is_dir():
         return True
-    files = sorted(folder.iterdir())
-    pictured = {path.stem for path in files if path.suffix.lower() in IMAGE_SUFFIXES}
-    first = next((path for path in files if path.suffix.lower() == ".xml" and path.stem in pictured), None)
-    return first is not None and first.is_file() and _begins_like_voc(first)
+    pictures, xmls = _places(folder, None)
+    files = (xml for xml in xmls.rglob("*.xml") if xml.is_file())
+    return any(_begins_like_voc(xml) for xml in files if pictures != xmls or _is_pictured(xml))
 
 
 def voc_dataset(
@@ -100,12 +99,17 @@ def _begins_like_voc(path: Path) -> bool:
         return f"<{ROOT}".encode() in file.read(_HEAD_BYTES)
 
 
+def _is_pictured(xml: Path) -> bool:
+    """Return whether an image of the name of an XML file lies beside it."""
+    return any(xml.with_suffix(suffix).is_file() for suffix in (*IMAGE_SUFFIXES, *map(str.upper, IMAGE_SUFFIXES)))
+
+
 def _places(folder: Path, annotations: Path | None) -> tuple[Path, Path]:
     """Return the folders of images and of XML files."""
-    pictures = folder / IMAGES if (folder / IMAGES).is_dir() else folder
     if annotations is not None:
-        return pictures, Path(annotations)
-    return pictures, folder / XMLS if pictures != folder else folder
+        return folder / IMAGES if (folder / IMAGES).is_dir() else folder, Path(annotations)
+    both = ((folder / images, folder / xmls) for images, xmls in FOLDERS)
+    return next(((images, xmls) for images, xmls in both if images.is_dir() and xmls.is_dir()), (folder, folder))
 
 
 def _listed(lists: Path, split: str) -> list[str]:
@@ -138,7 +142,8 @@ def _unlabeled(names: Sequence[str], of_xml: Mapping[str, Path], xmls: Path, mis
         return []
     said = f"{len(without)} of {len(names)} images have no XML file in {xmls} (the first: {without[0][:80]!r})"
     if missing == "error" or len(without) == len(names):
-        raise InputError(said)
+        are_texts = not of_xml and any(xmls.rglob("*.txt"))
+        raise InputError(f"{said}; text files are YOLO's, whose data.yaml --images takes" if are_texts else said)
     return [f"{said}; left out of every figure"]
 
 
@@ -203,7 +208,7 @@ def _object(fields: dict[str, tuple[int, str]], where: str, line: int, repairs: 
     place = f"{Path(where).name}:{line}"
     if (xs[0], ys[0]) != (values["xmin"], values["ymin"]):
         repairs.add("object", "with its corners the wrong way round", place, "put in order")
-    difficult = fields.get("difficult", (line, "0"))[1] not in ("", "0")
+    difficult = fields.get("difficult", (line, "0"))[1].lower() in ("1", "true")
     return _Object(name, (xs[0], ys[0], xs[1], ys[1]), difficult, place)
 
 

@@ -2,10 +2,12 @@
 
 A line of a label file is a class and a box (center and size), or a class and a polygon, in shares of the image. The
 labels of `.../images/a.jpg` are in `.../labels/a.txt`, those of an image with no folder `images` above it beside it.
-An image without a label file shows nothing of the classes.
+An image without a label file shows nothing of the classes. Annotation tools that write no `data.yaml` leave the names
+of the classes in `classes.txt`, one a line.
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,9 +24,20 @@ from detattack.datasets.labeled import CocoItem, LabeledImage, coco_object, labe
 SUFFIXES = (".yaml", ".yml")
 SPLITS = ("val", "test", "train")
 """Keys of a `data.yaml` that name images; the first that is there is taken where none is asked for."""
+DESCRIPTIONS = ("data.yaml", "data.yml")
+CLASSES = "classes.txt"
+"""Names of the classes, where no YAML file describes a folder; no label file."""
+NULLS = ("", "~", "null", "Null", "NULL")
+"""How YAML writes that there is nothing."""
 TOLERANCE = 0.01
 """How far a share may lie outside of 0 to 1: rounding, and boxes that were cut a little wide."""
 _UP = "../"
+
+
+def is_yolo(folder: Path) -> bool:
+    """Return whether a folder has a `data.yaml` that names classes."""
+    found = next((folder / name for name in DESCRIPTIONS if (folder / name).is_file()), None)
+    return found is not None and re.search(rb"^names\s*:", read_description(found, f"data {found}"), re.M) is not None
 
 
 def yolo_dataset(
@@ -32,7 +45,7 @@ def yolo_dataset(
 ) -> Dataset:
     """Open a YOLO data set; the categories have the numbers of its classes as ids.
 
-    - images: its `data.yaml`, or the folder that has one
+    - images: its `data.yaml`, or the folder that has one, or a `classes.txt` instead
     - annotations: not taken, since labels lie where the images are
     - split: a key of `data.yaml`; None: the first of `SPLITS`
     - missing: "skip" labels and lines of lists without an image, or "error"
@@ -43,7 +56,7 @@ def yolo_dataset(
         raise InputError(f"--annotations {annotations}: {images} says where its labels are, or is no YOLO data set")
     file = _description(Path(images))
     said = read_description(file, f"data {file}")
-    content = _content(said, f"data {file}")
+    content = _classes(said, file) if file.name == CLASSES else _content(said, f"data {file}")
     names, splits = _names(content, f"data {file}"), [key for key in SPLITS if content.get(key)]
     if not splits:
         raise InputError(f"data {file}: names no images ({', '.join(map(repr, SPLITS))})")
@@ -64,11 +77,11 @@ def yolo_dataset(
 
 def label_path(image: Path) -> Path:
     """Return the file of an image's labels."""
-    return _beside(image).with_suffix(".txt")
+    return folder_of_labels(image).with_suffix(".txt")
 
 
-def _beside(path: Path) -> Path:
-    """Return a path with `labels` for the last `images` in it, if there is one."""
+def folder_of_labels(path: Path) -> Path:
+    """Return a path of images with `labels` for the last `images` in it, if there is one."""
     parts = list(path.parts)
     if "images" in parts:
         parts[len(parts) - 1 - parts[::-1].index("images")] = "labels"
@@ -80,9 +93,18 @@ def _description(path: Path) -> Path:
         return path
     found = [one for one in sorted(path.iterdir()) if one.suffix.lower() in SUFFIXES]
     named = [one for one in found if one.stem == "data"] or found
+    if not named and (path / CLASSES).is_file():
+        return path / CLASSES
     if len(named) != 1:
         raise InputError(f"images {path}: has {len(named) or 'no'} YAML files; name the one that describes the data")
     return named[0]
+
+
+def _classes(said: bytes, file: Path) -> dict[str, Any]:
+    """Return what a `data.yaml` would say of a folder that has the names of its classes alone."""
+    lines = decoded(said, f"data {file}").splitlines()
+    images = "images" if (file.parent / "images").is_dir() else "."
+    return {"names": [line.strip() for line in lines if line.strip()], "train": images}
 
 
 def _content(said: bytes, where: str) -> dict[str, Any]:
@@ -96,7 +118,7 @@ def _content(said: bytes, where: str) -> dict[str, Any]:
         raise InputError(f"{where}: broken YAML ({' '.join(str(error).split())[:120]})") from error
     if not isinstance(content, dict):
         raise InputError(f"{where}: no mapping, as a data.yaml is")
-    return content
+    return {key: value for key, value in content.items() if value not in NULLS}
 
 
 def _names(content: dict[str, Any], where: str) -> list[str]:
@@ -159,11 +181,11 @@ def _of_folder(folder: Path, where: str, missing: str) -> tuple[list[Path], list
     if not folder.is_dir():
         raise InputError(f"{where}: no such folder or list {folder}")
     paths = image_paths(folder)
-    labels = _beside(folder)
+    labels = folder_of_labels(folder)
     if labels == folder or not labels.is_dir():
         return paths, []
     expected = {label_path(path) for path in paths}
-    alone = [path for path in sorted(labels.rglob("*.txt")) if path not in expected]
+    alone = [path for path in sorted(labels.rglob("*.txt")) if path not in expected and path.name != CLASSES]
     names = [path.relative_to(labels).as_posix() for path in alone]
     notes = missing_images([*map(str, paths), *names], [*paths, *[None] * len(alone)], folder, "labeled", missing)
     return paths, notes

@@ -107,6 +107,7 @@ LIBRARIES = {
         "YOLOv5u to YOLO26, YOLO-World, YOLOE, RT-DETR; of models for masks, key points, oriented boxes the boxes",
         "AGPL-3.0",
         "pip install '.[ultralytics]'",
+        takes=("prompt",),
         examples=tuple(f"{name}.pt" for name in ("yolov8n", "yolo11n", "yolo12n", "yolo26n", "rtdetr-l")),
     ),
     "effdet": Library(

@@ -112,7 +112,8 @@ def load_rfdetr(
     """
     what = f"model {PREFIX}{name}"
     try:
-        import rfdetr
+        with warnings.catch_warnings(action="ignore"):
+            import rfdetr
     except ImportError as error:
         raise InputError(f"{what}: needs rfdetr (pip install '.[rfdetr]')") from error
     if name not in CLASSES:

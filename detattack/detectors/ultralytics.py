@@ -6,11 +6,13 @@ A `.pt` file of ultralytics is a pickle of a whole model, which runs code when i
 """
 
 import logging
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -21,6 +23,7 @@ from torchvision.ops import clip_boxes_to_image
 from detattack.core.categories import categories_named
 from detattack.core.errors import InputError, reason, unknown
 from detattack.core.types import Candidates, Detections
+from detattack.detectors.parts.prompt import phrases_of
 from detattack.detectors.parts.random_weights import calibrate, noise, tell_apart
 from detattack.detectors.parts.resize import resized_as_files
 from detattack.detectors.weights import NO_WEIGHTS, load_weights, seeded
@@ -54,6 +57,8 @@ class UltralyticsDetector(ABC):
         """
         self.name, self.note = name, head.note
         layout = torch.channels_last if device.type == "cpu" else torch.preserve_format  # as the predictor has them
+        if hasattr(network, "txt_feats"):
+            network.txt_feats = network.txt_feats.clone()  # an encoder's are of inference mode, unfit for gradients
         self.network = network.fuse(verbose=False).eval().requires_grad_(False).to(device, memory_format=layout)
         self.device = device
         self.categories = categories_named(network.names[i] for i in range(len(network.names)))
@@ -301,15 +306,19 @@ HEADS = {
 """By the name of its class."""
 
 
-def load_ultralytics(spec: str, device: torch.device, weights: str | None) -> UltralyticsDetector:
+def load_ultralytics(
+    spec: str, device: torch.device, weights: str | None, prompt: str | None = None
+) -> UltralyticsDetector:
     """Load a model. Raises `InputError`.
 
     - spec: Its file (`.pt`), its name (`yolo11n.pt`, which ultralytics downloads), or its layout (`.yaml`); with
       `:end2end` after it for the head without NMS.
     - device: Where it is to live.
     - weights: For a layout, a file of tensors, or `none` for random ones; None for a file or name.
+    - prompt: What YOLO-World or YOLOE look for; None: the classes that were set before the file was saved.
     """
     name, what = spec.removesuffix(END_TO_END), f"model {PREFIX}{spec}"
+    os.environ.setdefault("YOLO_AUTOINSTALL", "false")  # else it installs what a file or an encoder lacks
     try:
         from ultralytics import RTDETR, YOLO
     except ImportError as error:
@@ -328,6 +337,10 @@ def load_ultralytics(spec: str, device: torch.device, weights: str | None) -> Ul
     head = head_of(what, network, spec != name)
     if weights not in (None, NO_WEIGHTS):
         load_weights(network, str(weights))
+        if prompt is None and hasattr(network, "get_text_pe"):
+            raise InputError(f"{what}: tensors do not tell its classes; pass --prompt 'car . person'")
+    if prompt is not None:
+        _look_for(what, network, prompt, encoded=weights != NO_WEIGHTS)
     if weights == NO_WEIGHTS:
         head.calibrate(network.eval())
     side = model.overrides.get("imgsz", IMAGE_SIDE)
@@ -348,3 +361,39 @@ def head_of(what: str, network: Any, end_to_end: bool) -> Head:
     if hasattr(network, "end2end"):
         network.end2end = end_to_end
     return HEADS[kind]
+
+
+def _look_for(what: str, network: Any, prompt: str, encoded: bool = True) -> None:
+    """Make the phrases of a prompt the classes of YOLO-World or YOLOE. Raises `InputError`.
+
+    - what: Names the model in messages.
+    - network: Of ultralytics.
+    - prompt: As of `load_ultralytics`.
+    - encoded: By the text encoder of the model; else at random, as all of a model without weights is.
+    """
+    if not hasattr(network, "get_text_pe"):
+        raise InputError(f"{what}: names its own classes; --prompt does not apply")
+    phrases = list(phrases_of(prompt))
+    is_world = hasattr(network, "txt_feats")
+    if encoded:
+        embeddings = _encoded(what, network, phrases)
+    else:
+        width = network.txt_feats.shape[-1] if is_world else network.model[-1].embed
+        embeddings = seeded(lambda: F.normalize(torch.randn(1, len(phrases), width), dim=-1))
+    if is_world:
+        network.txt_feats, network.model[-1].nc = embeddings, len(phrases)
+        network.names = dict(enumerate(phrases))
+    else:
+        network.set_classes(phrases, embeddings)
+
+
+def _encoded(what: str, network: Any, phrases: list[str]) -> Tensor:
+    """Return the embeddings `[1,K,C]` of phrases. Raises `InputError` where the encoder is not to be had."""
+    needs = f"{what}: --prompt needs its text encoder"
+    saved = "a file saved after model.set_classes([...]) needs none"
+    if find_spec("clip") is None:
+        raise InputError(f"{needs} (pip install git+https://github.com/ultralytics/CLIP.git); {saved}")
+    try:
+        return cast(Tensor, network.get_text_pe(phrases))
+    except Exception as error:  # a download that fails can raise anything
+        raise InputError(f"{needs}, which is downloaded where there is a network ({reason(error)}); {saved}") from error

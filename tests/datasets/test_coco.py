@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from detattack.core.types import Category
 from detattack.datasets.base import folder_dataset
 from detattack.datasets.coco import category_ids, classes_not_counted, coco_dataset
 from detattack.datasets.image_names import LINKS
+from detattack.datasets.open import open_dataset
+from detattack.datasets.source import DatasetSource
 
 RLE = {"size": [4, 6], "counts": [3, 2, 19]}
 POLYGON = [[0.0, 0.0, 3.0, 0.0, 3.0, 3.0]]
@@ -60,6 +63,24 @@ def test_a_data_set_as_it_is_written(data):
     assert [a["iscrowd"] for a in found.annotations] == [0, 1]
     assert found.samples[1].load().pixels.shape == (4, 6, 3)
     assert found.notes == ()
+
+
+def test_a_file_as_roboflow_writes_it_is_found(data):
+    (data.folder / "_annotations.coco.json").write_text(json.dumps(content()))
+    found = open_dataset(DatasetSource(images=str(data.folder)))
+    assert len(found.annotations) == 2
+    assert open_dataset(found.source).fingerprint == found.fingerprint
+    assert len(open_dataset(DatasetSource(images=str(data.folder), format="coco")).annotations) == 2
+
+
+def test_a_coco_data_set_that_is_called_one(data):
+    data()
+    source = DatasetSource(images=str(data.folder), format="coco")
+    with pytest.raises(InputError, match="COCO's annotations are a file; --annotations names it"):
+        open_dataset(source)
+    found = open_dataset(replace(source, annotations=str(data.folder.parent / "instances.json")))
+    assert (found.source.format, len(found.annotations)) == ("coco", 2)
+    assert open_dataset(found.source).fingerprint == found.fingerprint
 
 
 def test_what_others_leave_out_is_filled_in(data):

@@ -92,9 +92,25 @@ def test_xml_beside_the_images_and_in_a_folder_of_its_own(tmp_path):
     assert len(open_dataset(source).annotations) == 1
 
 
-def test_other_xml_beside_images_is_nothing(tmp_path):
-    write(tmp_path, {"a.png": "", "a.xml": "<metadata/>"})
-    assert not open_dataset(DatasetSource(images=str(tmp_path))).categories
+@pytest.mark.parametrize(("image", "label"), [("images/a.png", "annotations/a.xml"), ("train/a.png", "train/a.xml")])
+def test_it_is_recognized_as_it_is_shared(tmp_path, image, label):
+    write(tmp_path, {image: "", label: xml(thing())})
+    found = open_dataset(DatasetSource(images=str(tmp_path)))
+    assert (found.source.format, len(found.annotations)) == ("voc", 1)
+
+
+@pytest.mark.parametrize("label", ["a.xml", "annotations/a.xml", "VOC/Annotations/a.xml"])
+def test_other_xml_is_nothing_but_said(tmp_path, label):
+    write(tmp_path, {"images/a.png": "", label: "<metadata/>"})
+    found = open_dataset(DatasetSource(images=str(tmp_path)))
+    assert not found.categories
+    assert f"no annotations are read, though {tmp_path / label} may hold some;" in found.notes[0]
+
+
+@pytest.mark.parametrize(("said", "is_difficult"), [("1", True), ("True", True), ("0", False), ("Unspecified", False)])
+def test_what_is_difficult(tmp_path, said, is_difficult):
+    write(tmp_path, {"a.png": "", "a.xml": xml(thing(more=f"<difficult>{said}</difficult>"))})
+    assert ("difficult" in voc_dataset(tmp_path).annotations[0]) is is_difficult
 
 
 def test_where_a_box_begins_at_0_all_count_from_there(tmp_path):

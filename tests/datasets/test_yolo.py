@@ -208,9 +208,52 @@ def test_it_is_recognized_and_opened_again(data):
     found = open_dataset(DatasetSource(images=str(data.folder / "data.yaml"), limit=1))
     assert (found.source.format, found.source.limit, len(found.samples)) == ("yolo", 1, 1)
     assert open_dataset(found.source).fingerprint == found.fingerprint
-    of_folder = open_dataset(DatasetSource(images=str(data.folder), format="yolo"))
-    assert len(of_folder.annotations) == 2
-    assert not open_dataset(DatasetSource(images=str(data.folder))).annotations
+    for of_folder in (DatasetSource(images=str(data.folder), format=name) for name in ("yolo", None)):
+        assert len(open_dataset(of_folder).annotations) == 2
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_names_in_a_text_file(data, beside):
+    """What LabelImg and Label Studio write."""
+    images, labels = ("", "") if beside else ("images/", "labels/")
+    data({"labels/val/a.txt": "0 .5 .5 .5 .5"})  # the fixture reads one with a data.yaml
+    (data.folder / "data.yaml").unlink()
+    folder = data.folder / "own"
+    (folder / labels).mkdir(parents=True)
+    (folder / images).mkdir(parents=True, exist_ok=True)
+    (data.folder / "images/val/a.png").rename(folder / f"{images}a.png")
+    (folder / f"{labels}a.txt").write_text("1 .5 .5 .5 .5")
+    (folder / "classes.txt").write_text("car\r\ntraffic light\r\n")
+    found = yolo_dataset(folder)
+    assert [c["name"] for c in found.categories] == ["car", "traffic light"]
+    assert boxes(found) == [(1, 1, [20, 10, 40, 20])]
+    (note,) = open_dataset(DatasetSource(images=str(folder))).notes
+    assert f"no annotations are read, though {folder}" in note
+
+
+@pytest.mark.parametrize("nothing", ["null", "~", ""])
+def test_a_split_that_is_empty_is_none(data, nothing):
+    found = data(
+        {"labels/b/a.txt": "0 .5 .5 .5 .5"}, ["images/b/a.png"], f"names: [car]\nval: {nothing}\ntrain: images/b"
+    )
+    assert len(found.annotations) == 1
+
+
+def test_a_text_file_of_names_is_no_label_file(data):
+    assert not data(
+        {"labels/val/a.txt": "0 .5 .5 .5 .5", "labels/val/b.txt": "", "labels/val/classes.txt": "car"}
+    ).notes
+
+
+def test_labels_that_are_not_asked_for_are_said(data):
+    data({"labels/val/a.txt": "0 .5 .5 .5 .5"})
+    images, labels = data.folder / "images/val", data.folder / "labels/val"
+    (note,) = open_dataset(DatasetSource(images=str(images))).notes
+    assert f"no annotations are read, though {labels} may hold some; --annotations, --format or its data.yaml" in note
+    with pytest.raises(InputError, match="text files are YOLO's, whose data.yaml --images takes"):
+        open_dataset(DatasetSource(images=str(images), annotations=str(labels)))
+    with pytest.raises(InputError, match="data.yaml: describes a YOLO data set, which --images takes"):
+        open_dataset(DatasetSource(images=str(images), annotations=str(data.folder / "data.yaml")))
 
 
 def test_bad_labels_are_one_line_and_status_2(data, capsys, toy):

@@ -1,11 +1,15 @@
 """ultralytics' models against the library's own predictor."""
 
+import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from detattack.api import wrap
 from detattack.core.categories import COCO_NAMES
 from detattack.core.errors import InputError
 from detattack.core.types import Detections
@@ -22,6 +26,7 @@ DUAL = ("yolov10n", "yolo26n")
 """Their models have a head with NMS and one without."""
 BOXES = ("yolov8n-seg", "yolov8n-pose", "yolo11n-obb", "yolo26n-obb", "yolov8s-worldv2", "yoloe-11s", "yolov8n-rtdetr")
 """Of these the boxes are taken."""
+PROMPTED = ("yolov8s-worldv2", "yoloe-11s")
 PLAIN = ("yolov5n", "yolov6n", "yolov9t", "yolo12n")
 
 
@@ -142,3 +147,81 @@ def test_bad_input_is_one_line(tmp_path, file):
         "ultralytics/yolov8n-cls.yaml", "cpu", "none"
     )
     assert "Detect has no branch without NMS" in bad("ultralytics/yolov8n.yaml:end2end", "cpu", "none")
+
+
+class Encoder:
+    """A text encoder: as many numbers of a text as the library's, seeded by it, in inference mode as those are."""
+
+    def tokenize(self, texts):
+        return torch.tensor([[sum(map(ord, text))] for text in texts])
+
+    @torch.inference_mode()
+    def encode_text(self, tokens):
+        numbers = [torch.randn(512, generator=torch.Generator().manual_seed(int(token))) for token in tokens]
+        return torch.nn.functional.normalize(torch.stack(numbers), dim=-1)
+
+
+@pytest.fixture
+def encoder(monkeypatch):
+    """Puts `Encoder` where the library's text encoders are."""
+    monkeypatch.setitem(sys.modules, "clip", ModuleType("clip"))
+    sys.modules["clip"].__spec__ = ModuleSpec("clip", None)
+    monkeypatch.setattr("ultralytics.nn.text_model.build_text_model", lambda variant, device: Encoder())
+
+
+@pytest.mark.parametrize("layout", PROMPTED)
+def test_a_prompt_makes_the_classes(layout, tmp_path, encoder):
+    path, prompt = tmp_path / f"{layout}.pt", "traffic light . red car . dog"
+    save(layout, "", path)
+    detector = load_detector(f"ultralytics/{path}", "cpu", prompt=prompt)
+    assert [c.name for c in detector.categories] == ["traffic light", "red car", "dog"]
+    model = ultralytics.YOLO(path)
+    model.set_classes(["traffic light", "red car", "dog"])
+    pixels = (pictures(1, 131, 171) * 255).round().to(torch.uint8)
+    candidates = detector.candidates(pixels / 255)
+    threshold = enough(detector, candidates)
+    (ours,) = detector.detect(pixels / 255, threshold)
+    image = pixels[0].permute(1, 2, 0).flip(-1).numpy()
+    (result,) = model.predict(image, conf=threshold, imgsz=160, verbose=False, device="cpu")
+    assert_alike(ours, Detections(result.boxes.xyxy, result.boxes.conf, result.boxes.cls.long()))
+    for one in (detector, wrap(model)):  # both have a gradient, though an encoder's tensors have none
+        one._side = 160
+        seen = (pixels / 255).requires_grad_()
+        (gradient,) = torch.autograd.grad(one.candidates(seen).logits.sum(), seen)
+        assert float(gradient.abs().amax()) > 0
+
+
+@pytest.mark.parametrize("layout", PROMPTED)
+def test_random_weights_take_a_prompt(layout):
+    detector = load_detector(f"ultralytics/{layout}.yaml", "cpu", "none", prompt="car . person")
+    assert detector.candidates(torch.rand(1, 3, 64, 96)).logits.shape[-1] == len(detector.categories) == 2
+
+
+@pytest.mark.parametrize("layout", PROMPTED)
+def test_a_text_encoder_that_is_not_there_is_one_line(layout, tmp_path, encoder, monkeypatch):
+    path = tmp_path / f"{layout}.pt"
+    save(layout, "", path)
+
+    def fail(variant, device):
+        raise ConnectionError(f"no download of {variant}")
+
+    monkeypatch.setattr("ultralytics.nn.text_model.build_text_model", fail)
+    said = (
+        r"--prompt needs its text encoder, which is downloaded where there is a network \(no download of .*\); a file "
+    )
+    with pytest.raises(InputError, match=said) as error:
+        load_detector(f"ultralytics/{path}", "cpu", prompt="car")
+    assert "\n" not in str(error.value)
+    monkeypatch.delitem(sys.modules, "clip")
+    monkeypatch.setattr("detattack.detectors.ultralytics.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"\(pip install git\+https://github.com/ultralytics/CLIP.git\)"):
+        load_detector(f"ultralytics/{path}", "cpu", prompt="car")
+
+
+def test_prompts_that_do_not_fit(tmp_path):
+    with pytest.raises(InputError, match="names its own classes; --prompt does not apply"):
+        load_detector("ultralytics/yolov8n.yaml", "cpu", "none", prompt="car")
+    network = ultralytics.YOLO("yolov8s-worldv2.yaml", verbose=False).model
+    save_file(network.state_dict(), tmp_path / "w.safetensors")
+    with pytest.raises(InputError, match="tensors do not tell its classes; pass --prompt 'car . person'"):
+        load_detector("ultralytics/yolov8s-worldv2.yaml", "cpu", str(tmp_path / "w.safetensors"))

@@ -255,14 +255,14 @@ def _probed(session: Session, probe: Tensor, what: str) -> dict[str, Tensor]:
 
 
 def _names(session: Session, what: str) -> list[str]:
-    """Return the names of the classes that a file's metadata hold, as ultralytics writes them; else COCO's."""
+    """Return the names of the classes in a file's metadata, as ultralytics and libreyolo write them; else COCO's."""
     written = session.metadata.get("names")
     if written is None:
         return list(COCO_NAMES)
     try:
-        names = ast.literal_eval(written)
-        return [str(names[number]) for number in range(len(names))]
-    except (ValueError, SyntaxError, KeyError, TypeError, MemoryError, RecursionError) as error:
+        names = {int(number): str(name) for number, name in ast.literal_eval(written).items()}
+        return [names[number] for number in range(len(names))]
+    except (AttributeError, ValueError, SyntaxError, KeyError, TypeError, MemoryError, RecursionError) as error:
         raise InputError(f"{what}: its metadata's names are no mapping from 0 on; pass --categories") from error
 
 
@@ -274,6 +274,7 @@ def _converted(file: Path, session: Session, probe: Tensor, what: str) -> nn.Mod
         import onnx
 
         warnings.filterwarnings("ignore", module=".*onnx2torch")  # of its own code, in every pass
+        warnings.filterwarnings("ignore", message="Using a non-tuple sequence")  # the same, in a traced copy
         model = onnx.load(str(file))
         for used in model.opset_import:
             used.version = min(used.version, LAST_OPSET) if used.domain == "" else used.version
