@@ -241,8 +241,13 @@ def _expected_ap(dataset: Dataset, detector: Detector | DetectorCard, image_ids:
     return getattr(detector, "expected_ap", None) if whole else None
 
 
-def parity_problem(ap: Mapping[str, Any] | None) -> str | None:
-    """Tell what is wrong with the clean AP of a summary's `ap`, if it is not what the model's card states."""
+def clean_ap_problem(ap: Mapping[str, Any] | None) -> str | None:
+    """Tell what is wrong with the clean AP of a summary's `ap`: it is 0, or not what the model's card states."""
+    if ap and ap["clean"]["ap50"] == 0:
+        return (
+            "untouched, the model finds none of the annotated objects: are these its trained weights, and are its "
+            "classes named in the order of its labels (--categories)?"
+        )
     if not ap or ap.get("expected_clean") is None:
         return None
     measured, expected = ap["clean"]["ap"], ap["expected_clean"]
