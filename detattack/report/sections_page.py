@@ -81,7 +81,7 @@ class Page:
 
 def render(page: Page) -> str:
     """Render a page, with style, script and pictures in it."""
-    scripts = ("leaderboard.js", "plots.js", *(["elements.js", "side_by_side.js"] if page.viewer else []))
+    scripts = ("elements.js", "leaderboard.js", "plots.js", *(["side_by_side.js"] if page.viewer else []))
     style = Markup(template("report.css") + "\n" + template("leaderboard.css"))
     script = Markup("\n".join(map(template, scripts)))
     numbers = [plot.svg.numbers for section in page.sections for plot in section.plots]
