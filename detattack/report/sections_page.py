@@ -67,7 +67,8 @@ class Section:
 class Page:
     """A page of sections.
 
-    viewer: what the page's script knows of images that are shown side by side; empty: there are none.
+    - back: the address of the page that leads here
+    - viewer: what the page's script knows of images that are shown side by side; empty: there are none.
     """
 
     title: str
@@ -77,6 +78,7 @@ class Page:
     notes: Sequence[str] = ()
     warnings: Sequence[Mapping[str, str]] = field(default=())
     viewer: Mapping[str, Any] = field(default_factory=dict)
+    back: str = ""
 
 
 def render(page: Page) -> str:

@@ -220,7 +220,7 @@ def model_page(board: Board, row: Row, number: int, out: Path) -> Page:
         Section("Runs", "", [Grid(("page of a run",), pages, shape="narrow")]) if pages else Section("Runs"),
     ]
     shown = [one for one in sections if one.tables]
-    return Page(entry.folder, "model", facts, shown, [f"back to ../{LEADERBOARD}"])
+    return Page(entry.folder, "model", facts, shown, back=f"../{LEADERBOARD}")
 
 
 def _first_table(board: Board) -> Grid:

@@ -155,7 +155,7 @@
   window.addEventListener("hashchange", () => { if (location.hash.includes("=")) recall(); });
   // Long before it is printed: pictures would come too late.
   window.addEventListener("load", () => byId("printed").replaceChildren(...state.order.slice(0, MOST_PRINTED).map((i) => {
-    const pictures = make("div", { class: "row" }, ...columnsOf(images[i]).map((column) => figure(images[i], column)));
+    const pictures = make("div", { class: "side-by-side" }, ...columnsOf(images[i]).map((column) => figure(images[i], column)));
     return make("div", { class: "print" }, make("p", { text: images[i].n }), pictures);
   })));
   recall();
