@@ -110,11 +110,13 @@ def print_markdown(text: str) -> None:
             say(paragraph)
             say("")
             continue
-        head, _, *rows = (
-            [cell.strip() for cell in line.strip("| ").split(" | ")] for line in paragraph.strip().splitlines()
-        )
+        head, _, *rows = map(_cells, paragraph.strip().splitlines())
         print_rows(head, rows)
         say("")
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.removeprefix("|").removesuffix("|").split(" | ")]
 
 
 def _fitting(rows: Sequence[Sequence[str]], width: int) -> Iterator[list[Sequence[str]]]:
