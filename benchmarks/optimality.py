@@ -25,7 +25,7 @@ from detattack.ranking.protocol import load_protocol
 from detattack.ranking.smallest import smallest_changes
 from detattack.tasks.detection.task import DETECTION
 from detattack.workflows.evaluate import Settings, carried_out
-from detattack.workflows.rank import Ranked, Ranking, first_experiment, folder_of
+from detattack.workflows.rank import Ranked, Ranking, first_experiment, folder_of, originals_of
 
 LONG = ("jnd-min", "fmn")
 
@@ -57,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with carried_out(experiment.with_attack(attack), folders[-1], folders[-1].exists(), notes=False):
             pass
     entry = Entry.read(given.ranking / folder_of(experiment))
-    ours, long = entry.walks[protocol.first_walk], smallest_changes(folders, given.out)
+    ours = entry.walks[protocol.first_walk]
+    long = smallest_changes(folders, given.out, originals_of(experiment.dataset))
     shared = sorted(ours.keys() & long.keys())
     found, envelope = ([changes[i].l2 for i in shared] for changes in (ours, long))
     print(

@@ -118,7 +118,7 @@ def cifar10(root: Path, split: str) -> Dataset:
     try:
         data = CIFAR10(str(root), train=split == "train", download=False)
     except (RuntimeError, OSError) as error:
-        problem = "CIFAR-10 is incomplete or damaged; data/cifar10/prepare.py fetches it"
+        problem = "CIFAR-10 is incomplete or damaged; detattack data prepare cifar10 fetches it"
         raise InputError(f"images {root}: {problem}") from error
     pixels = np.ascontiguousarray(data.data)
     digest = hashlib.sha256(np.asarray(data.targets).tobytes())

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 
 from detattack.api import Attacked, InputError, Outcome, attack, evaluate, load_detector, open_data, scene
 from detattack.cli import status_of
@@ -111,6 +111,23 @@ def test_scenes_folders_and_data_sets(detector, tmp_path):
     np.testing.assert_array_equal(one, other)
 
 
+def test_a_loader_of_images_alone(detector):
+    given = DataLoader(TensorDataset(TENSORS), batch_size=2)
+    found = attack(given, detector, method="fgsm")
+    assert [tuple(one.shape) for one in found.images] == [(3, 48, 64)] * 2
+
+
+def test_rendered_scenes_have_annotations():
+    data = open_data(scenes=2, seed=3)
+    np.testing.assert_array_equal(data.samples[1].load().pixels, scene(2, 3).image)
+    assert {one["image_id"] for one in data.annotations} <= {1, 2}
+    assert {"car", "person"} <= {one["name"] for one in data.categories}
+    with pytest.raises(InputError, match="scene 0: not a whole number from 1 on"):
+        open_data(scenes=0)
+    with pytest.raises(InputError, match="limit: not of rendered scenes"):
+        open_data(scenes=2, limit=1)
+
+
 def test_an_ambiguous_layout_is_said():
     tensor = torch.rand(3, 48, 3)
     with pytest.warns(UserWarning, match=r"may be \[3,H,W\] or \[H,W,3\]; taken for \[3,H,W\]"):
@@ -139,7 +156,7 @@ def test_an_error_of_the_model_costs_its_image(toy):
         (TENSORS.float(), "image 1: values run from 20 to 155, outside [0,1]; divide by 255, or pass uint8"),
         (TENSORS / 255 - 0.5, "image 1: values run from -0.4"),
         (torch.rand(2, 4, 48, 64), "image 1: expected an image, an array or a tensor uint8 [H,W,3] or [3,H,W]"),
-        (torch.rand(1, 2, 3, 48, 64), "images: expected [N,H,W,3] or [N,3,H,W], got torch.float32 [1, 2, 3, 48, 64]"),
+        (torch.rand(1, 2, 3, 48, 64), "images: expected [H,W,3], [3,H,W] or a batch of them, got torch.float32"),
         (torch.zeros(0, 3, 48, 64), "images: there are none"),
         (torch.full((1, 3, 48, 64), torch.nan), "image 1: the image holds values that are not finite"),
         (DataLoader([{"pixels": 1.0}]), "images: the loader yields a dict of pixels, not images"),

@@ -224,7 +224,7 @@ def test_a_logger_without_its_library_says_so(monkeypatch):
         (lambda: api.quality(PICTURES[0], PICTURES[0], ["l3"]), "unknown quality measure 'l3'"),
         (lambda: api.compare(PICTURES, "demo", methods=[]), "methods: none is named"),
         (lambda: api.compare(PICTURES, "demo", methods="fgsm,fgsm"), "methods: one is named twice"),
-        (lambda: api.rank([3], "x"), "rank: takes the names of models"),
+        (lambda: api.rank([3], "x"), "detector: int is no Detector"),
         (lambda: api.evaluate(PICTURES, "demo", task="nothing"), "unknown task"),
     ],
 )

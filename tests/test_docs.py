@@ -24,6 +24,7 @@ SHORT = {
     "untargeted": ["--scenes", "1", "--passes", "20"],
     "targeted": ["--passes", "20"],
     "evaluate": ["--limit", "1", "--passes", "20", "--quality", "quick"],
+    "compare": ["--scenes", "1", "--max-iterations", "10", "--quality", "quick"],
     "models": ["--count", "2"],
 }
 """What makes a command short."""

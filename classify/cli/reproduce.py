@@ -60,8 +60,10 @@ def reproduce(
 
         print(json_module.dumps({"run": str(out), "summary": found}, allow_nan=False))
     elif not quiet:
+        from detattack.cli.tables import print_markdown
+
         for name in found:
-            print((out / name / f"{name}.md").read_text(encoding="utf-8"))
+            print_markdown((out / name / f"{name}.md").read_text(encoding="utf-8"))
             print(f"written: {out / name}\n")
 
 

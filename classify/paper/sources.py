@@ -12,7 +12,7 @@ from detattack.datasets.base import Dataset
 
 TITLES = {"cifar10": "CIFAR-10", "imagenet": "ImageNet"}
 _HINTS = {
-    "cifar10": "data/cifar10/prepare.py fetches it, --cifar10 DIR names it",
+    "cifar10": "detattack data prepare cifar10 fetches it, --cifar10 DIR names it",
     "imagenet": "--imagenet DIR and --labels FILE name it, see data/imagenet/README.md",
 }
 
@@ -87,6 +87,8 @@ class Sources:
         folder = own or Path(from_shared(runs.folder))
         if not folder.is_dir():
             raise InputError(f"{TITLES[runs.data]}: no folder {folder}; {_HINTS[runs.data]}")
+        if runs.data == "cifar10" and not any(one.is_dir() for one in folder.iterdir()):  # as in a checkout
+            raise InputError(f"{TITLES[runs.data]}: is not in {folder} yet; {_HINTS[runs.data]}")
         if runs.data != "imagenet" or self.given.labels is not None:
             return folder, self.given.labels if runs.data == "imagenet" else None
         return folder, Path(from_shared(runs.labels)) if runs.labels and own is None else None

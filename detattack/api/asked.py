@@ -68,8 +68,6 @@ def asked_of(
     values["model"] = model if named else model.name
     config = found.make_config(**values)
     loaded = found.load_model(config) if named else model
-    if found is DETECTION:
-        parse_goal(values["goal"]).check(loaded.categories)
     return Asked(found, loaded, config.model_copy(update={"device": str(loaded.device)}))
 
 

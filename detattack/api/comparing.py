@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detattack.api.asked import asked_of, attack_of, path_of
+from detattack.api.asked import asked_of, attack_of, path_of, task_of
 from detattack.api.attacking import folder_of
 from detattack.api.callbacks import Callback, telling
 from detattack.api.images import open_data
@@ -21,7 +21,7 @@ from detattack.api.results import Result, Run, Texts, frame, place
 from detattack.core.errors import InputError
 from detattack.datasets.base import Dataset
 from detattack.datasets.given import given_image, is_image
-from detattack.datasets.source import DatasetSource
+from detattack.detectors.base import Detector
 from detattack.engine import Attack
 from detattack.engine.budget import Budget
 from detattack.metrics.image_pairs import ImagePair, MeasuredPair, average_quality, match_images, measure_pairs
@@ -33,6 +33,7 @@ from detattack.runs.manifest import COMPARISON
 from detattack.runs.record import BaseRecord
 from detattack.tasks.columns import Column, Kind, number
 from detattack.tasks.detection.goals import Goal
+from detattack.tasks.detection.task import DETECTION
 from detattack.workflows import compare as comparing
 from detattack.workflows import rank as ranking
 from detattack.workflows.transfer import Originals, Other, transfer_run
@@ -260,8 +261,8 @@ def compare(
 
 
 def rank(
-    models: Sequence[str | Mapping[str, str]],
-    images: str | os.PathLike[str],
+    models: Sequence[str | Mapping[str, str] | Detector],
+    images: Any,
     annotations: str | os.PathLike[str] | None = None,
     *,
     protocol: str = "v1",
@@ -273,19 +274,18 @@ def rank(
 ) -> Ranking:
     """Rank detectors by the smallest changes that break them, by a fixed protocol (docs/measure.md).
 
-    - models: names; or mappings of `model`, `weights`, `categories`
-    - images, annotations: a data set with annotations, by its path
+    - models: in memory, each with a name of its own; names; or mappings of `model`, `weights`, `categories`
+    - images: with annotations: a path, or what `open_data` returns or takes
+    - annotations: of a path, COCO's file or a folder of XML files
     - protocol: a name, or a YAML file
     - out: the folder of the ranking, which may hold models that were ranked before; None: a temporary one
-    - limit: images at most
+    - limit: images of a path at most
 
     Raises `InputError`.
     """
-    if not all(isinstance(one, str | Mapping) for one in models):
-        raise InputError("rank: takes the names of models, by which each is loaded again")
-    ranked = [ranking.Ranked(**({"model": one} if isinstance(one, str) else one)) for one in models]
-    named = None if annotations is None else os.fsdecode(annotations)
-    source = DatasetSource(images=os.fsdecode(path_of(images, "images")), annotations=named, limit=limit)
+    ranked = [_ranked(one) for one in models]
+    options: dict[str, Any] = {} if limit is None else {"limit": limit}
+    source = images if isinstance(images, Dataset) else open_data(images, annotations, **options)
     chosen = load_protocol(protocol)
     told: comparing.Reporting = partial(telling, (), progress)
     with folder_of(out) as (path, held):
@@ -357,6 +357,17 @@ def quality(originals: Any, others: Any, only: Sequence[str] | None = None) -> Q
     average = {key: average_quality(measured, of).as_json() for key, of in (("mean", fmean), ("median", median))}
     rows = [{"image": one.pair.name, **one.quality.as_json()} for one in measured if one.quality]
     return Quality({**average, "images": rows})
+
+
+def _ranked(model: Any) -> ranking.Ranked:
+    """Tell which model is to be ranked. Raises `InputError` for what is none."""
+    if isinstance(model, str):
+        return ranking.Ranked(model)
+    if isinstance(model, Mapping):
+        return ranking.Ranked(**model)
+    if task_of(model, None) is not DETECTION:
+        raise InputError(f"rank: {model.name} is no detector")
+    return ranking.Ranked(model.name, loaded=model)
 
 
 def _measured(originals: Any, others: Any, names: Sequence[str]) -> list[MeasuredPair]:

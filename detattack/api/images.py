@@ -49,25 +49,29 @@ def load_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
 
 def scene(number: int, seed: int = 0) -> Scene:
     """Scene `number` >= 1 of the rendered data set `seed` >= 0: its `image`, and what is in it. Raises `InputError`."""
-    for what, value, least in (("scene", number, 1), ("seed", seed, 0)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= LARGEST_SEED:
-            raise InputError(f"{what} {value!r}: not a whole number from {least} on")
+    _check_scene(number, seed)
     return render(scene_seed(int(seed), int(number)))
 
 
 def open_data(
-    images: Any, annotations: str | os.PathLike[str] | None = None, *, categories: Names | None = None, **options: Any
+    images: Any = None,
+    annotations: str | os.PathLike[str] | None = None,
+    *,
+    categories: Names | None = None,
+    **options: Any,
 ) -> Dataset:
     """Open a data set, as `evaluate` takes it.
 
     - images: a path, as `--images` takes it (a folder, VOC's folders, YOLO's `data.yaml`), or images in memory: a list,
-      a batch, a torch or MAITE data set, or a loader, with or without targets
+      a batch, a torch or MAITE data set, or a loader, with or without targets; None: rendered scenes with annotations
     - annotations: of a path, COCO's file or a folder of XML files
     - categories: of images in memory, names of the labels
-    - options: of a path, `format`, `split`, `missing`, `skip`, `limit`
+    - options: of a path, `format`, `split`, `missing`, `skip`, `limit`; of scenes, how many `scenes`, and `seed`
 
     Raises `InputError`.
     """
+    if images is None and "scenes" in options:
+        return _open_scenes(**options)
     if not isinstance(images, str | os.PathLike):
         given = [*([] if annotations is None else ["annotations"]), *options]
         if given:
@@ -79,6 +83,20 @@ def open_data(
         raise InputError(f"{wrong or 'categories'}: not of a path, which takes annotations, {', '.join(known)}")
     named = None if annotations is None else os.fsdecode(annotations)
     return open_dataset(DatasetSource(images=os.fsdecode(images), annotations=named, **options))
+
+
+def _check_scene(number: Any, seed: Any) -> None:
+    for what, value, least in (("scene", number, 1), ("seed", seed, 0)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= LARGEST_SEED:
+            raise InputError(f"{what} {value!r}: not a whole number from {least} on")
+
+
+def _open_scenes(scenes: int, seed: int = 0, **options: Any) -> Dataset:
+    """Render the first scenes of a data set. Raises `InputError`."""
+    if options:
+        raise InputError(f"{', '.join(options)}: not of rendered scenes, which take scenes, seed")
+    _check_scene(scenes, seed)
+    return open_dataset(DatasetSource(scenes=scenes, seed=seed))
 
 
 def taken(images: Any, seed: int) -> Taken:
@@ -97,7 +115,9 @@ def taken(images: Any, seed: int) -> Taken:
         return Taken(Dataset(tuple(samples), ""), partial(_list, [as_array] * len(samples)))
     if isinstance(images, Tensor | np.ndarray):
         if images.ndim != 4:
-            raise InputError(f"images: expected [N,H,W,3] or [N,3,H,W], got {images.dtype} {list(images.shape)}")
+            raise InputError(
+                f"images: expected [H,W,3], [3,H,W] or a batch of them, got {images.dtype} {list(images.shape)}"
+            )
         dataset, backs = memory_images(list(images))
         return Taken(dataset, lambda outcomes: _stacked(_list(backs, outcomes)))
     dataset, backs = memory_images(images)

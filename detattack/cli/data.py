@@ -125,13 +125,14 @@ def _print(found: "Overview", counted: Mapping[str, bool] | None) -> None:
         facts.add_row(name, Text(shown(text)))
     console = Terminal()
     console.print(facts)
-    if not found.classes:
+    annotated = [one for one in found.classes if one.objects]
+    if not annotated:
         return
     table = Table(box=None, header_style="bold", padding=(0, 1))
     table.add_column("class", overflow="fold")
     for heading in ("objects", "images", *(() if counted is None else ("in the model",))):
         table.add_column(heading, justify="right", no_wrap=True)
-    for one in sorted(found.classes, key=lambda one: -one.objects):
+    for one in sorted(annotated, key=lambda one: -one.objects):
         known = [] if counted is None else ["yes" if counted[one.name] else "no"]
         table.add_row(Text(shown(one.name)), str(one.objects), str(one.images), *known)
     console.print(table)
@@ -146,9 +147,10 @@ def _facts(found: "Overview", counted: Mapping[str, bool] | None) -> list[tuple[
     if not found.classes:
         return [*facts, ("annotations", "none")]
     objects = sum(one.objects for one in found.classes)
+    crowds = f" and {found.crowds} crowd{'s' if found.crowds > 1 else ''}" if found.crowds else ""
     by_size = ", ".join(f"{count} {name}" for name, count in found.by_size.items())
     facts += [
-        ("objects", f"{objects} ({by_size})" + (f" and {found.crowds} crowds" if found.crowds else "")),
+        ("objects", f"{objects} ({by_size}){crowds}"),
         ("images without objects", str(found.without_objects)),
         ("classes", f"{len(found.classes)}, {sum(one.objects > 0 for one in found.classes)} of them annotated"),
     ]

@@ -61,12 +61,13 @@ def weigh_defense(
 
 def print_defense(out: Path, rows: Sequence[Mapping[str, Any]], run: o.RunOptions) -> None:
     """Print the table."""
-    from detattack.workflows.defense import MARKDOWN
+    from detattack.cli.tables import print_table
+    from detattack.workflows.defense import shown_columns
 
     if run.json:
         print(json_module.dumps({"run": str(out), "defense": rows}, allow_nan=False))
     elif run.quiet:
         print(out, file=sys.stderr)
     else:
-        print((out / MARKDOWN).read_text(encoding="utf-8"))
+        print_table(rows, shown_columns(rows))
         print(f"run folders: {out}")

@@ -47,7 +47,7 @@ class Progress:
     """
 
     def __init__(self, enabled: bool, title: str = "", reached: str = "success") -> None:
-        self._enabled, self._reached = enabled, reached
+        self._enabled, self._title, self._reached = enabled, title, reached
         self._console = Terminal(stderr=True)
         self._bar = RichProgress(
             *timed(),
@@ -76,7 +76,8 @@ class Progress:
 
     def measuring(self, done: int, total: int) -> None:
         """One finished image is measured."""
-        self._bar.update(self._task, description="measuring", completed=done, total=total)
+        name = f"{self._title}, measuring" if self._title else "measuring"
+        self._bar.update(self._task, description=name, completed=done, total=total)
 
     def report(self, outcome: Outcome[Any], done: int, total: int) -> None:
         """One image is finished."""

@@ -48,7 +48,7 @@ def quality(
     if not found.pairs:
         raise InputError(f"{a} and {b}: no image of the one has the name of an image of the other")
     if a.is_dir():
-        with Progress(not quiet, "measuring") as progress:
+        with Progress(not quiet) as progress:
             measured = []
             for one in measure_pairs(found.pairs, names):
                 measured.append(one)

@@ -2,14 +2,14 @@
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
-from detattack.cli.terminal import Terminal, shown
+from detattack.cli.terminal import Terminal, say, shown
 from detattack.runs.record import BaseRecord
 from detattack.tasks.base import Task
 from detattack.tasks.columns import ITERATIONS, Column
@@ -18,6 +18,8 @@ from detattack.tasks.summary import question_name
 COLORS = {"success": "green", "failure": "red", "error": "red", "nothing": "dim", "already": "dim"}
 PIPED_WIDTH = 120
 """A table that is piped has no width to keep to."""
+GAP = 2
+"""Spaces between two columns."""
 BROKEN = {"success": "yes", "failure": "no"}
 """What the column `broken` of a run that spends a budget has for a status; other statuses have their own names."""
 
@@ -85,13 +87,59 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) ->
 
 
 def print_rows(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table, aligned: a row a line, or, where the terminal is too narrow for that, a column a line."""
+    """Print a table, aligned: a row a line, or, where the terminal is too narrow for that, a column a line.
+
+    Rows that do not fit beside one another then are in tables below one another.
+    """
     widths = [max(len(row[i]) for row in (headings, *rows)) for i in range(len(headings))]
-    wide = sum(widths) + 2 * len(widths)
+    wide = sum(widths) + GAP * len(widths)
     console = Terminal(width=None if sys.stdout.isatty() else max(wide, PIPED_WIDTH))
-    turned = wide > console.width
-    head, *lines = list(zip(headings, *rows, strict=True)) if turned else [headings, *rows]
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    if wide <= console.width:
+        _print_aligned(console, headings, rows)
+        return
+    for number, group in enumerate(_fitting(rows, console.width - max(map(len, headings)) - GAP)):
+        if number:
+            console.print()
+        _print_aligned(console, *_turned(headings, group))
+
+
+def print_markdown(text: str) -> None:
+    """Print markdown, its tables as `print_rows` does."""
+    for paragraph in text.split("\n\n"):
+        if not paragraph.startswith("|"):
+            say(paragraph)
+            say("")
+            continue
+        head, _, *rows = map(_cells, paragraph.strip().splitlines())
+        print_rows(head, rows)
+        say("")
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.removeprefix("|").removesuffix("|").split(" | ")]
+
+
+def _fitting(rows: Sequence[Sequence[str]], width: int) -> Iterator[list[Sequence[str]]]:
+    """Group rows that fit beside one another, each as wide as its longest cell."""
+    group: list[Sequence[str]] = []
+    left = width
+    for row in rows:
+        taken = max(map(len, row)) + GAP
+        if group and taken > left:
+            yield group
+            group, left = [], width
+        group.append(row)
+        left -= taken
+    yield group
+
+
+def _turned(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[Sequence[str], list[Sequence[str]]]:
+    head, *lines = zip(headings, *rows, strict=True)
+    return head, list(lines)
+
+
+def _print_aligned(console: Terminal, head: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    table = Table(box=None, header_style="bold", padding=(0, GAP, 0, 0))
     for place, heading in enumerate(head):
         table.add_column(Text(shown(heading)), justify="right" if place else "left", overflow="fold")
     for line in lines:

@@ -85,10 +85,12 @@ def _pixels(tensor: Tensor, what: str) -> NDArray[np.uint8]:
     try:
         return to_pixels(tensor)
     except ValueError as error:
-        remedy = "what a model does to images belongs into the model"
-        if float(tensor.min()) >= 0 and 1 < float(tensor.max()) <= 255:
-            remedy = "divide by 255, or pass uint8"
-        raise InputError(f"{what}: {error}; {remedy}") from error
+        remedy = "; what a model does to images belongs into the model"
+        if not tensor.isfinite().all():
+            remedy = ""
+        elif float(tensor.min()) >= 0 and 1 < float(tensor.max()) <= 255:
+            remedy = "; divide by 255, or pass uint8"
+        raise InputError(f"{what}: {error}{remedy}") from error
 
 
 def _in_kind(

@@ -104,11 +104,13 @@ def _unbatched(loader: Iterable[Any]) -> Iterator[Any]:
             raise InputError(
                 f"images: the loader yields a {type(batch).__name__}{keys}, not images, nor images and targets"
             )
-        if isinstance(batch, list | tuple) and len(batch) == 2 and _are_images(batch[0]):
-            images, targets = batch
-            yield from zip(images, _rows(targets) if isinstance(targets, Mapping) else targets, strict=True)
-        else:
+        if not (isinstance(batch, list | tuple) and batch and _are_images(batch[0])):
             yield from batch
+        elif len(batch) == 1:  # as of a `TensorDataset` of images alone
+            yield from batch[0]
+        else:
+            images, targets, *_ = batch
+            yield from zip(images, _rows(targets) if isinstance(targets, Mapping) else targets, strict=True)
 
 
 def _rows(columns: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -118,8 +120,8 @@ def _rows(columns: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _parts(item: Any) -> tuple[Any, Any]:
     """Return an item's image and its target, if it has one."""
-    if isinstance(item, list | tuple) and len(item) >= 2:
-        return item[0], item[1]
+    if isinstance(item, list | tuple) and item:
+        return item[0], item[1] if len(item) > 1 else None
     return item, None
 
 
@@ -152,6 +154,10 @@ def _objects(target: Any, named: Mapping[int, str], number: int) -> list[CocoIte
         found = [(one["category_id"], one["bbox"], {k: one[k] for k in keys if k in one}) for one in target]
     else:
         raise InputError(f"image {number}: its target is neither `boxes` and `labels` nor COCO annotations")
+    wrong = next((box for _, box, _ in found if min(box[2:]) < 0), None)
+    if wrong is not None:
+        x, y, width, height = wrong
+        raise InputError(f"image {number}: box {x:g},{y:g},{x + width:g},{y + height:g}: not x1,y1,x2,y2")
     unknown = next((label for label, _, _ in found if label not in named), None)
     if unknown is not None:
         raise InputError(f"image {number}: label {unknown} has no name among the categories")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from detattack.core.errors import InputError
 from detattack.engine.cost import bounded_range, squared_l2, total_variation
 from detattack.engine.presets import Attack
 from detattack.engine.quantize import l2_radius, within_ball, within_radius
@@ -34,7 +35,12 @@ def run(
 
     K counts an image's own updates: one that meets the goal unchanged has K = 0. An image whose loss or gradient is not
     finite stops alone. Images are independent of their neighbors in the batch.
+
+    Raises `InputError` for images of another shape or type; of their range nothing is asked, which would wait for a
+    device.
     """
+    if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+        raise InputError(f"images: expected floats [N,3,H,W], got {images.dtype} {list(images.shape)}")
     state = AttackState(images.detach(), active, attack.perceptual, seeds, starts, where)
     step = make_step(attack, images)
     while len(state.rows):

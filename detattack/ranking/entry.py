@@ -17,7 +17,7 @@ from detattack.datasets.overview import size_name
 from detattack.ranking.diagnoses import Verdict, verdicts
 from detattack.ranking.phases import Phases, records_of
 from detattack.ranking.probe import Probe
-from detattack.ranking.smallest import Smallest, smallest_changes
+from detattack.ranking.smallest import Originals, Smallest, smallest_changes
 from detattack.runs.manifest import read_manifest
 
 ENTRY = "entry.json"
@@ -109,7 +109,9 @@ class Entry:
             raise InputError(f"{path}: cannot be read, or is no entry of a ranking ({error})") from error
 
 
-def make_entry(phases: Phases, seen: Probe, model: Mapping[str, Any], data: Mapping[str, Any]) -> Entry:
+def make_entry(
+    phases: Phases, seen: Probe, model: Mapping[str, Any], data: Mapping[str, Any], originals: Originals
+) -> Entry:
     """Make the entry of a model from its finished runs. model, data: see `Entry`."""
     protocol = phases.protocol
     scores = _scores(phases)
@@ -123,7 +125,7 @@ def make_entry(phases: Phases, seen: Probe, model: Mapping[str, Any], data: Mapp
         data=data,
         shown=shown,
         errors=errors,
-        walks={name: smallest_changes(phases.reaching(name), phases.path) for name in protocol.walks},
+        walks={name: smallest_changes(phases.reaching(name), phases.path, originals) for name in protocol.walks},
         ap=ap,
         ap50={key: score["ap50"] for key, score in scores.items()},
         passes=_passes(phases),

@@ -1,19 +1,23 @@
 """The smallest change of an image that reaches a goal, over all files of all attacks: Eq. 1 of the paper, measured."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from detattack.datasets.image_io import read_image
-from detattack.datasets.rendered import read_original
 from detattack.engine.budget import GRAY_LEVELS
 from detattack.metrics.image_quality import ciede2000_share
 from detattack.ranking.phases import records_of
 from detattack.tasks.detection.goals import parse_goal
 from detattack.tasks.detection.record import DetectionRecord
 
+Originals = Callable[[int], NDArray[np.uint8]]
+"""Reads an original, `[H,W,3]`, by the image's id."""
 NORMS = ("l2", "rms", "linf")
 UNTOUCHED = "untouched"
 """In place of a file, where the goal holds without a change."""
@@ -45,7 +49,7 @@ class Smallest:
         return cls(**changes, file=values["file"], noticed=values["noticed"])
 
 
-def smallest_changes(folders: Sequence[Path], root: Path) -> dict[int, Smallest]:
+def smallest_changes(folders: Sequence[Path], root: Path, originals: Originals) -> dict[int, Smallest]:
     """Find the smallest changes over runs of one goal and τ, by image id. root: what `file` is relative to.
 
     Images that show nothing that the goal could be about are left out, and those that ended in an error.
@@ -65,14 +69,14 @@ def smallest_changes(folders: Sequence[Path], root: Path) -> dict[int, Smallest]
             found[record.id] = _least(before, one)
     for number, (folder, record) in nearest.items():
         if found[number].file != UNTOUCHED and number not in left_out:
-            found[number] = replace(found[number], noticed=round(noticed(folder, record), 6))
+            found[number] = replace(found[number], noticed=round(noticed(folder, record, originals), 6))
     return {number: found[number] for number in sorted(found.keys() - left_out)}
 
 
-def noticed(folder: Path, record: DetectionRecord) -> float:
+def noticed(folder: Path, record: DetectionRecord, originals: Originals) -> float:
     """Measure the share of pixels whose color differs by ΔE > 1 (CIEDE2000): what a person may notice."""
     file = read_image(folder / "images" / f"{record.stem}.png")
-    return ciede2000_share(read_original(record.source).pixels, file.pixels)
+    return ciede2000_share(originals(record.id), file.pixels)
 
 
 def _of(record: DetectionRecord, file: Path) -> Smallest | None:

@@ -231,8 +231,8 @@ def questions_of(run: RunData[Any], reached: str) -> list[tuple[str, str]]:
     if run.budget is None:
         return [("First success", f"asks how small a change it takes until {reached}")]
     spent = (
-        f"asks how wrong the output gets if all of a change of {run.budget.label} is spent on each image: of the "
-        "images that the attack tried, the one that does most harm is kept."
+        "asks how wrong the output gets if all of it is spent on each image: of the images that the attack tried, the "
+        "one that does most harm is kept."
     )
     return [("Budget", spent), ("Broken", f"means that {reached}")]
 

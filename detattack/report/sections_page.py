@@ -68,7 +68,8 @@ class Section:
 class Page:
     """A page of sections.
 
-    viewer: what the page's script knows of images that are shown side by side; empty: there are none.
+    - back: the address of the page that leads here
+    - viewer: what the page's script knows of images that are shown side by side; empty: there are none.
     """
 
     title: str
@@ -78,11 +79,12 @@ class Page:
     notes: Sequence[str] = ()
     warnings: Sequence[Mapping[str, str]] = field(default=())
     viewer: Mapping[str, Any] = field(default_factory=dict)
+    back: str = ""
 
 
 def render(page: Page) -> str:
     """Render a page, with style, script and pictures in it."""
-    scripts = ("leaderboard.js", "plots.js", *(["elements.js", "side_by_side.js"] if page.viewer else []))
+    scripts = ("elements.js", "leaderboard.js", "plots.js", *(["side_by_side.js"] if page.viewer else []))
     style = Markup(template("report.css") + "\n" + template("leaderboard.css"))
     script = Markup("\n".join(map(template, scripts)))
     numbers = [plot.svg.numbers for section in page.sections for plot in section.plots]

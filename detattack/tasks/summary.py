@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from detattack.engine.budget import budget_in
+from detattack.engine.budget import budget_in, parse_budgets
 from detattack.metrics.image_quality import MEASURES
 from detattack.metrics.rates import rate
 from detattack.report.measures import CHANGE
@@ -150,7 +150,9 @@ def _spread(values: Sequence[float]) -> dict[str, float | None]:
 
 def question_name(summary: Mapping[str, Any]) -> str:
     """Name what a run asks."""
-    return f"budget {summary['budget']}" if summary.get("kind") == "budget" else "first success"
+    if summary.get("kind") != "budget":
+        return "first success"
+    return f"budget {parse_budgets(summary['budget'])[0].label}"
 
 
 def question_line(summary: Mapping[str, Any]) -> str:

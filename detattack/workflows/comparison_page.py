@@ -138,22 +138,23 @@ def _page(
 ) -> Page:
     first = runs[0]
     config = first.data.config
+    each = "method" if "methods" in found else "budget"
     columns = task.columns if "methods" in found else columns_of(task, len({run.row["method"] for run in runs}))
     facts = [
-        f"{len(runs)} {'methods' if 'methods' in found else 'budgets'}",
+        f"{len(runs)} {each}s",
         f"against {short_name(str(config.get('model', 'an unknown model')))}",
         *first.content.facts[1:],
         f"{len(first.data.records)} images",
     ]
     sections = [
-        Section("Methods" if "methods" in found else "Budgets", tables=[_table(runs, columns, standalone)]),
+        Section(f"{each.title()}s", tables=[_table(runs, columns, standalone)]),
         Section("Curves", plots=_curves(runs) if "methods" in found else _against_budget(task, runs)),
         Section("Differences", tables=_differences(found, runs)),
         Section("Skipped", tables=_skipped(first)),
     ]
     shown = [one for one in sections if one.tables or one.plots]
     notes = [f"{term} {asked}" for term, asked in first.content.questions]
-    return Page(first.content.title, "comparison", facts, shown, notes, viewer=_viewer(path, runs, standalone))
+    return Page(first.content.title, "comparison", facts, shown, notes, viewer=_viewer(path, runs, standalone, each))
 
 
 def _table(runs: Sequence[_Run], columns: Sequence[Column], standalone: bool) -> Grid:
@@ -256,14 +257,15 @@ def _skipped(run: _Run) -> list[Grid]:
     return [Grid(("image", "why"), lines, shape="words tall")] if lines else []
 
 
-def _viewer(path: Path, runs: Sequence[_Run], standalone: bool) -> dict[str, Any]:
-    """Tell the page's script of the images and of what each method made of them."""
+def _viewer(path: Path, runs: Sequence[_Run], standalone: bool, each: str) -> dict[str, Any]:
+    """Tell the page's script of the images and of what each method or budget made of them."""
     ids = list(dict.fromkeys(i for run in runs for i in sorted(run.images)))
     chosen = _even(ids, MOST_INSIDE if standalone else MOST_SIDE_BY_SIDE)
     known = runs[0].content.data
     told = {key: known.get(key, []) for key in ("classes", "colors", "objects", "object_colors", "about")}
     return {
         **told,
+        "each": each,
         "tau": known.get("tau", 0),
         "boxes": runs[0].content.boxes,
         "spends": runs[0].data.budget is not None,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from detattack.core.errors import InputError
+from detattack.datasets.base import Dataset
 from detattack.datasets.source import DatasetSource
 from detattack.engine import Attack
 from detattack.engine.budget import Budget
@@ -151,24 +152,27 @@ def make_experiment(
     task: Task[Any, Any, Any],
     values: Mapping[str, Any],
     attack: Attack,
-    source: DatasetSource,
+    source: DatasetSource | Dataset,
     batch: int | None = 1,
     out: Path | None = None,
+    model: Any = None,
     **more: Any,
 ) -> Experiment[Any, Any, Any]:
     """Load model and images, and check all that can be known before the first file is written.
 
     - values: fields of the task's config, but for the attack and the batch size
-    - source: where the images come from
+    - source: where the images come from, or the images themselves
     - batch: images attacked together; None: that of the run that `out` holds, or what fits
+    - model: in memory; None: it is loaded by its name
     - more: further fields of `Experiment`
 
     Raises `InputError`.
     """
     config = task.make_config(**values, attack=attack, batch=batch or 1)
     task.check_within(config)
-    model = task.load_model(config)
-    dataset = task.adapt_dataset(model, config, task.open_dataset(source, model, config))
+    model = task.load_model(config) if model is None else model
+    opened = source if isinstance(source, Dataset) else task.open_dataset(source, model, config)
+    dataset = task.adapt_dataset(model, config, opened)
     settled: dict[str, Any] = {"device": str(model.device)}
     if batch is None:
         before = batch_of(out) if out else None

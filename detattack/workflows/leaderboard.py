@@ -16,6 +16,7 @@ from detattack.core.errors import InputError
 from detattack.core.files import swept, write_text_atomic
 from detattack.datasets.image_io import read_image
 from detattack.datasets.rendered import read_original
+from detattack.engine.budget import parse_budgets
 from detattack.ranking.board import LEAST_OF_GROUP, RANKED_BY, Board, Row
 from detattack.ranking.entry import CLEAN
 from detattack.ranking.phases import Phases
@@ -91,7 +92,7 @@ def table_columns(board: Board) -> list[Column]:
         Column("l2", "JND50, L2"),
         Column("linf", "JND50, L∞"),
         Column("noticed", "ΔE>1", ".1%"),
-        *(Column(key, "AP clean" if key == CLEAN else f"AP {key}", ".3f") for key in _scored(board)),
+        *(Column(key, _ap_heading(key), ".3f") for key in _scored(board)),
         Column("passes", "backwards", ",d"),
         Column("trusted", "trusted"),
     ]
@@ -219,7 +220,7 @@ def model_page(board: Board, row: Row, number: int, out: Path) -> Page:
         Section("Runs", "", [Grid(("page of a run",), pages, shape="narrow")]) if pages else Section("Runs"),
     ]
     shown = [one for one in sections if one.tables]
-    return Page(entry.folder, "model", facts, shown, [f"back to ../{LEADERBOARD}"])
+    return Page(entry.folder, "model", facts, shown, back=f"../{LEADERBOARD}")
 
 
 def _first_table(board: Board) -> Grid:
@@ -239,7 +240,7 @@ def _first_table(board: Board) -> Grid:
                 faint=row.place is None,
             )
         )
-    head = ["model", "place", "JND50, RMS", *("AP clean" if key == CLEAN else f"AP {key}" for key in scored)]
+    head = ["model", "place", "JND50, RMS", *map(_ap_heading, scored)]
     return Grid([*head, "ΔE>1", "minutes"], lines, after="Below each figure its 95% interval. L∞ in gray levels.")
 
 
@@ -346,6 +347,10 @@ def _thumb(load: Any) -> str:
     image.thumbnail((THUMB_SIDE, THUMB_SIDE))
     image.save(buffer, "WEBP", quality=80)
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _ap_heading(key: str) -> str:
+    return "AP clean" if key == CLEAN else f"AP, {parse_budgets(key)[0].label}"
 
 
 def _scored(board: Board) -> list[str]:

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from detattack.datasets.base import Dataset
 from detattack.datasets.coco import category_ids
 from detattack.datasets.image_io import read_image, to_tensor
 from detattack.datasets.source import DatasetSource
+from detattack.detectors.base import Detector
 from detattack.engine import Attack
 from detattack.engine.budget import Budget, parse_budgets
 from detattack.ranking.board import Board, Transferred, make_board
@@ -29,6 +30,7 @@ from detattack.ranking.entry import ENTRY, Entry, make_entry
 from detattack.ranking.phases import Phases, records_of
 from detattack.ranking.probe import Probe, probe
 from detattack.ranking.protocol import CLASS, Protocol
+from detattack.ranking.smallest import Originals
 from detattack.runs.runner import Executor
 from detattack.tasks.detection.task import DETECTION
 from detattack.tasks.experiment import Experiment
@@ -48,11 +50,17 @@ Executors = Callable[[DetectionExperiment], AbstractContextManager[Executor | No
 
 @dataclass(frozen=True)
 class Ranked:
-    """A model to be ranked, as options name it."""
+    """A model to be ranked.
+
+    - model: its name
+    - weights, categories: as options name them
+    - loaded: the model itself, in memory; None: it is loaded by its name
+    """
 
     model: str
     weights: str | None = None
     categories: str | None = None
+    loaded: Detector | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +68,7 @@ class Ranking:
     """What ranks models: the protocol, the images, and who is told."""
 
     protocol: Protocol
-    source: DatasetSource
+    source: DatasetSource | Dataset
     seed: int = 0
     device: str = "auto"
     batch: int | None = 1
@@ -121,14 +129,16 @@ def first_experiment(one: Ranked, ranking: Ranking) -> DetectionExperiment:
     """Load a model and the images, for the first walk. Raises `InputError`."""
     walk = ranking.protocol.walks[ranking.protocol.first_walk]
     values = {
-        **asdict(one),
+        "model": one.model,
+        "weights": one.weights,
+        "categories": one.categories,
         "goal": walk.goal,
         "seed": ranking.seed,
         "device": ranking.device,
         "score_threshold": ranking.protocol.score_threshold,
     }
     attack = Settings().attack(DETECTION, "square")  # which asks for nothing but answers: each run has its own
-    experiment = make_experiment(DETECTION, values, attack, ranking.source, ranking.batch)
+    experiment = make_experiment(DETECTION, values, attack, ranking.source, ranking.batch, model=one.loaded)
     if not experiment.dataset.annotations:
         raise InputError("rank: the images have no annotated objects; --annotations names a COCO file")
     return experiment
@@ -167,6 +177,12 @@ def data_of(experiment: DetectionExperiment, ranking: Ranking) -> dict[str, Any]
     return {"fingerprint": dataset.fingerprint, "images": len(dataset.samples), "seed": ranking.seed}
 
 
+def originals_of(dataset: Dataset) -> Originals:
+    """Make what reads an image of a data set by its id."""
+    samples = {sample.id: sample for sample in dataset.samples}
+    return lambda number: samples[number].load().pixels
+
+
 def measure(
     experiment: DetectionExperiment, phases: Phases, ranking: Ranking, say: Callable[[str], None] = lambda text: None
 ) -> Entry:
@@ -191,7 +207,7 @@ def measure(
         "fingerprint": DETECTION.fingerprint(experiment.model),
         "threshold": experiment.model.eval_threshold,
     }
-    entry = make_entry(phases, seen, model, data_of(experiment, ranking))
+    entry = make_entry(phases, seen, model, data_of(experiment, ranking), originals_of(experiment.dataset))
     entry.write(phases.path)
     return entry
 

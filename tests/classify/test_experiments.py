@@ -318,9 +318,13 @@ def test_json_is_one_object(toy):
 
 def test_bad_input(call, tmp_path, colors, small, monkeypatch):
     monkeypatch.setenv("DETATTACK_SHARED", str(tmp_path / "nowhere"))
+    checkout = tmp_path / "cifar10"
+    checkout.mkdir()
+    (checkout / "prepare.py").touch()
     for arguments, words in (
         (("table6",), ("table6", "did you mean 'table1'")),
-        (("table1",), ("CIFAR-10", "data/cifar10/prepare.py", "--cifar10")),
+        (("table1",), ("CIFAR-10", "detattack data prepare cifar10", "--cifar10")),
+        (("table1", "--cifar10", checkout), ("is not in", "detattack data prepare cifar10")),
         (("table4", "--imagenet", colors), ("weights", "no such file", "--imagenet-weights")),
         (("table4", "--imagenet-model", f"{TOY}:Channels"), ("ImageNet", "--imagenet")),
         (("fig1", "--cifar10", tmp_path / "gone"), ("no folder", "gone")),

@@ -207,7 +207,7 @@ def test_a_table_of_a_budget(cli, toy, picture):
     options = ("--degrade", "--method", "pgd-linf", "--budget", "linf:8", "--passes", 12, "--model", f"{toy}:factory")
     said = cli("untargeted", picture("a", "car@8,8"), picture("b"), *options, "--out", "run")
     assert said.status == 0
-    assert "degrade:all, budget linf:8" in said.out
+    assert "degrade:all, budget L∞ 8/255" in said.out
     assert re.search(r"image +broken +worst +before", said.out)
     summary = json.loads(Path("run/summary.json").read_text())
     assert f"{summary['success']} of 1 broken; 1 nothing" in said.out

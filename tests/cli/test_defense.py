@@ -59,6 +59,10 @@ def test_it_goes_on_and_prints_the_same(cli, pictures):
     assert first.status == 0, first.err
     assert cli(*command).status == 2, "not over a folder that is there"
     assert cli(*command, "--resume").json == first.json
+    table = cli(*command[:-1], "--resume").out.splitlines()
+    assert table[0].split()[:3] == ["attack", "judged", "by"]
+    assert [line.split()[0] for line in table[1:4]] == ["undefended", "non-adaptive", "adaptive"]
+    assert len({line.index(found) for line, found in zip(table[2:4], ("toy+", "toy+"), strict=True)}) == 1
 
 
 def test_a_random_defense_is_judged_at_draws_that_no_attack_saw(cli, pictures):

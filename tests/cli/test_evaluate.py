@@ -168,6 +168,18 @@ def test_a_clean_ap_that_is_the_model_s_is_no_matter(evaluate, cli, data, toy, v
     assert "WARNING" not in said.err
 
 
+def test_a_clean_ap_of_nothing_is_said_aloud(evaluate, data):
+    """As where the names of own classes are in another order than the labels of the model."""
+    path = Path(data[3])
+    swapped = {"car": "Dog", "Dog": "car"}
+    content = read(path)
+    content["categories"] = [{**one, "name": swapped.get(one["name"], one["name"])} for one in content["categories"]]
+    path.write_text(json.dumps(content))
+    said = evaluate(*data)
+    assert said.json["summary"]["ap"]["clean"]["ap50"] == 0
+    assert "WARNING: untouched, the model finds next to none of the annotated objects (AP50 0.0000)" in said.err
+
+
 def test_other_data_than_val2017_have_no_expected_ap(evaluate, cli, data):
     said = evaluate(*data, factory="stated")
     assert said.json["summary"]["ap"]["expected_clean"] is None

@@ -6,7 +6,7 @@ import sys
 import torch
 
 from detattack.cli import progress as shown
-from detattack.cli.tables import print_rows
+from detattack.cli.tables import print_markdown, print_rows
 from detattack.engine.listening import Iteration
 
 HEAD = ["method", "success", "L∞", "forwards"]
@@ -35,6 +35,34 @@ def test_a_table_that_is_too_wide_is_turned(capsys, monkeypatch):
         "success   100.0%      7.5%",
         "L∞          0.01    0.1234",
         "forwards       9        12",
+    ]
+
+
+def test_what_is_too_wide_turned_too_is_in_two_tables(capsys, monkeypatch):
+    assert printed(capsys, monkeypatch, 20) == [
+        "method       jnd",
+        "success   100.0%",
+        "L∞          0.01",
+        "forwards       9",
+        "",
+        "method    pgd-linf",
+        "success       7.5%",
+        "L∞          0.1234",
+        "forwards        12",
+    ]
+
+
+def test_tables_of_markdown_are_aligned(capsys):
+    print_markdown("# Title\n\n| a | long |\n| --- | ---: |\n| value | 1 |\n\nBelow.\n")
+    assert capsys.readouterr().out.splitlines() == [
+        "# Title",
+        "",
+        "a      long  ",
+        "value     1  ",
+        "",
+        "Below.",
+        "",
+        "",
     ]
 
 

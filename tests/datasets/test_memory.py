@@ -80,6 +80,12 @@ def test_a_loader_that_stacks():
     assert boxes(data) == [EXPECTED[0], EXPECTED[2]]
 
 
+def test_a_box_with_its_size_in_place_of_its_end_is_refused():
+    target = {"boxes": [[40.0, 8.0, 16.0, 16.0]], "labels": [1]}
+    with pytest.raises(InputError, match="image 1: box 40,8,16,16: not x1,y1,x2,y2"):
+        open_data([(PICTURES[0], target)], categories=NAMES)
+
+
 def test_lists_and_names_in_order():
     assert len(open_data(PICTURES).samples) == 2
     found = open_data(list(zip(PICTURES, TARGETS, strict=True)), categories=["background", "car", "dog"])

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from detattack.core.errors import InputError
 from detattack.core.types import Evaluation
 from detattack.engine import PRESETS, Attack, run
 from detattack.engine.cost import bounded_range, total_variation
@@ -388,3 +389,9 @@ def test_the_trace_is_what_was_seen(levels):
         assert float(trace.l2_cost[k[row], row]) == pytest.approx(2 * float(last.square().sum()), rel=1e-9)
         margin = problem.margin(result.first_images[row : row + 1], index[row : row + 1])
         assert float(trace.confidence[k[row], row]) == pytest.approx(float(torch.sigmoid(-margin)), rel=1e-6)
+
+
+@pytest.mark.parametrize("images", [torch.rand(3, 8, 8), torch.rand(1, 8, 8, 3), torch.zeros(1, 3, 8, 8).byte()])
+def test_images_of_another_shape_or_type_are_refused(images):
+    with pytest.raises(InputError, match=r"images: expected floats \[N,3,H,W\], got torch"):
+        run(JND, images, Linear((3, 8, 8), 1))

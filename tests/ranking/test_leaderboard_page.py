@@ -38,3 +38,5 @@ def test_each_model_has_its_page_behind_it_and_its_line_in_the_curves(window, ra
     window.one("#models tbody a").click()
     assert window.one("h1").text == "firm"
     assert "there is a gradient" in window.one("#trust").text
+    window.one("#summary a").click()
+    assert window.one("h1").text == "The JND of detectors"

@@ -1,5 +1,6 @@
 """The page in a real browser: headless Chromium, at the width of a desktop and of a phone, in light and in dark."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -354,10 +355,15 @@ def test_a_plot_is_saved_as_svg_png_and_csv(window, page, tmp_path):
         window.run(
             "[...document.querySelectorAll('.save button')].find((b) => b.textContent === arguments[0]).click()", kind
         )
-    names = {kind: tmp_path / f"ap-against-l-.{kind}" for kind in ("svg", "png", "csv")}
+    names = {kind: tmp_path / f"ap-against-linf.{kind}" for kind in ("svg", "png", "csv")}
     window.wait(lambda: all(file.is_file() for file in names.values()))
-    assert Image.open(names["png"]).size == (1320, 840)
+    assert Image.open(names["png"]).size == (1320, 912)
     assert "var(" not in names["svg"].read_text()
+    assert "AP against L∞" in names["svg"].read_text()
+    window.run("[...document.querySelectorAll('.save button')].find((b) => /τ as SVG/.test(b.ariaLabel)).click()")
+    with_legend = tmp_path / "success-against-τ.svg"
+    window.wait(with_legend.is_file)
+    assert {"clean", "adversarial"} <= set(re.findall(r">(\w+)</text>", with_legend.read_text()))
     head, first, *_ = names["csv"].read_text().splitlines()
     assert head.startswith("series,")
     assert first.split(",")[1] == "0"

@@ -188,4 +188,14 @@ def test_a_standalone_comparison(window, comparison, tmp_path):
     window.wait(lambda: window.run("return [...document.querySelectorAll('#side img')].every((i) => i.complete)"))
     assert window.run("return [...document.querySelectorAll('#side img')].map((i) => i.naturalWidth)") == [64, 64, 64]
     assert window.printed() >= 4
+    window.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    apart = """return [...document.querySelectorAll('#printed figure')].map((figure) => {
+        const place = (one) => figure.querySelector(one).getBoundingClientRect();
+        const [picture, image, text] = [place('.half'), place('img'), place('figcaption')];
+        return picture.height > 20 && Math.abs(image.height - picture.height) < 1 && text.top >= picture.bottom - 1;
+    })"""
+    laid_out = window.run(apart)
+    window.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    assert laid_out
+    assert all(laid_out), "on paper, pictures do not lie over one another or their words"
     assert window.logs()[0] == []

@@ -35,13 +35,17 @@
     const svg = draw("svg", { viewBox: `0 0 ${image.w || 1} ${image.h || 1}`, "aria-hidden": "true" }), size = image.w / 30;
     const place = ([x1, y1, x2, y2]) => ({ x: x1, y: y1, width: Math.max(0, x2 - x1), height: Math.max(0, y2 - y1) });
     if (column.view === "heat") return svg;
-    if (state.boxes) for (const [label, score, ...box] of boxesOf(image, column).reverse()) {
+    const written = [];  // where names are; the strongest come first, and none is written over another
+    if (state.boxes) for (const [label, score, ...box] of boxesOf(image, column)) {
       const name = `${data.classes[label] || `class ${label}`} ${score.toFixed(2)}`, color = data.colors[label] || "#888";
-      const up = Math.max(size, box[1] - size * 0.3);
-      const right = box[0] > 0.8 * image.w;
+      const up = Math.max(size, box[1] - size * 0.3), right = box[0] > 0.8 * image.w, width = 0.6 * size * name.length;
+      const from = right ? box[2] - width : box[0];
+      svg.prepend(draw("rect", { ...place(box), class: "halo" }), draw("rect", { ...place(box), class: "frame", stroke: color }));
+      if (written.some(([x, y, end]) => Math.abs(y - up) < size && x < from + width && from < end)) continue;
+      written.push([from, up, from + width]);
       const text = draw("text", { x: right ? box[2] : box[0], y: up, class: `tag ${right ? "end" : "start"}`, "font-size": size, stroke: "#000", "stroke-opacity": 0.75, "stroke-width": size / 6, "paint-order": "stroke" }, name);
       text.style.fontSize = `${size}px`;
-      svg.append(draw("rect", { ...place(box), class: "halo" }), draw("rect", { ...place(box), class: "frame", stroke: color }), text);
+      svg.append(text);
     }
     if (state.truth) for (let i = 0; i < (image.z || []).length; i += 5) {
       const [label, ...box] = image.z.slice(i, i + 5), frame = draw("rect", { ...place(box), class: "truth", stroke: data.object_colors[label] });
@@ -60,7 +64,7 @@
     const gone = (text) => half.replaceChildren(make("span", { class: "gone", text }));
     if (url) {
       const img = make("img", { alt: column.title, draggable: "false" });
-      img.addEventListener("error", () => gone("The picture is missing: it lies in the folder of its method, beside this page."));
+      img.addEventListener("error", () => gone(`The picture is missing: it lies in the folder of its ${data.each}, beside this page.`));
       img.classList.toggle("sharp", image.w <= 128);
       img.src = url;
       half.append(img, overlay(image, column));
@@ -151,7 +155,7 @@
   window.addEventListener("hashchange", () => { if (location.hash.includes("=")) recall(); });
   // Long before it is printed: pictures would come too late.
   window.addEventListener("load", () => byId("printed").replaceChildren(...state.order.slice(0, MOST_PRINTED).map((i) => {
-    const pictures = make("div", { class: "row" }, ...columnsOf(images[i]).map((column) => figure(images[i], column)));
+    const pictures = make("div", { class: "side-by-side" }, ...columnsOf(images[i]).map((column) => figure(images[i], column)));
     return make("div", { class: "print" }, make("p", { text: images[i].n }), pictures);
   })));
   recall();

@@ -29,7 +29,7 @@ from detattack.tasks.detection.goals import parse_goal
 from detattack.tasks.detection.measures import ClassRow
 from detattack.tasks.detection.record import DetectionRecord
 from detattack.tasks.detection.run_data import CocoFiles, DetectionData, read_coco
-from detattack.tasks.detection.summary import ap_notes, emptying_threshold, parity_problem
+from detattack.tasks.detection.summary import ap_notes, clean_ap_problem, emptying_threshold
 
 MOST_BOXES = 150_000
 """Boxes in the page at most; a run with more is shown from a higher score on, and the page says so."""
@@ -66,7 +66,7 @@ def page_content(run: DetectionData, pictures: dict[int, Pictures]) -> Content:
         ),
         boxes=True,
         curves=curves,
-        warning=parity_problem(run.summary.get("ap")) or "",
+        warning=clean_ap_problem(run.summary.get("ap")) or "",
     )
 
 

@@ -37,6 +37,8 @@ from detattack.tasks.summary import (
 
 VAL2017_IMAGES, VAL2017_ANNOTATIONS = 5000, 36781
 """What the whole of COCO val2017 is known by; annotations with crowds."""
+FOUND = 0.001
+"""An AP50 below this, untouched, is that of other classes or of no weights."""
 PARITY = 0.003
 """By how much a measured clean AP may differ from the stated one."""
 
@@ -241,8 +243,14 @@ def _expected_ap(dataset: Dataset, detector: Detector | DetectorCard, image_ids:
     return getattr(detector, "expected_ap", None) if whole else None
 
 
-def parity_problem(ap: Mapping[str, Any] | None) -> str | None:
-    """Tell what is wrong with the clean AP of a summary's `ap`, if it is not what the model's card states."""
+def clean_ap_problem(ap: Mapping[str, Any] | None) -> str | None:
+    """Tell what is wrong with the clean AP of a summary's `ap`: it is nothing, or not what the model's card states."""
+    found = ap["clean"]["ap50"] if ap else None
+    if found is not None and found < FOUND:
+        return (
+            f"untouched, the model finds next to none of the annotated objects (AP50 {found:.4f}): are these its "
+            "trained weights, and are its classes named in the order of its labels (--categories)?"
+        )
     if not ap or ap.get("expected_clean") is None:
         return None
     measured, expected = ap["clean"]["ap"], ap["expected_clean"]

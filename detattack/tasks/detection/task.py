@@ -47,8 +47,8 @@ from detattack.tasks.detection.record_columns import RECORD_COLUMNS
 from detattack.tasks.detection.summary import (
     ap_notes,
     average_precision,
+    clean_ap_problem,
     not_counted_line,
-    parity_problem,
     questions,
     summarize,
     summary_lines,
@@ -364,8 +364,8 @@ class DetectionTask(Task[DetectionRecord, DetectionConfig, Detector]):
         return summary_lines(summary)
 
     def warnings(self, summary: Mapping[str, Any]) -> Iterator[str]:
-        """Yield where the clean AP is not what the model's card states."""
-        problem = parity_problem(summary["ap"])
+        """Yield what is wrong with the clean AP."""
+        problem = clean_ap_problem(summary["ap"])
         yield from [f"WARNING: {problem}"] if problem else []
 
     def notes(self, summary: Mapping[str, Any]) -> Sequence[str]:
