@@ -233,3 +233,25 @@ def test_bad_input_is_said_in_a_line(call, said):
         call()
     assert str(error.value).startswith(said)
     assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_universal_change_is_found_shown_put_on_and_read_again(detector, tmp_path):
+    pictures = [squares(f"car@{8 * (i % 5)},{8 * (i % 3)}", seed=i) for i in range(8)]
+    found = api.universal(pictures, detector, budget="linf:40", tile=16, passes=10, held_out=3, out=tmp_path / "u")
+    check_shown(found)
+    assert (found["training_images"], found["judged_images"], found["clean"]) == (5, 3, None)
+    changed = found.put_on(pictures[0])
+    assert changed.dtype == "uint8"
+    assert 0 < abs(changed.astype(int) - pictures[0]).max() <= 40
+    again = load_run(tmp_path / "u")
+    assert again.summary == found.summary
+    assert torch.equal(again.saved.values, found.saved.values)
+    patch = api.universal(
+        pictures, detector, patch=8, on="car", share=0.25, passes=1, judged=[squares("car@24,8", seed=90)]
+    )
+    x, y = 8, 8
+    outside = (patch.put_on(pictures[0], [(x, y, x + 16, y + 16)]) != pictures[0]).any(2)
+    assert outside.any()
+    assert not outside[:y].any()
+    with pytest.raises(InputError, match="either a budget, such as 'linf:8', or a patch"):
+        api.universal(pictures, detector)

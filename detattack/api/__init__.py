@@ -27,6 +27,7 @@ from detattack.api.comparing import (
 )
 from detattack.api.images import load_image, open_data, scene
 from detattack.api.results import Attacked, Result, Run
+from detattack.api.searching import Universal, universal
 from detattack.core.errors import InputError
 from detattack.core.types import Candidates, Category, Detections, Evaluation
 from detattack.datasets.maite import MaiteDataset
@@ -68,6 +69,7 @@ __all__ = [
     "Run",
     "Scene",
     "Transferred",
+    "Universal",
     "Verified",
     "attack",
     "compare",
@@ -83,6 +85,7 @@ __all__ = [
     "save_figure",
     "scene",
     "transfer",
+    "universal",
     "verify",
     "wrap",
 ]

@@ -18,6 +18,7 @@ from detattack.api.attacking import folder_of
 from detattack.api.callbacks import Callback, telling
 from detattack.api.images import open_data
 from detattack.api.results import Result, Run, Texts, frame, place
+from detattack.api.searching import Universal
 from detattack.core.errors import InputError
 from detattack.datasets.base import Dataset
 from detattack.datasets.given import given_image, is_image
@@ -34,6 +35,7 @@ from detattack.runs.record import BaseRecord
 from detattack.tasks.columns import Column, Kind, number
 from detattack.tasks.detection.goals import Goal
 from detattack.tasks.detection.task import DETECTION
+from detattack.tasks.detection.universal import FACTS
 from detattack.workflows import compare as comparing
 from detattack.workflows import rank as ranking
 from detattack.workflows.transfer import Originals, Other, transfer_run
@@ -215,11 +217,13 @@ class Quality(Result):
         return f"Quality({len(self['images'])} images)"
 
 
-def load_run(path: str | os.PathLike[str]) -> Run | Comparison | Ranking:
-    """Read a finished run folder, or that of a comparison or a ranking. Raises `InputError`."""
+def load_run(path: str | os.PathLike[str]) -> Run | Comparison | Ranking | Universal:
+    """Read a finished run folder, or that of a comparison, a ranking or a universal change. Raises `InputError`."""
     folder = path_of(path, "path")
     if (folder / COMPARISON).is_file():
         return Comparison(folder)
+    if (folder / FACTS).is_file():
+        return Universal(folder)
     return Ranking(folder) if (folder / LEADERBOARD_JSON).is_file() else Run(folder)
 
 

@@ -1,6 +1,8 @@
 """Progress on stderr: how far, how fast, how long still, and how often the attack reached its goal so far."""
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +10,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     ProgressColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -105,3 +108,22 @@ class Progress:
     def _say(self, text: str) -> None:
         """Print a line above the bar."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def phases(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """Show on stderr how far each phase of a work is, and how long still; what is told: its name, done, in all."""
+    bar = RichProgress(*timed(), console=Terminal(stderr=True, quiet=quiet))
+    bars: dict[str, TaskID] = {}
+
+    def told(what: str, done: int, total: int) -> None:
+        if not bars:
+            bar.start()  # only now: what is refused before is one line
+        bars[what] = bars[what] if what in bars else bar.add_task(what, total=total)
+        bar.update(bars[what], completed=done, total=total)
+
+    try:
+        yield told
+    finally:
+        if bars:
+            bar.stop()

@@ -2,8 +2,7 @@
 
 import json as json_module
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from detattack.tasks.detection.universal import Change
-    from detattack.workflows.universal import Told
 
 DEFAULT_TILE = 32
 DEFAULT_SHARE = 0.1
@@ -93,6 +91,7 @@ def universal(
 
     Nothing here is about printing or the physical world.
     """
+    from detattack.cli.progress import phases
     from detattack.cli.running import goes_on, resumable
     from detattack.cli.terminal import say_notes
     from detattack.tasks.detection.universal import Recipe
@@ -111,7 +110,7 @@ def universal(
         judged = _judged(test_images, test_annotations, held_out, missing)
         source, recipe = data.source(seed, missing), Recipe(passes, batch, seed)
         searches = [make_search(values, one, on, source, judged, held_out, recipe) for one in asked]
-        with resumable(goes_on(out)), _progress(run.quiet) as told:
+        with resumable(goes_on(out)), phases(run.quiet) as told:
             rows = [
                 find(search, _folder(out, search.change, len(asked)), run.resume, told, lambda note: say_notes([note]))
                 for search in searches
@@ -135,6 +134,7 @@ def apply(
     quiet: o.Quiet = False,
 ) -> None:
     """Put a change of `detattack universal` onto any images; a patch onto the annotated objects of its class."""
+    from detattack.cli.progress import phases
     from detattack.cli.terminal import say, say_notes
     from detattack.datasets.open import open_dataset
     from detattack.tasks.detection.universal import read_change
@@ -142,7 +142,7 @@ def apply(
 
     saved, dataset = read_change(change), open_dataset(data.source(seed, missing))
     say_notes(dataset.notes)
-    with _progress(quiet) as told:
+    with phases(quiet) as told:
         images = apply_change(saved, dataset, out, told)
     say(images)
 
@@ -176,30 +176,6 @@ def _judged(images: Path | None, annotations: Path | None, held_out: int | None,
     if images is None and annotations is not None:
         raise InputError("--test-annotations needs --test-images, the folder of the images that it speaks of")
     return None if images is None else o.DataOptions(images=images, annotations=annotations).source(0, missing)
-
-
-@contextmanager
-def _progress(quiet: bool) -> "Iterator[Told]":
-    """Show on stderr how far a search is, and how long still."""
-    from rich.progress import Progress
-
-    from detattack.cli.progress import timed
-    from detattack.cli.terminal import Terminal
-
-    bar = Progress(*timed(), console=Terminal(stderr=True, quiet=quiet))
-    bars: dict[str, Any] = {}
-
-    def told(what: str, done: int, total: int) -> None:
-        if not bars:
-            bar.start()  # only now: what is refused before is one line
-        bars[what] = bars[what] if what in bars else bar.add_task(what, total=total)
-        bar.update(bars[what], completed=done, total=total)
-
-    try:
-        yield told
-    finally:
-        if bars:
-            bar.stop()
 
 
 def _print(rows: "Sequence[Mapping[str, Any]]") -> None:

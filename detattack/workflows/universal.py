@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from detattack.core.types import DetectorCard
 from detattack.datasets.base import Dataset, Sample
 from detattack.datasets.image_io import png_bytes, to_pixels, to_tensor
 from detattack.datasets.source import DatasetSource
+from detattack.engine import Attack
 from detattack.engine.budget import Budget
 from detattack.engine.config import named_attack
 from detattack.runs.folder import claimed
@@ -63,11 +64,8 @@ DECIDING = ("task", "config", "model", "data", "change", "recipe", "split")
 """The keys of the manifest that a resumed search must share with the one it continues."""
 
 
-class Told(Protocol):
-    """Who is told how far a search is."""
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        """Take what is done, and how much of it."""
+Told = Callable[[str, int, int], None]
+"""Who is told how far a search is: what is done, how much of it, and of how much."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,24 +114,35 @@ def make_search(
 
     Raises `InputError`.
     """
+    config = {**values, "goal": f"degrade:{on}", "loss": values.get("loss") or LOSS, "seed": recipe.seed}
+    experiment = make_experiment(DETECTION, config, attack_on(change), source, recipe.batch)
+    others = None if judged is None else DETECTION.open_dataset(judged, experiment.model, experiment.config)
+    return search_of(experiment, others, change, on, held_out, recipe)
+
+
+def attack_on(change: Change) -> Attack:
+    """Make the attack whose goal and losses a change is found by. Raises `InputError` for a change of no size."""
     check_size(change)
     budget = change.budget if isinstance(change, Perturbation) else WHOLE_RANGE
-    attack = budget.spent_by(named_attack("pgd-linf" if budget.norm == "linf" else "pgd-l2"))
-    config = {
-        **values,
-        "goal": f"degrade:{on}",
-        "loss": values.get("loss") or LOSS,
-        "seed": recipe.seed,
-    }
-    experiment = make_experiment(DETECTION, config, attack, source, recipe.batch)
+    return budget.spent_by(named_attack("pgd-linf" if budget.norm == "linf" else "pgd-l2"))
+
+
+def search_of(
+    experiment: Experiment[Any, Any, Any],
+    judged: Dataset | None,
+    change: Change,
+    on: str,
+    held_out: int | None,
+    recipe: Recipe,
+) -> Search:
+    """Make a search of an experiment by the attack of `attack_on`, on its images. All else as of `make_search`."""
+    model, config, training = experiment.model, experiment.config, experiment.dataset
     if judged is None:
-        training, held = split(experiment.dataset, held_out, recipe.seed)
+        training, held = split(training, held_out, recipe.seed)
     else:
-        model, checked = experiment.model, experiment.config
-        training = experiment.dataset
-        held = DETECTION.adapt_dataset(model, checked, DETECTION.open_dataset(judged, model, checked))
+        held = DETECTION.adapt_dataset(model, config, judged)
         check_apart(training, held)
-    if training.categories and held.categories and values.get("reference") != "detections":
+    if training.categories and held.categories and config.reference != "detections":
         check_objects(on, len(boxes_of(training, on)), len(boxes_of(held, on)))
     return Search(replace(experiment, dataset=training), held, change, on, recipe)
 
@@ -159,7 +168,7 @@ def check_apart(training: Dataset, judged: Dataset) -> None:
 
 def _content(sample: Sample) -> str:
     path = Path(sample.source)
-    return sha256(path.read_bytes()).hexdigest() if path.is_file() else sample.source
+    return sha256(path.read_bytes() if path.is_file() else sample.load().pixels.tobytes()).hexdigest()
 
 
 def check_size(change: Change) -> None:

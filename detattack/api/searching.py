@@ -1,0 +1,139 @@
+"""One change for many images: found on some, judged on others, and put onto any."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detattack.api.asked import asked_of
+from detattack.api.attacking import folder_of
+from detattack.api.images import open_data
+from detattack.api.results import Result, Texts, frame, place
+from detattack.cli.progress import phases
+from detattack.core.boxes import to_box
+from detattack.core.errors import InputError
+from detattack.datasets.base import Dataset
+from detattack.datasets.given import given_image
+from detattack.datasets.image_io import to_pixels, to_tensor
+from detattack.detectors.base import Detector
+from detattack.engine.budget import parse_budgets
+from detattack.report.reading import read_json
+from detattack.report.sheet import new_figure
+from detattack.tasks.columns import Kind, number
+from detattack.tasks.detection.universal import Change, Patch, Perturbation, Recipe, read_change
+from detattack.workflows.universal import LOSS, RESULT, attack_on, find, search_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+
+class Universal(Result):
+    """A change for many images: the content of `result.json`.
+
+    - path: the folder
+    - saved: the change, whose `values` are `[3,N,N]`
+    """
+
+    def __init__(self, path: Path, held: TemporaryDirectory[str] | None = None) -> None:
+        """Read the folder of `detattack universal`. held: removed with this object. Raises `InputError`."""
+        super().__init__(read_json(path / RESULT, dict))
+        self.path, self._held, self.saved = path, held, read_change(path)
+
+    def __repr__(self) -> str:
+        return f"Universal({place(self.path, self._held)}, {self['change_is']} on {self['on']})"
+
+    def put_on(self, image: Any, boxes: Sequence[Sequence[float]] = ()) -> NDArray[np.uint8]:
+        """Return an image of any kind with the change on it, uint8 `[H,W,3]`; a patch goes onto each box, xyxy."""
+        original = to_tensor(given_image(image, "image").picture.pixels)
+        return to_pixels(self.saved.change.put_on(self.saved.values, original, [to_box(list(box)) for box in boxes]))
+
+    def to_pandas(self) -> "DataFrame":
+        """Return a row each for untouched images, changed ones, and noise."""
+        kinds: dict[str, Kind] = {"judged": "text", **dict.fromkeys(("ap", "ap50", "missed", "broken"), "number")}
+        return frame(kinds, [[row[key] for key in kinds] for row in self._rows()])
+
+    def figure(self) -> "Figure":
+        """Draw the change, as `change.png` shows it."""
+        figure = new_figure(3, 3)
+        axis = figure.subplots()
+        axis.imshow(to_pixels(self.saved.change.picture(self.saved.values)))
+        axis.axis("off")
+        return figure
+
+    def texts(self) -> Texts:
+        """Write a row each for untouched images, changed ones, and noise."""
+        forms = {"ap": ".3f", "ap50": ".3f", "missed": ".0%", "broken": ".0%"}
+        rows = [[row["judged"], *(number(row[key], form) for key, form in forms.items())] for row in self._rows()]
+        return [["judged images", "AP", "AP50", "objects missed", "images broken"], *rows]
+
+    def _rows(self) -> list[dict[str, Any]]:
+        nothing = {"ap": None, "ap50": None}
+        rows = [{"judged": "untouched", **(self["clean"] or nothing), "missed": None, "broken": None}]
+        for name, one in ((self["change_is"], self["change"]), ("noise", self["noise"])):
+            rates = {key: one[key]["rate"] for key in ("missed", "broken")}
+            rows.append({"judged": name, **(one["ap"] or nothing), **rates})
+        return rows
+
+
+def universal(
+    images: Any,
+    model: str | Detector,
+    *,
+    budget: str | None = None,
+    tile: int = 32,
+    patch: int | None = None,
+    share: float = 0.1,
+    on: str = "all",
+    judged: Any = None,
+    held_out: int | None = None,
+    passes: int = 10,
+    batch: int = 4,
+    seed: int = 0,
+    out: str | os.PathLike[str] | None = None,
+    progress: bool = False,
+    **options: Any,
+) -> Universal:
+    """Find one perturbation, or one patch, for many images, and judge it on others, beside noise (docs/universal.md).
+
+    - images: to find it on: a path, or what `open_data` returns or takes
+    - model: a `Detector`, or the name of one
+    - budget, tile: of a perturbation: its size, such as `linf:8`, and the side in pixels of the square that is repeated
+    - patch, share: instead of those: the side of a patch in pixels, and the share of an object's area that it covers
+    - on: the class of the objects that are not to be found any more, or `all`
+    - judged: images to judge on; None: `held_out` of `images`, half of them unless said
+    - passes, batch: passes over the images, and images of a step
+    - out: a new folder; None: a temporary one
+    - progress: whether a bar is shown
+    - options: `score_threshold`, `loss`, `reference`; of a named model `weights`, `categories`, `device`
+
+    Raises `InputError`.
+    """
+    change, recipe = _change(budget, tile, patch, share), Recipe(passes, batch, seed)
+    values = {"loss": LOSS, **options, "seed": seed}
+    asked = asked_of(model, f"degrade:{on}", attack_on(change), None, "detect", values)
+    others = None if judged is None else _data(judged)
+    search = search_of(asked.of(_data(images)), others, change, on, held_out, recipe)
+    with folder_of(out) as (path, held), phases(not progress) as told:
+        find(search, path, told=told)
+        return Universal(path, held)
+
+
+def _data(images: Any) -> Dataset:
+    return images if isinstance(images, Dataset) else open_data(images)
+
+
+def _change(budget: str | None, tile: int, patch: int | None, share: float) -> Change:
+    """Say what is searched. Raises `InputError`."""
+    if (budget is None) == (patch is None):
+        raise InputError("universal: needs either a budget, such as 'linf:8', or a patch, its side in pixels")
+    if patch is not None:
+        return Patch(patch, share)
+    (wanted, *more) = parse_budgets(str(budget))
+    if more:
+        raise InputError(f"budget: expected one, such as 'linf:8', got {budget!r}")
+    return Perturbation(wanted, tile)
