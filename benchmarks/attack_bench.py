@@ -45,7 +45,7 @@ THEIRS = (
     *(f"adv_lib/{name}" for name in ("ddn_NQ", "fmn", "alma", "pdgd", "cw_l2")),
     *("foolbox/ddn", "original/fmn", "original/deepfool", "original/superdeepfool", "torchattacks/cw_l2"),
 )
-LONG = ("jnd-min", "fmn", "adv_lib/ddn_NQ", "adv_lib/fmn", "adv_lib/alma")
+LONG = ("jnd-min", "fmn", "adv_lib/ddn_NQ")
 """The attacks that are also given --long passes."""
 BUDGETS = "50,100,150,200,300,400"
 Entered = Callable[..., Tensor]

@@ -40,15 +40,18 @@ class BoundaryWalk(_Annealed):
     rounding of x(0) + t·v whose L2 from x(0) is the radius r, t by bisection: of all changes by whole gray levels of
     that L2 it has the largest scalar product with v. Until the goal holds for the first time, the radius grows by the
     distance to the boundary to first order, but by no more than the step; then it shrinks by γ while the goal holds and
-    grows by γ while it does not. The step, α at first, and γ follow half a cosine.
+    grows by γ while it does not. The step, α at first, and γ follow half a cosine; γ ends finer where there are no
+    levels to round to.
     """
 
     last_share = 0.01
-    gammas = 0.1, 0.01
+    first_gamma = 0.1
+    last_gamma_of_levels, last_gamma_of_floats = 0.01, 0.001
 
     def __init__(self, attack: Attack, images: Tensor) -> None:
         super().__init__(attack, images)
         self.levels = attack.levels
+        self.last_gamma = self.last_gamma_of_levels if attack.levels else self.last_gamma_of_floats
         self.direction = torch.zeros_like(images)
         self.radius = images.new_zeros(len(images))
         self.found = torch.zeros_like(self.radius, dtype=torch.bool)
@@ -59,7 +62,7 @@ class BoundaryWalk(_Annealed):
         size = self.falling(1.0, self.last_share, now) * now.size
         direction = unit(against(now.gradient, broadcast(self.radius[rows]) * at(self.direction, rows), size))
         self.found[rows] = found = self.found[rows] | now.success
-        gamma = self.falling(*self.gammas, now).flatten()
+        gamma = self.falling(self.first_gamma, self.last_gamma, now).flatten()
         first_order = (1 + gamma) * now.to_boundary().minimum(size.flatten())
         # A soft loss may cross 0 before the goal holds. There rounding must not hold the image where it is.
         first_order = torch.where(now.loss > 0, first_order, first_order.maximum(self._one_level(self.radius[rows])))

@@ -18,7 +18,7 @@ from detattack.engine.steps import STEPS
 from tests.engine.steps.rules import ROWS, Rule, gradients
 
 SHAPE = 3, 24, 32
-SMOOTH = {"jnd-min": 1.01, "ddn": 1.03, "fmn": 1.02}
+SMOOTH = {"jnd-min": 1.001, "ddn": 1.03, "fmn": 1.02}
 """How far from the optimum, as a factor, each may end within 200 iterations."""
 
 
