@@ -66,6 +66,19 @@ def test_called_again_it_goes_on_and_leaves_out_what_is_not_there(benchmark):
     assert again["ddn", 20] == first["ddn", 20]
 
 
+def test_an_attack_that_fails_is_left_out(benchmark, script, monkeypatch):
+    def failing(name, budget):
+        def attack(model, inputs, labels):
+            raise ValueError("no")
+
+        return attack
+
+    monkeypatch.setattr(script, "ours_within", failing)
+    results, said = benchmark("--attacks", "ddn", "--budgets", "20")
+    assert not results
+    assert "ddn 20 is left out" in said
+
+
 def test_the_optimality_of_detectors_is_attackbench_s(script):
     from attackbench import eval_optimality
 
