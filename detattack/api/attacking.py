@@ -16,7 +16,6 @@ from detattack.api.images import Taken, open_data, taken
 from detattack.api.results import Attacked, Run
 from detattack.core.errors import InputError
 from detattack.core.types import DEFAULT_SCORE_THRESHOLD
-from detattack.datasets.base import Dataset
 from detattack.datasets.scenes import Scene
 from detattack.detectors.base import Detector
 from detattack.detectors.registry import load_detector
@@ -127,7 +126,7 @@ def evaluate(
     image. Raises `InputError`.
     """
     asked = asked_of(model, goal, method, budget, task, options)
-    experiment = asked.of(images if isinstance(images, Dataset) else open_data(images))
+    experiment = asked.of(open_data(images))
     with folder_of(out) as (path, held):
         told = partial(telling, callbacks, progress, spends=budget_of(asked.config.attack) is not None)
         with carried_out(experiment, path, progress=told):

@@ -255,7 +255,7 @@ def compare(
     attacks = {one.name: one for one in (attack_of(asked.task, method, budget, overrides) for method in named)}
     if len(attacks) < len(named):
         raise InputError("methods: one is named twice")
-    experiment = asked.of(images if isinstance(images, Dataset) else open_data(images))
+    experiment = asked.of(open_data(images))
     with folder_of(out) as (path, held):
         comparing.compare(experiment, attacks, path, progress=partial(telling, callbacks, progress))
         result = Comparison(path, asked.model, held)
@@ -289,7 +289,7 @@ def rank(
     """
     ranked = [_ranked(one) for one in models]
     options: dict[str, Any] = {} if limit is None else {"limit": limit}
-    source = images if isinstance(images, Dataset) else open_data(images, annotations, **options)
+    source = open_data(images, annotations, **options)
     chosen = load_protocol(protocol)
     told: comparing.Reporting = partial(telling, (), progress)
     with folder_of(out) as (path, held):
@@ -336,7 +336,7 @@ def transfer(
     found = _run_of(run)
     others = [Other(one) if isinstance(one, str) else one for one in models]
     others = others or [Other() if found.model is None else found.model]
-    originals = None if images is None else _originals(images if isinstance(images, Dataset) else open_data(images))
+    originals = None if images is None else _originals(open_data(images))
     rows = transfer_run(found.path, others, survive, trust=trust, originals=originals)
     return Transferred({"transfer": [asdict(one) for one in rows]})
 

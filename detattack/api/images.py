@@ -63,7 +63,8 @@ def open_data(
     """Open a data set, as `evaluate` takes it.
 
     - images: a path, as `--images` takes it (a folder, VOC's folders, YOLO's `data.yaml`), or images in memory: a list,
-      a batch, a torch or MAITE data set, or a loader, with or without targets; None: rendered scenes with annotations
+      a batch, a torch or MAITE data set, or a loader, with or without targets; what was opened before, which is
+      returned; None: rendered scenes with annotations
     - annotations: of a path, COCO's file or a folder of XML files
     - categories: of images in memory, names of the labels
     - options: of a path, `format`, `split`, `missing`, `skip`, `limit`; of scenes, how many `scenes`, and `seed`
@@ -76,6 +77,8 @@ def open_data(
         given = [*([] if annotations is None else ["annotations"]), *options]
         if given:
             raise InputError(f"{', '.join(given)}: of a path only, not of images in memory")
+        if isinstance(images, Dataset):
+            return images
         return dataset_of(images) if is_maite(images) else memory_dataset(images, categories)
     known = ("format", "split", "missing", "skip", "limit")
     wrong = next((name for name in options if name not in known), None)

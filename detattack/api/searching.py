@@ -16,7 +16,6 @@ from detattack.api.results import Result, Texts, frame, place
 from detattack.cli.progress import phases
 from detattack.core.boxes import to_box
 from detattack.core.errors import InputError
-from detattack.datasets.base import Dataset
 from detattack.datasets.given import given_image
 from detattack.datasets.image_io import to_pixels, to_tensor
 from detattack.detectors.base import Detector
@@ -116,15 +115,11 @@ def universal(
     change, recipe = _change(budget, tile, patch, share), Recipe(passes, batch, seed)
     values = {"loss": LOSS, **options, "seed": seed}
     asked = asked_of(model, f"degrade:{on}", attack_on(change), None, "detect", values)
-    others = None if judged is None else _data(judged)
-    search = search_of(asked.of(_data(images)), others, change, on, held_out, recipe)
+    others = None if judged is None else open_data(judged)
+    search = search_of(asked.of(open_data(images)), others, change, on, held_out, recipe)
     with folder_of(out) as (path, held), phases(not progress) as told:
         find(search, path, told=told)
         return Universal(path, held)
-
-
-def _data(images: Any) -> Dataset:
-    return images if isinstance(images, Dataset) else open_data(images)
 
 
 def _change(budget: str | None, tile: int, patch: int | None, share: float) -> Change:
