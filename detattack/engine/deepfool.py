@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from detattack.engine.presets import Attack
-from detattack.engine.quantize import as_file
 from detattack.engine.refine import finish
 from detattack.engine.state import AttackResult, AttackState, Objective, judge
 
@@ -49,7 +48,7 @@ def run_deepfool(
     state = AttackState(images.detach(), active, where=where)
     total = torch.zeros_like(state.originals)
     while len(state.rows):
-        seen = as_file(state.floats[state.index], attack.levels).requires_grad_()
+        seen = state.seen(attack).requires_grad_()
         margins, evaluation = objective.margins(seen, state.rows)
         distance = (seen - state.originals[state.index]).detach().flatten(1).norm(dim=1)
         state.record(evaluation, distance)
