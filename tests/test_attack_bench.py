@@ -1,14 +1,13 @@
 """`benchmarks/attack_bench.py`: a linear model, whose smallest changes are known, in AttackBench's own harness."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
 from detattack.datasets.image_io import read_image, to_tensor
 from tests.linear_classifier import distance
+from tests.scripts import benchmark_script
 from tests.toy_pictures import write_left
 
 pytest.importorskip("attackbench", reason="AttackBench is not installed (attackbenchlib)")
@@ -20,12 +19,8 @@ LINEAR = ROOT / "tests" / "linear_classifier.py"
 @pytest.fixture(scope="module")
 def script():
     """The script as a module."""
-    spec = importlib.util.spec_from_file_location("attack_bench", ROOT / "benchmarks" / "attack_bench.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+    with benchmark_script("attack_bench") as module:
+        yield module
 
 
 @pytest.fixture
@@ -82,11 +77,9 @@ def test_an_attack_that_fails_is_left_out(benchmark, script, monkeypatch):
 def test_the_optimality_of_detectors_is_attackbench_s(script):
     from attackbench import eval_optimality
 
-    spec = importlib.util.spec_from_file_location("optimality", ROOT / "benchmarks" / "optimality.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     found, envelope = [0.0, 2.0, 2.5, float("inf")], [0.0, 1.0, 2.0, 4.0]
-    assert module.optimality(found, envelope) == pytest.approx(eval_optimality(found, envelope))
+    with benchmark_script("optimality") as module:
+        assert module.optimality(found, envelope) == pytest.approx(eval_optimality(found, envelope))
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,6 @@
 """`benchmarks/published_losses.py`: which way each loss leads; `benchmarks/budget.py`: its runs and its table."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +16,7 @@ from detattack.tasks.detection.goals import Target, parse_goal
 from detattack.tasks.detection.harm import harm
 from detattack.tasks.detection.losses import LOSSES
 from tests.coco_squares import write_data
+from tests.scripts import benchmark_script
 
 ROOT = Path(__file__).parents[1]
 PUBLISHED = ("a-cls", "a-loc", "cwa", "dag", "tog-vanishing", "tog-fabrication", "tog-mislabeling")
@@ -37,12 +36,8 @@ def published(monkeypatch):
 @pytest.fixture(scope="module")
 def script():
     """`budget.py` as a module."""
-    spec = importlib.util.spec_from_file_location("budget_benchmark", ROOT / "benchmarks" / "budget.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+    with benchmark_script("budget") as module:
+        yield module
 
 
 def gradients(name, boxes=BOXES, logits=LOGITS, target=SHOWN):
