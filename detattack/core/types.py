@@ -111,6 +111,10 @@ def _always(row: int) -> bool:
     return True
 
 
+WHOLLY_WRONG = 1000.0
+"""Harm of an output of which nothing is right; what is false besides adds to it, and makes less than that."""
+
+
 class Evaluation(NamedTuple):
     """The objective of a batch at the current images.
 
@@ -120,8 +124,8 @@ class Evaluation(NamedTuple):
       detection that is to appear
     - agrees: whether the model's own post-processing supports the success proposed for a row; too expensive to ask for
       every image
-    - harm: returns `[N]` on the host, how wrong the output is, the larger the worse, infinite where it cannot be worse:
-      what an attack that spends a budget keeps the worst of. None: the less the loss, the worse
+    - harm: returns `[N]` on the host, how wrong the output is, the larger the worse, from `WHOLLY_WRONG` on where
+      nothing is right: what an attack that spends a budget keeps the worst of. None: the less the loss, the worse
     - passes: how many forward passes of the model the evaluation of each image took
     """
 

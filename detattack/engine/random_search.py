@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from detattack.core.errors import InputError
+from detattack.core.types import WHOLLY_WRONG
 from detattack.engine.presets import Attack
 from detattack.engine.quantize import as_file, within_radius
 from detattack.engine.state import AttackResult, Trace, checks, confined
@@ -92,7 +93,7 @@ def _search(
     most, holds = objective.answer(best, row)
     found_at, signs, within = (0 if holds else -1), _stripes(image, generator), _bounds(image, where)
     for number in range(1, attack.max_iterations):
-        if (holds and attack.stop != "worst") or most == torch.inf:
+        if most >= WHOLLY_WRONG or (holds and attack.stop != "worst"):
             return best, holds, found_at, number
         tried = signs if number == 1 else _with_square(signs, number / attack.max_iterations, generator, within)
         seen = confined(_changed(attack, image, tried), image, where)

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from detattack.core.types import WHOLLY_WRONG
 from detattack.engine.cost import squared_l2
 from detattack.engine.listening import tell
 from detattack.engine.perceptual import contrast_weights
@@ -288,12 +289,14 @@ def _judge_harm(attack: Attack, state: AttackState, seen: Tensor, evaluation: An
     """Keep the images seen that do more harm than all before; return as `judge` does, no image being a success."""
     finite = (evaluation.loss.detach().isfinite() & state.healthy[state.index]).cpu()
     state.finite[state.rows[~finite]] = False
-    for i, harm in enumerate(evaluation.worst_is().tolist()):
+    harms = evaluation.worst_is()
+    for i, harm in enumerate(harms.tolist()):
         row = int(state.rows[i])
         if finite[i] and harm > state.most_harm[row]:
             state.keep_worst(row, seen[i].detach(), harm)
-    finite &= state.most_harm[state.rows] < torch.inf  # nothing is worse
-    continuing = finite & (state.numbers[state.rows] < attack.max_iterations)
+    numbers = state.numbers[state.rows]
+    begun_wrong = (numbers == 0) & (harms >= WHOLLY_WRONG)  # by a smaller budget, or untouched: that is enough
+    continuing = finite & ~begun_wrong & (numbers < attack.max_iterations)
     return continuing.nonzero().flatten(), torch.zeros_like(continuing)
 
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detattack.core.errors import InputError
+from detattack.core.types import WHOLLY_WRONG
 from detattack.datasets.image_io import decode_png, png_bytes, to_pixels
 from detattack.engine import PRESETS, run, run_ensemble
 from detattack.engine.budget import Budget
@@ -126,26 +127,23 @@ def test_without_a_harm_the_least_loss_is_the_worst(of):
 
 
 @pytest.mark.parametrize("of", SPENDING)
-def test_where_nothing_is_worse_an_image_is_done(of):
+def test_an_image_that_is_wholly_wrong_is_made_worse_by_the_passes_that_are_left(of):
     attack, images = attack_of(*of, 20.0, passes=40), on_gray_levels(5, count=6)
     problem = Valleys(1, most=0.9)
     result = spend(attack, images, problem)
-    done = []
+    wrong = 0
     for row in range(len(images)):
         harms = [harm for _, harm in problem.of(row)]
-        assert float("inf") not in harms[:-1]
-        if harms[-1] == float("inf"):
-            done.append(row)
-            assert torch.equal(result.images[row], problem.of(row)[-1][0])
-            assert int(result.backwards[row]) == len(harms) - 1 == int(result.first_iteration[row])
-        else:
-            assert int(result.backwards[row]) == 40
-    assert done
+        wrong += max(harms) >= WHOLLY_WRONG > harms[0]
+        assert int(result.backwards[row]) == (0 if harms[0] >= WHOLLY_WRONG else 40)
+        assert torch.equal(result.images[row], problem.of(row)[harms.index(max(harms))][0])
+    assert wrong
 
 
-def test_an_untouched_image_that_cannot_be_worse_takes_no_pass():
+@pytest.mark.parametrize("of", SPENDING)
+def test_an_image_that_begins_wholly_wrong_takes_no_pass(of):
     images = on_gray_levels(0)
-    result = run_ensemble(attack_of("ensemble", "linf", 2), images, Valleys(most=-2))
+    result = spend(attack_of(*of, 2), images, Valleys(most=-2))
     assert torch.equal(result.images, images)
     assert result.backwards.tolist() == [0, 0]
     assert result.forwards.tolist() == [1, 1]

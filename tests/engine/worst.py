@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from detattack.core.types import Evaluation
+from detattack.core.types import WHOLLY_WRONG, Evaluation
 
 SHAPE = (3, 4, 5)
 
@@ -17,8 +17,8 @@ def on_gray_levels(seed: int, count: int = 2, spread: int = 256) -> Tensor:
 class Valleys:
     """Three losses; the harm goes up and down on the way, by another function of the image.
 
-    seen: rows, members, images and harms of each call. most: harm from which on nothing is worse. lost: rows whose
-    loss is NaN, from the call `lost_at` on.
+    seen: rows, members, images and harms of each call. most: harm from which on an image is wholly wrong. lost: rows
+    whose loss is NaN, from the call `lost_at` on.
     """
 
     members = ("first", "second", "third")
@@ -41,7 +41,7 @@ class Valleys:
 
     def harm_of(self, images: Tensor) -> Tensor:
         harm = torch.sin(40 * (images * self.other).flatten(1).sum(1).double())
-        return torch.where(harm >= self.most, torch.inf, harm)
+        return torch.where(harm >= self.most, WHOLLY_WRONG + harm, harm)
 
     def __call__(self, images: Tensor, index: Tensor, members: list[int] | None = None) -> Evaluation:
         chosen = self.directions[members if members is not None else [0] * len(images)]

@@ -134,7 +134,7 @@ class _Timed:
         if evaluation.harm is None:
             return evaluation
         harm = evaluation.harm
-        return evaluation._replace(harm=lambda: harm().clamp_max(0))  # infinite, it would end the measuring
+        return evaluation._replace(harm=lambda: harm().clamp_max(0))  # wholly wrong, it would end the measuring
 
     def confirm(self, image: Tensor, index: int) -> bool:
         """Ask the objective."""

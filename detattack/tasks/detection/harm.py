@@ -7,15 +7,16 @@ told here from the image alone, so that images stay independent of each other:
 
 s is the score, which places a true positive among those of all images; F_d is the number of false positives of its
 class above it in the image, and 1 / (1 + F_d) their effect on the precision there. Where no true positive is left at
-any threshold and score, the harm is infinite: the image adds nothing to AP, whatever else is done to it. An image
-without objects can only add false positives: −1 / (1 + Σ s) over them.
+any threshold and score, the image is wholly wrong, and can only cost the true positives of others their precision: by
+the false positives above them, whose expected number, over scores from 0 to 1, is Σ s. So the harm is a constant and
+Σ s. An image without objects, too, can only add false positives: −1 / (1 + Σ s) over them.
 """
 
 import torch
 from torch import Tensor
 
 from detattack.core.boxes import iou_matrix
-from detattack.core.types import Detections
+from detattack.core.types import WHOLLY_WRONG, Detections
 from detattack.metrics.matching import NONE, matches
 
 THRESHOLDS = tuple(0.5 + 0.05 * i for i in range(10))
@@ -30,7 +31,7 @@ def harm(found: Detections, objects: Tensor, labels: Tensor) -> float:
     boxes, scores, classes = found.boxes[order], found.scores[order], found.labels[order]
     hits = true_positives(boxes, classes, objects, labels)
     if not hits.any():
-        return torch.inf
+        return WHOLLY_WRONG + float(scores.sum())
     same = (classes[:, None] == classes[None]).to(scores.dtype).triu(1)  # [above, below], of one class
     false_above = (~hits).to(scores.dtype) @ same
     return -float((hits * scores / (1 + false_above)).sum(1).mean())

@@ -9,7 +9,7 @@ from torch import Tensor
 from detattack.core.categories import find_name
 from detattack.core.errors import InputError
 from detattack.core.precision import Precision
-from detattack.core.types import Category, Detections, Evaluation
+from detattack.core.types import WHOLLY_WRONG, Category, Detections, Evaluation
 from detattack.detectors.base import Detector
 from detattack.detectors.defended import Defended
 from detattack.detectors.fast import AcceleratedDetector
@@ -129,9 +129,9 @@ class JointObjective:
 
 
 def mean_harm(harms: Tensor) -> Tensor:
-    """Return the mean over the first axis; what cannot be worse counts 0 there, and is infinite where all are such."""
-    mean = torch.where(harms.isinf(), 0.0, harms).mean(0)
-    return torch.where(harms.isinf().all(0), torch.inf, mean)
+    """Return the mean over the first axis, in which what is wholly wrong counts 0, unless all are."""
+    wrong = harms >= WHOLLY_WRONG
+    return torch.where(wrong.all(0), harms, harms.masked_fill(wrong, 0.0)).mean(0)
 
 
 def objective_for(

@@ -1,6 +1,5 @@
 """Goals: their text, the places they name, and the predicate on hand-made detections."""
 
-import math
 import string
 from dataclasses import dataclass, replace
 
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 from detattack.cli.options import GoalText
 from detattack.core.boxes import iou_matrix
 from detattack.core.errors import InputError
-from detattack.core.types import Category, Detections
+from detattack.core.types import WHOLLY_WRONG, Category, Detections
 from detattack.tasks.detection.goals import (
     GOALS,
     CleanImage,
@@ -436,7 +435,8 @@ def test_the_harm_of_a_class_is_that_of_its_objects():
     clean = found((CAR, HERE), (DOG, THERE))
     cars, everything = target("degrade:car", clean), target("degrade:all", clean)
     after = found((DOG, THERE, 0.8))
-    assert cars.goal.harm(cars, after) == float("inf")
+    assert cars.goal.harm(cars, after) == WHOLLY_WRONG
+    assert cars.goal.harm(cars, found((DOG, THERE, 0.8), (CAR, THERE, 0.5))) == WHOLLY_WRONG + 0.5
     assert everything.goal.harm(everything, after) == pytest.approx(-0.8)
     assert cars.goal.harm(cars, found((CAR, HERE, 0.25))) == pytest.approx(-0.25)
 
@@ -554,7 +554,7 @@ def test_an_object_is_found_by_any_label_of_its_name(text, label, is_found):
         assert resolved.object_labels == (annotated,)
         assert resolved.holds(found((label, NEAR))) != is_found
         assert (resolved.goal.confidence(resolved, found((label, NEAR, 0.75))) == 0.75) == is_found
-        assert (resolved.goal.harm(resolved, found((label, NEAR, 0.75))) < math.inf) == is_found
+        assert (resolved.goal.harm(resolved, found((label, NEAR, 0.75))) < WHOLLY_WRONG) == is_found
 
 
 def test_a_duplicate_of_the_other_label_is_a_false_positive_of_the_class():

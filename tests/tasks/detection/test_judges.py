@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from detattack.core.errors import InputError
-from detattack.core.types import Category, Evaluation
+from detattack.core.types import WHOLLY_WRONG, Category, Evaluation
 from detattack.detectors.several import Several, judges_of
 from detattack.tasks.detection.goals import Target, parse_goal
 from detattack.tasks.detection.judges import JointObjective, check_classes, mean_harm, target_for
@@ -86,6 +86,7 @@ def test_a_success_is_one_of_each(successes):
     assert joint.answer(None, 0) == (-1.0, all(successes))
 
 
-def test_harm_is_a_mean_and_infinite_only_where_all_are():
-    harms = torch.tensor([[-1.0, torch.inf, torch.inf], [-3.0, -0.5, torch.inf]])
-    assert mean_harm(harms).tolist() == [-2.0, -0.25, torch.inf]
+def test_harm_is_a_mean_and_wholly_wrong_only_where_all_are():
+    most = WHOLLY_WRONG
+    harms = torch.tensor([[-1.0, most + 8, most + 1], [-3.0, -0.5, most + 2]])
+    assert mean_harm(harms).tolist() == [-2.0, -0.25, most + 1.5]

@@ -99,8 +99,11 @@ class Degrade(Goal):
     def harm(self, target: Target, found: Detections) -> float:
         """Tell how little of the objects' average precision is left."""
         labels = target.firsts(torch.tensor(target.object_labels).long())
-        named = replace(found, labels=target.firsts(found.labels))
-        return harm(named, torch.tensor(target.objects).reshape(-1, 4), labels)
+        named, counted = target.firsts(found.labels), torch.ones_like(found.labels, dtype=torch.bool)
+        if target.labels:  # the false positives of other classes cost this one nothing
+            counted = torch.isin(named, target.firsts(torch.tensor(target.labels).to(named)))
+        of_class = Detections(found.boxes[counted], found.scores[counted], named[counted])
+        return harm(of_class, torch.tensor(target.objects).reshape(-1, 4), labels)
 
     def suits(self, scene: "SceneFacts") -> bool:
         """Such an object is in it, as far as the renderer knows the class."""
