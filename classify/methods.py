@@ -45,7 +45,7 @@ register_method(
         l2_weight=1,
         range_weight=1,
         tv_weight=1,
-        refine=6,
+        refine=3,
     )
 )
 register_method(Attack("jnd-paper", "gd", 0.05, loss_weight=10, l2_weight=1, range_weight=1, tv_weight=10))

@@ -91,7 +91,15 @@ class ClassificationObjective:
         shares = logits.detach().softmax(1)
         likeliest_other = shares.scatter(1, labels[:, None], -1.0).amax(1)
         confidence = torch.where(targeted, shares.gather(1, wrong[:, None]).squeeze(1), likeliest_other)
-        return Evaluation(loss, torch.where(targeted, predicted == wrong, predicted != labels), confidence)
+        success = torch.where(targeted, predicted == wrong, predicted != labels)
+        return Evaluation(loss, success, confidence, margin=_missing(logits.detach(), labels, wrong, targeted))
+
+
+def _missing(logits: Tensor, labels: Tensor, wrong: Tensor, targeted: Tensor) -> Tensor:
+    """By how much the logit to pass exceeds the one that has to: `[n]`, below 0 where the goal is reached."""
+    one = torch.where(targeted, wrong, labels)[:, None]
+    lead = (logits.gather(1, one) - logits.scatter(1, one, -torch.inf).amax(1, keepdim=True)).squeeze(1)
+    return torch.where(targeted, -lead, lead)
 
 
 def _margin(logits: Tensor, classes: Tensor) -> Tensor:

@@ -127,6 +127,8 @@ class Evaluation(NamedTuple):
     - harm: returns `[N]` on the host, how wrong the output is, the larger the worse, from `WHOLLY_WRONG` on where
       nothing is right: what an attack that spends a budget keeps the worst of. None: the less the loss, the worse
     - passes: how many forward passes of the model the evaluation of each image took
+    - margin: `[N]`, by how much the score that the goal is about misses it, in logits; where it is below 0 the goal may
+      hold. None: not told
     """
 
     loss: Tensor
@@ -135,6 +137,7 @@ class Evaluation(NamedTuple):
     agrees: Callable[[int], bool] = _always
     harm: Callable[[], Tensor] | None = None
     passes: int = 1
+    margin: Tensor | None = None
 
     def worst_is(self) -> Tensor:
         """Return `harm`, `[N]` on the host."""

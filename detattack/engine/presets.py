@@ -33,7 +33,7 @@ class Attack:
       with `levels`, rounding does not exceed it either; None: no bound
     - norm: of the radius: `linf`, `l2`, or `rms`, the L2 divided by the root of the number of values, which means the
       same for images of all sizes
-    - refine: trials of the bisection that shrinks a success while the goal holds; 0: none
+    - refine: trials along the line from the original to a success, which shrink it while the goal holds; 0: none
     - undo: with `levels`, trials of the search that then reverts changes of one gray level, those that help least
       first, while the goal holds; 0: none
     - perceptual: weight the L2 by local contrast, see `perceptual.py`
@@ -68,7 +68,7 @@ def register_method(attack: Attack) -> None:
 
 
 register_method(Attack("jnd-paper", "gd", 0.03, l2_weight=1, range_weight=1, tv_weight=1))
-register_method(Attack("jnd", "normalized", 0.15, growth=1.02, l2_weight=0.05, range_weight=1, tv_weight=1, refine=6))
+register_method(Attack("jnd", "normalized", 0.15, growth=1.02, l2_weight=0.05, range_weight=1, tv_weight=1, refine=3))
 register_method(Attack("baseline", "gd", 0.03, l2_weight=1))
 register_method(Attack("fgsm", "sign", 1 / 255))
 register_method(Attack("fgv", "gd", 0.03))

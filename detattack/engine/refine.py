@@ -1,23 +1,30 @@
-"""Shrink a success while the goal holds; each trial is confirmed."""
+"""Shrink a success while the goal holds; what is kept is confirmed."""
+
+import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from detattack.engine.presets import Attack
 from detattack.engine.quantize import as_file
-from detattack.engine.state import AttackResult, AttackState, Objective, confident, confirmed, settle
+from detattack.engine.state import AttackResult, AttackState, Objective, Trace, checks, confident, confirmed, settle
 
 FIRST_SHARE = 1 / 128
 """Share of the changed values that the first trial of `undo` reverts."""
+BEND = 0.9
+"""The walk to a success bends: the straight line to its end crosses where the goal tips earlier than the walk did."""
+SAFETY = 0.1
+"""Share of the way from the success to where the goal should tip that a trial leaves, so that it rather holds."""
 
 
 def finish(attack: Attack, objective: Objective, state: AttackState) -> AttackResult:
     """Shrink the successes as the attack asks, and return the result."""
-    success = state.first_iteration >= 0
+    success, trace = state.first_iteration >= 0, state.whole_trace()
     for row in success.nonzero().flatten().tolist():
         settle(objective, state, row)
         if attack.refine:
-            _refine(attack, objective, state, row)
+            _refine(attack, objective, state, row, trace)
         if attack.undo and attack.levels is not None:
             _undo(attack, objective, state, row)
     last = as_file(state.floats, attack.levels)
@@ -30,26 +37,110 @@ def finish(attack: Attack, objective: Objective, state: AttackState) -> AttackRe
         first_images=torch.where(chosen, state.first, last),
         forwards=state.forwards,
         backwards=state.backwards,
-        trace=state.whole_trace(),
+        trace=trace,
     )
 
 
-def _refine(attack: Attack, objective: Objective, state: AttackState, row: int) -> None:
-    """Bisect the line from the original to the success, for the shortest change that is confirmed."""
-    original = state.originals[row]
-    change = (state.best if attack.stop == "budget" else state.floats)[row] - original
-    low, high = 0.0, 1.0
+@dataclass(frozen=True)
+class _Point:
+    """A place on the line from the original, at 0, to a success, at 1.
+
+    - margin: of the objective there; NaN where it is not known
+    """
+
+    share: float
+    margin: float = math.nan
+
+
+def _refine(attack: Attack, objective: Objective, state: AttackState, row: int, trace: Trace) -> None:
+    """Search the line from the original to a success for the shortest change that holds."""
+    change = (state.best if attack.stop == "budget" else state.floats)[row] - state.originals[row]
+    high, other = _Point(1.0), None
+    if attack.stop != "budget":
+        high, other = _ends_of_walk(trace, int(state.first_iteration[row]), row)
+    trusted = not state.doubted[row]
+    _search(attack, objective, state, row, change, high, other)
+    settle(objective, state, row)
+    if trusted and state.doubted[row]:  # what the evaluations promised does not hold: once more, with each confirmed
+        _search(attack, objective, state, row, change, _Point(1.0), None)
+
+
+def _search(
+    attack: Attack,
+    objective: Objective,
+    state: AttackState,
+    row: int,
+    change: Tensor,
+    high: _Point,
+    other: _Point | None,
+) -> None:
+    """Make the trials along a change `[3,H,W]` that holds.
+
+    Each is where the margin should be 0 by the line through two known points (regula falsi), or in the middle where
+    they do not tell.
+
+    - high, other: the two points; other: None where there is none
+    """
+    low, original = _Point(0.0), state.originals[row]
     for _ in range(attack.refine):
-        middle = (low + high) / 2
-        image = as_file(original + middle * change, attack.levels)
+        share = _next_share(low, high, other)
+        image = as_file(original + share * change, attack.levels)
         distance = state.distance(image, row)
-        if distance >= state.best_distance[row]:
-            high = middle
-        elif confident(attack, objective, state, image, row) and confirmed(objective, state, image, row):
-            high = middle
-            state.keep(row, image, distance)
+        if distance >= state.smallest(row):
+            high = _Point(share)
+            continue
+        reached, margin = _tried(attack, objective, state, image, distance, row)
+        tried = _Point(share, margin)
+        if reached:
+            high, other = tried, low if low.share else high
         else:
-            low = middle
+            low = other = tried
+
+
+def _ends_of_walk(trace: Trace, k: int, row: int) -> tuple[_Point, _Point | None]:
+    """Return the success of an image, and the place on the line that tells what its last miss does."""
+    success = _Point(1.0, float(trace.margin[k, row]))
+    if not k:
+        return success, None
+    share = BEND * float(trace.distance[k - 1, row] / trace.distance[k, row])
+    return success, _Point(share, float(trace.margin[k - 1, row]))
+
+
+def _next_share(low: _Point, high: _Point, other: _Point | None) -> float:
+    """Return the share to try.
+
+    - low, high: the longest change that is known to miss, and the shortest that is known to hold
+    - other: the second point of the line; None: there is none
+    """
+    width = high.share - low.share
+    if other is None or not (high.margin - other.margin) * (high.share - other.share) < 0:
+        return low.share + width / 2
+    fall = (high.margin - other.margin) / (high.share - other.share)
+    share = high.share - (1 - SAFETY) * high.margin / fall
+    return share if low.share < share < high.share else low.share + width / 2
+
+
+def _tried(
+    attack: Attack, objective: Objective, state: AttackState, image: Tensor, distance: Tensor, row: int
+) -> tuple[bool, float]:
+    """Try an image that is smaller than all successes; return whether it is one, and its margin.
+
+    It is confirmed at once where evaluations were wrong before, or look at less than a confirmation does.
+    """
+    with torch.no_grad():
+        evaluation = objective(image[None], torch.tensor([row]))
+    state.forwards[row] += evaluation.passes
+    margin = math.nan if evaluation.margin is None else float(evaluation.margin)
+    reached = bool(evaluation.success) and evaluation.agrees(0)
+    if attack.stop == "confidence":
+        reached = reached and bool(evaluation.confidence >= attack.stop_confidence)
+    if reached and (state.doubted[row] or checks(objective) > evaluation.passes):
+        reached = confirmed(objective, state, image, row)
+        if reached:
+            state.keep(row, image, distance)
+    elif reached:
+        state.claims[row].append((image, distance))
+    return reached, margin
 
 
 def _undo(attack: Attack, objective: Objective, state: AttackState, row: int) -> None:

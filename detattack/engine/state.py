@@ -58,6 +58,7 @@ class Trace:
 
     - confidence: the objective's
     - distance: the L2 of the image that the model saw, weighted where the attack is perceptual
+    - margin: the objective's, NaN where it tells none
     """
 
     loss: Tensor
@@ -67,6 +68,7 @@ class Trace:
     tv_cost: Tensor
     confidence: Tensor
     distance: Tensor
+    margin: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,7 +194,9 @@ class AttackState:
         """Record the values of a forward pass over `rows`. An attack without a cost has no terms."""
         self.forwards[self.rows] += evaluation.passes
         nothing = torch.zeros_like(distance)
-        values = {"loss": evaluation.loss, "confidence": evaluation.confidence, "distance": distance} | terms
+        margin = torch.full_like(distance, torch.nan) if evaluation.margin is None else evaluation.margin
+        values = {"loss": evaluation.loss, "confidence": evaluation.confidence, "distance": distance, "margin": margin}
+        values |= terms
         stacked = torch.stack([values.get(f.name, nothing).detach().to(distance) for f in fields(Trace)])
         self.trace.append((self.rows, self.numbers[self.rows], stacked))
         tell(self.rows, self.numbers[self.rows], evaluation.loss, evaluation.confidence, distance)
@@ -283,6 +287,8 @@ def settle(objective: Objective, state: AttackState, row: int) -> None:
         image, distance = state.claims[row].pop()
         if confirmed(objective, state, image, row):
             state.keep(row, image, distance)
+        else:
+            state.doubted[row] = True
 
 
 def _judge_harm(attack: Attack, state: AttackState, seen: Tensor, evaluation: Any) -> tuple[Tensor, Tensor]:

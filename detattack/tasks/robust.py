@@ -146,6 +146,7 @@ class RobustObjective:
             agrees=lambda i: all(found.agrees(i + variant * images) for variant in range(count)),
             harm=lambda: found.worst_is().unflatten(0, (count, -1)).amin(0),
             passes=count * found.passes,
+            margin=None if found.margin is None else found.margin.unflatten(0, (count, -1)).amax(0),
         )
 
 

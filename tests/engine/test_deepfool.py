@@ -1,10 +1,9 @@
 """DeepFool on classifiers that are linear: one step to the nearest boundary, and over it."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 
+from detattack.core.types import Evaluation
 from detattack.engine import Attack, run_deepfool
 from detattack.engine.deepfool import NUDGE, nearest_boundary
 
@@ -23,7 +22,7 @@ class Linear:
     def margins(self, images, index):
         margins = images.flatten(1) @ self.normals.T - self.bounds[index]
         best = margins.amax(1)
-        return margins, SimpleNamespace(loss=-best, success=best > 0, confidence=best, agrees=lambda i: True, passes=1)
+        return margins, Evaluation(-best, best > 0, best)
 
     def confirm(self, image, index):
         return bool((image.flatten() @ self.normals.T > self.bounds[index]).any())

@@ -48,7 +48,7 @@ class Linear:
         self.calls.append(index.tolist())
         self.seen.append(images.detach().clone())
         margin = self.margin(images, index)
-        return Evaluation(margin, margin < 0, torch.sigmoid(-margin).detach())
+        return Evaluation(margin, margin < 0, torch.sigmoid(-margin).detach(), margin=margin.detach())
 
     def confirm(self, image, index):
         self.confirmed.append(index)
@@ -309,14 +309,15 @@ def test_the_gradient_goes_straight_through_the_rounding():
 def test_what_is_not_finite_stops_that_image_alone(where, bad):
     class Broken(Linear):
         def __call__(self, images, index):
-            loss, success, confidence = super().__call__(images, index)[:3]
+            found = super().__call__(images, index)
             sick = (index == 1) & (len(self.calls) > 3)
             if where == "gradient":
                 one_value = torch.zeros(images.shape, dtype=torch.bool)
                 one_value[sick, 1, 2, 3] = True
-                images.register_hook(lambda g: torch.where(one_value, bad, g))
-                return Evaluation(loss, success, confidence)
-            return Evaluation(torch.where(sick, bad, loss), success, confidence)
+                if images.requires_grad:
+                    images.register_hook(lambda g: torch.where(one_value, bad, g))
+                return found
+            return found._replace(loss=torch.where(sick, bad, found.loss))
 
     problem, healthy = Broken((3, 8, 8), 3), Linear((3, 8, 8), 3)
     result = run(JND, problem.images, problem)

@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from detattack.engine import Attack, run
 from tests.engine.halfspace import HalfSpace
@@ -13,13 +15,31 @@ FAR = Attack("far", "normalized", 1.5, levels=None, max_iterations=3)
 GRAY = torch.full((2, 3, 6, 8), 0.5).mul(255).round() / 255
 
 
-def problem(distance=0.7):
+def problem(distance=0.7, told=None):
     normal = torch.randn(3, 6, 8, generator=torch.Generator().manual_seed(0))
-    return HalfSpace(GRAY, normal, distance)
+    return HalfSpace(GRAY, normal, distance, told)
 
 
 def l2(result):
     return (result.images - GRAY).flatten(1).norm(dim=1)
+
+
+@pytest.mark.parametrize("trials", [1, 2, 3])
+def test_where_the_margin_is_told_and_linear_each_trial_leaves_a_tenth_of_the_excess(trials):
+    asked = problem(told=lambda loss: loss)
+    refined = run(replace(FAR, refine=trials), GRAY, asked)
+    assert l2(refined).tolist() == pytest.approx([0.7 + 0.8 * 0.1**trials] * 2, rel=1e-5)
+    assert (refined.forwards - run(FAR, GRAY, problem()).forwards).tolist() == [trials + 1] * 2
+    assert (asked.confirmed.count(0), asked.confirmed.count(1)) == (2, 2)
+
+
+@given(st.floats(0.2, 1.4), st.sampled_from([-1.0, -0.5, 0.5, 1.0]))
+def test_a_bent_margin_is_narrowed_from_either_side(distance, bend):
+    def bent(margin):
+        return margin * torch.exp(bend * margin)
+
+    refined = run(replace(FAR, refine=8), GRAY, problem(distance, told=bent))
+    assert all(distance < value < distance + 0.02 * (1.5 - distance) for value in l2(refined).tolist())
 
 
 def test_bisection_ends_just_beyond_the_boundary():
@@ -35,8 +55,8 @@ def test_every_trial_is_a_forward_pass_and_nothing_is_kept_that_is_not_confirmed
     asked = problem()
     refined = run(replace(FAR, refine=4), GRAY, asked)
     whole = run(FAR, GRAY, problem())
-    assert (refined.forwards - whole.forwards).tolist() == [4, 4]
-    assert (asked.confirmed.count(0), asked.confirmed.count(1)) == (5, 5)
+    assert (refined.forwards - whole.forwards).tolist() == [5, 5]
+    assert (asked.confirmed.count(0), asked.confirmed.count(1)) == (2, 2)
     grudging = problem()
     grudging.confirm = lambda image, index: bool((image - GRAY[index]).norm() > 1.2)
     assert all(1.2 < value < 1.2 + 1.5 / 2**9 for value in l2(run(replace(FAR, refine=9), GRAY, grudging)).tolist())

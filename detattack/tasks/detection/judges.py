@@ -107,6 +107,7 @@ class JointObjective:
             agrees=lambda i: all(one.agrees(i) for one in found),
             harm=(lambda: mean_harm(torch.stack([harm() for harm in harms]))) if harms else None,
             passes=sum(one.passes for one in found),
+            margin=greatest([one.margin for one in found]),
         )
 
     def _scales(self, losses: Tensor, index: Tensor, members: Sequence[int] | None) -> Tensor:
@@ -126,6 +127,12 @@ class JointObjective:
         """Tell the harm, and whether the goal holds for each, by the official inference alone: no gradient."""
         harms, holds = zip(*(part.answer(image, index) for part in (*self.parts, *self.witnesses)), strict=True)
         return float(mean_harm(torch.tensor(harms, dtype=torch.float64))), all(holds)
+
+
+def greatest(margins: Sequence[Tensor | None]) -> Tensor | None:
+    """Return the margin of what is farthest from its goal, `[n]`; None where one is not told."""
+    told = [margin for margin in margins if margin is not None]
+    return torch.stack(told).amax(0) if len(told) == len(margins) else None
 
 
 def mean_harm(harms: Tensor) -> Tensor:

@@ -65,12 +65,14 @@ class DetectionObjective:
         seen = [self._seen(candidates, i, images) for i in range(len(targets))]
         losses = [self.losses if members is None else (self.members[members[i]],) for i in range(len(targets))]
         found = cache(lambda: [one.cpu() for one in self.detector.select(candidates, self.score_threshold)])
+        above = torch.stack([_above(target, one) for target, one in zip(targets, seen, strict=True)])
         return Evaluation(
             loss=torch.stack([_loss(*these) for these in zip(targets, seen, losses, strict=True)]),
             success=torch.stack([_possible(target, one) for target, one in zip(targets, seen, strict=True)]),
-            confidence=torch.stack([_confidence(target, one) for target, one in zip(targets, seen, strict=True)]),
+            confidence=torch.sigmoid(above + logit(self.score_threshold)),
             agrees=lambda i: targets[i].holds(found()[i]),
             harm=self._harm_of(candidates, targets) if self.worst else None,
+            margin=-above if targets[0].goal.rises else above,
         )
 
     def _seen(self, candidates: Candidates, i: int, images: Tensor) -> ImageCandidates:
@@ -120,11 +122,11 @@ def _possible(target: Target, seen: ImageCandidates) -> Tensor:
 
 
 @torch.no_grad()
-def _confidence(target: Target, seen: ImageCandidates) -> Tensor:
-    """Return the score that the goal is about, scalar."""
+def _above(target: Target, seen: ImageCandidates) -> Tensor:
+    """Return the logit that the goal is about, relative to τ, scalar; −∞ where there is no candidate."""
     if not len(seen.logits):
-        return seen.logits.new_zeros(())
-    return torch.sigmoid(target.goal.margin(target, seen) + logit(seen.score_threshold))
+        return seen.logits.new_full((), -torch.inf)
+    return target.goal.margin(target, seen)
 
 
 def _asked_boxes(targets: list[Target], images: Tensor) -> Tensor | None:

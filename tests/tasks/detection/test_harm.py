@@ -1,6 +1,5 @@
 """How much of an image's AP is left: worked out by hand, and the matching against pycocotools'."""
 
-
 import pytest
 import torch
 from hypothesis import assume, given, settings

@@ -79,9 +79,11 @@ class Suppress(Goal):
     def of_logits(self, target: Target, logits: Tensor, score_threshold: float) -> Evaluation:
         """`vanish` anywhere in the images: above τ each is a detection."""
         of_class = logits[..., columns(target.label)]
-        confidence = of_class.detach().amax((1, 2)).sigmoid()
+        highest = of_class.detach().amax((1, 2))
+        confidence = highest.sigmoid()
         loss = smooth_hinge(of_class + (MARGIN - logit(score_threshold))).sum((1, 2))
-        return Evaluation(loss, confidence <= score_threshold, confidence)
+        margin = highest - logit(score_threshold)
+        return Evaluation(loss, confidence <= score_threshold, confidence, margin=margin)
 
     def aimed_at(self, target: Target, clean: Detections) -> Tensor:
         """Select the detections of the class (near the box)."""
