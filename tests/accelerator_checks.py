@@ -5,10 +5,14 @@ device has to be there before torch computes its first gradient, and it stays: `
 process of its own.
 """
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from classify.methods import PRESETS as CLASSIFIER_PRESETS
+from classify.models.registry import load_classifier
 from detattack.api import attack, load_detector, scene
 from detattack.cli import main
 from detattack.detectors.registry import EMBEDDED
@@ -25,7 +29,10 @@ PAIRS = {
 }
 """Every head and every goal once; `benchmarks/accelerator.py` runs all with all."""
 OF_EACH_STEP = list({attack.step: name for name, attack in PRESETS.items()}.values())
+OF_EACH_CLASSIFIER_STEP = list({attack.step: name for name, attack in CLASSIFIER_PRESETS.items()}.values())
 SPENDING = ("ensemble",)
+UNBOUNDED = ("noise",)
+SHORT = Path(__file__).with_name("ranking") / "short.yaml"
 ROUNDED_OTHERWISE = ("demo-detr",)
 """Heads whose attention torch computes by another kernel on other devices."""
 
@@ -155,6 +162,25 @@ def test_several_models_a_defense_and_transfer(device, tmp_path):
     ended(main, "evaluate", "--through-models", "demo-ssd,demo-fcos", *options, str(tmp_path / "several"))
     ended(main, "evaluate", "--model", "demo-ssd", "--defense", "resize:0.5..1", *options, str(tmp_path / "defense"))
     ended(main, "verify", str(tmp_path / "several"), "--model", "demo", "--device", NAME)
+
+
+def test_a_ranking(device, tmp_path):
+    options = ["--scenes", "2", "--protocol", str(SHORT), "--device", NAME, "--quiet", "--out", str(tmp_path / "rank")]
+    ended(main, "rank", "demo-ssd", *options)
+
+
+@pytest.mark.parametrize("method", OF_EACH_CLASSIFIER_STEP)
+def test_classifiers(device, method):
+    """Three images at once, one of them attacked while another waits."""
+    pictures = list(np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8))
+    options = {} if method in UNBOUNDED else {"max_iterations": 4}
+    on_cpu, there = (
+        attack(pictures, load_classifier("vgg16_cifar10", device=where), method=method, batch=2, **options).outcomes
+        for where in ("cpu", NAME)
+    )
+    assert [one.record.status for one in there] == [one.record.status for one in on_cpu]
+    assert "error" not in {one.record.status for one in there}
+    assert all(np.array_equal(one.pixels, two.pixels) for one, two in zip(there, on_cpu, strict=True))
 
 
 def test_models_check(device):
