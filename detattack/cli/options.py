@@ -11,6 +11,7 @@ from typer.exceptions import TyperException
 
 from detattack.cli import names as n
 from detattack.cli.command import CONFIG_SET, HERE
+from detattack.core.environment import be_deterministic
 from detattack.core.errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "demo"
 DEFAULT_SCORE_THRESHOLD, DEFAULT_MAX_DETECTIONS = 0.5, 100
 """As in `core.types`, which takes seconds to import; a test holds them equal."""
+
+
+def _use_deterministic(context: typer.Context, asked: bool) -> bool:
+    """Ask for it before torch is imported."""
+    if asked and not context.resilient_parsing:
+        be_deterministic()
+    return asked
 
 
 def _use_config_file(context: typer.Context, path: Path | None) -> Path | None:
@@ -181,6 +189,15 @@ Precision = Annotated[
     Literal["fp32", "bf16"],
     typer.Option(help="Of the gradient: bf16 is faster where the processor has it. Float32 decides."),
 ]
+Deterministic = Annotated[
+    bool,
+    typer.Option(
+        "--deterministic",
+        help="The same bytes from run to run on a GPU, too, where torch can; slower.",
+        callback=_use_deterministic,
+        is_eager=True,
+    ),
+]
 TaskName = Annotated[str, typer.Option("--task", help="What kind of model it is: detect, classify, or a plugin's.")]
 Config = Annotated[
     Path | None,
@@ -335,6 +352,7 @@ class AttackOptions:
     floats: Floats = False
     perceptual: Perceptual = False
     precision: Precision = "fp32"
+    deterministic: Deterministic = False
     seed: Seed = 0
     set: Assignments = None
     robust_to: RobustTo = None

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import torch
 
+from detattack.core.environment import is_deterministic
+
 Precision = Literal["fp32", "bf16"]
 """Of the gradient: float32, or bfloat16 with float32 accumulation. Decisions are always made in float32."""
 Switch = tuple[Callable[[], Any], Callable[[Any], None], Any]
@@ -26,8 +28,8 @@ def has_fast_bf16() -> bool:
 def fixed_numerics(gradient: bool = True, tf32: bool = False) -> Iterator[None]:
     """Override every setting of the caller that would change a number, and restore it afterwards.
 
-    These are `no_grad`, `inference_mode`, autocast, default dtype and device, deterministic mode, and reduced precision
-    of float32.
+    These are `no_grad`, `inference_mode`, autocast, default dtype and device, reduced precision of float32, and the
+    deterministic mode, which is as `core.environment` says.
 
     - gradient: whether operations are recorded for a backward pass
     - tf32: whether CUDA devices may round the factors of float32 products to 10 bits (TF32), as torch lets convolutions
@@ -50,9 +52,10 @@ def fixed_numerics(gradient: bool = True, tf32: bool = False) -> Iterator[None]:
 
 def _modes() -> Iterator[Switch]:
     yield torch.get_default_dtype, torch.set_default_dtype, torch.float32
-    yield torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode, 0
-    for name in ("deterministic", "benchmark"):
-        yield _attribute(torch.backends.cudnn, name, False)
+    deterministic = is_deterministic()
+    yield torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode, int(deterministic)  # 1: it warns
+    yield _attribute(torch.backends.cudnn, "deterministic", deterministic)
+    yield _attribute(torch.backends.cudnn, "benchmark", False)
 
 
 def _rounding(tf32: bool) -> Iterator[Switch]:

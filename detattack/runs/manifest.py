@@ -4,7 +4,6 @@ A run folder may come from anybody: its manifest is checked as it is read, and t
 """
 
 import json
-import os
 import platform
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -14,6 +13,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, FiniteFloat, ValidationError, field_validator
 
 from detattack import __version__
+from detattack.core.environment import deciding
 from detattack.core.errors import InputError, first_error
 from detattack.core.locating import FOLDER
 from detattack.core.trust import check_trust
@@ -93,7 +93,7 @@ def make_manifest(config: dict[str, Any], model: str, data: str, **more: Any) ->
         "python": platform.python_version(),
         "platform": platform.platform(),
         "versions": {name: _version(name) for name in PACKAGES},
-        "environment": {k: os.environ[k] for k in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY") if k in os.environ},
+        "environment": deciding(),
     }
 
 

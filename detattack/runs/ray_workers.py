@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic
 
+from detattack.core.environment import deciding
 from detattack.core.errors import InputError
 from detattack.core.faults import DeviceBroken
 from detattack.core.plugins import VARIABLE, load_plugins, plugin_files
@@ -59,9 +60,9 @@ class Workers:
         return int(min(rooms))
 
     def environment(self) -> dict[str, str]:
-        """As many threads as here, for the same bytes, none that keeps a core busy while it waits; the same plugins."""
+        """For the same bytes as many threads, and what else decides; none that keeps a core busy; the same plugins."""
         plugins = os.pathsep.join(map(str, plugin_files()))
-        return {"OMP_NUM_THREADS": str(self.cpus), "OMP_WAIT_POLICY": "PASSIVE", VARIABLE: plugins}
+        return {**deciding(), "OMP_NUM_THREADS": str(self.cpus), "OMP_WAIT_POLICY": "PASSIVE", VARIABLE: plugins}
 
     def __str__(self) -> str:
         """Tell what one of them needs."""

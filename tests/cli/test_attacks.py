@@ -11,9 +11,11 @@ import torch
 from PIL import Image
 from pycocotools.coco import COCO
 
+from detattack.core.environment import CUBLAS, DETERMINISTIC
 from detattack.datasets.image_io import read_image, to_tensor
 from detattack.detectors.registry import load_detector
 from detattack.engine import PRESETS
+from detattack.runs.ray_workers import Workers
 
 LEDGER_ONLY = {"clean", "adversarial", "trace"}
 
@@ -112,6 +114,22 @@ def test_assignments_change_the_method(attack, picture, tmp_path):
     attack("untargeted", picture("a", "car@8,8"), "--set", "step_size=0.3", "--set", "refine=0", "--max-iterations", 7)
     method = json.loads((tmp_path / "run" / "run.json").read_text())["config"]["attack"]
     assert (method["name"], method["step_size"], method["refine"], method["max_iterations"]) == ("jnd", 0.3, 0, 7)
+
+
+@pytest.mark.parametrize("by_file", [False, True])
+def test_deterministic_algorithms_are_asked_for_and_noted(attack, picture, tmp_path, monkeypatch, by_file):
+    for name in (DETERMINISTIC, CUBLAS):
+        monkeypatch.setenv(name, "0")  # so that it is put back
+    monkeypatch.delenv(CUBLAS)
+    (tmp_path / "c.yaml").write_text("deterministic: true\n")
+    path = picture("a", "car@8,8")
+    plain = attack("untargeted", path, "--max-iterations", 2, out="plain")
+    asked = ["--config", tmp_path / "c.yaml"] if by_file else ["--deterministic"]
+    said = attack("untargeted", path, "--max-iterations", 2, *asked)
+    assert said.status == plain.status == 0
+    noted = json.loads((tmp_path / "run" / "run.json").read_text())["environment"]
+    assert (noted[DETERMINISTIC], noted[CUBLAS]) == ("1", ":4096:8")
+    assert Workers().environment()[DETERMINISTIC] == "1"
 
 
 def test_the_threshold_decides(attack, picture):

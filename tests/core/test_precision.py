@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from detattack.core.environment import DETERMINISTIC
 from detattack.core.precision import fixed_numerics, has_fast_bf16
 
 
@@ -45,6 +46,19 @@ def test_inside_all_is_fixed_and_afterwards_all_is_as_before(changed, gradient):
         assert settings() == before
     assert inside == (gradient, False, False, torch.float32, torch.device("cpu"), 0, "highest", False, False)
     assert (product.dtype, product.device.type, product.requires_grad) == (torch.float32, "cpu", gradient)
+
+
+@pytest.mark.parametrize(("said", "mode"), [("1", 1), ("0", 0), ("", 0)])
+def test_deterministic_algorithms_are_the_environment_s_choice_alone(monkeypatch, said, mode):
+    monkeypatch.setenv(DETERMINISTIC, said)
+    torch.use_deterministic_algorithms(True)
+    try:
+        with fixed_numerics():
+            assert torch.get_deterministic_debug_mode() == mode
+            assert torch.backends.cudnn.deterministic == bool(mode)
+        assert torch.get_deterministic_debug_mode() == 2
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 def test_inference_mode_of_a_caller_does_not_stop_the_gradient():
