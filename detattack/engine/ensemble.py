@@ -1,8 +1,8 @@
 """`ensemble`: several losses within one budget, and the worst image over all of them. It has no parameters.
 
 Each loss that the objective offers is a member with its own iterates, step size and worst image. All begin with a few
-passes, the two best have three times as many more, and the rest of the passes goes to the best of these. A member goes
-back to its worst image and halves its step when it makes no progress, or meets an image that it has seen: on whole gray
+passes, the two best have three times as many more if they are close, and the rest goes to the best. A member goes back
+to its worst image and halves its step when it makes no progress, or meets an image that it has seen: on whole gray
 levels cycles are exact. When its step is too small to change anything it starts again, from a random image in the
 budget.
 
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from detattack.core.errors import InputError
+from detattack.core.types import WHOLLY_WRONG
 from detattack.engine.cost import squared_l2
 from detattack.engine.loop import bounded
 from detattack.engine.presets import Attack
@@ -35,6 +36,8 @@ SHORT_START = 3
 """Passes of each member at first, where there are enough."""
 SECOND_LOOK = 3
 """How many times as many the two best then have each: what falls fast at first does not fall the farthest."""
+CLOSE = 1 / 2
+"""Of the gain of the best, what the second has to have gained to be looked at again."""
 
 
 class Members(Objective, Protocol):
@@ -52,12 +55,14 @@ class _Walk:
     """How a member is doing on one image.
 
     - size: its step, as a share of the radius
+    - first: harm of the image that it began with
     - most_harm: of its worst image since it started; record: of all
     - since: passes without a worse one
     - seen: what tells images that it has seen with this step
     """
 
     size: float = FIRST_STEP
+    first: float | None = None
     most_harm: float = -torch.inf
     record: float = -torch.inf
     since: int = 0
@@ -65,6 +70,7 @@ class _Walk:
 
     def note(self, harm: float, loss: float) -> bool:
         """Note an image; return whether it is the worst so far."""
+        self.first = harm if self.first is None else self.first
         cycle = (harm, loss) in self.seen
         self.seen.add((harm, loss))
         if harm > self.most_harm:
@@ -72,6 +78,11 @@ class _Walk:
             return True
         self.since = PATIENCE if cycle else self.since + 1
         return False
+
+    @property
+    def gain(self) -> float:
+        """By how much its worst image is worse than the one that it began with."""
+        return 0.0 if self.first is None else self.record - self.first
 
     def shorten(self) -> bool:
         """Halve the step; return whether it is then too small, and the walk to start again."""
@@ -83,15 +94,30 @@ class _Walk:
 
 
 def turns(walks: Sequence[_Walk], passes: int) -> Iterator[int]:
-    """Yield which member makes each pass on an image: all, then the two best, then the best."""
+    """Yield which member makes each pass on an image: all, then those that are close to the best, then the best."""
     length = max(1, min(SHORT_START, passes // (5 * len(walks))))
     left = list(range(len(walks)))
-    for most, look in ((2, length), (1, SECOND_LOOK * length)):
+    for choose, look in ((_close, length), (_best, SECOND_LOOK * length)):
         for member in left if len(left) > 1 else ():
             yield from [member] * look
-        left = sorted(left, key=lambda member: -walks[member].record)[:most]
+        left = choose(walks, left)
     while True:
         yield left[0]
+
+
+def _best(walks: Sequence[_Walk], members: Sequence[int]) -> list[int]:
+    """Return the member with the worst image."""
+    return [max(members, key=lambda member: walks[member].record)]
+
+
+def _close(walks: Sequence[_Walk], members: Sequence[int]) -> list[int]:
+    """Return the two best members; the best alone where the second has gained much less.
+
+    Where nothing right is left, which it may have reached at once, the second may still find more that is false.
+    """
+    best, *others = sorted(members, key=lambda member: -walks[member].record)
+    wrong = walks[best].record >= WHOLLY_WRONG
+    return [best, *(one for one in others[:1] if wrong or walks[one].gain >= CLOSE * walks[best].gain)]
 
 
 def check_passes(attack: Attack, members: int) -> None:

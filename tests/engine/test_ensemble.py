@@ -250,6 +250,24 @@ def test_the_best_member_has_the_rest():
     assert order.count(2) > 30
 
 
+@pytest.mark.parametrize(
+    ("gains", "passes"),
+    [
+        ((1.0, 0.6, 0.1), [45, 12, 3]),
+        ((1.0, 0.4, 0.1), [54, 3, 3]),
+        ((WHOLLY_WRONG + 2, 0.4, 0.1), [45, 12, 3]),
+    ],
+)
+def test_a_second_look_is_for_two_that_are_close_or_where_nothing_right_is_left(gains, passes):
+    walks = [_Walk() for _ in gains]
+    turn, order = turns(walks, 60), []
+    for _ in range(60):
+        member = next(turn)
+        order.append(member)
+        walks[member].note(-2.0 + (gains[member] if order.count(member) > 1 else 0.0), float(len(order)))
+    assert [order.count(member) for member in range(3)] == passes
+
+
 def test_one_member_has_all():
     problem = Valleys(members=1)
     result = run_ensemble(attack_of("ensemble", "linf", 2, passes=9), on_gray_levels(0), problem)
