@@ -22,9 +22,10 @@ from detattack.detectors.base import Detector
 from detattack.engine.budget import parse_budgets
 from detattack.report.reading import read_json
 from detattack.report.sheet import new_figure
-from detattack.tasks.columns import Kind, number
+from detattack.tasks.columns import Kind
 from detattack.tasks.detection.universal import Change, Patch, Perturbation, Recipe, read_change
 from detattack.workflows.universal import LOSS, RESULT, attack_on, find, search_of
+from detattack.workflows.universal_rows import HEADINGS, rows_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,7 +55,7 @@ class Universal(Result):
     def to_pandas(self) -> "DataFrame":
         """Return a row each for untouched images, changed ones, and noise."""
         kinds: dict[str, Kind] = {"judged": "text", **dict.fromkeys(("ap", "ap50", "missed", "broken"), "number")}
-        return frame(kinds, [[row[key] for key in kinds] for row in self._rows()])
+        return frame(kinds, [[row.values[key] for key in kinds] for row in rows_of(self)])
 
     def figure(self) -> "Figure":
         """Draw the change, as `change.png` shows it."""
@@ -66,17 +67,7 @@ class Universal(Result):
 
     def texts(self) -> Texts:
         """Write a row each for untouched images, changed ones, and noise."""
-        forms = {"ap": ".3f", "ap50": ".3f", "missed": ".0%", "broken": ".0%"}
-        rows = [[row["judged"], *(number(row[key], form) for key, form in forms.items())] for row in self._rows()]
-        return [["judged images", "AP", "AP50", "objects missed", "images broken"], *rows]
-
-    def _rows(self) -> list[dict[str, Any]]:
-        nothing = {"ap": None, "ap50": None}
-        rows = [{"judged": "untouched", **(self["clean"] or nothing), "missed": None, "broken": None}]
-        for name, one in ((self["change_is"], self["change"]), ("noise", self["noise"])):
-            rates = {key: one[key]["rate"] for key in ("missed", "broken")}
-            rows.append({"judged": name, **(one["ap"] or nothing), **rates})
-        return rows
+        return [list(HEADINGS), *(row.texts for row in rows_of(self))]
 
 
 def universal(

@@ -111,16 +111,16 @@ def universal(
         source, recipe = data.source(seed, missing), Recipe(passes, batch, seed)
         searches = [make_search(values, one, on, source, judged, held_out, recipe) for one in asked]
         with resumable(goes_on(out)), phases(run.quiet) as told:
-            rows = [
+            results = [
                 find(search, _folder(out, search.change, len(asked)), run.resume, told, lambda note: say_notes([note]))
                 for search in searches
             ]
     if run.json:
-        print(json_module.dumps({"run": str(out), "changes": rows}, allow_nan=False))
+        print(json_module.dumps({"run": str(out), "changes": results}, allow_nan=False))
     elif run.quiet:
         print(out, file=sys.stderr)
     else:
-        _print(rows)
+        _print(results)
         print(f"folder: {out}")
 
 
@@ -178,32 +178,24 @@ def _judged(images: Path | None, annotations: Path | None, held_out: int | None,
     return None if images is None else o.DataOptions(images=images, annotations=annotations).source(0, missing)
 
 
-def _print(rows: "Sequence[Mapping[str, Any]]") -> None:
+def _print(results: "Sequence[Mapping[str, Any]]") -> None:
     from rich.table import Table
 
     from detattack.cli.terminal import Terminal
-    from detattack.tasks.columns import number
+    from detattack.workflows.universal_rows import HEADINGS, rows_of
 
     table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
-    table.add_column("judged images", overflow="fold")
-    for name in ("AP", "AP50", "objects missed", "images broken"):
+    first, *others = HEADINGS
+    table.add_column(first, overflow="fold")
+    for name in others:
         table.add_column(name, justify="right", no_wrap=True)
-    nothing = {"ap": None, "ap50": None}
-
-    def add(name: str, ap: Any, *rates: "Mapping[str, Any]") -> None:
-        ap = ap or nothing
-        counts = [f"{one['successes']} of {one['trials']}" for one in rates]
-        table.add_row(name, number(ap["ap"], ".3f"), number(ap["ap50"], ".3f"), *counts)
-
-    add("untouched", rows[0]["clean"])
-    for row in rows:
-        add(row["change_is"], row["change"]["ap"], row["change"]["missed"], row["change"]["broken"])
-        add(f"noise, {row['change_is']}", row["noise"]["ap"], row["noise"]["missed"], row["noise"]["broken"])
+    for row in rows_of(*results):
+        table.add_row(*row.texts)
     console = Terminal()
     console.print(table)
     console.print(
-        f"found on {rows[0]['training_images']} images, judged on {rows[0]['judged_images']} others; missed: of the "
-        "objects that are found untouched",
+        f"found on {results[0]['training_images']} images, judged on {results[0]['judged_images']} others; missed: of "
+        "the objects that are found untouched",
         highlight=False,
         soft_wrap=True,
     )

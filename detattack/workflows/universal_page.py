@@ -13,9 +13,9 @@ from detattack.report.pictures import inlined
 from detattack.report.plots import Axis, Plot, Series, line_chart
 from detattack.report.reading import read_json
 from detattack.report.sections_page import Cell, Grid, Line, Page, Section, render
-from detattack.tasks.columns import number
 from detattack.tasks.detection.universal import FACTS, PICTURE
 from detattack.workflows.universal import RESULT
+from detattack.workflows.universal_rows import HEADINGS, Row, rows_of
 
 MOST_POINTS = 200
 """Of the curve of the search; each is the mean of some steps."""
@@ -63,16 +63,14 @@ def _page(folder: Path, result: Mapping[str, Any], facts: Mapping[str, Any]) -> 
 
 def _table(result: Mapping[str, Any]) -> Grid:
     """Compare untouched images with changed ones, and with noise."""
-    rows = [_row("untouched", result["clean"])]
-    for name, one in ((result["change_is"], result["change"]), ("noise", result["noise"])):
-        rows.append(_row(name, one["ap"], one["missed"], one["broken"]))
-    return Grid(("judged images", "AP", "AP50", "objects missed", "images broken"), rows)
+    return Grid(HEADINGS, [_line(row) for row in rows_of(result)])
 
 
-def _row(name: str, ap: Mapping[str, Any] | None, *rates: Mapping[str, Any]) -> Line:
-    scores = [Cell(number(ap[key], ".3f"), ap[key]) if ap else Cell("-") for key in ("ap", "ap50")]
-    counts = [Cell(f"{one['successes']} of {one['trials']}", one["rate"]) for one in rates]
-    return Line([Cell(name), *scores, *(counts or [Cell("-"), Cell("-")])])
+def _line(row: Row) -> Line:
+    name, *texts = row.texts
+    _, *values = row.values.values()
+    shown = [Cell(text, "" if value is None else value) for text, value in zip(texts, values, strict=True)]
+    return Line([Cell(name), *shown])
 
 
 def _search(losses: Sequence[float]) -> list[Plot]:
