@@ -253,5 +253,9 @@ def test_a_universal_change_is_found_shown_put_on_and_read_again(detector, tmp_p
     outside = (patch.put_on(pictures[0], [(x, y, x + 16, y + 16)]) != pictures[0]).any(2)
     assert outside.any()
     assert not outside[:y].any()
-    with pytest.raises(InputError, match="either a budget, such as 'linf:8', or a patch"):
+    with pytest.raises(InputError, match="either a budget, such as linf:8, .* or a patch"):
         api.universal(pictures, detector)
+    with pytest.raises(InputError, match="--tile goes with --budget"):
+        api.universal(pictures, detector, patch=8, tile=8)
+    with pytest.raises(InputError, match="expected one, such as 'linf:8'"):
+        api.universal(pictures, detector, budget="linf:2,4")

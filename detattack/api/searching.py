@@ -19,11 +19,11 @@ from detattack.core.errors import InputError
 from detattack.datasets.given import given_image
 from detattack.datasets.image_io import to_pixels, to_tensor
 from detattack.detectors.base import Detector
-from detattack.engine.budget import parse_budgets
 from detattack.report.reading import read_json
 from detattack.report.sheet import new_figure
 from detattack.tasks.columns import Kind
-from detattack.tasks.detection.universal import Change, Patch, Perturbation, Recipe, read_change
+from detattack.tasks.detection.universal import Change, Recipe, read_change
+from detattack.workflows.changes import changes_of
 from detattack.workflows.universal import LOSS, RESULT, attack_on, find, search_of
 from detattack.workflows.universal_rows import HEADINGS, rows_of
 
@@ -75,9 +75,9 @@ def universal(
     model: str | Detector,
     *,
     budget: str | None = None,
-    tile: int = 32,
+    tile: int | None = None,
     patch: int | None = None,
-    share: float = 0.1,
+    share: float | None = None,
     on: str = "all",
     judged: Any = None,
     held_out: int | None = None,
@@ -93,7 +93,9 @@ def universal(
     - images: to find it on: a path, or what `open_data` returns or takes
     - model: a `Detector`, or the name of one
     - budget, tile: of a perturbation: its size, such as `linf:8`, and the side in pixels of the square that is repeated
+      (None: 32)
     - patch, share: instead of those: the side of a patch in pixels, and the share of an object's area that it covers
+      (None: 0.1)
     - on: the class of the objects that are not to be found any more, or `all`
     - judged: images to judge on; None: `held_out` of `images`, half of them unless said
     - passes, batch: passes over the images, and images of a step
@@ -113,13 +115,9 @@ def universal(
         return Universal(path, held)
 
 
-def _change(budget: str | None, tile: int, patch: int | None, share: float) -> Change:
+def _change(budget: str | None, tile: int | None, patch: int | None, share: float | None) -> Change:
     """Say what is searched. Raises `InputError`."""
-    if (budget is None) == (patch is None):
-        raise InputError("universal: needs either a budget, such as 'linf:8', or a patch, its side in pixels")
-    if patch is not None:
-        return Patch(patch, share)
-    (wanted, *more) = parse_budgets(str(budget))
+    (change, *more) = changes_of(budget, tile, patch, share)
     if more:
         raise InputError(f"budget: expected one, such as 'linf:8', got {budget!r}")
-    return Perturbation(wanted, tile)
+    return change

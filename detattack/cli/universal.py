@@ -13,14 +13,13 @@ from detattack.cli import names as n
 from detattack.cli import options as o
 from detattack.cli.groups import with_groups
 from detattack.core.errors import InputError
+from detattack.workflows.changes import DEFAULT_SHARE, DEFAULT_TILE, changes_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from detattack.tasks.detection.universal import Change
 
-DEFAULT_TILE = 32
-DEFAULT_SHARE = 0.1
 Bound = Annotated[
     str | None,
     typer.Option(
@@ -99,7 +98,7 @@ def universal(
 
     out = run.folder("universal")
     with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
-        asked = _asked(budget, patch, tile, share)
+        asked = changes_of(budget, tile, patch, share)
         values: dict[str, Any] = {
             **asdict(model),
             "loss": loss,
@@ -152,22 +151,6 @@ def _folder(out: Path, change: "Change", count: int) -> Path:
     from detattack.tasks.detection.universal import Perturbation
 
     return out / change.budget.folder if count > 1 and isinstance(change, Perturbation) else out
-
-
-def _asked(budget: str | None, patch: int | None, tile: int | None, share: float | None) -> "Sequence[Change]":
-    """Say what is searched. Raises `InputError`."""
-    from detattack.engine.budget import parse_budgets
-    from detattack.tasks.detection.universal import Patch, Perturbation
-
-    o.check_exclusive(**{"--budget": budget is not None, "--patch": patch is not None})
-    o.check_exclusive(**{"--tile": tile is not None, "--patch": patch is not None})
-    if patch is not None:
-        return [Patch(patch, DEFAULT_SHARE if share is None else share)]
-    if share is not None:
-        raise InputError("--share goes with --patch")
-    if budget is None:
-        raise InputError("universal: --budget says how large a perturbation is, or --patch how many pixels a patch has")
-    return [Perturbation(one, DEFAULT_TILE if tile is None else tile) for one in parse_budgets(budget)]
 
 
 def _judged(images: Path | None, annotations: Path | None, held_out: int | None, missing: str) -> Any:

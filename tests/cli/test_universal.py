@@ -167,8 +167,8 @@ def test_embedded_detectors_and_rendered_scenes(cli):
     ("more", "words"),
     [
         ((), ("--budget", "--patch")),
-        (("--budget", "linf:8", "--patch", 8), ("--budget and --patch exclude each other",)),
-        (("--tile", 8, "--patch", 8), ("--tile and --patch exclude each other",)),
+        (("--budget", "linf:8", "--patch", 8), ("either a budget", "or a patch")),
+        (("--tile", 8, "--patch", 8), ("--tile goes with --budget",)),
         (("--budget", "linf:8", "--share", 0.1), ("--share goes with --patch",)),
         (("--budget", "lift:8"), ("unknown norm", "linf")),
         (("--budget", "linf:8", "--tile", 0), ("--tile 0", "from 1 to 1024")),
