@@ -1,14 +1,13 @@
 """`benchmarks/quality.py`: its rows for each method, and those it adds when it is called again."""
 
 import csv
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.coco_squares import write_data
+from tests.scripts import benchmark_script
 from tests.toy_pictures import write_left
 
 ROOT = Path(__file__).parents[1]
@@ -18,12 +17,8 @@ TOY, LINEAR = (ROOT / "tests" / name for name in ("toy_detector.py", "linear_cla
 @pytest.fixture(scope="module")
 def main():
     """The script's `main`, in this process."""
-    spec = importlib.util.spec_from_file_location("quality_benchmark", ROOT / "benchmarks" / "quality.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where dataclasses look for their module
-    spec.loader.exec_module(module)
-    yield module.main
-    del sys.modules[spec.name]
+    with benchmark_script("quality") as module:
+        yield module.main
 
 
 @pytest.fixture
