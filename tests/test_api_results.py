@@ -60,6 +60,7 @@ def test_every_result_is_shown_and_is_a_mapping(detector):
     assert (run["success"], found["success"], verified["agree"]) == (2, 2, 2)
     assert [row["unread"] for row in left["transfer"]] == [0, 0]
     assert left["transfer"][0]["success"]["rate"] == 1
+    assert transfer(run, images=PICTURES[:1])["transfer"][0]["unread"] == 1
     assert list(run.to_pandas()["status"]) == ["success"] * 2
     assert list(both.to_pandas()["method"]) == ["jnd", "fgsm"]
     assert [row["l2"] for row in measured["images"]] == [record.quality["l2"] for record in found.records]

@@ -10,9 +10,6 @@ from statistics import fmean, median
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from detattack.api.asked import asked_of, attack_of, path_of, task_of
 from detattack.api.attacking import folder_of
 from detattack.api.callbacks import Callback, telling
@@ -20,7 +17,6 @@ from detattack.api.images import open_data
 from detattack.api.results import Result, Run, Texts, frame, place
 from detattack.api.searching import Universal
 from detattack.core.errors import InputError
-from detattack.datasets.base import Dataset
 from detattack.datasets.given import given_image, is_image
 from detattack.detectors.base import Detector
 from detattack.engine import Attack
@@ -31,14 +27,14 @@ from detattack.ranking.protocol import load_protocol
 from detattack.report.reading import read_json
 from detattack.report.sheet import new_figure
 from detattack.runs.manifest import COMPARISON
-from detattack.runs.record import BaseRecord
+from detattack.runs.originals import originals_in
 from detattack.tasks.columns import Column, Kind, number
 from detattack.tasks.detection.goals import Goal
 from detattack.tasks.detection.task import DETECTION
 from detattack.tasks.detection.universal import FACTS
 from detattack.workflows import compare as comparing
 from detattack.workflows import rank as ranking
-from detattack.workflows.transfer import Originals, Other, transfer_run
+from detattack.workflows.transfer import Other, transfer_run
 from detattack.workflows.verify import verify_run
 
 if TYPE_CHECKING:
@@ -336,7 +332,7 @@ def transfer(
     found = _run_of(run)
     others = [Other(one) if isinstance(one, str) else one for one in models]
     others = others or [Other() if found.model is None else found.model]
-    originals = None if images is None else _originals(open_data(images))
+    originals = None if images is None else originals_in(open_data(images))
     rows = transfer_run(found.path, others, survive, trust=trust, originals=originals)
     return Transferred({"transfer": [asdict(one) for one in rows]})
 
@@ -392,18 +388,6 @@ def _measured(originals: Any, others: Any, names: Sequence[str]) -> list[Measure
 
 def _run_of(run: Run | str | os.PathLike[str]) -> Run:
     return run if isinstance(run, Run) else Run(path_of(run, "run"))
-
-
-def _originals(dataset: Dataset) -> Originals:
-    """Make what reads the original of a record from a data set."""
-    samples = {sample.id: sample for sample in dataset.samples}
-
-    def read(record: BaseRecord) -> NDArray[np.uint8]:
-        if record.id not in samples:
-            raise InputError(f"{record.source}: is not in the data set")
-        return samples[record.id].load().pixels
-
-    return read
 
 
 def _transfer_row(one: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,8 +17,9 @@ from detattack.datasets.overview import size_name
 from detattack.ranking.diagnoses import Verdict, verdicts
 from detattack.ranking.phases import Phases, records_of
 from detattack.ranking.probe import Probe
-from detattack.ranking.smallest import Originals, Smallest, smallest_changes
+from detattack.ranking.smallest import Smallest, smallest_changes
 from detattack.runs.manifest import read_manifest
+from detattack.runs.originals import Originals
 
 ENTRY = "entry.json"
 CLEAN, DOUBLED = "clean", "doubled"

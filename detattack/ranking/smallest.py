@@ -1,23 +1,19 @@
 """The smallest change of an image that reaches a goal, over all files of all attacks: Eq. 1 of the paper, measured."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
-
-import numpy as np
-from numpy.typing import NDArray
 
 from detattack.datasets.image_io import read_image
 from detattack.engine.budget import GRAY_LEVELS
 from detattack.metrics.image_quality import ciede2000_share
 from detattack.ranking.phases import records_of
+from detattack.runs.originals import Originals
 from detattack.tasks.detection.goals import parse_goal
 from detattack.tasks.detection.record import DetectionRecord
 
-Originals = Callable[[int], NDArray[np.uint8]]
-"""Reads an original, `[H,W,3]`, by the image's id."""
 NORMS = ("l2", "rms", "linf")
 UNTOUCHED = "untouched"
 """In place of a file, where the goal holds without a change."""
@@ -76,7 +72,7 @@ def smallest_changes(folders: Sequence[Path], root: Path, originals: Originals) 
 def noticed(folder: Path, record: DetectionRecord, originals: Originals) -> float:
     """Measure the share of pixels whose color differs by ΔE > 1 (CIEDE2000): what a person may notice."""
     file = read_image(folder / "images" / f"{record.stem}.png")
-    return ciede2000_share(originals(record.id), file.pixels)
+    return ciede2000_share(originals(record), file.pixels)
 
 
 def _of(record: DetectionRecord, file: Path) -> Smallest | None:

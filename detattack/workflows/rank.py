@@ -30,7 +30,7 @@ from detattack.ranking.entry import ENTRY, Entry, make_entry
 from detattack.ranking.phases import Phases, records_of
 from detattack.ranking.probe import Probe, probe
 from detattack.ranking.protocol import CLASS, Protocol
-from detattack.ranking.smallest import Originals
+from detattack.runs.originals import originals_in
 from detattack.runs.runner import Executor
 from detattack.tasks.detection.task import DETECTION
 from detattack.tasks.experiment import Experiment
@@ -177,12 +177,6 @@ def data_of(experiment: DetectionExperiment, ranking: Ranking) -> dict[str, Any]
     return {"fingerprint": dataset.fingerprint, "images": len(dataset.samples), "seed": ranking.seed}
 
 
-def originals_of(dataset: Dataset) -> Originals:
-    """Make what reads an image of a data set by its id."""
-    samples = {sample.id: sample for sample in dataset.samples}
-    return lambda number: samples[number].load().pixels
-
-
 def measure(
     experiment: DetectionExperiment, phases: Phases, ranking: Ranking, say: Callable[[str], None] = lambda text: None
 ) -> Entry:
@@ -207,7 +201,7 @@ def measure(
         "fingerprint": DETECTION.fingerprint(experiment.model),
         "threshold": experiment.model.eval_threshold,
     }
-    entry = make_entry(phases, seen, model, data_of(experiment, ranking), originals_of(experiment.dataset))
+    entry = make_entry(phases, seen, model, data_of(experiment, ranking), originals_in(experiment.dataset))
     entry.write(phases.path)
     return entry
 

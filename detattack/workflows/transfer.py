@@ -24,12 +24,9 @@ from detattack.datasets.rendered import read_original
 from detattack.metrics.rates import rate
 from detattack.runs.folder import RunFolder
 from detattack.runs.manifest import task_in
-from detattack.runs.record import BaseRecord
+from detattack.runs.originals import Originals
 from detattack.tasks.base import Task
 from detattack.tasks.registry import find_task
-
-Originals = Callable[[BaseRecord], Pixels]
-"""Reads the original of a record, `[H,W,3]`. Raises `InputError` where it is gone."""
 
 
 @dataclass(frozen=True)
