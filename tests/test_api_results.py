@@ -185,6 +185,29 @@ def test_an_exception_of_a_callback_ends_the_run(detector):
         attack(PICTURES[0], detector, callbacks=[Enough()])
 
 
+@pytest.mark.parametrize("function", [attack, evaluate, compare])
+@pytest.mark.parametrize(
+    ("callbacks", "said"),
+    [
+        ([3], "callbacks: int is no Callback"),
+        ("log", "callbacks: str is no Callback"),
+        ([Kept], "callbacks: Kept is a class"),
+        (3, "callbacks: expected a list of Callback, got int"),
+        (Kept(), "callbacks: expected a list of Callback, got Kept"),
+    ],
+)
+def test_what_is_no_callback_is_refused_in_a_line(function, callbacks, said):
+    with pytest.raises(InputError, match=said) as error:
+        function(PICTURES, "no model is loaded before", callbacks=callbacks)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_callbacks_may_be_given_one_by_one(detector):
+    kept = Kept()
+    found = attack(PICTURES[:1], detector, method="fgsm", callbacks=iter([kept]))
+    assert (len(kept.images), kept.results) == (1, [found])
+
+
 def test_progress_is_shown(detector, capsys):
     attack(PICTURES, detector, progress=True)
     assert "2/2" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 
 from detattack.api.asked import Asked, asked_of, goal_of, path_of, task_of
-from detattack.api.callbacks import Callback, telling
+from detattack.api.callbacks import Callback, checked, telling
 from detattack.api.images import Taken, open_data, taken
 from detattack.api.results import Attacked, Run
 from detattack.core.errors import InputError
@@ -87,6 +87,7 @@ def attack(
     Raises `InputError` for bad input, and of a single image whatever the model raises. Of many, an error of the model
     costs its image: its record has the status `error`.
     """
+    callbacks = checked(callbacks)
     asked = asked_of(model, goal, method, budget, task, options, otherwise="suppress:car")
     given = taken(images, asked.config.seed)
     experiment = asked.of(given.dataset)
@@ -125,6 +126,7 @@ def evaluate(
     All else as of `attack`. Returns a `Run`: a mapping of what `summary.json` holds. An error of the model costs its
     image. Raises `InputError`.
     """
+    callbacks = checked(callbacks)
     asked = asked_of(model, goal, method, budget, task, options)
     experiment = asked.of(open_data(images))
     with folder_of(out) as (path, held):

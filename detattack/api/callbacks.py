@@ -1,10 +1,11 @@
 """Who is told of iterations, images and runs while a function of `detattack.api` is at work."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from detattack.cli.progress import Progress
+from detattack.core.errors import InputError
 from detattack.engine.listening import Iteration, listening
 from detattack.runs.record import Outcome
 
@@ -20,6 +21,19 @@ class Callback:
 
     def on_run(self, result: Any) -> None:
         """Take what the function is about to return."""
+
+
+def checked(callbacks: Iterable[Callback]) -> Sequence[Callback]:
+    """Return what was given as callbacks, each once it is known to be one. Raises `InputError`."""
+    if not isinstance(callbacks, Iterable):
+        raise InputError(f"callbacks: expected a list of Callback, got {type(callbacks).__name__}")
+    given = tuple(callbacks)
+    for one in given:
+        if isinstance(one, type):
+            raise InputError(f"callbacks: {one.__name__} is a class; an object of it is needed, {one.__name__}(...)")
+        if not isinstance(one, Callback):
+            raise InputError(f"callbacks: {type(one).__name__} is no Callback, the class to derive one from")
+    return given
 
 
 class Told:

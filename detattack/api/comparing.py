@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from detattack.api.asked import asked_of, attack_of, path_of, task_of
 from detattack.api.attacking import folder_of
-from detattack.api.callbacks import Callback, telling
+from detattack.api.callbacks import Callback, checked, telling
 from detattack.api.images import open_data
 from detattack.api.results import Result, Run, Texts, frame, place
 from detattack.api.searching import Universal
@@ -243,6 +243,7 @@ def compare(
 
     All else as of `evaluate`. Raises `InputError`.
     """
+    callbacks = checked(callbacks)
     named = [name.strip() for name in methods.split(",")] if isinstance(methods, str) else list(methods)
     if not named:
         raise InputError("methods: none is named")
