@@ -23,6 +23,7 @@ from classify.objective import shares
 from classify.types import Classifier
 from detattack.core.errors import InputError, unknown
 from detattack.core.faults import check_device
+from detattack.core.wording import counted, worded
 from detattack.datasets.base import (
     Dataset,
     Label,
@@ -181,11 +182,11 @@ def labels_file(images: Path, labels: Path, missing: str = "skip") -> Dataset:
             again += path in given
             given[path] = label
     if again:
-        notes.append(f"{again} rows of {labels} are there twice; taken once")
+        notes.append(f"{counted(again, 'row')} of {labels} {worded(again, 'is', 'are')} there twice; taken once")
     paths = list(given)
     left = [path for path in images_inside(images) if path not in given]
     if left:
-        notes.append(f"{len(left)} images without a row in {labels} left out (the first: {left[0]})")
+        notes.append(f"{counted(len(left), 'image')} without a row in {labels} left out (the first: {left[0]})")
     dataset = _file_dataset(images, paths, [path.stem for path in paths], data, tuple(notes))
     return replace(dataset, labels=dict(enumerate(given.values(), 1)))
 
@@ -220,7 +221,8 @@ def only_right(classifier: Classifier, data: Dataset, skip: int = 0, limit: int 
     right = (s.id for s in data.samples if _predicted(classifier, s) == labels[s.id])
     ids = list(itertools.islice(right, skip, None if limit is None else skip + limit))
     if len(ids) < (limit or 1):
-        raise InputError(f"{len(ids)} images that {classifier.name} gets right are left, {limit or 1} are asked for")
+        right_ones = f"{counted(len(ids), 'image')} that {classifier.name} gets right"
+        raise InputError(f"{right_ones} {worded(len(ids), 'is', 'are')} left, {limit or 1} asked for")
     what = f"{len(ids)} right ones of {classifier.name} after {skip}"
     return data.pick(ids, what, only_right=True, skip=skip, limit=limit)
 
@@ -292,9 +294,9 @@ def _folder_notes(root: Path, found: Mapping[Path, list[Path]]) -> tuple[str, ..
     empty = [folder.name for folder, paths in found.items() if not paths]
     notes = []
     if beside:
-        notes.append(f"{beside} images of {root} are in no class folder; left out")
+        notes.append(f"{counted(beside, 'image')} of {root} in no class folder; left out")
     if empty:
-        notes.append(f"{len(empty)} class folders of {root} have no image (the first: {empty[0]})")
+        notes.append(f"{counted(len(empty), 'class folder')} of {root} without an image (the first: {empty[0]})")
     return tuple(notes)
 
 

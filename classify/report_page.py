@@ -5,6 +5,7 @@ from typing import Any
 
 from classify.config import ClassifyConfig, wanted
 from classify.record import ClassificationRecord
+from detattack.core.wording import counted
 from detattack.report.charts import LEGEND, MOST_BARS, confidences, of_first_success, success_curves
 from detattack.report.page import (
     Card,
@@ -80,7 +81,11 @@ def _file_card(records: list[ClassificationRecord]) -> list[Card]:
     if not any(r.file_quality for r in wins):
         return []
     stands = sum(r.file_success for r in wins)
-    return [Card("Still fools as a file", f"{100 * stands / len(wins):.1f}%", f"{stands} of {len(wins)} successes")]
+    return [
+        Card(
+            "Still fools as a file", f"{100 * stands / len(wins):.1f}%", f"{stands} of {counted(len(wins), 'success')}"
+        )
+    ]
 
 
 def _accuracy(records: list[ClassificationRecord]) -> list[Card]:
@@ -89,7 +94,7 @@ def _accuracy(records: list[ClassificationRecord]) -> list[Card]:
         return []
     right = [sum(r.predicted == r.label for r in known), sum(_after(r) == r.label for r in known)]
     shares = " → ".join(f"{100 * count / len(known):.1f}%" for count in right)
-    return [Card("Accuracy", shares, f"clean → adversarial, {len(known)} images with a label")]
+    return [Card("Accuracy", shares, f"clean → adversarial, {counted(len(known), 'image')} with a label")]
 
 
 def _after(record: ClassificationRecord) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from classify.record import ClassificationRecord
+from detattack.core.wording import counted, worded
 from detattack.metrics.image_quality import MEASURES, quick_measures
 from detattack.metrics.rates import rate
 from detattack.runs.record import ATTACKED
@@ -69,8 +70,7 @@ def skipped_line(summary: Mapping[str, Any], targeted: bool) -> str:
     count = summary["already"]
     if not count:
         return ""
-    images, verb = ("image", "is") if count == 1 else ("images", "are")
+    skipped = f"{counted(count, 'image')} skipped"
     if targeted:
-        return f"{count} {images} skipped: {verb} of the target class, or taken for it untouched"
-    them = "it" if count == 1 else "them"
-    return f"{count} {images} skipped: the model is wrong on {them} untouched (--only-right takes others)"
+        return f"{skipped}: {worded(count, 'is', 'are')} of the target class, or taken for it untouched"
+    return f"{skipped}: the model is wrong on {worded(count, 'it', 'them')} untouched (--only-right takes others)"

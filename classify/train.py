@@ -21,6 +21,7 @@ from classify.types import Classifier
 from detattack.core.errors import InputError
 from detattack.core.files import write_bytes_atomic
 from detattack.core.precision import has_fast_bf16
+from detattack.core.wording import counted
 from detattack.datasets.base import Dataset
 
 __all__ = ["Progress", "TrainConfig", "accuracy", "as_tensors", "train"]
@@ -162,7 +163,7 @@ def train(
     config.out.mkdir(parents=True, exist_ok=True)
     per_epoch = len(images) // config.batch
     if not per_epoch:
-        raise ValueError(f"{len(images)} images are less than one batch of {config.batch}")
+        raise ValueError(f"{counted(len(images), 'image is', 'images are')} less than one batch of {config.batch}")
     state = _start(config, config.epochs * per_epoch)
     bf16 = has_fast_bf16() if config.precision == "auto" else config.precision == "bf16"
     while state.step < config.epochs * per_epoch:

@@ -243,7 +243,7 @@ def test_a_logger_without_its_library_says_so(monkeypatch):
 @pytest.mark.parametrize(
     ("call", "said"),
     [
-        (lambda: api.quality(PICTURES, PICTURES[:1]), "originals: there are 2, and 1 others"),
+        (lambda: api.quality(PICTURES, PICTURES[:1]), "originals: 2 images, and 1 other"),
         (lambda: api.quality(PICTURES[0], PICTURES[0][:8]), "image 1: the two are of different sizes"),
         (lambda: api.quality(PICTURES[0], PICTURES[0], ["l3"]), "unknown quality measure 'l3'"),
         (lambda: api.compare(PICTURES, "demo", methods=[]), "methods: none is named"),

@@ -10,6 +10,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as TF
 
 from detattack.core.errors import InputError, unknown
+from detattack.core.wording import counted
 
 SIZES = ("resize", "crop")
 COLORS = ("mean", "std")
@@ -99,7 +100,7 @@ class NetworkClassifier:
         self.network = network.eval().requires_grad_(False).to(device)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.name!r}, {len(self.classes)} classes, {self.device})"
+        return f"{type(self).__name__}({self.name!r}, {counted(len(self.classes), 'class')}, {self.device})"
 
     def logits(self, images: Tensor) -> Tensor:
         """As the contract says. In another dtype than float32 the network's weights are cast for the call."""

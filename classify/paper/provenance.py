@@ -6,6 +6,7 @@ from typing import Any
 from classify.paper.config import Experiment, Runs
 from classify.paper.running import Result
 from classify.paper.sources import TITLES, Sources
+from detattack.core.wording import counted
 
 
 def made_with(experiment: Experiment, runs: Runs, sources: Sources, results: Sequence[Result]) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def lines(made: dict[str, Any]) -> list[str]:
     warning = warning_of(made)
     found += [f"**{warning}**"] if warning else []
     found.append(
-        f"Data: {made['images']} images of {data['name']} that the model gets right{skipped} "
+        f"Data: {counted(made['images'], 'image')} of {data['name']} that the model gets right{skipped} "
         f"(`{data['fingerprint']}`). Model: {model['model']}, weights {model['weights'] or 'of its own'} "
         f"(`{model['fingerprint']}`)."
     )
@@ -45,4 +46,5 @@ def warning_of(made: dict[str, Any]) -> str:
     """Loud where fewer images were taken than the config says; else empty."""
     if made["images"] == made["images_of_the_config"]:
         return ""
-    return f"NOT A RESULT TO PUBLISH: {made['images']} images (--limit) in the place of {made['images_of_the_config']}."
+    taken = counted(made["images"], "image")
+    return f"NOT A RESULT TO PUBLISH: {taken} (--limit) in the place of {made['images_of_the_config']}."

@@ -11,6 +11,7 @@ from classify.paper.names import METRICS, method_title
 from classify.paper.order import Agreement, Order, order
 from classify.paper.running import Result
 from detattack.core.files import write_text_atomic
+from detattack.core.wording import counted
 from detattack.tasks.columns import Column
 from detattack.workflows.compare import to_latex
 
@@ -85,7 +86,7 @@ def order_lines(orders: Mapping[str, Order]) -> Iterator[str]:
     for judged, one in orders.items():
         lines = [f"- {METRICS[metric].heading}: {_order_text(found)}" for metric, found in one.by_metric.items()]
         if lines:
-            over = f"over the {one.images} images on which all of the paper's methods succeed"
+            over = f"over the {counted(one.images, 'image')} on which all of the paper's methods succeed"
             yield "\n".join([f"Order of the methods, {judged}, against the paper's, {over}:\n", *lines])
 
 
@@ -121,7 +122,7 @@ def _order_text(one: Agreement) -> str:
     if one.tau is None:
         return "nothing to compare"
     if not one.differing:
-        return f"the same, all {one.pairs} pairs (τ = 1)"
+        return f"the same, all {counted(one.pairs, 'pair')} (τ = 1)"
     pairs = ", ".join(f"{method_title(high)} above {method_title(low)}" for high, low in one.differing)
     kept = one.pairs - len(one.differing)
-    return f"{kept} of {one.pairs} pairs the same (τ = {one.tau:.2f}); only in the paper is {pairs}"
+    return f"{kept} of {counted(one.pairs, 'pair')} the same (τ = {one.tau:.2f}); only in the paper is {pairs}"

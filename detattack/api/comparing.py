@@ -17,6 +17,7 @@ from detattack.api.images import open_data
 from detattack.api.results import Result, Run, Texts, frame, place
 from detattack.api.searching import Universal
 from detattack.core.errors import InputError
+from detattack.core.wording import counted
 from detattack.datasets.given import given_image, is_image
 from detattack.detectors.base import Detector
 from detattack.engine import Attack
@@ -92,7 +93,7 @@ class Ranking(Result):
         self.path, self._held = path, held
 
     def __repr__(self) -> str:
-        return f"Ranking({place(self.path, self._held)}, {len(self['models'])} models)"
+        return f"Ranking({place(self.path, self._held)}, {counted(len(self['models']), 'model')})"
 
     def to_pandas(self) -> "DataFrame":
         """Return a row a model: its place, its JND50 of the first walk with its 95% interval, and AP by budget."""
@@ -142,7 +143,7 @@ class Verified(Result):
         return [["files", "agree"], [str(self["files"]), str(self["agree"])], *problems]
 
     def __repr__(self) -> str:
-        return f"Verified({self['agree']} of {self['files']} files agree)"
+        return f"Verified({self['agree']} of {counted(self['files'], 'file')} agree)"
 
 
 class Transferred(Result):
@@ -182,7 +183,7 @@ class Transferred(Result):
         ]
 
     def __repr__(self) -> str:
-        return f"Transferred({len(self['transfer'])} rows)"
+        return f"Transferred({counted(len(self['transfer']), 'row')})"
 
 
 class Quality(Result):
@@ -210,7 +211,7 @@ class Quality(Result):
         return [["image", *(MEASURES[name].label for name in names)], *lines]
 
     def __repr__(self) -> str:
-        return f"Quality({len(self['images'])} images)"
+        return f"Quality({counted(len(self['images']), 'image')})"
 
 
 def load_run(path: str | os.PathLike[str]) -> Run | Comparison | Ranking | Universal:
@@ -376,7 +377,7 @@ def _measured(originals: Any, others: Any, names: Sequence[str]) -> list[Measure
     if is_image(originals):
         originals, others = [originals], [others]
     if len(originals) != len(others):
-        raise InputError(f"originals: there are {len(originals)}, and {len(others)} others")
+        raise InputError(f"originals: {counted(len(originals), 'image')}, and {counted(len(others), 'other')}")
     found = []
     for count, pair in enumerate(zip(originals, others, strict=True), 1):
         one, other = (given_image(image, f"image {count}").picture.pixels for image in pair)

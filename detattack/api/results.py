@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from detattack.core.errors import InputError
+from detattack.core.wording import counted
 from detattack.metrics.difference import difference_map, heatmap
 from detattack.report.sheet import new_figure
 from detattack.runs.folder import SUMMARY, RunFolder
@@ -53,7 +54,7 @@ class Result(dict[str, Any]):
         raise NotImplementedError
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({len(self)} keys)"
+        return f"{type(self).__name__}({counted(len(self), 'key')})"
 
     def _repr_html_(self) -> str:
         """Show a short table and the figure."""
@@ -85,7 +86,7 @@ class Attacked(Result):
         self._columns, self._manifest = columns, manifest
 
     def __repr__(self) -> str:
-        return f"Attacked({self['images']} images: {self['success']} success, {self['failure']} failure)"
+        return f"Attacked({counted(self['images'], 'image')}: {self['success']} success, {self['failure']} failure)"
 
     @property
     def records(self) -> list[BaseRecord]:
@@ -138,7 +139,7 @@ class Run(Result):
             super().__init__(folder.read_json(SUMMARY))
 
     def __repr__(self) -> str:
-        counts = f"{self['images']} images: {self['success']} success, {self['failure']} failure"
+        counts = f"{counted(self['images'], 'image')}: {self['success']} success, {self['failure']} failure"
         return f"Run({place(self.path, self._held)}, {counts})"
 
     @property

@@ -9,6 +9,7 @@ import typer
 
 from detattack.cli import options as o
 from detattack.core.errors import InputError
+from detattack.core.wording import counted
 
 if TYPE_CHECKING:
     from detattack.tasks.detection.benchmark import Speed
@@ -76,7 +77,7 @@ def _parse_size(text: str) -> tuple[int, int]:
 def _print(where: dict[str, Any], speed: "Speed") -> None:
     print(
         f"{where['model']}, {where['batch']} of {where['width']}x{where['height']} pixels, {where['precision']}, on "
-        f"{where['device']} ({where['threads']} threads)"
+        f"{where['device']} ({counted(where['threads'], 'thread')})"
     )
     peak = "-" if speed.peak_bytes is None else f"{speed.peak_bytes / 2**20:.0f} MiB"
     for name, text in (
@@ -84,7 +85,11 @@ def _print(where: dict[str, Any], speed: "Speed") -> None:
         ("ours", f"{1000 * speed.ours_s:.1f} ms   an iteration of the attack, {where['goal']}"),
         ("ratio", f"{speed.ratio:.2f}"),
         ("prepare", f"{speed.prepare_s:.2f} s   once, to make the model ready"),
-        ("passes", f"{speed.forwards} forwards, {speed.backwards} backwards in {speed.iterations} iterations"),
+        (
+            "passes",
+            f"{counted(speed.forwards, 'forward')}, {counted(speed.backwards, 'backward')} in "
+            f"{counted(speed.iterations, 'iteration')}",
+        ),
         ("peak memory", peak),
     ):
         print(f"{name:12}{text}")

@@ -13,6 +13,7 @@ import typer
 from detattack.cli import names as n
 from detattack.cli import options as o
 from detattack.cli.command import Group
+from detattack.core.wording import counted
 
 if TYPE_CHECKING:
     from detattack.datasets.overview import Overview
@@ -65,16 +66,16 @@ def check_data(
 
     data = o.DataOptions(images=path, annotations=annotations, format=format, split=split)
     dataset = open_dataset(data.source(0, missing))
-    found, counted = overview(dataset), None
+    found, in_model = overview(dataset), None
     if model is not None:
         with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
-            counted = _known_to(model, device, weights, categories, dataset.categories)
+            in_model = _known_to(model, device, weights, categories, dataset.categories)
     say_notes(dataset.notes)
     if json:
-        lacking = None if counted is None else [c.name for c in found.classes if not counted[c.name]]
+        lacking = None if in_model is None else [c.name for c in found.classes if not in_model[c.name]]
         print(dumps({**asdict(found), "not_in_model": lacking, "notes": dataset.notes}))
     else:
-        _print(found, counted)
+        _print(found, in_model)
 
 
 @app.command("prepare")
@@ -114,14 +115,14 @@ def _known_to(
     return {str(category["name"]): category["id"] in known for category in of_data}
 
 
-def _print(found: "Overview", counted: Mapping[str, bool] | None) -> None:
+def _print(found: "Overview", in_model: Mapping[str, bool] | None) -> None:
     from rich.table import Table
     from rich.text import Text
 
     from detattack.cli.terminal import Terminal, shown
 
     facts = Table(box=None, show_header=False, padding=(0, 1))
-    for name, text in _facts(found, counted):
+    for name, text in _facts(found, in_model):
         facts.add_row(name, Text(shown(text)))
     console = Terminal()
     console.print(facts)
@@ -130,15 +131,15 @@ def _print(found: "Overview", counted: Mapping[str, bool] | None) -> None:
         return
     table = Table(box=None, header_style="bold", padding=(0, 1))
     table.add_column("class", overflow="fold")
-    for heading in ("objects", "images", *(() if counted is None else ("in the model",))):
+    for heading in ("objects", "images", *(() if in_model is None else ("in the model",))):
         table.add_column(heading, justify="right", no_wrap=True)
     for one in sorted(annotated, key=lambda one: -one.objects):
-        known = [] if counted is None else ["yes" if counted[one.name] else "no"]
+        known = [] if in_model is None else ["yes" if in_model[one.name] else "no"]
         table.add_row(Text(shown(one.name)), str(one.objects), str(one.images), *known)
     console.print(table)
 
 
-def _facts(found: "Overview", counted: Mapping[str, bool] | None) -> list[tuple[str, str]]:
+def _facts(found: "Overview", in_model: Mapping[str, bool] | None) -> list[tuple[str, str]]:
     sizes = "none can be read"
     if found.smallest and found.largest:
         sizes = " to ".join(f"{width}×{height}" for width, height in dict.fromkeys((found.smallest, found.largest)))
@@ -147,15 +148,15 @@ def _facts(found: "Overview", counted: Mapping[str, bool] | None) -> list[tuple[
     if not found.classes:
         return [*facts, ("annotations", "none")]
     objects = sum(one.objects for one in found.classes)
-    crowds = f" and {found.crowds} crowd{'s' if found.crowds > 1 else ''}" if found.crowds else ""
+    crowds = f" and {counted(found.crowds, 'crowd')}" if found.crowds else ""
     by_size = ", ".join(f"{count} {name}" for name, count in found.by_size.items())
     facts += [
         ("objects", f"{objects} ({by_size}){crowds}"),
         ("images without objects", str(found.without_objects)),
         ("classes", f"{len(found.classes)}, {sum(one.objects > 0 for one in found.classes)} of them annotated"),
     ]
-    if counted is not None:
-        lacking = [name for name, known in counted.items() if not known]
+    if in_model is not None:
+        lacking = [name for name, known in in_model.items() if not known]
         shown = ", ".join(lacking[:10]) + (", ..." if len(lacking) > 10 else "")
         facts.append(("not in the model", f"{len(lacking)}: {shown}" if lacking else "none"))
     return facts

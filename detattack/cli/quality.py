@@ -13,6 +13,7 @@ import typer
 from detattack.cli import names as n
 from detattack.cli import options as o
 from detattack.core.errors import InputError
+from detattack.core.wording import counted
 
 if TYPE_CHECKING:
     from detattack.metrics.image_pairs import MatchedFolders, MeasuredPair
@@ -57,7 +58,7 @@ def quality(
         measured = [measure_pair(found.pairs[0], names)]
     _warn(a, b, found, measured)
     if not any(one.quality for one in measured):
-        raise InputError(f"none of {len(measured)} pairs could be measured; the first: {measured[0].reason}")
+        raise InputError(f"none of {counted(len(measured), 'pair')} could be measured; the first: {measured[0].reason}")
     if csv:
         write_text_atomic(csv, _csv(names, measured))
     if json:

@@ -12,6 +12,7 @@ from detattack.cli import names as n
 from detattack.cli import options as o
 from detattack.cli.status import FAILED
 from detattack.core.errors import InputError
+from detattack.core.wording import counted
 
 if TYPE_CHECKING:
     from detattack.workflows.rerun import Agreement, Instead
@@ -115,8 +116,9 @@ def _say(run: Path, out: Path, found: "Agreement", json: bool) -> None:
     for condition in found.conditions:
         say(f"not the same: {condition}", file=sys.stderr)
     if not found.differing:
-        say(f"{found.images} images: identical bytes")
+        say(f"{counted(found.images, 'image')}: identical bytes")
         return
     names = ", ".join(found.differing[:SHOWN_AT_MOST]) + (", ..." if len(found.differing) > SHOWN_AT_MOST else "")
     ratio = "" if found.l2_ratio is None else f", median L2 × {found.l2_ratio:.4f}"
-    say(f"{len(found.differing)} files and rows differ ({names}); same success on {found.same_success:.1%}{ratio}")
+    differing = counted(len(found.differing), "file or row differs", "files and rows differ")
+    say(f"{differing} ({names}); same success on {found.same_success:.1%}{ratio}")

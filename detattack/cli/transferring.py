@@ -6,6 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from detattack.core.wording import counted, worded
+
 if TYPE_CHECKING:
     from detattack.workflows.transfer import Other, Transfer
 
@@ -82,7 +84,7 @@ def _print(found: "Sequence[Transfer]") -> None:
         console.print(line, markup=False, highlight=False)
     gone = max(one.unread for one in found)
     if gone:
-        console.print(f"{gone} images left out: their originals are gone or have changed", highlight=False)
+        console.print(f"{counted(gone, 'image')} left out: the original is gone or has changed", highlight=False)
 
 
 def _counted(found: "Sequence[Transfer]") -> Iterator[str]:
@@ -94,5 +96,6 @@ def _counted(found: "Sequence[Transfer]") -> Iterator[str]:
     if scored:
         images = sorted({one.ap["images"] for one in scored if one.ap})
         counts = " to ".join(map(str, dict.fromkeys((images[0], images[-1]))))
-        yield f"AP: of the {counts} attacked images, successes and failures; untouched ones (`nothing`, `already`) not"
+        attacked = f"{counts} attacked {worded(images[-1], 'image')}"
+        yield f"AP: of the {attacked}, successes and failures; untouched ones (`nothing`, `already`) not"
     yield from dict.fromkeys(f"{one.model}: {note}" for one in scored for note in ap_notes(one.ap))

@@ -13,6 +13,7 @@ from detattack.cli import names as n
 from detattack.cli import options as o
 from detattack.cli.groups import with_groups
 from detattack.core.errors import InputError
+from detattack.core.wording import counted
 from detattack.workflows.changes import DEFAULT_SHARE, DEFAULT_TILE, changes_of
 
 if TYPE_CHECKING:
@@ -177,8 +178,8 @@ def _print(results: "Sequence[Mapping[str, Any]]") -> None:
     console = Terminal()
     console.print(table)
     console.print(
-        f"found on {results[0]['training_images']} images, judged on {results[0]['judged_images']} others; missed: of "
-        "the objects that are found untouched",
+        f"found on {counted(results[0]['training_images'], 'image')}, judged on "
+        f"{counted(results[0]['judged_images'], 'other')}; missed: of the objects that are found untouched",
         highlight=False,
         soft_wrap=True,
     )

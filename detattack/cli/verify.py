@@ -9,6 +9,7 @@ import typer
 from detattack.cli import names as n
 from detattack.cli import options as o
 from detattack.core.errors import InputError
+from detattack.core.wording import counted
 
 Other = Annotated[
     str | None,
@@ -71,5 +72,6 @@ def _verify(run: Path, device: str, trust: bool, json: bool) -> None:
         summary = {"images": images, "success": successes, "disagree": len(wrong)}
         print(json_module.dumps({"run": str(run), "summary": summary, "problems": wrong}))
     else:
-        print(f"{images} images judged again: {successes} successes, {len(wrong)} disagree with the ledger")
+        found = f"{counted(images, 'image')} judged again: {counted(successes, 'success')}"
+        print(f"{found}, {counted(len(wrong), 'disagrees', 'disagree')} with the ledger")
     raise typer.Exit(1 if wrong else 0)

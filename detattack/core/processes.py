@@ -11,6 +11,7 @@ from multiprocessing import get_context, parent_process
 from typing import TypeVar
 
 from detattack.core.plugins import load_plugins
+from detattack.core.wording import counted
 
 WORTH_A_PROCESS_S = 4.0
 """Below this many seconds a process pool does not pay off: starting processes, which import torch, takes as long."""
@@ -41,7 +42,7 @@ def _by_processes(work: Callable[[In], Out], items: Sequence[In]) -> Iterator[Ou
         try:
             yield from pool.map(work, items, chunksize=4)
         except BrokenProcessPool as error:
-            raise OSError(f"one of {workers} processes was killed, perhaps for lack of memory") from error
+            raise OSError(f"one of {counted(workers, 'process')} was killed, perhaps for lack of memory") from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

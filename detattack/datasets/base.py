@@ -16,6 +16,7 @@ from torch import Tensor
 from detattack.core.boxes import Box
 from detattack.core.errors import InputError
 from detattack.core.files import is_plain
+from detattack.core.wording import counted, worded
 from detattack.datasets.image_io import image_size, read_image
 from detattack.datasets.image_names import image_paths, is_named
 from detattack.datasets.source import DatasetSource, absolute
@@ -102,8 +103,10 @@ class Dataset:
     labels: Mapping[int, Label] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        truth = f", {len(self.annotations)} annotations, {len(self.categories)} categories" if self.categories else ""
-        return f"Dataset({len(self.samples)} images{truth})"
+        counts = [counted(len(self.samples), "image")]
+        if self.categories:
+            counts += [counted(len(self.annotations), "annotation"), counted(len(self.categories), "category")]
+        return f"Dataset({', '.join(counts)})"
 
     def first(self, count: int | None) -> "Dataset":
         """Return the first `count` samples and their annotations; None: all."""
@@ -116,7 +119,7 @@ class Dataset:
         if not count:
             return self
         if count >= len(self.samples):
-            raise InputError(f"--skip {count}: the data set has {len(self.samples)} images")
+            raise InputError(f"--skip {count}: the data set has {counted(len(self.samples), 'image')}")
         return self._part(self.samples[count:], f"after {count}", skip=count)
 
     def pick(self, ids: Collection[int], what: str, **which: Any) -> "Dataset":
@@ -230,9 +233,10 @@ def missing_images(
     if not away:
         return []
     if len(away) == len(names):
-        raise InputError(f"none of the {len(names)} {kind} images is in {folder} (the first: {away[0][:80]!r})")
-    verb = "is" if len(away) == 1 else "are"
-    said = f"{len(away)} of the {len(names)} {kind} images {verb} not in {folder} (the first: {away[0][:80]!r})"
+        none_is = worded(len(names), f"the one {kind} image is not", f"none of the {len(names)} {kind} images is")
+        raise InputError(f"{none_is} in {folder} (the first: {away[0][:80]!r})")
+    of_all = f"{len(away)} of the {len(names)} {kind} images {worded(len(away), 'is', 'are')}"
+    said = f"{of_all} not in {folder} (the first: {away[0][:80]!r})"
     if missing == "error":
         raise InputError(said)
     return [f"{said}; left out of every figure"]
@@ -244,7 +248,7 @@ def renamed_images(names: Sequence[str], paths: Sequence[Path | None], folder: P
     if not other:
         return []
     name, path = other[0]
-    said = f"{len(other)} {'image is' if len(other) == 1 else 'images are'} named otherwise in {folder}"
+    said = f"{counted(len(other), 'image is', 'images are')} named otherwise in {folder}"
     return [f"{said} (the first: {name[:80]!r} is {path.relative_to(folder).as_posix()!r})"]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from detattack.core.categories import canonical, match_names
 from detattack.core.errors import InputError
 from detattack.core.types import Category
+from detattack.core.wording import counted, worded
 from detattack.datasets.base import (
     Dataset,
     Sample,
@@ -132,7 +133,8 @@ def _note_of_corners(annotations: Sequence[CocoItem], samples: Sequence[Sample])
     like = sum(_is_like_corners(box, size) for box, size in boxes)
     if 2 * like <= len(boxes):
         return []
-    return [f"{like} of {len(boxes)} boxes reach out of their images: are they corners? COCO has x, y, width, height"]
+    reaching = f"{like} of {counted(len(boxes), 'box')} {worded(like, 'reaches', 'reach')} out of the image"
+    return [f"{reaching}: are the numbers corners? COCO has x, y, width, height"]
 
 
 def _is_like_corners(box: Sequence[float], size: Size) -> bool:

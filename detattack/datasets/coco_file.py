@@ -16,6 +16,7 @@ from typing import Any
 from pycocotools import mask
 
 from detattack.core.errors import InputError
+from detattack.core.wording import counted
 from detattack.datasets.base import OriginalIds, parse_json
 
 CocoItem = dict[str, Any]
@@ -65,7 +66,7 @@ class Repairs:
     def notes(self) -> tuple[str, ...]:
         """Return a line for each kind of repair."""
         return tuple(
-            f"{number} {kind if number == 1 else _plural(kind)} {what} (the first: {kind} {first}); {done}"
+            f"{counted(number, kind)} {what} (the first: {kind} {first}); {done}"
             for (kind, what, done), (number, first) in self._found.items()
         )
 
@@ -92,7 +93,7 @@ def parse_coco(data: bytes, where: str) -> CocoFile:
             f"{where}: no box reaches beyond the first pixel: COCO's are in pixels, not shares of the image"
         )
     if items and not annotations:
-        raise InputError(f"{where}: of its {len(items)} annotations none is left: {repairs.notes()[-1]}")
+        raise InputError(f"{where}: of its {counted(len(items), 'annotation')} none is left: {repairs.notes()[-1]}")
     _give_ids(annotations, repairs)
     for annotation in annotations:
         annotation["category_id"] = merged.get(annotation["category_id"], annotation["category_id"])
@@ -433,10 +434,6 @@ def _number(value: Any) -> float | None:
 
 def _is_integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _plural(kind: str) -> str:
-    return f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
 
 
 def _shown(value: Any) -> str:

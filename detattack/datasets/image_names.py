@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from detattack.core.errors import InputError
+from detattack.core.wording import counted, worded
 
 IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif", ".pjpeg", ".pjp", ".mpo"),
@@ -44,8 +45,8 @@ def image_paths(folder: Path, root: Path | None = None) -> list[Path]:
     found = list(_walk(folder, root or folder))
     leaving = [path for path, leaves in found if leaves]
     if leaving:
-        said = f"{len(leaving)} links lead out of the folder (the first: {leaving[0]})"
-        raise InputError(f"images {root or folder}: {said}; {LINKS}=1 follows them")
+        said = f"{counted(len(leaving), 'link leads', 'links lead')} out of the folder (the first: {leaving[0]})"
+        raise InputError(f"images {root or folder}: {said}; {LINKS}=1 follows {worded(len(leaving), 'it', 'them')}")
     return [Path(path) for path, _ in found]
 
 

@@ -16,6 +16,7 @@ from xml.parsers import expat
 
 from detattack.core.errors import InputError
 from detattack.core.files import is_plain
+from detattack.core.wording import counted, worded
 from detattack.datasets.base import Dataset, decoded, missing_images, read_description
 from detattack.datasets.coco import is_outside
 from detattack.datasets.coco_file import Repairs
@@ -87,7 +88,7 @@ def voc_dataset(
         files.append(_parsed(said, str(of_xml[name]), repairs))
     number = {name: i for i, name in enumerate(sorted({o.name for file in files for o in file.objects}), 1)}
     if not number:
-        raise InputError(f"annotations {xmls}: none of {len(both)} files has an object")
+        raise InputError(f"annotations {xmls}: none of {counted(len(both), 'file')} has an object")
     start = _first_pixel(files, repairs)
     labeled = [_labeled(of_image[name], file, number, start, repairs) for name, file in zip(both, files, strict=True)]
     categories = [{"id": i, "name": name} for name, i in number.items()]
@@ -140,7 +141,10 @@ def _unlabeled(names: Sequence[str], of_xml: Mapping[str, Path], xmls: Path, mis
     without = [name for name in names if name not in of_xml]
     if not without:
         return []
-    said = f"{len(without)} of {len(names)} images have no XML file in {xmls} (the first: {without[0][:80]!r})"
+    of_all = (
+        f"{len(without)} of {counted(len(names), 'image')} {worded(len(without), 'has', 'have')} no XML file in {xmls}"
+    )
+    said = f"{of_all} (the first: {without[0][:80]!r})"
     if missing == "error" or len(without) == len(names):
         are_texts = not of_xml and any(xmls.rglob("*.txt"))
         raise InputError(f"{said}; text files are YOLO's, whose data.yaml --images takes" if are_texts else said)

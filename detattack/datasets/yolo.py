@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from detattack.core.errors import InputError, unknown
+from detattack.core.wording import counted
 from detattack.datasets.base import Dataset, decoded, missing_images, read_description
 from detattack.datasets.coco_file import Repairs
 from detattack.datasets.image_io import image_size
@@ -136,7 +137,9 @@ def _names(content: dict[str, Any], where: str) -> list[str]:
         raise InputError(f"{where}: names {twice[:80]!r} twice")
     count = content.get("nc", str(len(names)))
     if count != str(len(names)):
-        raise InputError(f"{where}: nc is {str(count)[:20]}, but {len(names)} classes are named")
+        raise InputError(
+            f"{where}: nc is {str(count)[:20]}, but {counted(len(names), 'class is', 'classes are')} named"
+        )
     return names
 
 
@@ -259,7 +262,9 @@ class _Labels:
         if len(shares) == 4:
             return coco_object(int(label), self._box(shares, where, size))
         if len(shares) < 6 or len(shares) % 2:
-            raise InputError(f"{where}: {len(words)} numbers, where a class and a box are 5, and a polygon has pairs")
+            raise InputError(
+                f"{where}: {counted(len(words), 'number')}, where a class and a box are 5, and a polygon has pairs"
+            )
         return _outlined(int(label), shares, size)
 
     def _box(self, shares: Sequence[float], where: str, size: tuple[int, int]) -> list[float]:

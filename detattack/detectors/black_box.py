@@ -8,6 +8,7 @@ from torch import Tensor
 
 from detattack.core.errors import InputError
 from detattack.core.types import Candidates, Category, Detections
+from detattack.core.wording import counted
 
 
 class BlackBox:
@@ -39,7 +40,7 @@ class BlackBox:
         self._inference = inference
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.name!r}, {len(self.categories)} classes, {self.device})"
+        return f"{type(self).__name__}({self.name!r}, {counted(len(self.categories), 'class')}, {self.device})"
 
     def candidates(self, images: Tensor, extra_boxes: Tensor | None = None) -> Candidates:
         """Raise `InputError`: there are none."""

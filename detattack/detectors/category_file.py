@@ -13,6 +13,7 @@ import yaml
 from detattack.core.categories import categories_named
 from detattack.core.errors import InputError
 from detattack.core.types import Category
+from detattack.core.wording import counted
 
 KEYS = ("categories", "names", "id2label")
 """Where COCO files, YOLO's data.yaml and Hugging Face's config.json hold the classes."""
@@ -97,7 +98,7 @@ def _of_content(content: Any, where: str) -> tuple[Category, ...]:
         raise InputError(f"{where}: none of {FORMS}")
     count = content.get("nc") if isinstance(content, dict) else None
     if count is not None and _number(count, where) != len(names):
-        raise InputError(f"{where}: nc is {count}, but {len(names)} classes are named")
+        raise InputError(f"{where}: nc is {count}, but {counted(len(names), 'class is', 'classes are')} named")
     if isinstance(content, dict):
         _say(where, repr(key) if key else "its numbers", names)
     return categories_named(names)
@@ -151,4 +152,4 @@ def _in_order(numbered: Iterable[tuple[int, str]], where: str) -> list[str]:
 
 def _say(where: str, what: str, names: list[str]) -> None:
     shown = ", ".join(map(repr, names[:3])) + (", ..." if len(names) > 3 else "")
-    log.warning("%s: %d classes, by %s: %s", where, len(names), what, shown)
+    log.warning("%s: %s, by %s: %s", where, counted(len(names), "class"), what, shown)

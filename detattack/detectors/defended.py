@@ -18,6 +18,7 @@ from detattack.core.errors import InputError, reason, unknown
 from detattack.core.precision import fixed_numerics
 from detattack.core.third_party import callable_of_file
 from detattack.core.types import Candidates, Detections
+from detattack.core.wording import counted
 from detattack.datasets.corruptions import CORRUPTIONS, parse_corruption
 from detattack.datasets.corruptions.differentiable import corrupted
 from detattack.detectors.base import Detector
@@ -83,7 +84,7 @@ class Defended:
         self.logits = None if shortcut is None else lambda images: shortcut(self.defend(images))
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.name!r}, {len(self.categories)} classes, {self.device})"
+        return f"{type(self).__name__}({self.name!r}, {counted(len(self.categories), 'class')}, {self.device})"
 
     @cached_property
     def judges(self) -> "tuple[Defended, ...]":

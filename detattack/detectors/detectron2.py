@@ -21,6 +21,7 @@ from torchvision.ops import batched_nms, clip_boxes_to_image
 
 from detattack.core.errors import InputError, reason
 from detattack.core.types import Candidates, Category, Detections
+from detattack.core.wording import counted
 from detattack.detectors.parts import log_odds
 from detattack.detectors.parts.head_columns import Columns
 from detattack.detectors.parts.proposals import ProposalRule, Regions, candidates_of, proposed_only, with_nearest
@@ -75,7 +76,7 @@ class Detectron2Detector(ABC):
         self._bgr = config.INPUT.FORMAT == "BGR"
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.name!r}, {len(self.categories)} classes, {self.device})"
+        return f"{type(self).__name__}({self.name!r}, {counted(len(self.categories), 'class')}, {self.device})"
 
     @abstractmethod
     def candidates(self, images: Tensor, extra_boxes: Tensor | None = None) -> Candidates:
@@ -247,7 +248,7 @@ def load_detectron2(
     is_retinanet = architecture is Detectron2RetinaNet
     count = config.MODEL.RETINANET.NUM_CLASSES if is_retinanet else config.MODEL.ROI_HEADS.NUM_CLASSES
     if len(names) != count:
-        raise InputError(f"{what}: has {count} classes, {len(names)} are named")
+        raise InputError(f"{what}: has {counted(count, 'class')}, {counted(len(names), 'is', 'are')} named")
     network = seeded(lambda: build_model(config)).eval()
     _load(what, network, config, name if in_zoo else None, weights)
     columns = Columns(names, device) if is_retinanet else Columns([*names, None], device, count)

@@ -18,6 +18,7 @@ from torchvision.ops import batched_nms, clip_boxes_to_image
 from detattack.core.categories import COCO_IDS
 from detattack.core.errors import InputError, unknown
 from detattack.core.types import Candidates, Category, Detections
+from detattack.core.wording import counted
 from detattack.detectors.parts.head_columns import Columns
 from detattack.detectors.parts.random_weights import calibrate, noise
 from detattack.detectors.parts.resize import placed, resized_as_files
@@ -49,7 +50,7 @@ class EffdetDetector:
         self.categories = self._columns.categories
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.name!r}, {len(self.categories)} classes, {self.device})"
+        return f"{type(self).__name__}({self.name!r}, {counted(len(self.categories), 'class')}, {self.device})"
 
     def candidates(self, images: Tensor, extra_boxes: Tensor | None = None) -> Candidates:
         """Return every anchor with its decoded box and its logits. One stage: `extra_boxes` are ignored."""

@@ -7,6 +7,7 @@ from torch import Tensor
 from torchvision.ops import batched_nms, clip_boxes_to_image
 
 from detattack.core.types import Candidates, Category, Detections
+from detattack.core.wording import counted
 
 Function = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Takes images `[N,3,H,W]` in [0,1]; returns boxes `[N,A,4]`, xyxy in their pixels, and logits or scores `[N,A,K]`."""
@@ -49,7 +50,7 @@ class FunctionDetector:
         self._nms_iou = nms_iou
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.name!r}, {len(self.categories)} classes, {self.device})"
+        return f"{type(self).__name__}({self.name!r}, {counted(len(self.categories), 'class')}, {self.device})"
 
     def candidates(self, images: Tensor, extra_boxes: Tensor | None = None) -> Candidates:
         """Return every box of the function. `extra_boxes` are ignored."""

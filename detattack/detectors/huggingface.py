@@ -20,6 +20,7 @@ from torch import Tensor
 from detattack.core.categories import categories_named
 from detattack.core.errors import InputError, reason, unknown
 from detattack.core.types import Candidates, Category, Detections
+from detattack.core.wording import counted
 from detattack.detectors.parts import log_odds
 from detattack.detectors.parts.attached import Attached
 from detattack.detectors.parts.batchnorm_fix import straighten
@@ -109,7 +110,7 @@ class HfDetr:
         self.categories = self._columns.categories
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.name!r}, {len(self.categories)} classes, {self.device})"
+        return f"{type(self).__name__}({self.name!r}, {counted(len(self.categories), 'class')}, {self.device})"
 
     def candidates(self, images: Tensor, extra_boxes: Tensor | None = None) -> Candidates:
         """Return every query with its box and its logits. Set prediction: `extra_boxes` are ignored."""

@@ -16,6 +16,7 @@ from torchvision.transforms.functional import normalize, resize
 from detattack.core.categories import COCO_IDS
 from detattack.core.errors import InputError, reason, unknown
 from detattack.core.types import Candidates, Category, Detections
+from detattack.core.wording import counted
 from detattack.detectors.parts.attached import Attached
 from detattack.detectors.parts.head_columns import Columns
 from detattack.detectors.parts.random_weights import calibrate, noise, tell_apart
@@ -57,7 +58,7 @@ class RfdetrDetector:
         self.categories = self._columns.categories
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.name!r}, {len(self.categories)} classes, {self.device})"
+        return f"{type(self).__name__}({self.name!r}, {counted(len(self.categories), 'class')}, {self.device})"
 
     def candidates(self, images: Tensor, extra_boxes: Tensor | None = None) -> Candidates:
         """Return every query with its box and its logits. Set prediction: `extra_boxes` are ignored."""

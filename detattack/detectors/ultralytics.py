@@ -23,6 +23,7 @@ from torchvision.ops import clip_boxes_to_image
 from detattack.core.categories import categories_named
 from detattack.core.errors import InputError, reason, unknown
 from detattack.core.types import Candidates, Detections
+from detattack.core.wording import counted
 from detattack.detectors.parts.prompt import phrases_of
 from detattack.detectors.parts.random_weights import calibrate, noise, tell_apart
 from detattack.detectors.parts.resize import resized_as_files
@@ -65,7 +66,7 @@ class UltralyticsDetector(ABC):
         self._side = side
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.name!r}, {len(self.categories)} classes, {self.device})"
+        return f"{type(self).__name__}({self.name!r}, {counted(len(self.categories), 'class')}, {self.device})"
 
     @abstractmethod
     def candidates(self, images: Tensor, extra_boxes: Tensor | None = None) -> Candidates:

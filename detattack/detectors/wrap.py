@@ -11,6 +11,7 @@ from detattack.core.categories import categories_named
 from detattack.core.errors import InputError, reason
 from detattack.core.precision import fixed_numerics
 from detattack.core.types import Category
+from detattack.core.wording import counted
 from detattack.detectors.base import Detector
 from detattack.detectors.function import FunctionDetector
 from detattack.detectors.maite import detector_of, is_maite
@@ -118,7 +119,9 @@ def _of_torchvision(
         raise InputError(f"wrap {name}: its head is not torchvision's ({reason(error)})") from error
     coco = coco_columns(_COCO)
     if named is None and count != len(coco):
-        raise InputError(f"wrap {name}: its head has {count} columns, not COCO's {len(coco)}; pass categories")
+        raise InputError(
+            f"wrap {name}: its head has {counted(count, 'column')}, not COCO's {len(coco)}; pass categories"
+        )
     head = coco if named is None else named_columns(count, named, adapter.BACKGROUND, f"wrap {name}: its")
     return adapter(name, deepcopy(model), head, device)
 

@@ -16,6 +16,7 @@ from torchvision.ops import batched_nms
 from detattack.core.categories import COCO_NAMES, categories_named
 from detattack.core.errors import InputError, unknown
 from detattack.core.types import Candidates, Category, Detections
+from detattack.core.wording import counted
 from detattack.detectors.parts import log_odds
 from detattack.detectors.parts.random_weights import calibrate, noise
 from detattack.detectors.parts.resize import placed, resized_as_files
@@ -51,7 +52,7 @@ class YoloxDetector:
         self._size, self._nms_iou = tuple(config.test_size), config.nmsthre
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.name!r}, {len(self.categories)} classes, {self.device})"
+        return f"{type(self).__name__}({self.name!r}, {counted(len(self.categories), 'class')}, {self.device})"
 
     def candidates(self, images: Tensor, extra_boxes: Tensor | None = None) -> Candidates:
         """Return every cell of every level with its box and its logits. One stage: `extra_boxes` are ignored."""

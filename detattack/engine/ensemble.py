@@ -18,6 +18,7 @@ from torch import Tensor
 
 from detattack.core.errors import InputError
 from detattack.core.types import WHOLLY_WRONG
+from detattack.core.wording import counted
 from detattack.engine.cost import squared_l2
 from detattack.engine.loop import bounded
 from detattack.engine.presets import Attack
@@ -123,9 +124,8 @@ def _close(walks: Sequence[_Walk], members: Sequence[int]) -> list[int]:
 def check_passes(attack: Attack, members: int) -> None:
     """Raise `InputError` where the passes of an image are too few for an iteration of each member."""
     if attack.max_iterations < members:
-        raise InputError(
-            f"method {attack.name}: {attack.max_iterations} passes an image are too few for its {members} losses"
-        )
+        passes = counted(attack.max_iterations, "pass an image is", "passes an image are")
+        raise InputError(f"method {attack.name}: {passes} too few for its {members} losses")
 
 
 def run_ensemble(

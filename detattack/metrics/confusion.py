@@ -7,6 +7,7 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
+from detattack.core.wording import counted
 from detattack.metrics.labelled_boxes import LabelledBoxes, in_crowd, overlaps, same_class
 
 MATCH_IOU = 0.5
@@ -80,7 +81,7 @@ def folded(tables: Sequence[Counts], most: int) -> tuple[list[str], list[NDArray
     del frequency[BACKGROUND]
     names = [name for name, _ in frequency.most_common(most)]
     further = len(frequency) - len(names)
-    names += [f"{further} others"] if further else []
+    names += [counted(further, "other")] if further else []
     place = {name: i for i, name in enumerate(names)} | {BACKGROUND: len(names)}
     squares = [np.zeros((len(names) + 1, len(names) + 1), np.int64) for _ in tables]
     for square, filled in zip(squares, cells, strict=True):

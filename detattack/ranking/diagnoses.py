@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from detattack.core.wording import counted
 from detattack.ranking.phases import Phases, ids_with, records_of
 from detattack.ranking.probe import Probe
 
@@ -40,24 +41,23 @@ def withstood(phases: Phases) -> set[int]:
 
 def _of_probe(phases: Phases, seen: Probe) -> Iterator[Verdict]:
     limits = phases.protocol.diagnoses
-    yield Verdict(
-        "the same image has the same answer", not seen.unlike, f"{seen.unlike} of {seen.images} images differ"
-    )
+    images = counted(seen.images, "image")
+    yield Verdict("the same image has the same answer", not seen.unlike, f"{seen.unlike} of {images} differ")
     yield Verdict(
         "candidates are what is detected",
         seen.apart <= (1 - limits.agreeing) * seen.images,
-        f"on {seen.apart} of {seen.images} images the best candidate has another score than the best detection",
+        f"on {seen.apart} of {images} the best candidate has another score than the best detection",
     )
     yield Verdict(
         "there is a gradient",
         not seen.is_useless(limits),
-        f"of {seen.images} images, {seen.without} have none, {seen.zero} have zero, {seen.not_finite} are not finite",
+        f"of {images}, {seen.without} have none, {seen.zero} have zero, {seen.not_finite} are not finite",
     )
     sizes = " or ".join(f"{size:g}" for size in limits.steps)
     yield Verdict(
         "a step against the gradient helps",
         seen.lowered >= limits.agreeing * seen.stepped,
-        f"{sizes} gray levels against its sign lower the loss on {seen.lowered} of {seen.stepped} images",
+        f"{sizes} gray levels against its sign lower the loss on {seen.lowered} of {counted(seen.stepped, 'image')}",
     )
 
 
@@ -68,7 +68,7 @@ def _of_runs(phases: Phases, ap: Mapping[str, float | None]) -> Iterator[Verdict
         yield Verdict(
             "a change without a bound breaks everything",
             unbroken <= limits.unbroken * attacked,
-            f"{unbroken} of {attacked} images withstand {limits.unbounded}",
+            f"{unbroken} of {counted(attacked, 'image')} withstand {limits.unbounded}",
         )
     before, after = ap.get(limits.doubled), ap.get("doubled")
     if before is not None and after is not None:
@@ -82,7 +82,7 @@ def _of_runs(phases: Phases, ap: Mapping[str, float | None]) -> Iterator[Verdict
     yield Verdict(
         "random search finds nothing that gradients miss",
         not found,
-        f"{found} of {tried} images that withstood {limits.search} fall to {limits.answers} answers"
+        f"{found} of {counted(tried, 'image')} that withstood {limits.search} fall to {limits.answers} answers"
         if tried
         else f"no image withstood {limits.search}",
     )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from detattack.core.wording import counted
 from detattack.report.measures import reached_within
 from detattack.report.plots import Axis, Curve, Plot, histogram, traces
 from detattack.report.reading import EvenSample, RunData, Trace
@@ -35,7 +36,7 @@ def iterations(records: Sequence[BaseRecord]) -> Plot | None:
     failed = sum(r.status in ATTACKED and r.status != "success" for r in records)
     beside = f" {failed} that never got there are not shown." if failed else ""
     svg = histogram(ks, Axis("K, first iteration that succeeds", whole=True), Axis("images"))
-    return Plot("Iterations to success", svg, f"{len(ks)} successes.{beside}")
+    return Plot("Iterations to success", svg, f"{counted(len(ks), 'success')}.{beside}")
 
 
 def confidences(sample: EvenSample[Trace], tau: float | None = None, spends: bool = False) -> Plot | None:

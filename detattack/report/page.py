@@ -26,6 +26,7 @@ from markupsafe import Markup
 
 from detattack.core.errors import InputError
 from detattack.core.files import swept, write_chunks_atomic
+from detattack.core.wording import counted
 from detattack.metrics.image_quality import MEASURES, quick_measures
 from detattack.metrics.rates import wilson_interval
 from detattack.report.measures import CHANGE, Spread, spread
@@ -262,7 +263,7 @@ def distance_cards(run: RunData[Any]) -> list[Card]:
 
 
 def _change_cards(attacked: Sequence[BaseRecord]) -> list[Card]:
-    of_all = f"all {len(attacked)} attacked images"
+    of_all = f"all {counted(len(attacked), 'attacked image')}"
     cards = []
     for name in CHANGE:
         one, mean = MEASURES[name], _mean([r.quality.get(name) for r in attacked])
@@ -331,6 +332,7 @@ def page_template(name: str) -> Template:
     environment = Environment(
         loader=BaseLoader(), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["counted"] = counted
     return environment.from_string(template(name))
 
 
@@ -421,7 +423,7 @@ def _listed(title: str, head: tuple[str, str], rows: Sequence[Sequence[str]]) ->
 def _notes(run: RunData[Any]) -> list[str]:
     """List what was mended or left out of the data set, and converted as images were read."""
     converted = Counter(note for record in run.records for note in record.notes).most_common(MOST_NOTES)
-    images = (f"{note}: {count} image{'' if count == 1 else 's'}" for note, count in converted)
+    images = (f"{note}: {counted(count, 'image')}" for note, count in converted)
     return [*map(str, run.manifest.get("notes") or []), *images]
 
 

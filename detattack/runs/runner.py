@@ -15,6 +15,7 @@ import torch
 from detattack.core.errors import InputError
 from detattack.core.faults import NoGradient, check_device, out_of_memory
 from detattack.core.interrupts import interrupts
+from detattack.core.wording import counted
 from detattack.datasets.base import Dataset, Picture, Sample
 from detattack.runs.batching import Batch, read_ahead
 from detattack.runs.folder import RunFolder
@@ -225,7 +226,7 @@ def _outcomes(attack: AttackPictures[R], group: list[Item[R]]) -> list[Outcome[R
 
 def _named(pictures: list[tuple[R, Picture]]) -> str:
     sources = [record.source for record, _ in pictures]
-    return sources[0] if len(sources) == 1 else f"{sources[0]} and the {len(sources) - 1} images with it"
+    return sources[0] if len(sources) == 1 else f"{sources[0]} and the {counted(len(sources) - 1, 'image')} with it"
 
 
 def _free_memory() -> None:

@@ -27,6 +27,7 @@ from torch import Tensor
 from detattack.core.boxes import Box
 from detattack.core.errors import InputError, first_error
 from detattack.core.precision import Precision
+from detattack.core.wording import counted
 from detattack.datasets.base import Dataset, Picture, Sample
 from detattack.datasets.corruptions import Corruption, parse_corruptions
 from detattack.datasets.open import open_dataset
@@ -330,7 +331,7 @@ class Task(ABC, Generic[R, C, M]):
     def skipped_line(self, folder: RunFolder[R], summary: Mapping[str, Any]) -> str:
         """Say in a line how many images of a run had nothing to attack, and why; empty where there is none."""
         count = summary["nothing"] + summary["already"]
-        return f"{count} {'image' if count == 1 else 'images'} skipped: nothing to attack" if count else ""
+        return f"{counted(count, 'image')} skipped: nothing to attack" if count else ""
 
     def title(self, records: Sequence[R]) -> str:
         """Name what a table of images is about."""

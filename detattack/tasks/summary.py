@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from detattack.core.wording import counted
 from detattack.engine.budget import budget_in, parse_budgets
 from detattack.metrics.image_quality import MEASURES
 from detattack.metrics.rates import rate
@@ -201,5 +202,5 @@ def medians_line(summary: Mapping[str, Any], more: Sequence[tuple[str, str, str]
 
 def cost_line(summary: Mapping[str, Any]) -> str:
     """Write what an image took."""
-    passes = f"{summary['median_forwards']:.0f} forwards, {summary['median_backwards']:.0f} backwards"
+    passes = ", ".join(counted(round(summary[f"median_{kind}s"]), kind) for kind in ("forward", "backward"))
     return f"{passes}, {summary['timing']['median_seconds']:.1f} s an image"

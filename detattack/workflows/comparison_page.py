@@ -10,6 +10,7 @@ from typing import Any
 
 from detattack.core.errors import InputError
 from detattack.core.files import is_plain, swept, write_text_atomic
+from detattack.core.wording import counted
 from detattack.engine.budget import LABELS, UNITS, parse_budgets
 from detattack.report.method_titles import method_title
 from detattack.report.page import (
@@ -141,10 +142,10 @@ def _page(
     each = "method" if "methods" in found else "budget"
     columns = task.columns if "methods" in found else columns_of(task, len({run.row["method"] for run in runs}))
     facts = [
-        f"{len(runs)} {each}s",
+        counted(len(runs), each),
         f"against {short_name(str(config.get('model', 'an unknown model')))}",
         *first.content.facts[1:],
-        f"{len(first.data.records)} images",
+        counted(len(first.data.records), "image"),
     ]
     sections = [
         Section(f"{each.title()}s", tables=[_table(runs, columns, standalone)]),

@@ -14,6 +14,7 @@ from PIL import Image
 from detattack import __version__
 from detattack.core.errors import InputError
 from detattack.core.files import swept, write_text_atomic
+from detattack.core.wording import counted
 from detattack.datasets.image_io import read_image
 from detattack.datasets.rendered import read_original
 from detattack.engine.budget import parse_budgets
@@ -137,8 +138,8 @@ def leaderboard_page(board: Board, out: Path) -> Page:
     count = len(board.images[first])
     facts = [
         f"protocol {board.protocol.name} ({board.protocol.hash})",
-        f"{len(board.rows)} models",
-        f"{count} images with objects",
+        counted(len(board.rows), "model"),
+        f"{counted(count, 'image')} with objects",
     ]
     notes = [
         "JND50 is the change at which half of the images are broken: on each image, the smallest change that a file "
@@ -289,7 +290,7 @@ def _walk_plot(board: Board, walk: str, title: str) -> Plot | None:
         for one in series
     ]
     axis = Axis("change, RMS gray levels", 0, most or 1.0)
-    text = f"Share of {len(ids)} images that changes up to this size break; a change of 0: broken untouched."
+    text = f"Share of {counted(len(ids), 'image')} that changes up to this size break; a change of 0: broken untouched."
     return Plot(title, line_chart(cut, axis, Axis("images broken", 0, 1)), text, legend)
 
 

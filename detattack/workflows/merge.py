@@ -9,6 +9,7 @@ from typing import Any
 
 from detattack.core.errors import InputError
 from detattack.core.files import write_bytes_atomic
+from detattack.core.wording import counted
 from detattack.datasets.base import Dataset, OriginalIds
 from detattack.runs.folder import PER_IMAGE, SUMMARY, RunFolder
 from detattack.runs.manifest import DECIDING, MANIFEST, differences, task_in
@@ -73,7 +74,7 @@ def _check(folders: list[RunFolder[Any]], needed: Sequence[str]) -> None:
             raise InputError(f"{folder.path}: is not finished; --resume goes on")
     done = sum(len(folder.done()) for folder in folders)
     if done != first.manifest["images"]:
-        raise InputError(f"the shards hold {done} images, the run has {first.manifest['images']}")
+        raise InputError(f"the shards hold {counted(done, 'image')}, the run has {first.manifest['images']}")
 
 
 def _copy_files(source: Path, out: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from detattack import __version__
 from detattack.core.errors import InputError
 from detattack.core.files import write_text_atomic
+from detattack.core.wording import counted
 from detattack.datasets.base import Dataset
 from detattack.datasets.coco import category_ids
 from detattack.datasets.image_io import read_image, to_tensor
@@ -97,7 +98,7 @@ def rank(
     check_classes(list(experiments.values()))
     few = count_with_objects(next(iter(experiments.values())).dataset)
     if few < FEW:
-        say(f"NOTE: {few} images with objects: intervals will be wide")
+        say(f"NOTE: {counted(few, 'image')} with objects: intervals will be wide")
     for folder, experiment in experiments.items():
         phases = Phases(out / folder, ranking.protocol)
         if not (phases.path / ENTRY).is_file():

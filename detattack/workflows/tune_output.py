@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from detattack.core.files import write_bytes_atomic, write_text_atomic
+from detattack.core.wording import counted
 from detattack.engine.config import TUNED_ON, named_attack
 from detattack.engine.presets import Attack
 from detattack.workflows.search import Plan, Space, Trial
@@ -137,7 +138,7 @@ def _commented(methods: Sequence[Found], config: dict[str, Any]) -> str:
         "The best settings that a search found:",
         *map(summary_line, methods),
         f"objective: {plan.objective.name}, {plan.objective.text}",
-        f"search: {plan.sampler}, {plan.trials} trials a method, seed {plan.seed}",
+        f"search: {plan.sampler}, {counted(plan.trials, 'trial')} a method, seed {plan.seed}",
         *(f"{name}: {value}" for name, value in origin.items() if value),
     ]
     comment = "".join(f"# {' '.join(line.split())}\n" for line in lines)

@@ -7,6 +7,7 @@ import hashlib
 from pathlib import Path
 
 from detattack.core.errors import InputError
+from detattack.core.wording import counted, worded
 from detattack.datasets.base import Dataset, Sample
 from detattack.engine.config import TUNED_ON, read_options
 
@@ -30,7 +31,8 @@ def overlap_note(config: Path, dataset: Dataset) -> str | None:
     shared = sum(_hash(sample) in known for sample in dataset.samples) if known else 0
     if not shared:
         return None
-    what = f"{shared} of these {len(dataset.samples)} images are among those that config {config} was tuned on"
+    images = counted(len(dataset.samples), "image")
+    what = f"{shared} of these {images} {worded(shared, 'is', 'are')} among those that config {config} was tuned on"
     return f"{what}: figures of it are better here than elsewhere"
 
 

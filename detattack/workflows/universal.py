@@ -17,6 +17,7 @@ from detattack.core.categories import find_name
 from detattack.core.errors import InputError, unknown
 from detattack.core.files import write_bytes_atomic, write_text_atomic
 from detattack.core.types import DetectorCard
+from detattack.core.wording import counted
 from detattack.datasets.base import Dataset, Sample
 from detattack.datasets.image_io import png_bytes, to_pixels, to_tensor
 from detattack.datasets.source import DatasetSource
@@ -152,7 +153,9 @@ def split(dataset: Dataset, held_out: int | None, seed: int) -> tuple[Dataset, D
     count = len(dataset.samples)
     held = count // 2 if held_out is None else held_out
     if not 0 < held < count:
-        raise InputError(f"--held-out {held}: of {count} images at least one is to be judged and one to be trained on")
+        raise InputError(
+            f"--held-out {held}: of {counted(count, 'image')} at least one is to be judged and one to be trained on"
+        )
     order = [dataset.samples[int(i)].id for i in np.random.default_rng(seed).permutation(count)]
     training = dataset.pick(order[held:], f"but {held} of seed {seed}")
     return training, dataset.pick(order[:held], f"{held} of seed {seed}")

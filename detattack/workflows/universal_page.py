@@ -8,6 +8,7 @@ from typing import Any
 
 from detattack.core.errors import InputError
 from detattack.core.files import write_text_atomic
+from detattack.core.wording import counted
 from detattack.report.page import PAGE
 from detattack.report.pictures import inlined
 from detattack.report.plots import Axis, Plot, Series, line_chart
@@ -42,8 +43,8 @@ def _page(folder: Path, result: Mapping[str, Any], facts: Mapping[str, Any]) -> 
     told = [
         f"model {facts['model']}",
         f"on {'all objects' if on == 'all' else on}",
-        f"found on {result['training_images']} images",
-        f"judged on {result['judged_images']} others",
+        f"found on {counted(result['training_images'], 'image')}",
+        f"judged on {counted(result['judged_images'], 'other')}",
     ]
     notes = [
         "Missed: of the objects that are found untouched, those that are not found any more. Broken: of the images "

@@ -83,7 +83,7 @@ def test_images_beside_class_folders_and_empty_ones_are_noted(tmp_path):
     (tmp_path / "dog").mkdir()
     (tmp_path / ".git").mkdir()
     beside, empty = class_folders(tmp_path).notes
-    assert beside.startswith("1 images")
+    assert beside.startswith("1 image of")
     assert "dog" in empty
 
 
@@ -183,7 +183,7 @@ def test_images_that_are_missing_are_said_and_left_out(tmp_path):
     write_images(tmp_path / "images", "c.png")
     assert labels_file(tmp_path / "images", tmp_path / "l.csv").fingerprint != data.fingerprint
     (tmp_path / "l.csv").write_text("x.png,dog\n")
-    with pytest.raises(InputError, match="none of the 1 labeled images is in"):
+    with pytest.raises(InputError, match="the one labeled image is not in"):
         labels_file(tmp_path / "images", tmp_path / "l.csv")
 
 
@@ -192,7 +192,7 @@ def test_a_row_that_stands_there_twice_is_taken_once(tmp_path):
     (tmp_path / "l.csv").write_text("a.png,1\nb.png,2\n./a.png,1\n")
     data = labels_file(tmp_path / "images", tmp_path / "l.csv")
     assert in_order(data) == [1, 2]
-    assert data.notes == (f"1 rows of {tmp_path / 'l.csv'} are there twice; taken once",)
+    assert data.notes == (f"1 row of {tmp_path / 'l.csv'} is there twice; taken once",)
 
 
 def test_names_written_on_another_system(tmp_path):
@@ -229,7 +229,7 @@ def test_links_out_of_class_folders(tmp_path, monkeypatch, linked):
     link = root / "test" / linked if linked != "test" else root / linked
     link.parent.mkdir(exist_ok=True)
     link.symlink_to(target)
-    with pytest.raises(InputError, match=rf"images {root}: 1 links lead out of .*; {LINKS}=1 follows them"):
+    with pytest.raises(InputError, match=rf"images {root}: 1 link leads out of .*; {LINKS}=1 follows it"):
         open_labeled(root, None)
     monkeypatch.setenv(LINKS, "1")
     assert set(open_labeled(root, None).labels.values()) == ({"cat"} if linked == "test" else {"cat", "dog"})

@@ -69,7 +69,7 @@ def test_what_cannot_be_is_one_line(refused, picture, tmp_path):
     refused("data", "check", tmp_path / "nowhere", words=("no such folder",))
     refused("data", "check", folder, "--split", "val", words=("split 'val'", "is of no format that has splits"))
     refused("data", "check", folder, "--format", "yol", words=("unknown data format 'yol'", "'yolo'"))
-    refused("data", "check", folder, "--format", "voc", words=("have no XML file in",))
+    refused("data", "check", folder, "--format", "voc", words=("no XML file in",))
 
 
 def test_a_data_set_is_prepared(cli, tmp_path):

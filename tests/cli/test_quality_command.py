@@ -223,4 +223,4 @@ def test_folders_of_which_nothing_can_be_measured(cli, write):
     write("b/1.png", size=(9, 9))
     said = cli("quality", "a", "b", "--quiet")
     assert said.status == 2
-    assert "none of 1 pairs could be measured; the first: " in said.err
+    assert "none of 1 pair could be measured; the first: " in said.err

@@ -43,7 +43,7 @@ def identical(cli, run: object, *arguments: object, out: str = "again") -> None:
     said = cli("rerun", run, "--trust", "--quiet", "--out", out, *arguments)
     assert said.status == 0
     assert all(line.startswith("NOTE: ") for line in said.err.splitlines())
-    assert said.out.endswith("images: identical bytes\n")
+    assert said.out.endswith(": identical bytes\n")
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_a_model_that_moved_is_named_and_so_trusted(cli, made, picture, toy, tmp
     shutil.move(adapter, tmp_path / "yours.py")
     assert "no such file" in cli("rerun", run, "--trust").err
     said = cli("rerun", run, "--model", "yours.py:factory", "--quiet", "--out", "again")
-    assert (said.status, said.out) == (0, "1 images: identical bytes\n")
+    assert (said.status, said.out) == (0, "1 image: identical bytes\n")
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_other_rows_are_named(cli, made, tmp_path, change):
     rows.close()
     said = cli("rerun", run, "--trust", "--out", "again", "--quiet")
     assert said.status == 1
-    assert f"1 files and rows differ (row of image {change.split()[-1]})" in said.out
+    assert f"1 file or row differs (row of image {change.split()[-1]})" in said.out
 
 
 def test_other_conditions_are_said(cli, made, picture, tmp_path, threads):

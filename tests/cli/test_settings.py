@@ -173,7 +173,7 @@ def test_images_that_were_tuned_on_are_said(cli, tuned, data, which, words):
 def test_a_single_image_that_was_tuned_on_is_said_wherever_it_lies(cli, tuned, tmp_path):
     (tmp_path / "moved.png").write_bytes((tmp_path / "data" / "0" / "i0.png").read_bytes())
     line = [one for one in tuned if one not in ("--goal", "suppress:car")]
-    for name, words in (("moved.png", ["1 of these 1 images"]), ("data/1/i1.png", [])):
+    for name, words in (("moved.png", ["1 of these 1 image is"]), ("data/1/i1.png", [])):
         said = cli(
             "untargeted", name, *line, "--config", "tuned/best-fgsm.yaml", "--out", f"{name}-run".replace("/", "-")
         )

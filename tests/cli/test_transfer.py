@@ -124,6 +124,6 @@ def test_an_original_that_is_another_by_now_is_left_out(cli, pictures):
     Image.fromarray(pixels).save(pictures / "car1.png")
     said = cli("verify", "run", "--trust", "--survive", "jpeg:90")
     assert said.status == 0
-    assert "1 images left out: their originals are gone or have changed" in said.out
+    assert "1 image left out: the original is gone or has changed" in said.out
     rows = json.loads(Path("run/transfer.json").read_text())
     assert [(row["unread"], row["success"]["trials"]) for row in rows] == [(1, 3), (1, 3)]

@@ -151,7 +151,7 @@ BAD = {
     "segment that is none": (content(annotations=[{"image_id": 7, "segments_info": [3]}]), "number 1: not an object"),
     "no annotation that can be used": (
         content(annotations=[{"id": 1, "image_id": 7, "category_id": 3, "bbox": [1, 2, 3]}]),
-        "of its 1 annotations none is left: 1 annotation with a box that cannot be (the first: annotation 1); left out",
+        "of its 1 annotation none is left: 1 annotation with a box that cannot be (the first: annotation 1); left out",
     ),
     "bool for an id": (changed("images", 0, id=True), "not an integer"),
     "negative id": (changed("images", 0, id=-7), "out of range"),
@@ -487,7 +487,7 @@ def test_a_link_out_of_the_folder_is_refused(data, tmp_path):
 def test_the_same_link_is_refused_without_annotations(data, tmp_path, monkeypatch):
     Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(tmp_path / "b.png")
     os.symlink(tmp_path / "b.png", data.folder / "link.png")
-    with pytest.raises(InputError, match="1 links lead out of the folder"):
+    with pytest.raises(InputError, match="1 link leads out of the folder"):
         folder_dataset(data.folder)
     assert len(data().samples) == 2  # which do not name it
     monkeypatch.setenv(LINKS, "1")
@@ -511,7 +511,7 @@ def test_boxes_that_are_like_corners_are_said(data):
         annotation |= {"image_id": image["id"], "bbox": [w // 2, h // 2, w, h]}
     found = data(written)
     count = len(written["annotations"])
-    assert found.notes[-1].startswith(f"{count} of {count} boxes reach out of their images: are they corners?")
+    assert found.notes[-1].startswith(f"{count} of {count} boxes reach out of the image: are the numbers corners?")
     assert [a["bbox"] for a in found.annotations] == [[w // 2, h // 2, w, h]] * count
     for annotation in written["annotations"]:
         annotation["bbox"] = [w // 2, h // 2, w - w // 2 + 1, 2]

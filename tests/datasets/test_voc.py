@@ -139,7 +139,7 @@ def test_images_without_xml_and_xml_without_images(tmp_path):
     assert [s.stem for s in found.samples] == ["a"]
     assert [c["name"] for c in found.categories] == ["dog"]
     assert "1 of the 3 labeled images is not in" in found.notes[0]
-    assert "1 of 2 images have no XML file in" in found.notes[1]
+    assert "1 of 2 images has no XML file in" in found.notes[1]
     with pytest.raises(InputError, match=r"\(the first: 'c'\)"):
         voc_dataset(tmp_path, missing="error")
     (tmp_path / "c.xml").unlink()
@@ -165,7 +165,7 @@ def test_the_fingerprint_depends_on_every_file(devkit):
         (xml("<object>\n<name>dog</name></object>"), "a.xml:3: xmin of 'dog' is missing"),
         (xml(thing(box=(1, 2, "\nx", 4))), "a.xml:3: xmax of 'dog' is 'x', not a number"),
         (xml(thing(box=(1, 2, "nan", 4))), "a.xml:3: xmax of 'dog' is 'nan', not a number"),
-        (xml(), "none of 1 files has an object"),
+        (xml(), "none of 1 file has an object"),
         ('<!DOCTYPE a [<!ENTITY b "b">]>\n' + xml(thing("&b;")), "a.xml:1: declares entities"),
         ('<!DOCTYPE a [<!ENTITY b SYSTEM "/etc/passwd">]>\n' + xml(thing("&b;")), "a.xml:1: declares entities"),
         ('<?xml version="1.0" encoding="klingon"?>' + xml(thing()), "not XML"),

@@ -171,7 +171,7 @@ def test_a_label_that_cannot_be(data, label, said):
         ("names: [[car]]\nval: images/val\n", "has no 'names'"),
         ("names: {1: car, 2: dog}\nval: images/val\n", "do not run from 0 on"),
         ("names: [car, car]\nval: images/val\n", "names 'car' twice"),
-        ("names: [car]\nnc: 3\nval: images/val\n", "nc is 3, but 1 classes are named"),
+        ("names: [car]\nnc: 3\nval: images/val\n", "nc is 3, but 1 class is named"),
         ("names: [car]\n", "names no images"),
         ("names: [car]\nval: {a: b}\n", "neither a folder nor a list"),
         ("names: [car]\nval: nowhere\n", "no such folder or list"),

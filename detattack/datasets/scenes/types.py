@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from detattack.core.wording import counted
 from detattack.datasets.scenes.camera import Camera
 
 __all__ = ["CATEGORIES", "Scene", "SceneCategory"]
@@ -56,4 +57,6 @@ class Scene:
     weather: str
 
     def __repr__(self) -> str:
-        return f"Scene({self.image.shape[1]}×{self.image.shape[0]}, {len(self.labels)} objects, {self.weather})"
+        return (
+            f"Scene({self.image.shape[1]}×{self.image.shape[0]}, {counted(len(self.labels), 'object')}, {self.weather})"
+        )

@@ -6,6 +6,7 @@ import torch
 
 from detattack.core.boxes import iou_matrix
 from detattack.core.types import Detections
+from detattack.core.wording import counted
 from detattack.detectors.check.candidates import check_boxes
 from detattack.detectors.check.findings import Failed, NotCompared
 from detattack.detectors.check.pictures import smooth_picture
@@ -34,9 +35,10 @@ def check_box_places(subject: Subject, truth: Sequence[Detections]) -> str:
     if count < ENOUGH:
         return said
     share = float(torch.cat(on_object).cpu().double().mean())
+    on_objects = f"{share:.0%} of {counted(count, 'detection')} on annotated objects"
     if share < LEAST_ON_OBJECTS:
-        raise Failed(f"{share:.0%} of {count} detections lie on annotated objects: they are in pixels of another image")
-    return f"{said}; {share:.0%} of {count} detections lie on annotated objects"
+        raise Failed(f"{on_objects}: they are in pixels of another image")
+    return f"{said}; {on_objects}"
 
 
 def check_names(subject: Subject, truth: Sequence[Detections]) -> str:
@@ -50,11 +52,13 @@ def check_names(subject: Subject, truth: Sequence[Detections]) -> str:
         on_object = best >= MATCH_IOU
         compared += int(on_object.sum())
         right += int((found.labels[on_object] == objects.labels[which[on_object]]).sum())
-    said = f"of {compared} detections on annotated objects, {right} have the object's class"
+    said = f"of {counted(compared, 'detection')} on annotated objects, {right} have the object's class"
     if compared >= FEW and right < compared / 2:
         raise Failed(said)
     if compared < ENOUGH:
-        raise NotCompared(f"{compared} detections lie on annotated objects, {ENOUGH} are needed")
+        raise NotCompared(
+            f"{counted(compared, 'detection lies', 'detections lie')} on annotated objects, {ENOUGH} are needed"
+        )
     return said
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from detattack.core.categories import COCO_IDS, coco_id
 from detattack.core.errors import reason
 from detattack.core.types import Category, Detections
+from detattack.core.wording import counted
 from detattack.detectors.base import Detector
 from detattack.detectors.check.findings import Failed
 from detattack.detectors.check.inference import EXACT
@@ -35,7 +36,7 @@ def check_contract(subject: Subject) -> str:
     result = subject.result(0)
     _check_detections("select", result.selected, classes, result.threshold)
     _check_detections("detect", result.detected, classes, result.threshold)
-    return f"{a} candidates of {classes} classes"
+    return f"{counted(a, 'candidate')} of {counted(classes, 'class')}"
 
 
 def _check_detections(who: str, found: Detections, classes: int, threshold: float) -> None:
@@ -48,7 +49,7 @@ def _check_detections(who: str, found: Detections, classes: int, threshold: floa
     if not bool(((found.scores > threshold) & (found.scores <= 1)).all()):
         raise Failed(f"{who}: a score is not in ({threshold}, 1]")
     if not bool(((found.labels >= 0) & (found.labels < classes)).all()):
-        raise Failed(f"{who}: a label is not an index into the {classes} categories")
+        raise Failed(f"{who}: a label is not an index into the {counted(classes, 'category')}")
     if not found.boxes.isfinite().all():
         raise Failed(f"{who}: a box is not finite")
     if bool((found.boxes[:, 2:] < found.boxes[:, :2]).any()):
@@ -88,7 +89,8 @@ def check_category_ids(subject: Subject) -> str:
             row = int(close[:, column].nonzero()[0])
             names = [categories[int(found.labels[i])].name for found, i in ((ours, row), (official, column))]
             raise Failed(f"the same detection is {names[0]!r} for select and {names[1]!r} for detect")
-    return f"{len(categories)} categories; {compared} detections have one label for select and detect"
+    alike = counted(compared, "detection has", "detections have")
+    return f"{counted(len(categories), 'category')}; {alike} one label for select and detect"
 
 
 def _check_categories(categories: tuple[Category, ...]) -> None:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from detattack.core.types import Detections
+from detattack.core.wording import counted
 from detattack.detectors.check.candidates import check_columns
 from detattack.detectors.check.findings import Failed, NotCompared
 from detattack.detectors.check.matching import MatchResult, match_detections
@@ -27,12 +28,13 @@ def check_parity(subject: Subject) -> str:
     ]
     total = sum(matches, MatchResult())
     if total.matched < total.compared:
-        raise Failed(f"{total.compared - total.matched} of {total.compared} detections differ: {total.example}")
+        differing = f"{total.compared - total.matched} of {counted(total.compared, 'detection')}"
+        raise Failed(f"{differing} differ: {total.example}")
     fewest = min(one.compared for one in matches)
     if fewest < ENOUGH:
-        raise NotCompared(f"an image has {fewest} detections at any threshold, {ENOUGH} are needed")
-    images = f"{len(subject.pictures)} images and one that is not 8-bit"
-    return f"{total.compared} detections on {images}, at least {fewest} each; {total.differences()}"
+        raise NotCompared(f"an image has {counted(fewest, 'detection')} at any threshold, {ENOUGH} are needed")
+    images = f"{counted(len(subject.pictures), 'image')} and one that is not 8-bit"
+    return f"{counted(total.compared, 'detection')} on {images}, at least {fewest} each; {total.differences()}"
 
 
 def check_scores(subject: Subject) -> str:
@@ -42,7 +44,7 @@ def check_scores(subject: Subject) -> str:
         if result.score_fault:
             raise Failed(result.score_fault)
     compared = sum(len(result.selected) + len(result.detected) for result in results)
-    return f"{compared} reported scores are sigmoids of logits"
+    return f"{counted(compared, 'reported score is a sigmoid', 'reported scores are sigmoids')} of logits"
 
 
 def check_reported_columns(subject: Subject) -> str:
@@ -90,7 +92,7 @@ def check_batch(subject: Subject) -> str:
     for find, single in ((select, alone.selected), (detect, alone.detected)):
         found, of_copies = find(among_others), find(among_copies)
         if not len(found) == len(of_copies) == len(among_others):
-            raise Failed(f"{len(found)} results of {find.__name__} for {len(among_others)} images")
+            raise Failed(f"{counted(len(found), 'result')} of {find.__name__} for {len(among_others)} images")
         exact += match_detections(found[1], of_copies[1], EXACT, alone.threshold)
         near += match_detections(found[1], single, ALONE, alone.threshold)
     if exact.matched < exact.compared:
@@ -98,5 +100,5 @@ def check_batch(subject: Subject) -> str:
     if near.matched < ALONE_SHARE * near.compared:
         raise Failed(f"an image in a batch of 3 is not what it is alone: {near.example}")
     if exact.compared < 2 * ENOUGH:
-        raise NotCompared(f"{exact.compared} detections by select and detect, {2 * ENOUGH} are needed")
-    return f"{exact.compared} detections, {exact.differences()}; from alone {near.differences()}"
+        raise NotCompared(f"{counted(exact.compared, 'detection')} by select and detect, {2 * ENOUGH} are needed")
+    return f"{counted(exact.compared, 'detection')}, {exact.differences()}; from alone {near.differences()}"

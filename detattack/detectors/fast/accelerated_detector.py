@@ -7,6 +7,7 @@ from torch import Tensor
 
 from detattack.core.precision import Precision, fixed_numerics
 from detattack.core.types import Candidates, Detections
+from detattack.core.wording import counted
 from detattack.detectors.base import Detector
 from detattack.detectors.fast.accelerated_copy import accelerated_copy
 from detattack.detectors.fast.local_gradients import Defined
@@ -35,7 +36,7 @@ class AcceleratedDetector:
         self._official, self._copy = official, copied
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.name!r}, {len(self.categories)} classes, {self.device})"
+        return f"{type(self).__name__}({self.name!r}, {counted(len(self.categories), 'class')}, {self.device})"
 
     def candidates(self, images: Tensor, extra_boxes: Tensor | None = None) -> Candidates:
         """Return the candidates of the copy."""

@@ -19,6 +19,7 @@ from torchvision.ops import box_convert
 
 from detattack.core.errors import InputError
 from detattack.core.types import Detections
+from detattack.core.wording import counted
 from detattack.detectors.onnx.description import Fit
 from detattack.detectors.parts import log_odds
 
@@ -147,8 +148,8 @@ def recognized(shapes: Shapes, classes: int, where: str) -> Head:
     if head is None:
         said = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
         raise InputError(
-            f"{where}: outputs {said[:200]} are of no known head with {classes} classes (YOLO, boxes and scores, DETR, "
-            "detections; docs/recipes.md); are the classes named, by --categories?"
+            f"{where}: outputs {said[:200]} are of no known head with {counted(classes, 'class')} (YOLO, boxes and "
+            "scores, DETR, detections; docs/recipes.md); are the classes named, by --categories?"
         )
     return head
 

@@ -18,6 +18,7 @@ from torchvision.ops import batched_nms, clip_boxes_to_image
 from detattack.core.categories import COCO_NAMES, categories_named
 from detattack.core.errors import InputError, reason
 from detattack.core.types import Candidates, Category, Detections
+from detattack.core.wording import counted
 from detattack.detectors.black_box import no_gradient
 from detattack.detectors.onnx.description import Description, read_description
 from detattack.detectors.onnx.heads import Dense, Head, recognized
@@ -113,7 +114,7 @@ class OnnxDetector:
         self._batched, self._size = _input_size(session, description)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.name!r}, {len(self.categories)} classes, {self.device})"
+        return f"{type(self).__name__}({self.name!r}, {counted(len(self.categories), 'class')}, {self.device})"
 
     def candidates(self, images: Tensor, extra_boxes: Tensor | None = None) -> Candidates:
         """Return all boxes of the head, by the conversion. `extra_boxes` are ignored."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from detattack.core.types import Candidates, Category, Detections
+from detattack.core.wording import counted
 from detattack.detectors.parts.head_columns import Columns
 from detattack.detectors.parts.settings import with_setting
 
@@ -46,7 +47,7 @@ class TorchvisionDetector(ABC):
         self.categories = self._columns.categories
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.name!r}, {len(self.categories)} classes, {self.device})"
+        return f"{type(self).__name__}({self.name!r}, {counted(len(self.categories), 'class')}, {self.device})"
 
     @abstractmethod
     def candidates(self, images: Tensor, extra_boxes: Tensor | None = None) -> Candidates:

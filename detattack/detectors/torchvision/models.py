@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from detattack.core.errors import InputError
 from detattack.core.types import Category
+from detattack.core.wording import counted
 from detattack.detectors.parts.head_columns import UNNAMED
 from detattack.detectors.parts.random_weights import calibrate, noise
 from detattack.detectors.torchvision.base import TorchvisionDetector
@@ -133,7 +134,8 @@ def _head(
     if categories is None:
         if count is not None and count != len(coco):
             raise InputError(
-                f"weights {path}: their head has {count} columns, not COCO's {len(coco)}; name them by --categories"
+                f"weights {path}: their head has {counted(count, 'column')}, not COCO's {len(coco)}; name them by "
+                "--categories"
             )
         return coco
     if count is None:
@@ -158,7 +160,7 @@ def named_columns(
     if count == len(categories) and background is None:
         return list(categories)
     raise InputError(
-        f"{whose} head has {count} columns, --categories names {len(categories)} classes"
+        f"{whose} head has {counted(count, 'column')}, --categories names {counted(len(categories), 'class')}"
         + ("" if background is None else " (column 0 is the background)")
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from detattack.core.categories import match_names
+from detattack.core.wording import counted
 from detattack.engine.budget import GRAY_LEVELS, LABELS, UNITS
 from detattack.metrics.coco import PrecisionTable, curve, mean_ap
 from detattack.report.charts import LEGEND, MOST_BARS, confidences, iterations
@@ -111,9 +112,10 @@ def _ap_within_norm(run: DetectionData, precision: PrecisionTable, norm: str) ->
     points = [(0.0, clean)]
     points += [(at, mean_ap(precision.of({i for i, d in distances.items() if d <= at})) or 0.0) for at in chosen]
     points.append((1.05 * points[-1][0], points[-1][1]))
-    counted = f"all {len(steps)} distances" if len(steps) == len(chosen) else f"{most} of {len(steps)} distances"
+    scored = f"{most} of " if len(chosen) < len(steps) else "all "
+    scored += counted(len(steps), "distance")
     text = (
-        f"Images on which the goal is reached within the distance are attacked, the others clean; scored at {counted} "
+        f"Images on which the goal is reached within the distance are attacked, the others clean; scored at {scored} "
         f"that occur. AP counts down to a score of {run.eval_threshold:g}: success at τ = {run.tau:g} need not move it."
     )
     return Curve(f"AP against {LABELS[norm]}", Axis(f"{LABELS[norm]} at most ({UNITS[norm]})"), Axis(AP), points, text)

@@ -4,6 +4,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
 from detattack.core.boxes import Box
+from detattack.core.wording import worded
 from detattack.metrics.difference import Pixels
 from detattack.report.colors import ink_on
 from detattack.report.sheet import Sheet
@@ -27,7 +28,7 @@ def draw_photo(sheet: Sheet, title: str, subtitle: str, pixels: Pixels, shown: S
 def count_text(shown: Shown) -> str:
     """Say how many detections are shown."""
     count = len(shown.detections.above(shown.score_threshold))
-    return f"{count or 'no'} detection{'' if count == 1 else 's'} above {shown.score_threshold:g}"
+    return f"{count or 'no'} {worded(count, 'detection')} above {shown.score_threshold:g}"
 
 
 def _add_marks(axes: Axes, marks: list[Mark], size: float, points: float) -> None:

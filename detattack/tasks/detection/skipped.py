@@ -7,6 +7,7 @@ from shlex import quote
 from typing import Any
 
 from detattack.core.types import Category, Detections, DetectorCard
+from detattack.core.wording import counted
 from detattack.runs.folder import RunFolder
 from detattack.tasks.detection.goals import Goal, Inject, Target, parse_goal
 from detattack.tasks.detection.goals.text import ALL
@@ -105,7 +106,7 @@ def skipped_line(folder: RunFolder[DetectionRecord], detector: DetectorCard, sum
         what += f"; seen: {named}" if named else ""
     names = [name for name, _ in seen.most_common()]
     options = _options(goal, names, None if already else max(faint), lambda other: f"--goal {quote(str(other))}")
-    return f"{images} {'image' if images == 1 else 'images'} skipped: {what}{options}"
+    return f"{counted(images, 'image')} skipped: {what}{options}"
 
 
 def _options(goal: Goal, seen: Sequence[str], faint: float | None, spelled: Callable[[Goal], str]) -> str:

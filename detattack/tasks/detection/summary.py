@@ -12,6 +12,7 @@ from typing import Any
 
 from detattack.core.boxes import iou_matrix
 from detattack.core.types import DEFAULT_MAX_DETECTIONS, DEFAULT_SCORE_THRESHOLD, Detections, DetectorCard
+from detattack.core.wording import counted
 from detattack.datasets.base import Dataset
 from detattack.datasets.coco import category_ids, classes_not_counted
 from detattack.detectors.base import Detector
@@ -279,8 +280,8 @@ def ap_notes(ap: Mapping[str, Any] | None) -> list[str]:
     if ap and cut:
         most = ap.get("max_detections") or DEFAULT_MAX_DETECTIONS
         notes.append(
-            f"detections not counted: more than {most} of one class are on {cut['clean']} images clean and "
-            f"{cut['adversarial']} attacked; AP counts the best {most} (--max-detections)"
+            f"detections not counted: more than {most} of one class are on {counted(cut['clean'], 'image')} clean "
+            f"and {cut['adversarial']} attacked; AP counts the best {most} (--max-detections)"
         )
     return [note for note in notes if note]
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from detattack.core.boxes import iou_matrix
 from detattack.core.errors import InputError
 from detattack.core.types import Detections
+from detattack.core.wording import counted
 from detattack.tasks.detection.candidates import ROUNDING, ImageCandidates
 from detattack.tasks.detection.goals.base import CleanImage, Goal, Target, register_goal
 from detattack.tasks.detection.matching import MATCH_IOU
@@ -49,7 +50,7 @@ class Flood(Goal):
 
     def already(self, score: float | None = None) -> str:
         """Say that there are as many untouched."""
-        return f"{self.count} false detections or more are there untouched"
+        return f"{counted(self.count, 'false detection')} or more are there untouched"
 
     def holds(self, target: Target, found: Detections) -> bool:
         """Tell whether there are so many false detections."""

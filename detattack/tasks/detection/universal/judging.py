@@ -10,6 +10,7 @@ from torch import Tensor
 
 from detattack.core.precision import fixed_numerics
 from detattack.core.types import Detections
+from detattack.core.wording import counted
 from detattack.datasets.base import Dataset
 from detattack.datasets.image_io import to_pixels, to_tensor
 from detattack.detectors.base import Detector
@@ -70,7 +71,7 @@ def judge(
         )
         found.append(sum(before))
         missed.append(sum(was and not still for was, still in zip(before, after, strict=True)))
-        status = f"{missed[-1]} of {found[-1]} objects missed"
+        status = f"{missed[-1]} of {counted(found[-1], 'object')} missed"
         show(replace(judged, record=replace(judged.record, status=status)))
     broken = sum(0 < some == gone for some, gone in zip(found, missed, strict=True))
     return {
