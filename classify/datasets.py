@@ -159,8 +159,9 @@ def class_folders(root: Path, top: Path | None = None) -> Dataset:
 def labels_file(images: Path, labels: Path, missing: str = "skip") -> Dataset:
     """Read the images that a labels file names and that are in the folder, in its order. What is left out is noted.
 
-    The file is JSON, either `{"file": label, ...}` or `[{"file": ..., "label": ...}, ...]`, or rows `file,label` of
-    CSV or TSV, with or without a header. A file is a path in the folder; a label is a class name or an index.
+    The file is JSON, either `{"file": label, ...}` or `[{"file": ..., "label": ...}, ...]`, or rows `file,label` with
+    commas, semicolons or tabs between, with or without a header. A file is a path in the folder; a label is a class
+    name or an index.
     missing: "skip" for images that are not in the folder, or "error". Raises `InputError` for all that is wrong in it,
     saying the row, and where no image is there.
     """
@@ -325,7 +326,7 @@ class _Pairs(list[tuple[str, Any]]):
 
 def _table_rows(data: bytes, where: str) -> Iterator[tuple[str, str, Label]]:
     text = decoded(data, where)
-    reader = csv.reader(io.StringIO(text), delimiter="\t" if "\t" in text.partition("\n")[0] else ",", strict=True)
+    reader = csv.reader(io.StringIO(text), delimiter=_delimiter(text), strict=True)
     file_at, label_at = 0, 1
     try:
         for number, row in enumerate(filter(None, reader)):
@@ -343,6 +344,19 @@ def _table_rows(data: bytes, where: str) -> Iterator[tuple[str, str, Label]]:
             yield place, cells[file_at], int(integer[1]) if integer else label
     except csv.Error as error:
         raise InputError(f"{where}: line {reader.line_num}: {error}") from error
+
+
+def _delimiter(text: str) -> str:
+    """Tell by the first row what parts the cells: a tab, a comma, or the semicolon of spreadsheets.
+
+    A row without a header that has both of the latter has the semicolon in a name.
+    """
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    outside = re.sub(r'"[^"]*"', "", first)
+    if "\t" in outside:
+        return "\t"
+    is_header = any(cell.strip().lower() in FILE_COLUMNS for cell in outside.split(";"))
+    return ";" if ";" in outside and (is_header or "," not in outside) else ","
 
 
 def _column(names: Collection[str], known: Sequence[str], place: str) -> str:

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from detattack.core.errors import InputError
 from detattack.core.types import Category
 
 COCO_GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
@@ -96,6 +97,13 @@ def match_names(names: Sequence[str], others: Sequence[str]) -> dict[int, int]:
 def find_name(name: str, names: Sequence[str]) -> int | None:
     """Return the index of a name in `names`, matched as by `match_names`; None for no match or several."""
     return match_names([name], names).get(0)
+
+
+def check_one_a_line(names: Iterable[str], where: str) -> None:
+    """Raise `InputError`, saying `where`, for a name that was a line and is rather cells as spreadsheets write them."""
+    cells = next((name for name in names if ";" in name), None)
+    if cells is not None:
+        raise InputError(f"{where}: {cells[:80]!r} has semicolons; a line is one name, and nothing else")
 
 
 def categories_named(names: Iterable[str]) -> tuple[Category, ...]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from detattack.core.categories import check_one_a_line
 from detattack.core.errors import InputError, unknown
 from detattack.core.wording import counted
 from detattack.datasets.base import Dataset, decoded, missing_images, read_description
@@ -104,8 +105,9 @@ def _description(path: Path) -> Path:
 def _classes(said: bytes, file: Path) -> dict[str, Any]:
     """Return what a `data.yaml` would say of a folder that has the names of its classes alone."""
     lines = decoded(said, f"data {file}").splitlines()
-    images = "images" if (file.parent / "images").is_dir() else "."
-    return {"names": [line.strip() for line in lines if line.strip()], "train": images}
+    names = [line.strip() for line in lines if line.strip()]
+    check_one_a_line(names, f"data {file}")
+    return {"names": names, "train": "images" if (file.parent / "images").is_dir() else "."}
 
 
 def _content(said: bytes, where: str) -> dict[str, Any]:

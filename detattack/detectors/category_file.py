@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from detattack.core.categories import categories_named
+from detattack.core.categories import categories_named, check_one_a_line
 from detattack.core.errors import InputError
 from detattack.core.types import Category
 from detattack.core.wording import counted
@@ -52,8 +52,10 @@ def read_categories(path: str | Path) -> tuple[Category, ...]:
 def _of_lines(lines: list[str], where: str) -> tuple[Category, ...]:
     numbered = [_NUMBERED.fullmatch(line) for line in lines]
     if not all(numbered):
+        check_one_a_line(lines, where)
         return categories_named(lines)
     found = _in_order(((int(one[1]), one[2]) for one in numbered if one), where)
+    check_one_a_line(found, where)
     if found:
         _say(where, "the numbers of its lines", found)
     return categories_named(found)

@@ -150,6 +150,9 @@ def test_first_pick_and_fingerprints(tmp_path):
         ("l.csv", 'id,class,image\r\n7,"cat",b.png\r\n8, 3 ,sub/a.png\r\n'),
         ("l.tsv", "b.png\tcat\nsub/a.png\t3\n"),
         ("l.txt", "./b.png\tcat\nsub/a.png\t3\n"),
+        ("l.csv", "b.png;cat\nsub/a.png;3\n"),
+        ("l.csv", '\n"b.png";"cat"\r\nsub/a.png; 3 ;\r\n'),
+        ("l.csv", "id;label;file, relative;file\n7;cat;x;b.png\n8;3;y, z;sub/a.png\n"),
     ],
 )
 def test_forms_of_a_labels_file(tmp_path, name, text):
@@ -245,6 +248,20 @@ def test_labels_are_part_of_the_fingerprint(tmp_path):
     assert one.fingerprint != other.fingerprint
 
 
+def test_a_semicolon_in_a_name_parts_no_cells(tmp_path):
+    write_images(tmp_path / "images", "a;b.png", "c.png")
+    (tmp_path / "l.csv").write_text("a;b.png,cat; tabby\nc.png,dog\n")
+    data = labels_file(tmp_path / "images", tmp_path / "l.csv")
+    assert sources(data, tmp_path / "images") == ["a;b.png", "c.png"]
+    assert in_order(data) == ["cat; tabby", "dog"]
+
+
+def test_a_comma_in_a_label_parts_no_cells_of_a_file_with_semicolons(tmp_path):
+    write_images(tmp_path / "images", "a.png", "b.png")
+    (tmp_path / "l.csv").write_text("file;label\na.png;tabby, cat\nb.png;3\n")
+    assert in_order(labels_file(tmp_path / "images", tmp_path / "l.csv")) == ["tabby, cat", 3]
+
+
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
@@ -269,6 +286,8 @@ def test_labels_are_part_of_the_fingerprint(tmp_path):
         ("l.csv", "a.png,1\nb.png", "line 2: has no label"),
         ("l.csv", "a.png,1\nb.png, ", "line 2: has no label"),
         ("l.csv", "file,kind\na.png,1", "line 1: has no 'label'"),
+        ("l.csv", "a.png;1\nb.png,2", "line 2: has no label"),
+        ("l.csv", "a.png,1\nb.png;2", "line 2: has no label"),
         ("l.csv", 'a.png,1\n"b.png,2', "line 2: unexpected end of data"),
         ("l.csv", b"\xff\xfe\x00", "not UTF-8 text"),
     ],

@@ -229,6 +229,9 @@ def test_names_in_a_text_file(data, beside):
     assert boxes(found) == [(1, 1, [20, 10, 40, 20])]
     (note,) = open_dataset(DatasetSource(images=str(folder))).notes
     assert f"no annotations are read, though {folder}" in note
+    (folder / "classes.txt").write_text("car;traffic light\n")
+    with pytest.raises(InputError, match="'car;traffic light' has semicolons; a line is one name"):
+        yolo_dataset(folder)
 
 
 @pytest.mark.parametrize("nothing", ["null", "~", ""])

@@ -342,6 +342,8 @@ def test_names_are_the_text_that_they_are(tmp_path):
     assert [n for n, _ in names_of(tmp_path, "a.yaml", "names: [no, 010, 1e3]")] == ["no", "010", "1e3"]
     assert [n for n, _ in names_of(tmp_path, "a.txt", "7 up\ncola")] == ["7 up", "cola"]
     assert [n for n, _ in names_of(tmp_path, "b.txt", "0\n1\n2")] == ["0", "1", "2"]
+    assert [n for n, _ in names_of(tmp_path, "b.csv", "0;car\n1; bus, coach")] == ["car", "bus, coach"]
+    assert [n for n, _ in names_of(tmp_path, "b.json", '["car; bus"]')] == ["car; bus"]
     assert [n for n, _ in names_of(tmp_path, "a.json", '["4 wheels", "2 wheels"]')] == ["4 wheels", "2 wheels"]
     assert names_of(tmp_path, "ids.json", '[{"id": 10, "name": "b"}, {"id": 9, "name": "a"}]') == [("a", 9), ("b", 10)]
 
@@ -351,6 +353,9 @@ def test_names_are_the_text_that_they_are(tmp_path):
     [
         ("a.txt", "4 wheels\n2 wheels", "without a gap"),
         ("a.txt", "0 a\n2 b", "without a gap"),
+        ("a.txt", "car;bus;truck", "'car;bus;truck' has semicolons"),
+        ("a.csv", "id;name\n0;car\n1;bus", "'id;name' has semicolons"),
+        ("a.csv", "0;car;vehicle\n1;bus;vehicle", "'car;vehicle' has semicolons"),
         ("a.json", '{"0": "a", "2": "b"}', "without a gap"),
         ("a.json", '{"0": "a", "zero": "b"}', "'zero' is no number"),
         ("a.yaml", "nc: 3\nnames: [a, b]", "nc is 3, but 2 classes are named"),
