@@ -38,7 +38,7 @@ def _use_config_file(context: typer.Context, path: Path | None) -> Path | None:
     """
     if path is None or context.resilient_parsing:  # which is how a shell completes
         return path
-    from detattack.engine.config import TUNED_ON, read_options
+    from detattack.engine.config import TUNED_ON, FileSetting, read_options
 
     known = {_spelled(p.opts): p for p in context.command.params if p.name != "config"}
     values: dict[str, Any] = {key: value for key, value in read_options(path).items() if key != TUNED_ON}
@@ -53,7 +53,8 @@ def _use_config_file(context: typer.Context, path: Path | None) -> Path | None:
             raise InputError(f"config {path}: {error.format_message()}") from error
         except InputError as error:
             raise InputError(f"config {path}: {key}: {error}") from error
-    context.meta[CONFIG_SET] = values.pop("set", None) or []
+    methods = [name.strip() for key in ("method", "methods") for name in str(values.get(key) or "").split(",") if name]
+    context.meta[CONFIG_SET] = [FileSetting(one, path, methods) for one in values.pop("set", None) or []]
     context.default_map = {**(context.default_map or {}), **{str(known[k].name): v for k, v in values.items()}}
     return path
 

@@ -1,9 +1,9 @@
 """Resolve and check an attack before anything is loaded: options override a config file, which overrides defaults."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import yaml
 from pydantic import AfterValidator, TypeAdapter, ValidationError
@@ -122,6 +122,23 @@ def named_attack(method: str, presets: Mapping[str, Attack] = PRESETS) -> Attack
         raise InputError(f"method {method!r}: the radius must be a number of gray levels above 0, at most 255")
     radius = gray_levels / 255
     return replace(preset, name=f"{name}{RADIUS_MARK}{gray_levels:g}", radius=radius, step_size=radius / 4)
+
+
+class FileSetting(str):
+    """A `key=value` that a config file sets.
+
+    - file: that it stands in
+    - methods: those that the file names, for which the value is meant; none: for whatever method
+    """
+
+    file: Path
+    methods: tuple[str, ...]
+
+    def __new__(cls, text: str, file: Path, methods: Sequence[str]) -> Self:
+        """Make it from its text."""
+        made = super().__new__(cls, text)
+        made.file, made.methods = file, tuple(methods)
+        return made
 
 
 def parse_assignments(pairs: list[str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from detattack.datasets.base import Dataset
 from detattack.datasets.source import DatasetSource
 from detattack.engine import Attack
 from detattack.engine.budget import Budget
-from detattack.engine.config import RADIUS_MARK, named_attack, parse_assignments, resolve_attack
+from detattack.engine.config import RADIUS_MARK, FileSetting, named_attack, parse_assignments, resolve_attack
 from detattack.engine.presets import UNIT
 from detattack.runs.folder import RunFolder
 from detattack.runs.manifest import batch_of
@@ -132,15 +132,36 @@ def overrides_of(
         if dot and method not in own:
             raise InputError(f"--set {assigned}: {method!r} is not among the methods")
         (own[method] if dot else common)[key] = value
+    written = {one.partition("=")[0].strip(): one for one in assignments if isinstance(one, FileSetting)}
     for key in common:
-        _check_meaning(key, [name for name in names if key not in own[name]], methods)
+        left = [name for name in names if key not in own[name]]
+        _check_meaning(key, left, methods)
+        if key in written:
+            _check_carried(key, left, written[key], methods)
     return {name: common | own[name] for name in names}
+
+
+def _meanings(key: str, names: Sequence[str], methods: Mapping[str, Attack]) -> tuple[str, dict[str, Any]]:
+    """Return the field of `Attack` that gives a key its meaning, and its values by method; empty where none does."""
+    unit = next((field.metadata.get(UNIT) for field in fields(Attack) if field.name == key), None)
+    return (unit, {name: getattr(named_attack(name, methods), unit) for name in names}) if unit else ("", {})
+
+
+def _check_carried(key: str, names: Sequence[str], setting: FileSetting, methods: Mapping[str, Attack]) -> None:
+    """Raise `InputError` where a file sets a key for its methods that means another thing for one asked for instead."""
+    unit, meant = _meanings(key, setting.methods, methods)
+    for name, meaning in _meanings(key, names, methods)[1].items():
+        if meant and meaning not in meant.values():
+            own = ", ".join(f"{one} ({unit} {its})" for one, its in meant.items())
+            raise InputError(
+                f"config {setting.file}: {key} is set for {own}, and means another thing for {name} "
+                f"({unit} {meaning}); --set {name}.{key}=... sets it for that"
+            )
 
 
 def _check_meaning(key: str, names: Sequence[str], methods: Mapping[str, Attack]) -> None:
     """Raise `InputError` for a setting of several methods that is not the same for all of them."""
-    unit = next((field.metadata.get(UNIT) for field in fields(Attack) if field.name == key), None)
-    meanings = {name: getattr(named_attack(name, methods), unit) for name in names} if unit else {}
+    unit, meanings = _meanings(key, names, methods)
     if len(set(meanings.values())) > 1:
         differ = ", ".join(f"{name} {meaning}" for name, meaning in meanings.items())
         raise InputError(

@@ -121,6 +121,44 @@ def test_a_radius_for_different_norms_is_refused(refused):
 
 
 @pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        (
+            "method: fgsm\nset: {step_size: 0.1}",
+            ("evaluate", "--method", "jnd"),
+            ("c.yaml: step_size is set for fgsm (step sign), and means another thing for jnd (step normalized)",),
+        ),
+        ("method: pgd-linf\nset: {radius: 0.1}", ("untargeted", "--method", "pgd-l2"), ("norm linf", "pgd-l2.radius=")),
+        (
+            "methods: [fgsm, pgd-linf]\nset: {step_size: 0.1}",
+            ("compare", "--methods", "ddn,cw", "--set", "cw.step_size=1"),
+            ("ddn.step_size=",),
+        ),
+        ("method: fgsm\nset: {step_size: 0.1}", ("classify", "attack", "--method", "jnd"), ("jnd.step_size=",)),
+    ],
+    ids=["evaluate", "untargeted", "compare", "classify"],
+)
+def test_what_a_file_sets_for_a_method_is_not_carried_over_to_one_of_another_meaning(
+    refused, config, text, line, words
+):
+    refused(*line, *config(text), "--out", "out", words=("config ", "--set ", *words))
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("method: fgsm\nset: {step_size: 0.1}", ("--method", "pgd-linf@4")),
+        ("method: fgsm\nset: {step_size: 0.1}", ("--method", "jnd", "--set", "step_size=0.3")),
+        ("method: fgsm\nset: {step_size: 0.1}", ("--method", "jnd", "--set", "jnd.step_size=0.3")),
+        ("method: fgsm\nset: {max_iterations: 3}", ("--method", "jnd")),
+        ("set: {step_size: 0.3}", ("--method", "fgsm")),
+    ],
+)
+def test_what_means_the_same_or_is_said_anew_is_taken_from_a_file(refused, config, text, line):
+    refused("evaluate", *config(text), *line, "--device", "warp", words=("device 'warp'",))
+
+
+@pytest.mark.parametrize(
     ("methods", "setting"),
     [
         ("jnd", "step_size=0.2"),
