@@ -23,9 +23,10 @@ from detattack.datasets.source import DatasetSource
 from detattack.ranking.entry import Entry
 from detattack.ranking.protocol import load_protocol
 from detattack.ranking.smallest import smallest_changes
+from detattack.runs.originals import originals_in
 from detattack.tasks.detection.task import DETECTION
 from detattack.workflows.evaluate import Settings, carried_out
-from detattack.workflows.rank import Ranked, Ranking, first_experiment, folder_of, originals_of
+from detattack.workflows.rank import Ranked, Ranking, first_experiment, folder_of
 
 LONG = ("jnd-min", "fmn")
 
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             pass
     entry = Entry.read(given.ranking / folder_of(experiment))
     ours = entry.walks[protocol.first_walk]
-    long = smallest_changes(folders, given.out, originals_of(experiment.dataset))
+    long = smallest_changes(folders, given.out, originals_in(experiment.dataset))
     shared = sorted(ours.keys() & long.keys())
     found, envelope = ([changes[i].l2 for i in shared] for changes in (ours, long))
     print(

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from detattack.core.wording import counted
 from detattack.metrics.coco import GroundTruth, PrecisionTable, mean_ap
 from detattack.report.plots import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
 from detattack.tasks.detection import charts
@@ -136,7 +137,7 @@ def test_ap_within_a_distance_falls_in_steps_where_a_change_was_found(tmp_path, 
     distances = sorted({round(d, 9) for d in wins.values()})
     steps = steps_of(text, title, distances[-1])
     assert [at for at, _ in steps[:-1]] == pytest.approx(distances, abs=0.002 * distances[-1])
-    assert f"all {len(distances)} distances" in figure(text, title)
+    assert f"all {counted(len(distances), 'distance')} that occur" in figure(text, title)
     table = PrecisionTable(GroundTruth(files.annotations, files.categories, data.scored), files.clean,
                            files.adversarial)  # fmt: skip
     expected = [mean_ap(table.of({i for i, d in wins.items() if d <= at + 1e-6})) for at in distances]
@@ -151,7 +152,7 @@ def test_many_distances_are_scored_at_some_and_the_caption_says_so(run, monkeypa
     monkeypatch.setattr(charts, "MOST_STEPS", 3)
     text = write_report(run).read_text(encoding="utf-8")
     assert "3 of 7 distances" in figure(text, "AP against L2")
-    assert "all 1 distances" in figure(text, "AP against L∞")
+    assert "all 1 distance that occurs." in figure(text, "AP against L∞")
     path = re.search('<path d="([^"]*)" class="line adversarial"', figure(text, "AP against L2"))[1]
     assert path.count("H") == 3 + 1  # and the end
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from detattack.core.categories import match_names
-from detattack.core.wording import counted
+from detattack.core.wording import counted, worded
 from detattack.engine.budget import GRAY_LEVELS, LABELS, UNITS
 from detattack.metrics.coco import PrecisionTable, curve, mean_ap
 from detattack.report.charts import LEGEND, MOST_BARS, confidences, iterations
@@ -116,7 +116,7 @@ def _ap_within_norm(run: DetectionData, precision: PrecisionTable, norm: str) ->
     scored += counted(len(steps), "distance")
     text = (
         f"Images on which the goal is reached within the distance are attacked, the others clean; scored at {scored} "
-        f"that occur. AP counts down to a score of {run.eval_threshold:g}: success at τ = {run.tau:g} need not move it."
+        f"{worded(len(steps), 'that occurs', 'that occur')}. AP counts down to a score of {run.eval_threshold:g}: success at τ = {run.tau:g} need not move it."
     )
     return Curve(f"AP against {LABELS[norm]}", Axis(f"{LABELS[norm]} at most ({UNITS[norm]})"), Axis(AP), points, text)
 
