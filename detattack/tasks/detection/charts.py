@@ -113,10 +113,10 @@ def _ap_within_norm(run: DetectionData, precision: PrecisionTable, norm: str) ->
     points += [(at, mean_ap(precision.of({i for i, d in distances.items() if d <= at})) or 0.0) for at in chosen]
     points.append((1.05 * points[-1][0], points[-1][1]))
     scored = f"{most} of " if len(chosen) < len(steps) else "all "
-    scored += counted(len(steps), "distance")
+    scored += f"{counted(len(steps), 'distance')} {worded(len(steps), 'that occurs', 'that occur')}"
     text = (
-        f"Images on which the goal is reached within the distance are attacked, the others clean; scored at {scored} "
-        f"{worded(len(steps), 'that occurs', 'that occur')}. AP counts down to a score of {run.eval_threshold:g}: success at τ = {run.tau:g} need not move it."
+        f"Images on which the goal is reached within the distance are attacked, the others clean; scored at {scored}. "
+        f"AP counts down to a score of {run.eval_threshold:g}: success at τ = {run.tau:g} need not move it."
     )
     return Curve(f"AP against {LABELS[norm]}", Axis(f"{LABELS[norm]} at most ({UNITS[norm]})"), Axis(AP), points, text)
 
