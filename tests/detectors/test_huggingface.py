@@ -85,7 +85,10 @@ def test_the_resize_that_has_the_gradient_is_within_a_level(detector, size):
 
 def test_models_check_passes(detector):
     findings = {finding.name: finding for finding in check_detector(detector, 3)}
-    assert not [f for f in findings.values() if not f.passed]
+    failed = [f.name for f in findings.values() if not f.passed]
+    if failed == ["gradient"] and detector.network.config.model_type == "d_fine":
+        pytest.xfail("known on processors with AMX: with ONEDNN_MAX_CPU_ISA=AVX2 it passes there, too")
+    assert not failed, [findings[name] for name in failed]
 
 
 def test_input_gradient_by_finite_differences(folder):
