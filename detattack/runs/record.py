@@ -43,6 +43,8 @@ def _checked(found: dict[str, list[Any]]) -> dict[str, list[Any]]:
 
 Found = Annotated[dict[str, list[Any]], AfterValidator(_checked)]
 """What a model reports of an image: columns `boxes`, `scores` and `labels`, or some of them."""
+LARGEST = 2**63 - 1
+"""Of whole numbers in a ledger and in tables."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -109,6 +111,9 @@ class BaseRecord:
         record: Self = _reader(cast(Hashable, cls)).validate_python(values)
         if not is_plain(record.stem) or record.status not in STATUSES:
             raise ValueError(f"stem {record.stem!r}, status {record.status!r}")
+        large = [name for name, value in values.items() if isinstance(value, int) and abs(value) > LARGEST]
+        if large:
+            raise ValueError(f"{large[0]} {values[large[0]]} is too large")
         return record
 
     def short(self) -> Self:
