@@ -8,7 +8,17 @@ from torch import Tensor
 
 from detattack.engine.presets import Attack
 from detattack.engine.quantize import as_file
-from detattack.engine.state import AttackResult, AttackState, Objective, Trace, checks, confident, confirmed, settle
+from detattack.engine.state import (
+    AttackResult,
+    AttackState,
+    Objective,
+    Trace,
+    checks,
+    confident,
+    confirmed,
+    proposals,
+    settle,
+)
 
 FIRST_SHARE = 1 / 128
 """Share of the changed values that the first trial of `undo` reverts."""
@@ -131,9 +141,7 @@ def _tried(
         evaluation = objective(image[None], torch.tensor([row]))
     state.forwards[row] += evaluation.passes
     margin = math.nan if evaluation.margin is None else float(evaluation.margin)
-    reached = bool(evaluation.success) and evaluation.agrees(0)
-    if attack.stop == "confidence":
-        reached = reached and bool(evaluation.confidence >= attack.stop_confidence)
+    reached = bool(proposals(attack, evaluation)) and evaluation.agrees(0)
     if reached and (state.doubted[row] or checks(objective) > evaluation.passes):
         reached = confirmed(objective, state, image, row)
         if reached:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from detattack.core.types import WHOLLY_WRONG
+from detattack.core.types import WHOLLY_WRONG, Evaluation
 from detattack.engine.cost import squared_l2
 from detattack.engine.listening import tell
 from detattack.engine.perceptual import contrast_weights
@@ -249,9 +249,7 @@ def judge(
     """
     if attack.stop == "worst":
         return _judge_harm(attack, state, seen, evaluation)
-    proposed = evaluation.success
-    if attack.stop == "confidence":
-        proposed = proposed & (evaluation.confidence >= attack.stop_confidence)
+    proposed = proposals(attack, evaluation)
     finite = evaluation.loss.detach().isfinite() & state.healthy[state.index]
     finite, proposed, distance = torch.stack([v.to(distance) for v in (finite, proposed & finite, distance)]).cpu()
     state.finite[state.rows[finite == 0]] = False
@@ -264,6 +262,16 @@ def judge(
             reached[i] = _believed(attack, objective, state, image, row, distance[i])
             continuing[i] &= not reached[i] or attack.stop == "budget"
     return continuing.nonzero().flatten(), reached
+
+
+def proposals(attack: Attack, evaluation: Evaluation) -> Tensor:
+    """Return which images are proposed as successes, with the confidence at which the attack stops, if it stops at one.
+
+    evaluation: of n images. Returns bool `[n]`.
+    """
+    if attack.stop != "confidence":
+        return evaluation.success
+    return evaluation.success & (evaluation.confidence >= attack.stop_confidence)
 
 
 def _believed(

@@ -33,13 +33,16 @@ def test_where_the_margin_is_told_and_linear_each_trial_leaves_a_tenth_of_the_ex
     assert (asked.confirmed.count(0), asked.confirmed.count(1)) == (2, 2)
 
 
-@given(st.floats(0.2, 1.4), st.sampled_from([-0.5, -0.2, 0.2, 0.5]))
+@given(st.floats(0.2, 1.4), st.sampled_from([-1.0, -0.5, 0.5, 1.0]))
 def test_a_bent_margin_is_narrowed_from_either_side(distance, bend):
     def bent(margin):
         return margin * torch.exp(bend * margin)
 
-    refined = run(replace(FAR, refine=8), GRAY, problem(distance, told=bent))
-    assert all(distance < value < distance + 0.02 * (1.5 - distance) for value in l2(refined).tolist())
+    asked = problem(distance, told=bent)
+    refined = run(replace(FAR, refine=8), GRAY, asked)
+    assert all(asked.confirm(image, row) for row, image in enumerate(refined.images))
+    rounding = 1e-6  # of float32 norms, which the last trials come as near to the plane as
+    assert all(distance - rounding < value < distance + 0.02 * (1.5 - distance) for value in l2(refined).tolist())
 
 
 def test_bisection_ends_just_beyond_the_boundary():
