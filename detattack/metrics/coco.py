@@ -172,11 +172,11 @@ class PrecisionTable:
         self._clean = self._evaluation.evalImgs
         self._adversarial = truth.matched(adversarial, {"all": ANY_AREA}).evalImgs
 
-    def of(self, attacked: Collection[int] | bool, above: float = 0.0) -> NDArray[np.float64]:
+    def of(self, attacked: Collection[int] | bool, above: float | None = None) -> NDArray[np.float64]:
         """Return precision `[10 IoUs, 101 recalls, categories]` (−1: no annotation).
 
         - attacked: ids of the images that count as attacked, the others being clean; True: all, False: none
-        - above: only detections with a score above this count
+        - above: only detections with a score above this count; None: all, one with a score of 0 included
         """
         clean, adversarial = self._clean, self._adversarial
         if isinstance(attacked, bool):
@@ -185,7 +185,7 @@ class PrecisionTable:
             # pycocotools' order: class by class, and in each the images by id; None has no id to ask for.
             which = [i in attacked for i in self._evaluation.params.imgIds] * len(self._evaluation.params.catIds)
             chosen = [a if hit else c for hit, c, a in zip(which, clean, adversarial, strict=True)]
-        self._evaluation.evalImgs = [_above(one, above) for one in chosen] if above > 0 else chosen
+        self._evaluation.evalImgs = chosen if above is None else [_above(one, above) for one in chosen]
         return _accumulated(self._evaluation)["precision"][..., 0, -1]
 
 

@@ -97,7 +97,7 @@ def test_every_figure_is_that_of_pycocotools(case, most):
 
 
 @settings(max_examples=15, deadline=None)
-@given(cases(), cases(), st.sets(st.sampled_from(IMAGES)), st.sampled_from((0.0, 0.3, 0.7)))
+@given(cases(), cases(), st.sets(st.sampled_from(IMAGES)), st.sampled_from((None, 0.0, 0.3, 0.7)))
 def test_every_mixture_is_that_of_pycocotools(case, other, attacked, above):
     images, annotations, clean = case
     adversarial = [row for row in other[2] if row["image_id"] in images]
@@ -105,10 +105,17 @@ def test_every_mixture_is_that_of_pycocotools(case, other, attacked, above):
     for chosen in (attacked, False, True):
         hit = set(images) if chosen is True else chosen or set()
         mixed = [r for r in clean if r["image_id"] not in hit] + [r for r in adversarial if r["image_id"] in hit]
-        mixed = [r for r in mixed if r["score"] > above]
+        mixed = [r for r in mixed if above is None or r["score"] > above]
         expected = directly(images, annotations, mixed, 100)[0][..., 0, -1]
         np.testing.assert_allclose(precision.of(chosen, above), expected, atol=1e-12)
         assert mean_ap(precision.of(chosen, above)) == pytest.approx(mean(expected), abs=1e-12)
+
+
+@pytest.mark.parametrize(("above", "precision"), [(None, 1.0), (0.0, 0.0)])
+def test_a_score_of_zero_counts_unless_one_above_is_asked_for(above, precision):
+    row = {"image_id": 7, "category_id": 18, "bbox": [0, 0, 9, 9]}
+    table = PrecisionTable(GroundTruth([{"id": 1, **row, "area": 81}], CATEGORIES, [7]), [], [{**row, "score": 0.0}])
+    assert mean_ap(table.of(True, above)) == pytest.approx(precision)
 
 
 def test_150_perfect_detections_of_a_class():
