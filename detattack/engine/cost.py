@@ -26,11 +26,11 @@ def bounded_range(images: Tensor, slope: Tensor | None = None, weight: float = 1
     The bounds themselves belong to the range penalized: at a saturated value the term is 0 and its gradient points
     outwards, so descent moves inwards, also in a loop that clamps after every step.
     """
-    pixels, above, below = images.shape[-2] * images.shape[-1], images >= 1, images <= 0
+    pixels, within = images.shape[-2] * images.shape[-1], images.detach().clamp(0, 1)
+    outwards = within.floor().add_(within.ceil()).sub_(1)  # 1 from 1 on, −1 up to 0; faster than comparisons
     if slope is not None:
-        slope.add_(above.to(slope), alpha=weight / pixels)
-        slope.sub_(below.to(slope), alpha=weight / pixels)
-    return ((images - 1).where(above, 0.0) - images.where(below, 0.0)).flatten(1).sum(1) / pixels
+        slope.add_(outwards, alpha=weight / pixels)
+    return (outwards * (images - within)).flatten(1).sum(1) / pixels
 
 
 def total_variation(images: Tensor, slope: Tensor | None = None, weight: float = 1.0) -> Tensor:

@@ -128,6 +128,6 @@ def _update(
         seeds=seeds,
     )
     moved = bounded(attack, state.confined(step.step(now), index), originals)
-    finite = torch.linalg.vector_norm(now.gradient.flatten(1), torch.inf, dim=1).isfinite()
+    finite = (0 * now.gradient).flatten(1).sum(1) == 0  # 0 times what is not finite is NaN
     state.healthy[index] = finite
     state.move(index, torch.where(finite.view(-1, 1, 1, 1), moved.clamp(0, 1), images))
