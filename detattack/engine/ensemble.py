@@ -25,12 +25,14 @@ from detattack.engine.presets import Attack
 from detattack.engine.quantize import l2_radius
 from detattack.engine.refine import finish
 from detattack.engine.state import AttackResult, AttackState, Objective, at, judge
-from detattack.engine.steps.base import unit
+from detattack.engine.steps.base import TINY, unit
 
 FIRST_STEP = 1 / 2
 """The first step of a member, as a share of the radius."""
 SMALLEST_STEP = 1 / 16
 """Where the step is a smaller share of the radius, a member starts again."""
+MOMENTUM = 0.75
+"""Share of its velocity that a member keeps from pass to pass, to which the gradient is added at a mean size of 1."""
 PATIENCE = 4
 """Passes without a worse image after which a member halves its step."""
 SHORT_START = 3
@@ -153,7 +155,8 @@ class _Ensemble:
     """The members' walks over a batch.
 
     - walks: by image and member; turns: by image; now: the member at each image
-    - floats, worst, gradients: `[M,N,3,H,W]`, where each member is, its worst iterate, and the gradient there
+    - floats, velocities: `[M,N,3,H,W]`, where each member is, and the running sum of its gradients
+    - worst, directions: `[M,N,3,H,W]`, its worst iterate, and the velocity there
     """
 
     def __init__(self, attack: Attack, objective: Members, state: AttackState) -> None:
@@ -163,7 +166,8 @@ class _Ensemble:
         self.turns = [turns(self.walks[row], attack.max_iterations) for row in images]
         self.now = [next(turn) for turn in self.turns]
         self.floats = torch.stack([state.floats for _ in members])
-        self.worst, self.gradients = self.floats.clone(), torch.zeros_like(self.floats)
+        self.worst, self.velocities = self.floats.clone(), torch.zeros_like(self.floats)
+        self.directions = torch.zeros_like(self.floats)
         self.radius = l2_radius(attack, state.floats) if attack.norm != "linf" else None
         self.random = [torch.Generator().manual_seed(seed) for seed in state.seeds]
 
@@ -193,22 +197,24 @@ class _Ensemble:
             state.healthy[row] = False
             return
         again = False
+        velocity = MOMENTUM * self.velocities[member, row] + gradient / gradient.abs().mean().clamp_min(TINY)
         if walk.note(harm, loss):
-            self.worst[member, row], self.gradients[member, row] = floats, gradient
+            self.worst[member, row], self.directions[member, row] = floats, velocity
         elif walk.since >= PATIENCE:
             again = walk.shorten()
-            floats, gradient = self.worst[member, row], self.gradients[member, row]
-        moved = self._random(row) if again else floats - self._step(row, walk.size, gradient)
+            floats, velocity = self.worst[member, row], self.directions[member, row]
+        moved = self._random(row) if again else floats - self._step(row, walk.size, velocity)
+        self.velocities[member, row] = 0 * velocity if again else velocity
         moved = state.confined(moved[None], torch.tensor([row]))
         self.floats[member, row] = bounded(self.attack, moved, state.originals[row, None])[0].clamp(0, 1)
         self.now[row] = next(self.turns[row])
         state.floats[row] = self.floats[self.now[row], row]
 
-    def _step(self, row: int, share: float, gradient: Tensor) -> Tensor:
-        """Return a step along a gradient `[3,H,W]`; share: of the radius."""
+    def _step(self, row: int, share: float, direction: Tensor) -> Tensor:
+        """Return a step along a direction `[3,H,W]`; share: of the radius."""
         if self.radius is None:
-            return share * (self.attack.radius or 0.0) * gradient.sign()
-        return share * self.radius[row] * unit(gradient[None])[0]
+            return share * (self.attack.radius or 0.0) * direction.sign()
+        return share * self.radius[row] * unit(direction[None])[0]
 
     def _random(self, row: int) -> Tensor:
         """Draw an image within the radius."""
