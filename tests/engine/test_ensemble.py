@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detattack.core.errors import InputError
-from detattack.core.types import WHOLLY_WRONG
+from detattack.core.types import WHOLLY_WRONG, Evaluation
 from detattack.datasets.image_io import decode_png, png_bytes, to_pixels
 from detattack.engine import PRESETS, run, run_ensemble
 from detattack.engine.budget import Budget
@@ -286,3 +286,28 @@ def test_a_member_starts_again_once_its_step_changes_nothing():
     assert walk.record == 5.0
     assert walk.note(1.0, 1.0)  # of the new walk the worst so far
     assert walk.record == 5.0
+
+
+def test_a_gradient_that_turns_for_one_pass_does_not_turn_the_walk():
+    """Two values; the second gradient turns the second one around, by less than three quarters of the first."""
+    gradients = torch.tensor([[1.0, 2.0], [1.0, -0.5], [1.0, -2.0]])
+
+    class Turning:
+        members = ("only",)
+
+        def __init__(self):
+            self.seen = []
+
+        def __call__(self, images, index, members=None):
+            slope = gradients[min(len(self.seen), 2)]
+            self.seen.append(images.detach().flatten().clone())
+            loss = (images * slope.view(1, 1, 1, 2)).flatten(1).sum(1)
+            harm = torch.tensor([float(len(self.seen))], dtype=torch.float64)  # each is the worst so far
+            return Evaluation(loss, torch.zeros(1, dtype=torch.bool), loss.detach(), harm=lambda: harm)
+
+    problem = Turning()
+    attack = attack_of("ensemble", "linf", 100.0, levels=None, passes=3)
+    run_ensemble(attack, torch.full((1, 1, 1, 2), 0.5), problem)
+    steps = torch.stack(problem.seen).diff(dim=0).sign()
+    # of the second value: 4/3; 3/4 · 4/3 − 2/3 = 1/3; 3/4 · 1/3 − 4/3 < 0
+    assert steps.tolist() == [[-1, -1], [-1, -1], [-1, 1]]
