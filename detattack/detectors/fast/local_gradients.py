@@ -78,8 +78,9 @@ class _Convolution(torch.autograd.Function):
 def _spans(gradient: Tensor) -> tuple[Span, Span] | None:
     """Return the rows and columns outside of which a gradient `[N,C,H,W]` is zero; None: it is zero everywhere."""
     height, width = gradient.shape[-2:]
+    corners = gradient[..., 0, 0], gradient[..., -1, -1]  # quick, and usual
     edges = gradient[..., 0, :], gradient[..., -1, :], gradient[..., 0], gradient[..., -1]
-    if all(edge.any() for edge in edges):  # quick, and usual
+    if all(corner.any() for corner in corners) or all(edge.any() for edge in edges):
         return (0, height), (0, width)
     somewhere = (gradient != 0).flatten(0, 1).any(0)
     rows, columns = (somewhere.any(axis).nonzero().flatten().tolist() for axis in (1, 0))
