@@ -1,7 +1,7 @@
 """Step rules of plain descent: x(k+1) from x(k), where g is ∂Cost/∂x(k) and α the step size."""
 
 import torch
-from torch import Tensor, zeros_like
+from torch import Tensor
 
 from detattack.engine.presets import Attack
 from detattack.engine.steps.base import Iterate, Range, against, register_step
@@ -35,27 +35,3 @@ class Sign(GradientDescent):
     def step(self, now: Iterate) -> Tensor:
         """Return x(k+1)."""
         return torch.addcmul(now.images, now.gradient.sign(), now.size, value=-1)
-
-
-@register_step("adam", help="Adam, per image", search=Range(1e-5, 0.2))
-class Adam:
-    """Adam (Kingma and Ba, 2015), per image, with β = (0.9, 0.999): x(k+1) = x(k) − α·m̂ / (√v̂ + ε).
-
-    m = β₁·m + (1 − β₁)·g and v = β₂·v + (1 − β₂)·g²; m̂ = m / (1 − β₁^(k+1)) and v̂ = v / (1 − β₂^(k+1)) correct the
-    bias of their start at 0.
-    """
-
-    betas = (0.9, 0.999)
-    epsilon = 1e-8
-
-    def __init__(self, attack: Attack, images: Tensor) -> None:
-        self.mean, self.square = zeros_like(images), zeros_like(images)
-
-    def step(self, now: Iterate) -> Tensor:
-        """Return x(k+1)."""
-        first, second = self.betas
-        first_share, second_share = ((1 - beta ** (now.number + 1)).to(now.images) for beta in self.betas)
-        self.mean[now.rows] = mean = first * self.mean[now.rows] + (1 - first) * now.gradient
-        self.square[now.rows] = square = second * self.square[now.rows] + (1 - second) * now.gradient.square()
-        unbiased = (square / second_share).sqrt()
-        return now.images - now.size * mean / first_share / (unbiased + self.epsilon)

@@ -12,6 +12,7 @@ from torch import Tensor
 from detattack.engine.presets import Attack
 from detattack.engine.quantize import rounded_to_l2
 from detattack.engine.state import at, placed
+from detattack.engine.steps.adam import adam
 from detattack.engine.steps.base import TINY, Iterate, Range, against, broadcast, l2_norms, register_step, unit
 
 
@@ -164,8 +165,6 @@ class CarliniWagner:
     """
 
     searches = 5
-    betas = (0.9, 0.999)
-    epsilon = 1e-8
 
     def __init__(self, attack: Attack, images: Tensor) -> None:
         self.scale = attack.loss_weight or 1.0
@@ -179,16 +178,14 @@ class CarliniWagner:
         """Return x(k+1)."""
         rows, number = now.rows, now.number % self.round_length + 1
         self.found[rows] |= now.success
-        pull = (broadcast(self.weight[rows]) * now.gradient / self.scale).where(~broadcast(now.success), 0.0)
-        gradient = 2 * (now.images - now.originals) + pull
-        first, second = self.betas
-        first_share, second_share = ((1 - beta**number).to(now.images) for beta in self.betas)
-        self.mean[rows] = mean = first * self.mean[rows] + (1 - first) * gradient
-        self.square[rows] = square = second * self.square[rows] + (1 - second) * gradient.square()
-        moved = now.images - now.size * mean / first_share / ((square / second_share).sqrt() + self.epsilon)
+        weight = torch.where(now.success, 0.0, self.weight[rows] / self.scale)
+        gradient = torch.addcmul(2 * (now.images - now.originals), now.gradient, broadcast(weight))
+        mean, square, direction = adam(at(self.mean, rows), at(self.square, rows), gradient, number)
         over = (number == self.round_length).to(rows.device)
+        on = (~over).to(gradient)  # the next round begins with running means of 0
+        self.mean, self.square = placed(self.mean, rows, mean * on), placed(self.square, rows, square * on)
         self._search(rows, over.flatten())
-        return torch.where(over, now.originals, moved)
+        return torch.where(over, now.originals, torch.addcmul(now.images, direction, now.size, value=-1))
 
     def _search(self, rows: Tensor, over: Tensor) -> None:
         """Set the next c of the images whose round is over."""
@@ -199,8 +196,6 @@ class CarliniWagner:
         self.low[rows], self.high[rows] = low, high
         self.weight[rows] = torch.where(over, following, weight)
         self.found[rows] = found & ~over
-        for moment in (self.mean, self.square):
-            moment[rows] = moment[rows].where(~broadcast(over), 0.0)
 
 
 @register_step(

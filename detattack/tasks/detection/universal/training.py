@@ -21,6 +21,7 @@ from detattack.core.precision import fixed_numerics
 from detattack.datasets.base import Dataset, Sample
 from detattack.datasets.image_io import to_tensor
 from detattack.detectors.base import Detector
+from detattack.engine.steps.adam import adam
 from detattack.tasks.base import Prepared
 from detattack.tasks.detection.config import DetectionConfig
 from detattack.tasks.detection.objects import Objects
@@ -31,8 +32,8 @@ from detattack.tasks.detection.universal.change import Change
 CHECKPOINT = "checkpoint.npz"
 MOST_BYTES = 2**30
 """Size of the images of a set, in bytes, up to which they are kept in memory; those of a larger one are read anew."""
-MEAN, SQUARE, EPSILON = 0.9, 0.99, 1e-12
-"""Decay of Adam's running means, and what keeps it from dividing by 0."""
+BETAS, EPSILON = (0.9, 0.99), 1e-12
+"""Of Adam."""
 LAST = 0.05
 """The share of the first step's size that is left at the last one."""
 
@@ -169,11 +170,9 @@ def _step(
     if not bool(gradient.isfinite().all()):
         raise InputError(f"universal: the model gave a gradient that is not finite at step {state.step + 1}")
     state.step += 1
-    state.mean = MEAN * state.mean + (1 - MEAN) * gradient
-    state.square = SQUARE * state.square + (1 - SQUARE) * gradient.square()
-    mean, square = state.mean / (1 - MEAN**state.step), state.square / (1 - SQUARE**state.step)
+    state.mean, state.square, direction = adam(state.mean, state.square, gradient, state.step, BETAS, EPSILON)
     size = change.rate * max(LAST, 1 - (state.step - 1) / recipe.steps(images))
-    state.values = change.bounded(state.values - size * mean / (square.sqrt() + EPSILON))
+    state.values = change.bounded(state.values - size * direction)
     state.losses.append(round(total / count, 6))
 
 
