@@ -150,7 +150,7 @@ def spend_art(
     """Spend each budget on ART's PGD; the AP of each."""
     scores, start = [], None
     for budget in budgets:
-        folder = out / f"{'fresh' if fresh else 'found'}-{budget.folder}"
+        folder = out / ("fresh" if fresh else "found") / budget.folder
         find_all(experiment, partial(art_pgd, experiment.model, budget, steps), folder, start)
         scores.append(judged(experiment, budget, folder, out / budget.folder))
         start = None if fresh else folder
@@ -167,7 +167,7 @@ def check_art(
     found: dict[str, dict[str, float]] = {}
     for budget in budgets:
         for name, pgd in {"art": art_pgd, "detattack": own_pgd}.items():
-            folder = out / name / f"found-{budget.folder}-{steps}"
+            folder = out / name / f"found-{steps}" / budget.folder
             find_all(experiment, partial(pgd, experiment.model, budget, steps), folder)
             ap = judged(experiment, budget, folder, out / name / budget.folder)
             found.setdefault(str(budget), {"clean": ap["clean"]["ap"]})[name] = ap["adversarial"]["ap"]

@@ -1,6 +1,7 @@
 """`benchmarks/published_losses.py`: which way each loss leads; `benchmarks/budget.py`: its runs and its table."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,12 @@ from detattack.core.plugins import VARIABLE, load_plugins
 from detattack.core.types import Candidates, Detections
 from detattack.detectors.registry import load_detector
 from detattack.engine.budget import Budget
+from detattack.runs.folder import RunFolder
 from detattack.tasks.detection.candidates import WELL_PLACED, candidates_of
 from detattack.tasks.detection.goals import Target, parse_goal
 from detattack.tasks.detection.harm import harm
 from detattack.tasks.detection.losses import LOSSES
+from detattack.tasks.detection.record import DetectionRecord
 from tests.coco_squares import write_data
 from tests.scripts import benchmark_script
 
@@ -220,3 +223,6 @@ def test_the_same_pgd_through_art_and_through_us(script, tmp_path):
     script.main(["--out", str(tmp_path), "--check-art", "--scenes", "1", "--passes", "2", "--budget", "linf:2"])
     (aps,) = json.loads((tmp_path / "check-art.json").read_text()).values()
     assert aps["art"] == pytest.approx(aps["detattack"], abs=script.SAME)
+    for name in ("art", "detattack"):
+        with closing(RunFolder.open(tmp_path / name / "linf-2", DetectionRecord)) as folder:  # to verify it, say
+            assert folder.manifest["start"] == "linf-2"
