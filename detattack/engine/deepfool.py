@@ -11,6 +11,7 @@ from torch import Tensor
 from detattack.engine.presets import Attack
 from detattack.engine.refine import finish
 from detattack.engine.state import AttackResult, AttackState, Objective, judge
+from detattack.engine.steps.base import all_finite
 
 CHUNK = 64
 """How many classes share one backward pass."""
@@ -59,7 +60,7 @@ def run_deepfool(
             gradients = gradients if where is None else gradients * where[state.index]
             change = nearest_boundary(margins.detach(), gradients)[chosen]
             state.backwards[state.rows[continuing]] += margins.shape[1] * evaluation.passes
-            state.healthy[rows] = finite = change.flatten(1).isfinite().all(1)
+            state.healthy[rows] = finite = all_finite(change)
             total[rows] += change.where(finite.view(-1, 1, 1, 1), 0.0)
             state.floats[rows] = (state.originals[rows] + (1 + attack.step_size) * total[rows]).clamp(0, 1)
         state.advance(continuing)

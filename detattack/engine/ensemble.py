@@ -25,7 +25,7 @@ from detattack.engine.presets import Attack
 from detattack.engine.quantize import l2_radius
 from detattack.engine.refine import finish
 from detattack.engine.state import AttackResult, AttackState, Objective, at, judge
-from detattack.engine.steps.base import TINY, unit
+from detattack.engine.steps.base import TINY, all_finite, unit
 
 FIRST_STEP = 1 / 2
 """The first step of a member, as a share of the radius."""
@@ -193,7 +193,7 @@ class _Ensemble:
         """Move the member that has evaluated an image, and give the turn to the next."""
         state, member = self.state, self.now[row]
         walk, floats = self.walks[row][member], state.floats[row]
-        if not gradient.isfinite().all():
+        if not all_finite(gradient[None]):
             state.healthy[row] = False
             return
         again = False
@@ -204,7 +204,7 @@ class _Ensemble:
             again = walk.shorten()
             floats, velocity = self.worst[member, row], self.directions[member, row]
         moved = self._random(row) if again else floats - self._step(row, walk.size, velocity)
-        self.velocities[member, row] = 0 * velocity if again else velocity
+        self.velocities[member, row] = 0.0 if again else velocity
         moved = state.confined(moved[None], torch.tensor([row]))
         self.floats[member, row] = bounded(self.attack, moved, state.originals[row, None])[0].clamp(0, 1)
         self.now[row] = next(self.turns[row])

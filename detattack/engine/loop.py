@@ -12,6 +12,7 @@ from detattack.engine.quantize import l2_radius, within_ball, within_radius
 from detattack.engine.refine import finish
 from detattack.engine.state import AttackResult, AttackState, Objective, at, judge
 from detattack.engine.steps import Iterate, Step, make_step
+from detattack.engine.steps.base import all_finite
 
 
 def run(
@@ -128,6 +129,6 @@ def _update(
         seeds=seeds,
     )
     moved = bounded(attack, state.confined(step.step(now), index), originals)
-    finite = (0 * now.gradient).flatten(1).sum(1) == 0  # 0 times what is not finite is NaN
+    finite = all_finite(now.gradient)
     state.healthy[index] = finite
     state.move(index, torch.where(finite.view(-1, 1, 1, 1), moved.clamp(0, 1), images))

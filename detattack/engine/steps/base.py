@@ -143,6 +143,11 @@ def l2_norms(vectors: Tensor) -> Tensor:
     return vectors.flatten(1).norm(dim=1)
 
 
+def all_finite(vectors: Tensor) -> Tensor:
+    """Return whether all values of each of `[n,3,H,W]` are finite, bool `[n]`; on a CPU faster than `isfinite`."""
+    return (0 * vectors).flatten(1).sum(1) == 0  # 0 times what is not finite is NaN
+
+
 def broadcast(values: Tensor) -> Tensor:
     """Reshape `[n]` to `[n,1,1,1]`, to broadcast against images."""
     return values.view(-1, 1, 1, 1)

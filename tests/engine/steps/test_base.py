@@ -6,7 +6,7 @@ import torch
 from detattack.core.errors import InputError
 from detattack.engine.presets import PRESETS, Attack
 from detattack.engine.steps import STEPS, Range, make_step, register_step
-from detattack.engine.steps.base import broadcast, l2_norms, unit
+from detattack.engine.steps.base import all_finite, broadcast, l2_norms, unit
 from tests.engine.steps.rules import ROWS, Rule, gradients
 
 RULES = [name for name, rule in STEPS.items() if rule.make]
@@ -76,3 +76,10 @@ def test_norms_and_unit_vectors_of_each_image():
     assert l2_norms(vectors).tolist() == pytest.approx([5, 1e-3 * 12**0.5, 0])
     assert l2_norms(unit(vectors)).tolist() == pytest.approx([1, 1, 0])
     assert broadcast(torch.arange(3)).shape == (3, 1, 1, 1)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_one_value_that_is_not_finite_is_told_of_its_image_alone(value):
+    vectors = torch.full((4, 3, 5, 7), 3e38)  # whose sum is not finite
+    vectors[0], vectors[2, 1, 4, 6], vectors[3] = -0.0, value, -3e38
+    assert all_finite(vectors).tolist() == [True, True, False, True]
