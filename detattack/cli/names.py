@@ -34,7 +34,7 @@ CHANGES = (
 )
 MASKS = ("box", "box:", "outside", "border:")
 GOALS = ("degrade:all", "degrade:", "suppress:all", "suppress:", "inject:", "mislabel:", "flood:")
-LOSSES = ("unmatch", "miss", "mislabel", "mislocate", "vanish", "fabricate")
+LOSSES = ("unmatch", "miss", "mislabel", "mislocate", "vanish", "fabricate", "outrank")
 BUDGETS = ("linf:", "l2:", "rms:")
 PLACES = ("center", "random", "road")
 STREET_CLASSES = ("person", "bicycle", "car", "motorcycle", "bus", "truck", "traffic light", "stop sign")

@@ -248,7 +248,8 @@ Passes = Annotated[int | None, typer.Option(min=1, help="Backward passes at most
 Loss = Annotated[
     str | None,
     typer.Option(
-        help="Losses instead of the goal's own, commas between: unmatch, miss, mislabel, mislocate, vanish, fabricate.",
+        help="Losses instead of the goal's own, commas between: unmatch, miss, mislabel, mislocate, vanish, fabricate, "
+        "outrank.",
         autocompletion=n.some_of(n.LOSSES),
     ),
 ]

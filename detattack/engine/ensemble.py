@@ -1,10 +1,10 @@
 """`ensemble`: several losses within one budget, and the worst image over all of them. It has no parameters.
 
 Each loss that the objective offers is a member with its own iterates, step size and worst image. All begin with a few
-passes, the two best have three times as many more if they are close, and the rest goes to the best. A member goes back
-to its worst image and halves its step when it makes no progress, or meets an image that it has seen: on whole gray
-levels cycles are exact. When its step is too small to change anything it starts again, from a random image in the
-budget.
+passes, the two best have three times as many more if they are close, and the rest goes to the best. A reserve comes in
+after half of the passes, where the others have left more than half of what was right. A member goes back to its worst
+image and halves its step when it makes no progress, or meets an image that it has seen: on whole gray levels cycles are
+exact. When its step is too small to change anything it starts again, from a random image in the budget.
 
 Iterations of an image are its passes, whichever member makes them.
 """
@@ -41,6 +41,8 @@ SECOND_LOOK = 3
 """How many times as many the two best then have each: what falls fast at first does not fall the farthest."""
 CLOSE = 1 / 2
 """Of the gain of the best, what the second has to have gained to be looked at again."""
+MUCH_LEFT = 1 / 2
+"""Of the harm that an image begins with, what has to be left for the reserve to have its turn."""
 
 
 class Members(Objective, Protocol):
@@ -48,6 +50,8 @@ class Members(Objective, Protocol):
 
     members: Sequence[str]
     """Names of the losses."""
+    reserve: Sequence[str]
+    """Those of them, the last ones, that wait until the others have shown what they leave."""
 
     def __call__(self, images: Tensor, index: Tensor, members: Sequence[int] | None = None) -> Any:
         """Evaluate as an `Objective` does, image i by the loss `members[i]`."""
@@ -87,6 +91,11 @@ class _Walk:
         """By how much its worst image is worse than the one that it began with."""
         return 0.0 if self.first is None else self.record - self.first
 
+    @property
+    def leaves_much(self) -> bool:
+        """Whether more than half of what was right in the image that it began with is right in its worst."""
+        return self.first is not None and self.record < MUCH_LEFT * self.first
+
     def shorten(self) -> bool:
         """Halve the step; return whether it is then too small, and the walk to start again."""
         self.size, self.since, self.seen = self.size / 2, 0, set()
@@ -96,14 +105,24 @@ class _Walk:
         return True
 
 
-def turns(walks: Sequence[_Walk], passes: int) -> Iterator[int]:
-    """Yield which member makes each pass on an image: all, then those that are close to the best, then the best."""
+def turns(walks: Sequence[_Walk], passes: int, reserve: int = 0) -> Iterator[int]:
+    """Yield which member makes each pass on an image: all, then those that are close to the best, then the best.
+
+    reserve: how many of them, the last ones, come in after half of the passes alone, where the others leave much.
+    """
     length = max(1, min(SHORT_START, passes // (5 * len(walks))))
-    left = list(range(len(walks)))
+    left, waiting = list(range(len(walks) - reserve)), list(range(len(walks) - reserve, len(walks)))
+    made = 0
     for choose, look in ((_close, length), (_best, SECOND_LOOK * length)):
         for member in left if len(left) > 1 else ():
             yield from [member] * look
+            made += look
         left = choose(walks, left)
+    yield from left * (passes // 2 - made)
+    if walks[left[0]].leaves_much:
+        for member in waiting:
+            yield from [member] * (SECOND_LOOK * length)
+        left = _best(walks, [*left, *waiting])
     while True:
         yield left[0]
 
@@ -163,7 +182,8 @@ class _Ensemble:
         self.attack, self.objective, self.state = attack, objective, state
         images, members = range(len(state.floats)), range(len(objective.members))
         self.walks = [[_Walk() for _ in members] for _ in images]
-        self.turns = [turns(self.walks[row], attack.max_iterations) for row in images]
+        reserve = len(objective.reserve)
+        self.turns = [turns(self.walks[row], attack.max_iterations, reserve) for row in images]
         self.now = [next(turn) for turn in self.turns]
         self.floats = torch.stack([state.floats for _ in members])
         self.worst, self.velocities = self.floats.clone(), torch.zeros_like(self.floats)

@@ -107,6 +107,12 @@ class RobustObjective:
         names: Sequence[str] = self.base.members
         return names
 
+    @property
+    def reserve(self) -> Sequence[str]:
+        """Those of them that wait."""
+        names: Sequence[str] = self.base.reserve
+        return names
+
     def __call__(self, images: Tensor, index: Tensor, members: Sequence[int] | None = None) -> Evaluation:
         """Evaluate images `[n,3,H,W]`, those at `index`: the sum of losses, and success where all succeed."""
         variants, rows = self._variants(images, index)

@@ -268,6 +268,25 @@ def test_a_second_look_is_for_two_that_are_close_or_where_nothing_right_is_left(
     assert [order.count(member) for member in range(3)] == passes
 
 
+@pytest.mark.parametrize(
+    ("gains", "passes"),
+    [
+        ((0.9, 0.1, 0.5), [48, 3, 9]),  # more than half is left, and the reserve does no better
+        ((0.9, 0.1, 0.95), [27, 3, 30]),
+        ((1.1, 0.1, 1.5), [57, 3, 0]),  # less is left: it has no turn
+        ((WHOLLY_WRONG, 0.1, 1.5), [57, 3, 0]),
+    ],
+)
+def test_the_reserve_has_its_turn_where_the_others_leave_more_than_half(gains, passes):
+    walks = [_Walk() for _ in gains]
+    turn, order = turns(walks, 60, reserve=1), []
+    for _ in range(60):
+        member = next(turn)
+        order.append(member)
+        walks[member].note(-2.0 + (gains[member] if order.count(member) > 1 else 0.0), float(len(order)))
+    assert [order.count(member) for member in range(3)] == passes
+
+
 def test_one_member_has_all():
     problem = Valleys(members=1)
     result = run_ensemble(attack_of("ensemble", "linf", 2, passes=9), on_gray_levels(0), problem)
@@ -294,6 +313,7 @@ def test_a_gradient_that_turns_for_one_pass_does_not_turn_the_walk():
 
     class Turning:
         members = ("only",)
+        reserve = ()
 
         def __init__(self):
             self.seen = []

@@ -22,6 +22,7 @@ class Valleys:
     """
 
     members = ("first", "second", "third")
+    reserve = ()
 
     def __init__(
         self,

@@ -3,13 +3,14 @@
 AP is a figure of a data set: precision at a detection depends on what other images hold. What an image does to it is
 told here from the image alone, so that images stay independent of each other:
 
-    harm = −mean_t Σ_d s_d / (1 + F_d),  over the true positives d at COCO's ten IoU thresholds t
+    harm = −mean_t Σ_d √s_d · P_d,  over the true positives d at COCO's ten IoU thresholds t
 
-s is the score, which places a true positive among those of all images; F_d is the number of false positives of its
-class above it in the image, and 1 / (1 + F_d) their effect on the precision there. Where no true positive is left at
-any threshold and score, the image is wholly wrong, and can only cost the true positives of others their precision: by
-the false positives above them, whose expected number, over scores from 0 to 1, is Σ s. So the harm is a constant and
-Σ s. An image without objects, too, can only add false positives: −1 / (1 + Σ s) over them.
+s is the score, which places a true positive among those of all images. P_d is the precision there: the share of true
+positives among the detections from it up, of all classes in one ranking, since other images hold objects of the classes
+that are falsely seen in this one. Where no true positive is left at any threshold and score, the image is wholly wrong,
+and can only cost the true positives of others their precision: by the false positives above them, whose expected
+number, over scores from 0 to 1, is Σ s. So the harm is a constant and Σ s. An image without objects, too, can only add
+false positives: −1 / (1 + Σ s) over them.
 """
 
 import torch
@@ -32,9 +33,8 @@ def harm(found: Detections, objects: Tensor, labels: Tensor) -> float:
     hits = true_positives(boxes, classes, objects, labels)
     if not hits.any():
         return WHOLLY_WRONG + float(scores.sum())
-    same = (classes[:, None] == classes[None]).to(scores.dtype).triu(1)  # [above, below], of one class
-    false_above = (~hits).to(scores.dtype) @ same
-    return -float((hits * scores / (1 + false_above)).sum(1).mean())
+    precision = hits.cumsum(1) / torch.arange(1, len(scores) + 1)
+    return -float((hits * scores.sqrt() * precision).sum(1).mean())
 
 
 def true_positives(boxes: Tensor, classes: Tensor, objects: Tensor, labels: Tensor) -> Tensor:

@@ -83,12 +83,12 @@ class JointObjective:
     - witnesses: further ones, which confirm a success alone
     - detector: that of the first part
     - checks: the passes of a confirmation
-    - members: the losses that `ensemble` takes one by one
+    - members: the losses that `ensemble` takes one by one; reserve: those of them that wait
     """
 
     def __init__(self, parts: Sequence[DetectionObjective], witnesses: Sequence[DetectionObjective] = ()) -> None:
         self.parts, self.witnesses = tuple(parts), tuple(witnesses)
-        self.members = parts[0].members
+        self.members, self.reserve = parts[0].members, parts[0].reserve
         self.checks = len(self.parts) + len(self.witnesses)
         self.detector = parts[0].detector
         self._first: dict[tuple[int, int | None], Tensor] = {}

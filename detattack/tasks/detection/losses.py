@@ -6,7 +6,7 @@ say how far from the decision a candidate is; h is the smooth hinge and m the `M
 
 The four ways of being wrong about known objects are `miss` (or `vanish`, of everything), `mislabel`, `mislocate` and
 `fabricate`. They drive scores just past τ where the nearest image is looked for, and far past it where a budget is
-spent on average precision: `ImageCandidates.reach`.
+spent on average precision: `ImageCandidates.reach`. `outrank` weighs all of them as average precision does.
 
 An own loss is a function of `(ImageCandidates, Target)`, registered by `register_loss`; a goal names its losses.
 """
@@ -32,6 +32,7 @@ from detattack.tasks.detection.candidates import (
     box_like,
     targeted_logits,
 )
+from detattack.tasks.detection.harm import THRESHOLDS
 from detattack.tasks.detection.matching import MATCH_IOU
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 SHARPNESS = 10.0
 """Of the smooth hinge: candidates this side of ±1/SHARPNESS logits around τ share the gradient."""
+FALSE = 0.1
+"""What a false candidate counts beside a right one in `outrank`: there are many more of them."""
 FABRICATED = 200
 """How many candidates are pulled up at once where false detections are to pass τ."""
 PULLED = 20
@@ -147,6 +150,23 @@ def fabricate(seen: ImageCandidates, target: "Target") -> Tensor:
     if seen.reach is JUST_PAST:
         best = best.topk(min(FABRICATED, len(best))).values
     return -best.clamp_max(seen.reach.up).sum()
+
+
+@register_loss("outrank", help="right detections down or off, false ones above them", of_objects=True)
+def outrank(seen: ImageCandidates, target: "Target") -> Tensor:
+    """Σ_o Σ_a p_a,c(o)·q_ao − w·Σ_a Σ_k softplus(z_ak)·(1 − max_{o: c(o)=k} q_ao): what is right less what is false.
+
+    p are the scores, z their logits up to `reach.up`, w is `FALSE`, and q = [(IoU(b_a, o) − .5) / .45]₀¹ is the share
+    of COCO's IoU thresholds at which the box is right. Lowering a score costs less than moving a sure box off, which
+    leaves it above the right ones: what counts where a budget is too small for the first.
+    """
+    own, overlap = at_objects(seen, *target.places)
+    share = ((overlap - THRESHOLDS[0]) / (THRESHOLDS[-1] - THRESHOLDS[0])).clamp(0, 1)
+    right = ((own + seen.tau).sigmoid() * share).sum()
+    labels = torch.tensor(target.places[1], dtype=torch.long, device=own.device).expand(len(own), -1)
+    of_class = torch.zeros_like(seen.logits.detach()).scatter_reduce(1, labels, share.detach(), "amax")
+    false = F.softplus(seen.relative.clamp_max(seen.reach.up) + seen.tau) * (1 - of_class)
+    return right - FALSE * false.sum()
 
 
 def _at_own_object(seen: ImageCandidates, target: "Target") -> Tensor:

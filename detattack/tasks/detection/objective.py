@@ -30,7 +30,7 @@ class DetectionObjective:
     - nearest: an injected box is pulled no further than the predicate asks for, instead of well onto its place
     - worst: a budget is spent on doing harm, whatever τ
     - losses: names of registered losses; none: the goal's own
-    - members: those losses that `ensemble` takes one by one
+    - members: those losses that `ensemble` takes one by one; reserve: those of them that wait
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class DetectionObjective:
         self.reach = for_ranking(score_threshold) if worst else JUST_PAST
         self.losses = tuple(losses)
         self.members = targets[0].goal.members_of(losses)
+        self.reserve = () if losses else targets[0].goal.reserve
         boxes = worst or losses or any(target.needs_boxes for target in targets)
         self._logits = None if boxes else getattr(detector, "logits", None)
 

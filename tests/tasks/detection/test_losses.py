@@ -19,7 +19,7 @@ from detattack.tasks.detection.candidates import (
     logit,
 )
 from detattack.tasks.detection.goals import GOALS, Degrade, Flood, Inject, Mislabel, Suppress, Target
-from detattack.tasks.detection.losses import LOSSES, MARGIN, keep, register_loss, smooth_hinge
+from detattack.tasks.detection.losses import FALSE, LOSSES, MARGIN, keep, register_loss, smooth_hinge
 
 HERE, THERE = (8.0, 8.0, 28.0, 28.0), (40.0, 12.0, 60.0, 40.0)
 TAU = 0.4
@@ -208,6 +208,27 @@ def test_past_the_threshold_the_best_false_ones_are_pulled_for_average_precision
     assert loss("fabricate", seen(reach=RANKING)) == pytest.approx(-sum(min(one, RANKING.up) for one in best))
 
 
+@pytest.mark.parametrize("reach", [JUST_PAST, RANKING])
+def test_outrank_is_what_is_right_less_what_is_false(reach):
+    """The first candidate is right at all of COCO's thresholds, the second at (.7 − .5) / .45 of them."""
+    score = lambda row, label: 1 / (1 + math.exp(-float(LOGITS[row, label])))  # noqa: E731
+    up = lambda row, label: math.log1p(math.exp(min(z(row, label), reach.up) + logit(TAU)))  # noqa: E731
+    share = 0.2 / 0.45
+    right = score(0, 0) + share * score(1, 1)
+    false = up(0, 1) + up(1, 0) + (1 - share) * up(1, 1)
+    assert loss("outrank", seen(boxes=(HERE, off(THERE, 0.7)), reach=reach)) == pytest.approx(right - FALSE * false)
+
+
+def test_outrank_lowers_right_scores_raises_false_ones_and_moves_boxes_off():
+    boxes = torch.tensor([[off(HERE, 0.9)], [off(THERE, 0.4)]], dtype=torch.float64, requires_grad=True)
+    logits = LOGITS.clone().requires_grad_()
+    found = LOSSES["outrank"].function(ImageCandidates(boxes, logits, None, (48, 64), TAU, reach=RANKING), BOTH)
+    by_score, by_box = torch.autograd.grad(found, (logits, boxes))
+    assert (by_score > 0).tolist() == [[True, False], [False, False]]  # the second is false already: at no threshold
+    assert float(by_box[0, 0, 0]) < 0  # to the right, as it is off already
+    assert not by_box[1].any()
+
+
 @pytest.mark.parametrize("name", [name for name, one in LOSSES.items() if one.of_objects])
 @pytest.mark.parametrize("reach", [JUST_PAST, RANKING])
 def test_without_objects_there_is_nothing_to_lose_and_no_error(name, reach):
@@ -216,7 +237,7 @@ def test_without_objects_there_is_nothing_to_lose_and_no_error(name, reach):
     found = LOSSES[name].function(empty, NOTHING)
     gradients = torch.autograd.grad(found, (logits, boxes), allow_unused=True, materialize_grads=True)
     assert all(bool(gradient.isfinite().all()) for gradient in gradients)
-    assert (float(found.detach()) == 0) == (name != "fabricate")
+    assert (float(found.detach()) == 0) == (name not in ("fabricate", "outrank"))
 
 
 @pytest.mark.parametrize("name", [name for name, one in LOSSES.items() if one.of_objects])

@@ -129,6 +129,8 @@ class Goal(ABC):
     """Whether it is about reference objects: annotated ones, or what is detected untouched."""
     members: ClassVar[tuple[str, ...]] = ()
     """The losses of `ensemble`; none: the goal's own."""
+    reserve: ClassVar[tuple[str, ...]] = ()
+    """Further ones, for the images of which those leave much."""
     rises: ClassVar[bool] = False
     """Whether `confidence` rises towards the goal, as where something new is to be seen."""
 
@@ -219,7 +221,7 @@ class Goal(ABC):
 
     def members_of(self, losses: Sequence[str]) -> tuple[str, ...]:
         """List the losses that `ensemble` takes one by one; losses: those that are asked for, if any."""
-        return tuple(losses) or self.members or self.losses
+        return tuple(losses) or (*self.members, *self.reserve) or self.losses
 
     def check_losses(self, losses: Sequence[str]) -> None:
         """Raise `InputError` where a loss is not known, or is about objects that the goal does not have."""

@@ -33,7 +33,8 @@ class Degrade(Goal):
     form: ClassVar[str] = "degrade:CLASS"
     losses: ClassVar[tuple[str, ...]] = ("unmatch",)
     of_objects: ClassVar[bool] = True
-    members: ClassVar[tuple[str, ...]] = ("unmatch", "mislabel", "vanish", "fabricate")
+    members: ClassVar[tuple[str, ...]] = ("unmatch", "mislabel", "vanish")
+    reserve: ClassVar[tuple[str, ...]] = ("outrank",)
 
     category: str
 
