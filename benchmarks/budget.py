@@ -112,7 +112,7 @@ def compare(experiment: Experiment[Any, Any, Any], budgets: Sequence[Budget], gi
     """Run the methods one by one, and write the table after each: rows of methods that are not asked for stay."""
     rows = {row["method"]: row for row in read_rows(given.out)}
     art = (f"{ART}{ART_STEPS}", f"{ART}{given.passes}")
-    asked = given.methods.split(",") if given.methods else [OURS, *parse_goal(GOAL).members, *PUBLISHED, *art]
+    asked = given.methods.split(",") if given.methods else [OURS, *parse_goal(GOAL).members_of(()), *PUBLISHED, *art]
     for method in dict.fromkeys(asked):
         steps = int(method.removeprefix(ART)) if method.startswith(ART) else given.passes
         if method.startswith(ART) and not art_runs(experiment.model):

@@ -42,7 +42,7 @@ SECOND_LOOK = 3
 CLOSE = 1 / 2
 """Of the gain of the best, what the second has to have gained to be looked at again."""
 MUCH_LEFT = 1 / 2
-"""Of the harm that an image begins with, what has to be left for the reserve to have its turn."""
+"""Of what is right in the image that a member begins with, what has to be left for the reserve to come in."""
 
 
 class Members(Objective, Protocol):

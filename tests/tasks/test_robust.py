@@ -17,7 +17,7 @@ SIZE = (3, 12, 16)
 class Planes:
     """Each row has a plane of its own: the goal holds where the product with a normal is below a bound."""
 
-    members = ("one", "other")
+    members, reserve = ("one", "other"), ("other",)
 
     def __init__(self, rows: int, seed: int = 0) -> None:
         generator = torch.Generator().manual_seed(seed)
@@ -72,7 +72,7 @@ def test_all_variants_in_one_batch_each_with_its_own_target():
     assert torch.allclose(found.confidence, torch.sigmoid(-heights).amin(0))
     assert found.passes == 3
     assert robust.checks == 3
-    assert robust.members == ("one", "other")
+    assert (robust.members, robust.reserve) == (("one", "other"), ("other",))
 
 
 def test_a_success_is_one_of_all():

@@ -157,16 +157,18 @@ def outrank(seen: ImageCandidates, target: "Target") -> Tensor:
     """Σ_o Σ_a p_a,c(o)·q_ao − w·Σ_a Σ_k softplus(z_ak)·(1 − max_{o: c(o)=k} q_ao): what is right less what is false.
 
     p are the scores, z their logits up to `reach.up`, w is `FALSE`, and q = [(IoU(b_a, o) − .5) / .45]₀¹ is the share
-    of COCO's IoU thresholds at which the box is right. Lowering a score costs less than moving a sure box off, which
-    leaves it above the right ones: what counts where a budget is too small for the first.
+    of COCO's IoU thresholds at which the box is right. Moving a sure box off takes a smaller change than lowering its
+    score, and leaves it above the right ones: what counts where a budget is too small to lower scores far.
     """
     own, overlap = at_objects(seen, *target.places)
     share = ((overlap - THRESHOLDS[0]) / (THRESHOLDS[-1] - THRESHOLDS[0])).clamp(0, 1)
     right = ((own + seen.tau).sigmoid() * share).sum()
-    labels = torch.tensor(target.places[1], dtype=torch.long, device=own.device).expand(len(own), -1)
-    of_class = torch.zeros_like(seen.logits.detach()).scatter_reduce(1, labels, share.detach(), "amax")
-    false = F.softplus(seen.relative.clamp_max(seen.reach.up) + seen.tau) * (1 - of_class)
-    return right - FALSE * false.sum()
+    up = F.softplus(seen.relative.clamp_max(seen.reach.up) + seen.tau)
+    false = up.sum()
+    for label in dict.fromkeys(target.places[1]):
+        of_class = [o for o, one in enumerate(target.places[1]) if one == label]
+        false = false - (up[:, label] * share[:, of_class].amax(1)).sum()
+    return right - FALSE * false
 
 
 def _at_own_object(seen: ImageCandidates, target: "Target") -> Tensor:

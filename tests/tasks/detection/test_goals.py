@@ -434,11 +434,11 @@ def test_status_by_annotations(goal, clean, annotated, status):
 def test_the_harm_of_a_class_is_that_of_its_objects():
     clean = found((CAR, HERE), (DOG, THERE))
     cars, everything = target("degrade:car", clean), target("degrade:all", clean)
-    after = found((DOG, THERE, 0.8))
+    after = found((DOG, THERE, 0.64))
     assert cars.goal.harm(cars, after) == WHOLLY_WRONG
-    assert cars.goal.harm(cars, found((DOG, THERE, 0.8), (CAR, THERE, 0.5))) == WHOLLY_WRONG + 0.5
+    assert cars.goal.harm(cars, found((DOG, THERE, 0.64), (CAR, THERE, 0.5))) == WHOLLY_WRONG + 0.5
     assert everything.goal.harm(everything, after) == pytest.approx(-0.8)
-    assert cars.goal.harm(cars, found((CAR, HERE, 0.25))) == pytest.approx(-0.25)
+    assert cars.goal.harm(cars, found((CAR, HERE, 0.25))) == pytest.approx(-0.5)
 
 
 def test_the_harm_of_a_flood_is_what_is_false():
@@ -560,8 +560,8 @@ def test_an_object_is_found_by_any_label_of_its_name(text, label, is_found):
 def test_a_duplicate_of_the_other_label_is_a_false_positive_of_the_class():
     image = CleanImage(200, 100, found(), annotated=found((CAR, HERE), (CAR, THERE)))
     resolved = parse_goal("degrade:all").resolve(TWO_CARS, image)
-    seen = found((CAR, HERE, 0.9), (SECOND_CAR, HERE, 0.8), (CAR, THERE, 0.5))
-    assert resolved.goal.harm(resolved, seen) == pytest.approx(-(0.9 + 0.5 / 2))
+    seen = found((CAR, HERE, 0.81), (SECOND_CAR, HERE, 0.64), (CAR, THERE, 0.25))
+    assert resolved.goal.harm(resolved, seen) == pytest.approx(-(0.9 + 0.5 * 2 / 3))
 
 
 def test_what_is_at_an_object_by_any_label_of_its_name_is_not_false():

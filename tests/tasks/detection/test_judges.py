@@ -47,7 +47,7 @@ def test_several_report_as_the_first_and_are_judged_by_all():
 class Part:
     """An objective with a quadratic loss."""
 
-    members = ("one",)
+    members, reserve = ("one",), ()
     detector = None
 
     def __init__(self, scale, success, harm):

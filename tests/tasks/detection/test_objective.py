@@ -508,7 +508,9 @@ def test_losses_that_are_named_take_the_place_of_the_goal_s():
     fake, batch, index = DETECTORS["a box each"], images(2), torch.arange(2)
     named = objective_of(fake, "degrade:all", batch, losses=("unmatch", "fabricate"))
     apart = [objective_of(fake, "degrade:all", batch, losses=(name,))(batch, index).loss for name in named.members]
-    assert named.members == ("unmatch", "fabricate")
+    assert (named.members, named.reserve) == (("unmatch", "fabricate"), ())
+    own = objective_of(fake, "degrade:all", batch)
+    assert own.members[-len(own.reserve) :] == own.reserve == ("outrank",)
     torch.testing.assert_close(named(batch, index).loss, sum(apart), rtol=1e-9, atol=1e-12)
 
 
