@@ -107,9 +107,10 @@ def test_input_gradient_by_finite_differences(folder):
     (gradient,) = torch.autograd.grad(loss(seen), seen)
     noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(0), dtype=images.dtype)
     direction = gradient / gradient.norm() + noise / noise.norm()
+    steps = 1e-6, 1e-5  # an architecture that rounds to float32 within needs the larger, one with kinks the smaller
     with torch.no_grad():
-        slope = float(loss(images + 1e-6 * direction) - loss(images - 1e-6 * direction)) / 2e-6
-    assert slope == pytest.approx(float((gradient * direction).sum()), rel=1e-3)
+        slopes = [float(loss(images + h * direction) - loss(images - h * direction)) / (2 * h) for h in steps]
+    assert pytest.approx(float((gradient * direction).sum()), rel=1e-3) in slopes
 
 
 def test_categories_have_cocos_ids_by_name_whatever_the_word(detector):
