@@ -166,8 +166,8 @@ def outrank(seen: ImageCandidates, target: "Target") -> Tensor:
     up = F.softplus(seen.relative.clamp_max(seen.reach.up) + seen.tau)
     false = up.sum()
     for label in dict.fromkeys(target.places[1]):
-        of_class = [o for o, one in enumerate(target.places[1]) if one == label]
-        false = false - (up[:, label] * share[:, of_class].amax(1)).sum()
+        of_class = [share[:, o] for o, one in enumerate(target.places[1]) if one == label]
+        false = false - (up[:, label] * torch.stack(of_class).amax(0)).sum()
     return right - FALSE * false
 
 
