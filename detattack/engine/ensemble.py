@@ -1,9 +1,10 @@
 """`ensemble`: several losses within one budget, and the worst image over all of them. It has no parameters.
 
 Each loss that the objective offers is a member with its own iterates, step size and worst image. All begin with a few
-passes, the two best have three times as many more if they are close, and the rest goes to the best. A reserve comes in
-after half of the passes, where the others have left more than half of what was right. A member goes back to its worst
-image and halves its step when it makes no progress, or meets an image that it has seen: on whole gray levels cycles are
+passes, the two best have three times as many more if they are close, and the best goes on. After half of the passes it
+is a relay: a member that makes little progress hands the worst image over to the next. A reserve comes in only there,
+and where more than half of what was right is left it has a walk of its own first. A member goes back to its worst image
+and halves its step when it makes no progress, or meets an image that it has seen: on whole gray levels cycles are
 exact. When its step is too small to change anything it starts again, from a random image in the budget.
 
 Iterations of an image are its passes, whichever member makes them.
@@ -11,7 +12,8 @@ Iterations of an image are its passes, whichever member makes them.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from itertools import cycle
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -27,8 +29,8 @@ from detattack.engine.refine import finish
 from detattack.engine.state import AttackResult, AttackState, Objective, at, judge
 from detattack.engine.steps.base import TINY, all_finite, unit
 
-FIRST_STEP = 1 / 2
-"""The first step of a member, as a share of the radius."""
+FIRST_STEP, TAKING_OVER = 1 / 2, 1 / 4
+"""The first step of a member, as a share of the radius, and of one that takes the worst image over."""
 SMALLEST_STEP = 1 / 16
 """Where the step is a smaller share of the radius, a member starts again."""
 MOMENTUM = 0.75
@@ -42,14 +44,16 @@ SECOND_LOOK = 3
 CLOSE = 1 / 2
 """Of the gain of the best, what the second has to have gained to be looked at again."""
 MUCH_LEFT = 1 / 2
-"""Of what is right in the image that a member begins with, what has to be left for the reserve to come in."""
+"""Of what is right in the image that a member begins with, what has to be left for the reserve to begin there, too."""
+STALLED, LITTLE = 6, 1 / 50
+"""Passes in which a member has to take away more than this share of what is right, or it hands over."""
 
 
 class Members(Objective, Protocol):
     """An objective with several losses."""
 
     members: Sequence[str]
-    """Names of the losses."""
+    """Names of the losses, the first being the one that takes over first."""
     reserve: Sequence[str]
     """Those of them, the last ones, that wait until the others have shown what they leave."""
 
@@ -64,6 +68,7 @@ class _Walk:
     - size: its step, as a share of the radius
     - first: harm of the image that it began with
     - most_harm: of its worst image since it started; record: of all
+    - progress: most_harm after each pass, since it took over
     - since: passes without a worse one
     - seen: what tells images that it has seen with this step
     """
@@ -72,19 +77,20 @@ class _Walk:
     first: float | None = None
     most_harm: float = -torch.inf
     record: float = -torch.inf
+    progress: list[float] = field(default_factory=list)
     since: int = 0
     seen: set[tuple[float, float]] = field(default_factory=set)
 
     def note(self, harm: float, loss: float) -> bool:
         """Note an image; return whether it is the worst so far."""
         self.first = harm if self.first is None else self.first
-        cycle = (harm, loss) in self.seen
+        seen = (harm, loss) in self.seen
         self.seen.add((harm, loss))
-        if harm > self.most_harm:
-            self.most_harm, self.record, self.since = harm, max(harm, self.record), 0
-            return True
-        self.since = PATIENCE if cycle else self.since + 1
-        return False
+        worst = harm > self.most_harm
+        self.most_harm, self.record = max(harm, self.most_harm), max(harm, self.record)
+        self.progress.append(self.most_harm)
+        self.since = 0 if worst else PATIENCE if seen else self.since + 1
+        return worst
 
     @property
     def gain(self) -> float:
@@ -96,6 +102,18 @@ class _Walk:
         """Whether more than half of what was right in the image that it began with is right in its worst."""
         return self.first is not None and self.record < MUCH_LEFT * self.first
 
+    @property
+    def stalled(self) -> bool:
+        """Whether its last passes took little of what is right, or it started again; never where nothing is left."""
+        if self.record >= WHOLLY_WRONG or len(self.progress) <= STALLED:
+            return False
+        before, now = self.progress[-1 - STALLED], self.progress[-1]
+        return now - before < LITTLE * abs(now)
+
+    def take_over(self) -> None:
+        """Begin at another member's worst image."""
+        self.size, self.most_harm, self.since, self.seen, self.progress = TAKING_OVER, -torch.inf, 0, set(), []
+
     def shorten(self) -> bool:
         """Halve the step; return whether it is then too small, and the walk to start again."""
         self.size, self.since, self.seen = self.size / 2, 0, set()
@@ -105,26 +123,52 @@ class _Walk:
         return True
 
 
-def turns(walks: Sequence[_Walk], passes: int, reserve: int = 0) -> Iterator[int]:
-    """Yield which member makes each pass on an image: all, then those that are close to the best, then the best.
+class Turn(NamedTuple):
+    """Whose pass it is, and whether that member takes the worst image over first."""
 
-    reserve: how many of them, the last ones, come in after half of the passes alone, where the others leave much.
+    member: int
+    takes_over: bool = False
+
+
+def turns(walks: Sequence[_Walk], passes: int, reserve: int = 0) -> Iterator[Turn]:
+    """Yield whose pass each is on an image: all, then those that are close to the best, then the best, then a relay.
+
+    reserve: how many of them, the last ones, come in with the relay alone.
     """
     length = max(1, min(SHORT_START, passes // (5 * len(walks))))
-    left, waiting = list(range(len(walks) - reserve)), list(range(len(walks) - reserve, len(walks)))
-    made = 0
+    left, made = list(range(len(walks) - reserve)), 0
     for choose, look in ((_close, length), (_best, SECOND_LOOK * length)):
         for member in left if len(left) > 1 else ():
-            yield from [member] * look
+            yield from [Turn(member)] * look
             made += look
         left = choose(walks, left)
-    yield from left * (passes // 2 - made)
-    if walks[left[0]].leaves_much:
-        for member in waiting:
-            yield from [member] * (SECOND_LOOK * length)
-        left = _best(walks, [*left, *waiting])
-    while True:
-        yield left[0]
+    yield from [Turn(left[0])] * (passes // 2 - made)
+    yield from _relay(walks, left[0], reserve)
+
+
+def _relay(walks: Sequence[_Walk], best: int, reserve: int) -> Iterator[Turn]:
+    """Yield the turns from the best member on: each goes on until it stalls, and the next takes over."""
+    member = best
+    for turn in _takers(walks, best, reserve):
+        while not walks[member].stalled:
+            yield Turn(member)
+        yield turn
+        member = turn.member
+
+
+def _takers(walks: Sequence[_Walk], best: int, reserve: int) -> Iterator[Turn]:
+    """Yield who comes after the best member, without end.
+
+    First the first, where it is not the best; then the reserve, where much is left by a walk of its own before it
+    takes over; then all in their order, and the reserve again.
+    """
+    ordinary, waiting = range(len(walks) - reserve), range(len(walks) - reserve, len(walks))
+    if best != 0:
+        yield Turn(0, True)
+    if all(walks[member].leaves_much for member in ordinary):
+        yield from map(Turn, waiting)
+    for member in cycle([*waiting, *ordinary]):
+        yield Turn(member, True)
 
 
 def _best(walks: Sequence[_Walk], members: Sequence[int]) -> list[int]:
@@ -184,7 +228,7 @@ class _Ensemble:
         self.walks = [[_Walk() for _ in members] for _ in images]
         reserve = len(objective.reserve)
         self.turns = [turns(self.walks[row], attack.max_iterations, reserve) for row in images]
-        self.now = [next(turn) for turn in self.turns]
+        self.now = [next(turn).member for turn in self.turns]
         self.floats = torch.stack([state.floats for _ in members])
         self.worst, self.velocities = self.floats.clone(), torch.zeros_like(self.floats)
         self.directions = torch.zeros_like(self.floats)
@@ -227,8 +271,12 @@ class _Ensemble:
         self.velocities[member, row] = 0.0 if again else velocity
         moved = state.confined(moved[None], torch.tensor([row]))
         self.floats[member, row] = bounded(self.attack, moved, state.originals[row, None])[0].clamp(0, 1)
-        self.now[row] = next(self.turns[row])
-        state.floats[row] = self.floats[self.now[row], row]
+        turn = next(self.turns[row])
+        if turn.takes_over:
+            self.floats[turn.member, row], self.velocities[turn.member, row] = state.best[row], 0.0
+            self.walks[row][turn.member].take_over()
+        self.now[row] = turn.member
+        state.floats[row] = self.floats[turn.member, row]
 
     def _step(self, row: int, share: float, direction: Tensor) -> Tensor:
         """Return a step along a direction `[3,H,W]`; share: of the radius."""

@@ -87,7 +87,7 @@ def test_models_check_passes(detector):
     findings = {finding.name: finding for finding in check_detector(detector, 3)}
     failed = [f.name for f in findings.values() if not f.passed]
     if failed == ["gradient"] and detector.network.config.model_type == "d_fine":
-        pytest.xfail("known on processors with AMX: with ONEDNN_MAX_CPU_ISA=AVX2 it passes there, too")
+        pytest.xfail("of random weights, its places jump on some processors, by how they round, and on others do not")
     assert not failed, [findings[name] for name in failed]
 
 

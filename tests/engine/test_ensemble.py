@@ -4,6 +4,7 @@ What holds for `ensemble` and for the methods with one loss alike is tested on a
 """
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -235,56 +236,89 @@ def test_every_member_has_its_turn(members, more):
     passes = members + more
     walks = [_Walk() for _ in range(members)]
     turn = turns(walks, passes)
-    order = [next(turn) for _ in range(passes)]
+    order = [next(turn).member for _ in range(passes)]
     assert set(order) == set(range(members))
 
 
-def test_the_best_member_has_the_rest():
-    walks = [_Walk() for _ in range(4)]
-    turn, order = turns(walks, 60), []
-    for _ in range(60):
-        member = next(turn)
-        order.append(member)
-        walks[member].note(float(member == 2), float(len(order)))
-    assert set(order[-20:]) == {2}
-    assert order.count(2) > 30
+def played(gains, falls, reserve=0, passes=60):
+    """The turns of walks that begin at a harm of −4 and gain at once what `gains` says, and `falls` a pass later on."""
+    walks = [_Walk() for _ in gains]
+    turn, order = turns(walks, passes, reserve), []
+    for _ in range(passes):
+        order.append(next(turn))
+        member = order[-1].member
+        if order[-1].takes_over:
+            walks[member].take_over()
+        made = sum(one.member == member for one in order)
+        walks[member].note(-4.0 + (gains[member] + made * falls[member] if made > 1 else 0.0), float(len(order)))
+    return order
+
+
+def test_the_best_member_has_the_rest_while_it_makes_progress():
+    order = [turn.member for turn in played((0.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.1, 0.0))]
+    assert set(order[-40:]) == {2}
+    assert order.count(2) == 60 - 3 * 3
 
 
 @pytest.mark.parametrize(
     ("gains", "passes"),
     [
-        ((1.0, 0.6, 0.1), [45, 12, 3]),
-        ((1.0, 0.4, 0.1), [54, 3, 3]),
-        ((WHOLLY_WRONG + 2, 0.4, 0.1), [45, 12, 3]),
+        ((2.0, 1.2, 0.2), [45, 12, 3]),
+        ((2.0, 0.8, 0.2), [54, 3, 3]),
+        ((WHOLLY_WRONG + 4, 0.8, 0.2), [45, 12, 3]),
     ],
 )
 def test_a_second_look_is_for_two_that_are_close_or_where_nothing_right_is_left(gains, passes):
-    walks = [_Walk() for _ in gains]
-    turn, order = turns(walks, 60), []
-    for _ in range(60):
-        member = next(turn)
-        order.append(member)
-        walks[member].note(-2.0 + (gains[member] if order.count(member) > 1 else 0.0), float(len(order)))
+    order = [turn.member for turn in played(gains, (0.1, 0.0, 0.0))]
     assert [order.count(member) for member in range(3)] == passes
+
+
+def test_a_member_that_stalls_hands_over_after_half_of_the_passes():
+    order = played((2.1, 0.1, 0.1), (0.0, 0.0, 0.0))
+    assert not any(turn.takes_over for turn in order[:30])
+    assert {turn.member for turn in order[12:30]} == {0}
+    takers = [place for place, turn in enumerate(order) if turn.takes_over]
+    assert [order[place].member for place in takers] == [0, 1, 2, 0, 1]
+    assert takers == [30, 37, 44, 51, 58]  # as many passes each as it takes to see no progress, and the one before
+
+
+def test_the_first_member_takes_over_first_where_it_is_not_the_best():
+    order = played((0.1, 2.1, 0.1), (0.0, 0.0, 0.0))
+    assert [turn.member for turn in order if turn.takes_over] == [0, 0, 1, 2, 0]
 
 
 @pytest.mark.parametrize(
-    ("gains", "passes"),
+    ("gains", "comes_in"),
     [
-        ((0.9, 0.1, 0.5), [48, 3, 9]),  # more than half is left, and the reserve does no better
-        ((0.9, 0.1, 0.95), [27, 3, 30]),
-        ((1.1, 0.1, 1.5), [57, 3, 0]),  # less is left: it has no turn
-        ((WHOLLY_WRONG, 0.1, 1.5), [57, 3, 0]),
+        ((1.9, 0.2, 1.0), [(2, False), (2, True), (0, True)]),  # more than half is left: a walk of its own first
+        ((2.1, 0.2, 1.0), [(2, True), (0, True), (1, True)]),
+        ((0.2, 2.1, 1.0), [(0, True), (2, True), (0, True)]),
     ],
 )
-def test_the_reserve_has_its_turn_where_the_others_leave_more_than_half(gains, passes):
-    walks = [_Walk() for _ in gains]
-    turn, order = turns(walks, 60, reserve=1), []
-    for _ in range(60):
-        member = next(turn)
-        order.append(member)
-        walks[member].note(-2.0 + (gains[member] if order.count(member) > 1 else 0.0), float(len(order)))
-    assert [order.count(member) for member in range(3)] == passes
+def test_the_reserve_comes_in_with_the_relay(gains, comes_in):
+    order = played(gains, (0.0, 0.0, 0.0), reserve=1)
+    assert 2 not in [turn.member for turn in order[:30]]
+    relay = order[29:]
+    changes = [now for before, now in pairwise(relay) if now.takes_over or now.member != before.member]
+    assert changes[:3] == comes_in
+
+
+def test_the_relay_begins_for_no_image_that_is_wholly_wrong():
+    order = played((WHOLLY_WRONG + 4, 0.1, 0.1), (0.0, 0.0, 0.0), reserve=1)
+    assert not any(turn.takes_over for turn in order)
+    assert 2 not in [turn.member for turn in order]
+
+
+@pytest.mark.parametrize(("norm", "size", "levels"), [("linf", 2.0, 256), ("linf", 0.5, None), ("rms", 2.0, 256)])
+def test_who_takes_over_begins_at_the_worst_image(norm, size, levels):
+    problem = Valleys(6)
+    run_ensemble(attack_of("ensemble", norm, size, levels, passes=60), on_gray_levels(6, count=1), problem)
+    passes = [(members[0], images[0], float(harm)) for _, members, images, harm in problem.seen]
+    changes = [k for k in range(31, 60) if passes[k][0] != passes[k - 1][0]]
+    assert changes
+    for k in changes:
+        _, worst, _ = max(passes[:k], key=lambda one: one[2])
+        torch.testing.assert_close(passes[k][1], worst, rtol=0, atol=1e-6)
 
 
 def test_one_member_has_all():
