@@ -68,7 +68,7 @@ def register_method(attack: Attack) -> None:
 
 
 register_method(Attack("jnd-paper", "gd", 0.03, l2_weight=1, range_weight=1, tv_weight=1))
-register_method(Attack("jnd", "normalized", 0.15, growth=1.02, l2_weight=0.05, range_weight=1, tv_weight=1, refine=3))
+register_method(Attack("jnd", "normalized", 0.15, growth=1.02, l2_weight=0.05, range_weight=1, tv_weight=1, refine=2))
 register_method(Attack("baseline", "gd", 0.03, l2_weight=1))
 register_method(Attack("fgsm", "sign", 1 / 255))
 register_method(Attack("fgv", "gd", 0.03))

@@ -24,7 +24,7 @@ FIRST_SHARE = 1 / 128
 """Share of the changed values that the first trial of `undo` reverts."""
 BEND = 0.9
 """The walk to a success bends: the straight line to its end crosses where the goal tips earlier than the walk did."""
-SAFETY = 0.1
+SAFETY = 0.05
 """Share of the way from the success to where the goal should tip that a trial leaves, so that it rather holds."""
 
 
@@ -65,11 +65,11 @@ class _Point:
 def _refine(attack: Attack, objective: Objective, state: AttackState, row: int, trace: Trace) -> None:
     """Search the line from the original to a success for the shortest change that holds."""
     change = (state.best if attack.stop == "budget" else state.floats)[row] - state.originals[row]
-    high, other = _Point(1.0), None
+    high, miss = _Point(1.0), None
     if attack.stop != "budget":
-        high, other = _ends_of_walk(trace, int(state.first_iteration[row]), row)
+        high, miss = _ends_of_walk(trace, int(state.first_iteration[row]), row)
     trusted = not state.doubted[row]
-    _search(attack, objective, state, row, change, high, other)
+    _search(attack, objective, state, row, change, high, miss)
     settle(objective, state, row)
     if trusted and state.doubted[row]:  # what the evaluations promised does not hold: once more, with each confirmed
         _search(attack, objective, state, row, change, _Point(1.0), None)
@@ -82,29 +82,29 @@ def _search(
     row: int,
     change: Tensor,
     high: _Point,
-    other: _Point | None,
+    miss: _Point | None,
 ) -> None:
     """Make the trials along a change `[3,H,W]` that holds.
 
-    Each is where the margin should be 0 by the line through two known points (regula falsi), or in the middle where
+    Each is where the margin should be 0 by the line through a miss and a success (regula falsi), or in the middle where
     they do not tell.
 
-    - high, other: the two points; other: None where there is none
+    - high: the shortest change that is known to hold
+    - miss: the one through which the line goes; None: there is none
     """
-    low, original = _Point(0.0), state.originals[row]
-    for _ in range(attack.refine):
-        share = _next_share(low, high, other)
+    low, original = 0.0, state.originals[row]
+    for trials_left in reversed(range(attack.refine)):
+        share = _next_share(low, high, miss)
         image = as_file(original + share * change, attack.levels)
         distance = state.distance(image, row)
         if distance >= state.smallest(row):
             high = _Point(share)
             continue
-        reached, margin = _tried(attack, objective, state, image, distance, row)
-        tried = _Point(share, margin)
+        reached, margin = _tried(attack, objective, state, image, distance, row, trials_left == 0)
         if reached:
-            high, other = tried, low if low.share else high
+            high = _Point(share, margin)
         else:
-            low = other = tried
+            low, miss = share, _Point(share, margin)
 
 
 def _ends_of_walk(trace: Trace, k: int, row: int) -> tuple[_Point, _Point | None]:
@@ -116,38 +116,42 @@ def _ends_of_walk(trace: Trace, k: int, row: int) -> tuple[_Point, _Point | None
     return success, _Point(share, float(trace.margin[k - 1, row]))
 
 
-def _next_share(low: _Point, high: _Point, other: _Point | None) -> float:
+def _next_share(low: float, high: _Point, miss: _Point | None) -> float:
     """Return the share to try.
 
     - low, high: the longest change that is known to miss, and the shortest that is known to hold
-    - other: the second point of the line; None: there is none
+    - miss: the other point of the line; None: there is none
     """
-    width = high.share - low.share
-    if other is None or not (high.margin - other.margin) * (high.share - other.share) < 0:
-        return low.share + width / 2
-    fall = (high.margin - other.margin) / (high.share - other.share)
+    middle = (low + high.share) / 2
+    if miss is None or not (high.margin - miss.margin) * (high.share - miss.share) < 0:
+        return middle
+    fall = (high.margin - miss.margin) / (high.share - miss.share)
     share = high.share - (1 - SAFETY) * high.margin / fall
-    return share if low.share < share < high.share else low.share + width / 2
+    return share if low < share < high.share else middle
 
 
 def _tried(
-    attack: Attack, objective: Objective, state: AttackState, image: Tensor, distance: Tensor, row: int
+    attack: Attack, objective: Objective, state: AttackState, image: Tensor, distance: Tensor, row: int, last: bool
 ) -> tuple[bool, float]:
     """Try an image that is smaller than all successes; return whether it is one, and its margin.
 
-    It is confirmed at once where evaluations were wrong before, or look at less than a confirmation does.
+    It is confirmed at once where it is the last, after which no margin is needed, and where evaluations were wrong
+    before, or look at less than a confirmation does.
     """
-    with torch.no_grad():
-        evaluation = objective(image[None], torch.tensor([row]))
-    state.forwards[row] += evaluation.passes
-    margin = math.nan if evaluation.margin is None else float(evaluation.margin)
-    reached = bool(proposals(attack, evaluation)) and evaluation.agrees(0)
-    if reached and (state.doubted[row] or checks(objective) > evaluation.passes):
-        reached = confirmed(objective, state, image, row)
-        if reached:
-            state.keep(row, image, distance)
-    elif reached:
-        state.claims[row].append((image, distance))
+    margin = math.nan
+    if not last or attack.stop == "confidence":
+        with torch.no_grad():
+            evaluation = objective(image[None], torch.tensor([row]))
+        state.forwards[row] += evaluation.passes
+        margin = math.nan if evaluation.margin is None else float(evaluation.margin)
+        if not (bool(proposals(attack, evaluation)) and evaluation.agrees(0)):
+            return False, margin
+        if not state.doubted[row] and checks(objective) <= evaluation.passes:
+            state.claims[row].append((image, distance))
+            return True, margin
+    reached = confirmed(objective, state, image, row)
+    if reached:
+        state.keep(row, image, distance)
     return reached, margin
 
 

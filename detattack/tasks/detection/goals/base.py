@@ -130,7 +130,7 @@ class Goal(ABC):
     members: ClassVar[tuple[str, ...]] = ()
     """The losses of `ensemble`; none: the goal's own."""
     reserve: ClassVar[tuple[str, ...]] = ()
-    """Further ones, for the images of which those leave much."""
+    """Further ones, which come in after half of the passes."""
     rises: ClassVar[bool] = False
     """Whether `confidence` rises towards the goal, as where something new is to be seen."""
 
