@@ -6,7 +6,7 @@ DETERMINISTIC = "DETATTACK_DETERMINISTIC"
 """1: deterministic algorithms wherever torch has them, whatever they cost."""
 CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
 """What cuBLAS needs to know to be deterministic, before it starts."""
-DECIDING = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", DETERMINISTIC, CUBLAS)
+KEPT = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", DETERMINISTIC, CUBLAS)
 """The variables that a manifest keeps."""
 
 
@@ -23,4 +23,4 @@ def is_deterministic() -> bool:
 
 def deciding() -> dict[str, str]:
     """Return the variables that are set, with their values."""
-    return {name: os.environ[name] for name in DECIDING if name in os.environ}
+    return {name: os.environ[name] for name in KEPT if name in os.environ}

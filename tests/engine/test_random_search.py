@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detattack.core.errors import InputError
+from detattack.core.types import WHOLLY_WRONG
 from detattack.engine import PRESETS, run_random_search
 
 SQUARE = PRESETS["square"]
@@ -53,6 +54,18 @@ def test_a_budget_is_spent_on_the_worst_image():
     assert brightness(few.images) < brightness(many.images)
     assert objective.asked == 220
     assert brightness(many.images) > 103 / 255
+
+
+def test_a_budget_is_spent_where_nothing_right_is_left_but_not_where_that_was_so_before():
+    class Wrong(Brighter):
+        def answer(self, image, index):
+            harm, holds = super().answer(image, index)
+            return harm + WHOLLY_WRONG * holds, holds
+
+    spent, begun = Wrong(103 / 255), Wrong(99 / 255)
+    run_random_search(replace(SQUARE, stop="worst", max_iterations=50), gray(), spent, [3])
+    run_random_search(replace(SQUARE, stop="worst", max_iterations=50), gray(), begun, [3])
+    assert (spent.asked, begun.asked) == (50, 1)
 
 
 def test_begins_with_what_was_found_before():
