@@ -15,6 +15,30 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a core each; read when torch is impor
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a job in the background ignores it, and so would its children
     signal.signal(signal.SIGINT, signal.default_int_handler)
 TOY = Path(__file__).parent / "toy_detector.py"
+LONGEST = (
+    "test_accelerator.py",
+    "torchvision/test_models.py",
+    "test_extensions.py",
+    "test_first_touch.py",
+    "test_kills.py",
+    "test_parity.py",
+    "test_experiments.py",
+    "test_rank.py",
+)
+"""Files that take minutes: begun last, one of them is all that is left to do, on one core."""
+
+
+def pytest_configure(config):
+    if hasattr(config.option, "loadscopereorder"):  # xdist puts files of few tests last, however long they take
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items):
+    def place(item) -> int:
+        path = item.path.as_posix()
+        return next((i for i, name in enumerate(LONGEST) if path.endswith(name)), len(LONGEST))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")

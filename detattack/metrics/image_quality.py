@@ -14,7 +14,6 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sewar import full_ref
 from skimage.color import deltaE_ciede2000, rgb2lab
 from skimage.metrics import structural_similarity
 
@@ -168,7 +167,7 @@ def uqi(original: Image, adversarial: Image) -> float:
     sewar puts window means where the definition (Wang and Bovik 2002) has sums, so this lies closer to 1 than the
     textbook's; published tables are made with it. NaN if a side is below 9 pixels. Symmetric.
     """
-    return _by_sewar(full_ref.uqi, original, adversarial, smallest=9)
+    return _by_sewar("uqi", original, adversarial, smallest=9)
 
 
 @register_measure("scc")
@@ -178,7 +177,7 @@ def scc(original: Image, adversarial: Image) -> float:
     A window that is flat in either image counts as 0, so an image with flat areas stays below 1 as soon as a single
     value differs; identical images are 1 by definition. Symmetric.
     """
-    return _by_sewar(full_ref.scc, original, adversarial)
+    return _by_sewar("scc", original, adversarial)
 
 
 @register_measure("vifp")
@@ -189,7 +188,7 @@ def vifp(original: Image, adversarial: Image) -> float:
     if none does, or if sewar's windows do not fit a small image. NOT symmetric: it is the information about the
     original that the other still carries, above 1 if contrast grew.
     """
-    return _by_sewar(full_ref.vifp, original, adversarial)
+    return _by_sewar("vifp", original, adversarial)
 
 
 # Colors
@@ -254,10 +253,11 @@ def _difference(original: Image, adversarial: Image) -> Floats:
     return np.subtract(*_pair(original, adversarial)) / 255
 
 
-def _by_sewar(
-    similarity: Callable[[Floats, Floats], float], original: Image, adversarial: Image, smallest: int = 1
-) -> float:
-    """Return the mean over the channels for which the similarity is defined; 1 for identical images."""
+def _by_sewar(name: str, original: Image, adversarial: Image, smallest: int = 1) -> float:
+    """Return the mean over the channels for which a similarity is defined; 1 for identical images."""
+    from sewar import full_ref  # with scipy.signal a third of the program's start, which most commands need not
+
+    similarity = getattr(full_ref, name)
     first, second = _pair(original, adversarial)
     if np.array_equal(first, second):
         return 1.0
