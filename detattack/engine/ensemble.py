@@ -12,7 +12,7 @@ Iterations of an image are its passes, whichever member makes them.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import cycle
+from itertools import cycle, repeat
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -133,8 +133,10 @@ class Turn(NamedTuple):
 def turns(walks: Sequence[_Walk], passes: int, reserve: int = 0) -> Iterator[Turn]:
     """Yield whose pass each is on an image: all, then those that are close to the best, then the best, then a relay.
 
-    reserve: how many of them, the last ones, come in with the relay alone.
+    reserve: how many of them, the last ones, come in with the relay alone. A single member has all passes.
     """
+    if len(walks) == 1:
+        yield from repeat(Turn(0))
     length = max(1, min(SHORT_START, passes // (5 * len(walks))))
     left, made = list(range(len(walks) - reserve)), 0
     for choose, look in ((_close, length), (_best, SECOND_LOOK * length)):

@@ -326,6 +326,7 @@ def test_one_member_has_all():
     result = run_ensemble(attack_of("ensemble", "linf", 2, passes=9), on_gray_levels(0), problem)
     assert result.backwards.tolist() == [9, 9]
     assert {member for _, members, _, _ in problem.seen for member in members} == {0}
+    assert not any(turn.takes_over for turn in played((1.0,), (0.0,)))
 
 
 def test_a_member_starts_again_once_its_step_changes_nothing():
