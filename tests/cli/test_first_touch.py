@@ -228,11 +228,12 @@ def test_runs_in_another_encoding(program, toy, picture, tmp_path):
     """A table, a bar, a markdown table, JSON, a note and an error, over a file whose name the encoding lacks."""
     path = picture("車 ü", "car@8,8")
     other = picture("b", "car@8,16")
-    model = ("--model", f"{toy}:factory", "--device", "cpu", "--max-iterations", "5")
+    model = ("--model", f"{toy}:factory", "--device", "cpu", "--max-iterations", "20")
     lines = {
         ("untargeted", path, *model, "--out", "run"): 0,
         ("untargeted", path, *model, "--out", "run", "--resume", "--json"): 0,
         ("compare", "--images", tmp_path / "in", "--methods", "jnd,fgsm", *model, "--out", "cmp"): 0,
+        ("evaluate", "--images", tmp_path / "in", *model, "--out", "eval"): 0,
         ("quality", path, other): 0,
         ("report", "run"): 0,
         ("verify", "run", "--trust", "--survive", "jpeg:90"): 0,

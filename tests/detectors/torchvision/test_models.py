@@ -26,8 +26,6 @@ SLOW = tuple(name for name in ARCHITECTURES if name not in QUICK)
 MOST_PROPOSALS = 200
 """Instead of 1000: the head of a Faster R-CNN takes most of the time, and nothing here needs so many."""
 TWO_STAGE = "fasterrcnn_mobilenet_v3_large_320_fpn"
-CHECKED_BY_A_SISTER = ("fasterrcnn_resnet50_fpn_v2", "ssd300_vgg16", "retinanet_resnet50_fpn")
-"""Those whose check takes a minute each; all other tests are of every network."""
 
 
 def random(name: str):
@@ -86,8 +84,6 @@ def test_candidates_and_select_are_the_models_own_inference(detector, count, siz
 
 
 def test_models_check_passes(detector):
-    if detector.name.removeprefix("torchvision/") in CHECKED_BY_A_SISTER:
-        pytest.skip("the check of a smaller network with the same adapter is run")
     assert not [finding for finding in check_detector(detector, 3) if not finding.passed]
 
 
