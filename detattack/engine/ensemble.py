@@ -136,7 +136,7 @@ def turns(walks: Sequence[_Walk], passes: int, reserve: int = 0) -> Iterator[Tur
     reserve: how many of them, the last ones, come in with the relay alone. A single member has all passes.
     """
     if len(walks) == 1:
-        yield from repeat(Turn(0))
+        yield from repeat(Turn(0))  # without end
     length = max(1, min(SHORT_START, passes // (5 * len(walks))))
     left, made = list(range(len(walks) - reserve)), 0
     for choose, look in ((_close, length), (_best, SECOND_LOOK * length)):

@@ -92,9 +92,10 @@ def _search(
     best = as_file(start, attack.levels)
     most, holds = objective.answer(best, row)
     found_at, signs, within = (0 if holds else -1), _stripes(image, generator), _bounds(image, where)
-    begun_wrong = most >= WHOLLY_WRONG
+    if attack.stop == "worst" and most >= WHOLLY_WRONG:
+        return best, holds, found_at, 1
     for number in range(1, attack.max_iterations):
-        if begun_wrong if attack.stop == "worst" else holds:
+        if holds and attack.stop != "worst":
             return best, holds, found_at, number
         tried = signs if number == 1 else _with_square(signs, number / attack.max_iterations, generator, within)
         seen = confined(_changed(attack, image, tried), image, where)

@@ -255,15 +255,14 @@ def _difference(original: Image, adversarial: Image) -> Floats:
 
 def _by_sewar(name: str, original: Image, adversarial: Image, smallest: int = 1) -> float:
     """Return the mean over the channels for which a similarity is defined; 1 for identical images."""
-    from sewar import full_ref  # with scipy.signal a third of the program's start, which most commands need not
-
-    similarity = getattr(full_ref, name)
     first, second = _pair(original, adversarial)
     if np.array_equal(first, second):
         return 1.0
     if min(first.shape[:2]) < smallest:
         return math.nan
-    values = []
+    from sewar import full_ref  # with scipy.signal a third of the program's start, which most commands need not
+
+    similarity, values = getattr(full_ref, name), []
     for channel in range(3):
         with np.errstate(all="ignore"), contextlib.suppress(ValueError):  # a window larger than the image
             values.append(float(similarity(first[..., channel], second[..., channel])))
