@@ -31,11 +31,16 @@ TWO_STAGE = "fasterrcnn_mobilenet_v3_large_320_fpn"
 def random(name: str):
     """A detector with random weights, small inputs and few proposals."""
     detector = load_detector(f"torchvision/{name}", "cpu", "none")
-    if not name.startswith("ssd"):
-        resizing(detector.network, 96, 160)
+    shrink(detector.network, name)
     if name.startswith("fasterrcnn"):
         detector.network.rpn._post_nms_top_n["testing"] = MOST_PROPOSALS
     return detector
+
+
+def shrink(network, name: str):
+    """Resize to less than 800 pixels before the network, where the size is not part of it."""
+    if not name.startswith("ssd"):
+        resizing(network, 96, 160)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -248,6 +253,8 @@ def test_a_fine_tuned_model_with_its_own_categories(name, count, tmp_path):
     (tmp_path / "names.txt").write_text("wolf\n\ntv\n")
     detector = load_detector(f"torchvision/{name}", "cpu", str(tmp_path / "own.pth"), str(tmp_path / "names.txt"))
     assert detector.categories == (Category("wolf", 1), Category("tv", 2))
+    for one in (network, detector.network):
+        shrink(one, name)
     image = pictures(1, 64, 96)
     candidates = detector.candidates(image)
     assert candidates.logits.shape[-1] == 2
