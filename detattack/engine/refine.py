@@ -68,43 +68,71 @@ def _refine(attack: Attack, objective: Objective, state: AttackState, row: int, 
     high, miss = _Point(1.0), None
     if attack.stop != "budget":
         high, miss = _ends_of_walk(trace, int(state.first_iteration[row]), row)
-    trusted = not state.doubted[row]
-    _search(attack, objective, state, row, change, high, miss)
+    trusted, line = not state.doubted[row], _Line(attack, objective, state, row, change)
+    line.search(high, miss)
     settle(objective, state, row)
     if trusted and state.doubted[row]:  # what the evaluations promised does not hold: once more, with each confirmed
-        _search(attack, objective, state, row, change, _Point(1.0), None)
+        line.search(_Point(1.0), None)
 
 
-def _search(
-    attack: Attack,
-    objective: Objective,
-    state: AttackState,
-    row: int,
-    change: Tensor,
-    high: _Point,
-    miss: _Point | None,
-) -> None:
-    """Make the trials along a change `[3,H,W]` that holds.
+@dataclass(frozen=True, eq=False)
+class _Line:
+    """The line from an image of a batch to a success of it.
 
-    Each is where the margin should be 0 by the line through a miss and a success (regula falsi), or in the middle where
-    they do not tell.
-
-    - high: the shortest change that is known to hold
-    - miss: the one through which the line goes; None: there is none
+    - row: the image
+    - change: `[3,H,W]`, from the image to the success
     """
-    low, original = 0.0, state.originals[row]
-    for trials_left in reversed(range(attack.refine)):
-        share = _next_share(low, high, miss)
-        image = as_file(original + share * change, attack.levels)
-        distance = state.distance(image, row)
-        if distance >= state.smallest(row):
-            high = _Point(share)
-            continue
-        reached, margin = _tried(attack, objective, state, image, distance, row, trials_left == 0)
+
+    attack: Attack
+    objective: Objective
+    state: AttackState
+    row: int
+    change: Tensor
+
+    def search(self, high: _Point, miss: _Point | None) -> None:
+        """Make the trials of the attack for the shortest change that holds, and keep it.
+
+        Each is where the margin should be 0 by the line through a miss and a success (regula falsi), or in the middle
+        where they do not tell.
+
+        - high: the shortest change that is known to hold
+        - miss: the one through which the line goes; None: there is none
+        """
+        low, original = 0.0, self.state.originals[self.row]
+        for trials_left in reversed(range(self.attack.refine)):
+            share = _next_share(low, high, miss)
+            image = as_file(original + share * self.change, self.attack.levels)
+            distance = self.state.distance(image, self.row)
+            if distance >= self.state.smallest(self.row):
+                high = _Point(share)
+                continue
+            reached, margin = self._try(image, distance, trials_left == 0)
+            if reached:
+                high = _Point(share, margin)
+            else:
+                low, miss = share, _Point(share, margin)
+
+    def _try(self, image: Tensor, distance: Tensor, last: bool) -> tuple[bool, float]:
+        """Try an image that is smaller than all successes; return whether it is one, and its margin.
+
+        It is confirmed at once where it is the last, after which no margin is needed, and where evaluations were wrong
+        before, or look at less than a confirmation does.
+        """
+        state, row, margin = self.state, self.row, math.nan
+        if not last or self.attack.stop == "confidence":
+            with torch.no_grad():
+                evaluation = self.objective(image[None], torch.tensor([row]))
+            state.forwards[row] += evaluation.passes
+            margin = math.nan if evaluation.margin is None else float(evaluation.margin)
+            if not (bool(proposals(self.attack, evaluation)) and evaluation.agrees(0)):
+                return False, margin
+            if not state.doubted[row] and checks(self.objective) <= evaluation.passes:
+                state.claims[row].append((image, distance))
+                return True, margin
+        reached = confirmed(self.objective, state, image, row)
         if reached:
-            high = _Point(share, margin)
-        else:
-            low, miss = share, _Point(share, margin)
+            state.keep(row, image, distance)
+        return reached, margin
 
 
 def _ends_of_walk(trace: Trace, k: int, row: int) -> tuple[_Point, _Point | None]:
@@ -128,31 +156,6 @@ def _next_share(low: float, high: _Point, miss: _Point | None) -> float:
     fall = (high.margin - miss.margin) / (high.share - miss.share)
     share = high.share - (1 - SAFETY) * high.margin / fall
     return share if low < share < high.share else middle
-
-
-def _tried(
-    attack: Attack, objective: Objective, state: AttackState, image: Tensor, distance: Tensor, row: int, last: bool
-) -> tuple[bool, float]:
-    """Try an image that is smaller than all successes; return whether it is one, and its margin.
-
-    It is confirmed at once where it is the last, after which no margin is needed, and where evaluations were wrong
-    before, or look at less than a confirmation does.
-    """
-    margin = math.nan
-    if not last or attack.stop == "confidence":
-        with torch.no_grad():
-            evaluation = objective(image[None], torch.tensor([row]))
-        state.forwards[row] += evaluation.passes
-        margin = math.nan if evaluation.margin is None else float(evaluation.margin)
-        if not (bool(proposals(attack, evaluation)) and evaluation.agrees(0)):
-            return False, margin
-        if not state.doubted[row] and checks(objective) <= evaluation.passes:
-            state.claims[row].append((image, distance))
-            return True, margin
-    reached = confirmed(objective, state, image, row)
-    if reached:
-        state.keep(row, image, distance)
-    return reached, margin
 
 
 def _undo(attack: Attack, objective: Objective, state: AttackState, row: int) -> None:

@@ -33,16 +33,18 @@ class _Annealed:
 class BoundaryWalk(_Annealed):
     """`jnd-min`: a walk along the boundary with rounding inside, on integer gray levels from the first step on.
 
-    v = u(r·v − α(k)·u(g)), x(k+1) = round(x(0) + t·v) with t such that ‖x(k+1) − x(0)‖₂ = r, and r = r·(1 − γ) where
-    the goal holds, r·(1 + γ) where it does not but did before, else r + (1 + γ)·min(|loss| / ‖∂loss/∂x‖₂, α).
+    v = u(r·v − α(k)·u(g)), x(k+1) = round(x(0) + t·v) with t such that ‖x(k+1) − x(0)‖₂ = r, and r = r·(1 − γ)ⁿ where
+    the goal holds for the nth time in a row, r·(1 + γ) where it does not but did before, else
+    r + (1 + γ)·min(|loss| / ‖∂loss/∂x‖₂, α).
 
     The direction v is a running average of −∂Cost/∂x scaled to norm 1: where the boundary has corners, the nearest
     point to x(0) lies along an average of the gradients around it, not along one of them. The next image is the
     rounding of x(0) + t·v whose L2 from x(0) is the radius r, t by bisection: of all changes by whole gray levels of
     that L2 it has the largest scalar product with v. Until the goal holds for the first time, the radius grows by the
-    distance to the boundary to first order, but by no more than the step; then it shrinks by γ while the goal holds and
-    grows by γ while it does not. The step, α at first, and γ follow half a cosine; γ ends finer where there are no
-    levels to round to.
+    distance to the boundary to first order, but by no more than the step; then it shrinks by γ where the goal holds and
+    grows by γ where it does not. The first success may lie far beyond the boundary: so it shrinks by more with each
+    success in a row. The step, α at first, and γ follow half a cosine; γ ends finer where there are no levels to round
+    to.
     """
 
     last_share = 0.01
@@ -56,6 +58,7 @@ class BoundaryWalk(_Annealed):
         self.direction = torch.zeros_like(images)
         self.radius = images.new_zeros(len(images))
         self.found = torch.zeros_like(self.radius, dtype=torch.bool)
+        self.in_a_row = torch.zeros_like(self.radius)
 
     def step(self, now: Iterate) -> Tensor:
         """Return x(k+1)."""
@@ -63,12 +66,14 @@ class BoundaryWalk(_Annealed):
         size = self.falling(1.0, self.last_share, now) * now.size
         direction = unit(against(now.gradient, broadcast(self.radius[rows]) * at(self.direction, rows), size))
         self.found[rows] = found = self.found[rows] | now.success
+        self.in_a_row[rows] = in_a_row = (self.in_a_row[rows] + 1) * now.success
         gamma = self.falling(self.first_gamma, self.last_gamma, now).flatten()
         first_order = (1 + gamma) * now.to_boundary().minimum(size.flatten())
         # A soft loss may cross 0 before the goal holds. There rounding must not hold the image where it is.
         first_order = torch.where(now.loss > 0, first_order, first_order.maximum(self._one_level(self.radius[rows])))
         outside = self.radius[rows] + torch.where(found, gamma * self.radius[rows], first_order)
-        radius = torch.where(now.success, self.radius[rows] * (1 - gamma), outside).minimum(self.largest[rows])
+        inside = self.radius[rows] * (1 - gamma) ** in_a_row
+        radius = torch.where(now.success, inside, outside).minimum(self.largest[rows])
         self.direction, self.radius[rows] = placed(self.direction, rows, direction), radius
         return rounded_to_l2(now.originals, direction, radius, self.levels)
 
