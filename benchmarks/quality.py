@@ -53,8 +53,9 @@ from detattack.tasks.detection.objective import DetectionObjective
 PACKAGES = ("torch", "torchvision", "foolbox", "torchattacks", "adversarial-robustness-toolbox", "numpy")
 STEPS = 200
 """Of the iterative references; C&W's are 5 searches of 40."""
-HALF, EQUAL = 90, 190
-"""Iterations of `jnd-min` that take at most half of, and as many passes as, DDN of `STEPS`, confirmations included."""
+QUICK, HALF, EQUAL = 32, 76, 190
+"""Iterations of the walk: those of `jnd-min-quick`, those of `jnd-min`, which take less than half of the passes of DDN of
+`STEPS`, and as many as take about as many passes as that."""
 OURS = ("jnd-paper", "jnd", "jnd-min", "ddn", "fmn", "cw", "deepfool", "pgd-l2", "pgd-linf")
 CLEAN_UP = Attack("clean-up", "gd", 0, undo=8)
 MEASURE = f"jnd-min-{HALF}"
@@ -167,7 +168,7 @@ def saved(image: Tensor) -> Tensor:
 
 def ours(name: str, preset: Attack, objective: Any, deepfool: bool = False) -> dict[str, Way]:
     """One of this package's attacks, in the sizes that are compared."""
-    sizes = {"jnd-min": (HALF, EQUAL), "ddn": (STEPS,), "fmn": (STEPS,), "cw": (STEPS,)}
+    sizes = {"jnd-min": (QUICK, HALF, EQUAL), "ddn": (STEPS,), "fmn": (STEPS,), "cw": (STEPS,)}
 
     def way(attack: Attack) -> Way:
         def attacked(originals: Tensor) -> Found:

@@ -36,18 +36,18 @@ def benchmark(main, tmp_path, monkeypatch):
 def test_a_detector_and_the_same_clean_up_for_all(benchmark, tmp_path):
     data = write_data(tmp_path, 3)[1]
     asked = ("toy", "--model", f"{TOY}:Toy", "--goal", "suppress:all", "--images", Path(data) / "0", "--limit", 1)
-    methods = ("--methods", "jnd-min-90,pgd-linf,ddn-200")
+    methods = ("--methods", "jnd-min-76,pgd-linf,ddn-200")
     rows = benchmark(*asked, *methods)
-    assert [row["method"] for row in rows] == ["jnd-min-90", "pgd-linf", "ddn-200"]
+    assert [row["method"] for row in rows] == ["jnd-min-76", "pgd-linf", "ddn-200"]
     assert all(row["success"] == "True" for row in rows)
-    assert [row["backwards"] for row in rows] == ["91", rows[1]["backwards"], "200"]
+    assert [row["backwards"] for row in rows] == ["77", rows[1]["backwards"], "200"]
     least = min(rows, key=lambda row: float(row["l2"]))
-    assert least["method"] == "jnd-min-90"
+    assert least["method"] == "jnd-min-76"
     for row in rows:
         assert float(least["cleaned"]) - 1e-6 <= float(row["cleaned"]) <= float(row["l2"]) + 1e-6
     assert float(rows[1]["cleaned"]) < 0.9 * float(rows[1]["l2"])  # signs leave much to take back
     summary = {row["method"]: row for row in benchmark(table="summary.csv")}
-    assert float(summary["jnd-min-90"]["ratio"]) == 1
+    assert float(summary["jnd-min-76"]["ratio"]) == 1
     assert float(summary["ddn-200"]["ratio"]) == pytest.approx(float(rows[2]["l2"]) / float(rows[0]["l2"]))
 
 
@@ -66,7 +66,7 @@ def test_a_batch_finds_what_its_images_find_alone(benchmark, pictures):
 
 
 def test_a_classifier_is_added_to_and_summed_up(benchmark, pictures, tmp_path):
-    asked = ("line", "--model", f"{LINEAR}:factory", "--images", pictures, "--methods", "jnd-min-90,deepfool")
+    asked = ("line", "--model", f"{LINEAR}:factory", "--images", pictures, "--methods", "jnd-min-76,deepfool")
     first = benchmark(*asked, "--limit", 1)
     assert len(first) == 2
     second = benchmark(*asked, "--limit", 2)
@@ -75,7 +75,7 @@ def test_a_classifier_is_added_to_and_summed_up(benchmark, pictures, tmp_path):
     assert benchmark(*asked, "--limit", 2) == second
     summary = benchmark(table="summary.csv")
     assert [(row["method"], row["images"], row["success"]) for row in summary] == [
-        ("jnd-min-90", "2", "2"),
+        ("jnd-min-76", "2", "2"),
         ("deepfool", "2", "2"),
     ]
     assert (tmp_path / "out" / "minimal.png").stat().st_size > 5000

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from importlib.metadata import entry_points
 
 METHODS = (
-    *("jnd", "jnd-paper", "jnd-min", "baseline", "fgsm", "fgv", "pgd-linf", "pgd-linf@4", "pgd-l2", "ddn", "fmn", "cw"),
-    *("deepfool", "noise", "ensemble", "square"),
+    *("jnd", "jnd-paper", "jnd-min", "jnd-min-quick", "baseline", "fgsm", "fgv", "pgd-linf", "pgd-linf@4", "pgd-l2"),
+    *("ddn", "fmn", "cw", "deepfool", "noise", "ensemble", "square"),
 )
 CLASSIFIER_METHODS = (*METHODS[:-2], "baseline-no-l2")
 DETECTORS = (

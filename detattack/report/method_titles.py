@@ -6,6 +6,7 @@ TITLES = {
     "jnd": "JND",
     "jnd-paper": "JND (paper)",
     "jnd-min": "JND (minimal)",
+    "jnd-min-quick": "JND (minimal, quick)",
     "fgsm": "FGSM",
     "fgv": "FGV",
     "pgd-linf": "PGD L∞",

@@ -86,7 +86,7 @@ def test_every_option_and_the_value_of_each_is_completed(monkeypatch, capsys, pa
     [
         ("evaluate --meth", ["--method"]),
         ("eval", ["evaluate"]),
-        ("untargeted --method jn", ["jnd", "jnd-paper", "jnd-min"]),
+        ("untargeted --method jn", ["jnd", "jnd-paper", "jnd-min", "jnd-min-quick"]),
         ("classify attack --method base", ["baseline", "baseline-no-l2"]),
         ("compare --methods jnd,fg", ["jnd,fgsm", "jnd,fgv"]),
         ("compare --methods fgsm,fg", ["fgsm,fgv"]),
@@ -120,7 +120,7 @@ def test_completion_imports_no_torch(program, tmp_path):
     done = subprocess.run(
         [program[0], "-c", code], cwd=tmp_path, env=os.environ | line, capture_output=True, text=True, check=False
     )
-    assert (done.stdout.split(), done.stderr) == (["jnd", "jnd-paper", "jnd-min", "False"], "")
+    assert (done.stdout.split(), done.stderr) == (["jnd", "jnd-paper", "jnd-min", "jnd-min-quick", "False"], "")
 
 
 def test_the_names_that_are_completed_are_those_that_there_are():
