@@ -54,8 +54,8 @@ PACKAGES = ("torch", "torchvision", "foolbox", "torchattacks", "adversarial-robu
 STEPS = 200
 """Of the iterative references; C&W's are 5 searches of 40."""
 QUICK, HALF, EQUAL = 32, 76, 190
-"""Iterations of the walk: those of `jnd-min-quick`, those of `jnd-min`, which take less than half of the passes of DDN of
-`STEPS`, and as many as take about as many passes as that."""
+"""Iterations of the walk: those of `jnd-min-quick`, those of `jnd-min`, which take less than half of the passes of DDN
+of `STEPS`, and as many as take about as many passes as that."""
 OURS = ("jnd-paper", "jnd", "jnd-min", "ddn", "fmn", "cw", "deepfool", "pgd-l2", "pgd-linf")
 CLEAN_UP = Attack("clean-up", "gd", 0, undo=8)
 MEASURE = f"jnd-min-{HALF}"
