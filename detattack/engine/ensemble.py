@@ -112,15 +112,20 @@ class _Walk:
 
     def take_over(self) -> None:
         """Begin at another member's worst image."""
-        self.size, self.most_harm, self.since, self.seen, self.progress = TAKING_OVER, -torch.inf, 0, set(), []
+        self._step_by(TAKING_OVER)
+        self.most_harm, self.progress = -torch.inf, []
 
     def shorten(self) -> bool:
         """Halve the step; return whether it is then too small, and the walk to start again."""
-        self.size, self.since, self.seen = self.size / 2, 0, set()
-        if self.size >= SMALLEST_STEP:
+        if self.size / 2 >= SMALLEST_STEP:
+            self._step_by(self.size / 2)
             return False
-        self.size, self.most_harm = FIRST_STEP, -torch.inf
+        self._step_by(FIRST_STEP)
+        self.most_harm = -torch.inf
         return True
+
+    def _step_by(self, size: float) -> None:
+        self.size, self.since, self.seen = size, 0, set()
 
 
 class Turn(NamedTuple):
