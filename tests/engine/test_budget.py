@@ -18,7 +18,7 @@ SPENT_BY = {
     "fgsm": {"linf"},
     "pgd-l2": {"l2", "rms"},
 }
-NO_BUDGET = ("deepfool", "noise", "cw", "fmn", "ddn", "jnd", "jnd-min", "jnd-paper", "baseline", "fgv")
+NO_BUDGET = ("deepfool", "noise", "cw", "fmn", "ddn", "jnd", "jnd-min", "jnd-min-quick", "jnd-paper", "baseline", "fgv")
 
 
 def one_line(error) -> str:
