@@ -74,6 +74,24 @@ def test_floats_end_at_the_margin_over_the_gradient(name):
     assert float(ratio.max()) <= SMOOTH[name]
 
 
+class Overshot(HalfSpace):
+    """A loss by whose slope the boundary seems four times as far as it is."""
+
+    def __call__(self, images, index):
+        margin = self.margin(images, index)
+        loss = margin.sign() * margin.abs() ** (1 / 4)
+        return Evaluation(loss, margin < self.slack, torch.sigmoid(-margin).detach())
+
+
+def test_a_walk_comes_back_from_a_first_success_far_beyond_the_boundary():
+    problem = Overshot([0.1, 0.5])
+    attack = replace(PRESETS["jnd-min"], levels=None, step_size=4.0, max_iterations=20)
+    result = run(attack, problem.images, problem)
+    assert result.first_iteration.tolist() == [1, 1]
+    assert ((result.first_images - problem.images).flatten(1).norm(dim=1) > 4 * problem.distances).all()
+    assert (lengths(result, problem) <= 1.1 * problem.distances).all()
+
+
 def test_carlini_wagner_nears_it():
     problem = HalfSpace([0.3, 1.0])
     result = run(replace(PRESETS["cw"], levels=None, max_iterations=999), problem.images, problem)
