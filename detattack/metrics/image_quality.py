@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
+import skimage  # whose modules are imported where they are first used
 from numpy.typing import NDArray
-from skimage.color import deltaE_ciede2000, rgb2lab
-from skimage.metrics import structural_similarity
 
 from detattack.core.registry import Registry
 
@@ -157,7 +156,7 @@ def ssim(original: Image, adversarial: Image) -> float:
     first, second = (image / 255 for image in _pair(original, adversarial))
     side = (min(7, *first.shape[:2]) - 1) // 2 * 2 + 1
     options = {"channel_axis": 2, "data_range": 1, "win_size": side, "use_sample_covariance": side > 1}
-    return float(structural_similarity(first, second, **options))
+    return float(skimage.metrics.structural_similarity(first, second, **options))
 
 
 @register_measure("uqi")
@@ -212,8 +211,8 @@ def ciede2000_share(original: Image, adversarial: Image) -> float:
 
     Both images are taken as sRGB under D65. Symmetric.
     """
-    first, second = (rgb2lab(image / 255) for image in _pair(original, adversarial))
-    return float((deltaE_ciede2000(first, second) > 1).mean())
+    first, second = (skimage.color.rgb2lab(image / 255) for image in _pair(original, adversarial))
+    return float((skimage.color.deltaE_ciede2000(first, second) > 1).mean())
 
 
 # What two images are on a common scale
