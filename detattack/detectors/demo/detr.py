@@ -9,9 +9,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import scipy  # whose modules are imported where they are first used: here, in training
 import torch
 import torch.nn.functional as F
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import box_convert, generalized_box_iou, generalized_box_iou_loss, sigmoid_focal_loss
@@ -214,5 +214,5 @@ def _match(logits: Tensor, boxes: Tensor, corners: Tensor, truth: Tensor, labels
     gained = 0.25 * (1 - score) ** 2 * -(score + 1e-8).log() - 0.75 * score**2 * -(1 - score + 1e-8).log()
     distance = torch.cdist(boxes, box_convert(truth, "xyxy", "cxcywh"), p=1)
     cost = CLASS_WEIGHT * gained + L1_WEIGHT * distance - IOU_WEIGHT * generalized_box_iou(corners, truth)
-    query, thing = linear_sum_assignment(cost.float().cpu().numpy())
+    query, thing = scipy.optimize.linear_sum_assignment(cost.float().cpu().numpy())
     return torch.from_numpy(query).to(labels), torch.from_numpy(thing).to(labels)
