@@ -53,9 +53,9 @@ from detattack.tasks.detection.objective import DetectionObjective
 PACKAGES = ("torch", "torchvision", "foolbox", "torchattacks", "adversarial-robustness-toolbox", "numpy")
 STEPS = 200
 """Of the iterative references; C&W's are 5 searches of 40."""
-QUICK, HALF, EQUAL = 32, 76, 190
-"""Iterations of the walk: those of `jnd-min-quick`, those of `jnd-min`, which take less than half of the passes of DDN
-of `STEPS`, and as many as take about as many passes as that."""
+QUICK, HALF, EQUAL = PRESETS["jnd-min-quick"].max_iterations, PRESETS["jnd-min"].max_iterations, 190
+"""Iterations of the walk: of `jnd-min-quick`, of `jnd-min`, which takes less than half of the passes of DDN of `STEPS`,
+and as many as take about as many passes as that."""
 OURS = ("jnd-paper", "jnd", "jnd-min", "ddn", "fmn", "cw", "deepfool", "pgd-l2", "pgd-linf")
 CLEAN_UP = Attack("clean-up", "gd", 0, undo=8)
 MEASURE = f"jnd-min-{HALF}"
