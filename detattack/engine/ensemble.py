@@ -112,17 +112,20 @@ class _Walk:
 
     def take_over(self) -> None:
         """Begin at another member's worst image."""
-        self._step_by(TAKING_OVER)
-        self.most_harm, self.progress = -torch.inf, []
+        self._start(TAKING_OVER)
+        self.progress = []
 
     def shorten(self) -> bool:
         """Halve the step; return whether it is then too small, and the walk to start again."""
         if self.size / 2 >= SMALLEST_STEP:
             self._step_by(self.size / 2)
             return False
-        self._step_by(FIRST_STEP)
-        self.most_harm = -torch.inf
+        self._start(FIRST_STEP)
         return True
+
+    def _start(self, size: float) -> None:
+        self._step_by(size)
+        self.most_harm = -torch.inf
 
     def _step_by(self, size: float) -> None:
         self.size, self.since, self.seen = size, 0, set()

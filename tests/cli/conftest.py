@@ -1,34 +1,13 @@
 """The command line in this process: what it said, how it ended, and what it left on the disk."""
 
-import json
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from detattack.cli import status_of
-
-
-@dataclass(frozen=True)
-class Said:
-    """The end of a command: exit status, stdout and stderr."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> dict[str, Any]:
-        """stdout, which has to be one JSON object and nothing else."""
-        return json.loads(self.out)
-
-    @property
-    def statuses(self) -> list[str]:
-        """Of the images, in order."""
-        return [image["status"] for image in self.json["images"]]
+from tests.commands import Said
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from typer.main import get_command
 import detattack
 from detattack.cli import app, names, status_of
 from detattack.core.errors import unknown
+from tests.commands import said_in_one_process
 
 
 def commands(command=None, path=()):
@@ -57,6 +58,13 @@ def test_a_command_without_options_runs_by_its_defaults_or_says_what_it_lacks(cl
 # Completion
 
 
+@pytest.fixture
+def built_once(monkeypatch):
+    """The commands as they were built for the first word: to build them takes longer than to complete one."""
+    whole = get_command(app)
+    monkeypatch.setattr("detattack.cli.get_command", lambda app: whole)
+
+
 def completed(monkeypatch, capsys, *words: str) -> list[str]:
     """What a shell offers for the last word."""
     monkeypatch.setenv("_DETATTACK_COMPLETE", "complete_bash")
@@ -69,6 +77,7 @@ def completed(monkeypatch, capsys, *words: str) -> list[str]:
     return said.out.splitlines()
 
 
+@pytest.mark.usefixtures("built_once")
 @pytest.mark.parametrize("path", ALL, ids=" ".join)
 def test_every_option_and_the_value_of_each_is_completed(monkeypatch, capsys, path):
     command = ALL[path]
@@ -224,7 +233,8 @@ def test_help_in_any_encoding(program, tmp_path, encoding, path):
     assert ("?: a detection counts" in text) == (encoding == "cp1252" and path in (("evaluate",), ("tune",)))
 
 
-def test_runs_in_another_encoding(program, toy, picture, tmp_path):
+@pytest.mark.usefixtures("program")
+def test_runs_in_another_encoding(toy, picture, tmp_path):
     """A table, a bar, a markdown table, JSON, a note and an error, over a file whose name the encoding lacks."""
     path = picture("車 ü", "car@8,8")
     other = picture("b", "car@8,16")
@@ -242,15 +252,13 @@ def test_runs_in_another_encoding(program, toy, picture, tmp_path):
     (tmp_path / "in").mkdir()
     shutil.copy(path, tmp_path / "in")
     environment = os.environ | {"PYTHONIOENCODING": "cp1252"}
-    for line, status in lines.items():
-        done = subprocess.run(
-            [*program, *map(str, line)], cwd=tmp_path, env=environment, capture_output=True, check=False
-        )
-        assert done.returncode == status, (line, done.stderr)
-        assert b"Traceback" not in done.stderr
-        assert b"UnicodeEncodeError" not in done.stderr
+    all_said = said_in_one_process(list(lines), cwd=tmp_path, env=environment)
+    for (line, status), said in zip(lines.items(), all_said, strict=True):
+        assert said.status == status, (line, said.err)
+        assert "Traceback" not in said.err
+        assert "UnicodeEncodeError" not in said.err
         if "--json" not in line and status == 0:
-            assert done.stdout
+            assert said.out
 
 
 def test_streams_that_are_no_files_are_left_alone(monkeypatch, capsys):

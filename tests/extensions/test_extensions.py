@@ -10,9 +10,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.commands import said_in_one_process
+
 HERE = Path(__file__).parent
 OWN = ("own_goal", "own_loss", "own_step", "own_measure", "own_corruption", "own_data")
 TWO_CARS = ("car@8,8", "car@40,24", "dog@8,32")
+
+
+def environment(plugins) -> dict[str, str]:
+    """Of a process that is to know plugins."""
+    return os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(HERE.parents[1]), str(HERE.parent)]),
+        "DETATTACK_PLUGINS": os.pathsep.join(str(HERE / f"{name}.py") for name in plugins),
+    }
 
 
 @pytest.fixture
@@ -20,14 +30,20 @@ def run(tmp_path):
     """Runs the program, or Python code, in a process of its own, with plugins: what they register stays there."""
 
     def run(*arguments, plugins=OWN, code=None):
-        environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join([str(HERE.parents[1]), str(HERE.parent)]),
-            "DETATTACK_PLUGINS": os.pathsep.join(str(HERE / f"{name}.py") for name in plugins),
-        }
         line = [sys.executable, "-c", code] if code else [sys.executable, "-m", "detattack", *map(str, arguments)]
-        return subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        return subprocess.run(line, cwd=tmp_path, env=environment(plugins), capture_output=True, text=True, check=False)
 
     return run
+
+
+@pytest.fixture
+def said(tmp_path):
+    """What command lines say, one after the other in a process of their own."""
+
+    def said(*lines, plugins=OWN):
+        return said_in_one_process(lines, cwd=tmp_path, env=environment(plugins))
+
+    return said
 
 
 @pytest.mark.parametrize("name", OWN)
@@ -36,25 +52,28 @@ def test_each_takes_at_most_30_lines(name):
     assert sum(bool(line.strip()) for line in lines) <= 30
 
 
-def test_everything_own_through_the_command_line(run, picture, toy, tmp_path):
+def test_everything_own_through_the_command_line(said, picture, toy, tmp_path):
     """One run has all of it; `verify`, `rerun`, `report` and `compare` know it as well."""
     image = picture("photos/a", *TWO_CARS)
     data = ("--images", image.parent, "--model", f"{toy}:factory", "--quality", "quick")
     robust = ("--robust-to", "fog:0.05")
-    done = run("evaluate", "--goal", "atmost:car:1", "--method", "mi", *robust, *data, "--out", "run", "--json")
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    (row,) = found["images"]
+    evaluated, *others, compared = said(
+        ("evaluate", "--goal", "atmost:car:1", "--method", "mi", *robust, *data, "--out", "run", "--json"),
+        ("verify", "run", "--trust"),
+        ("rerun", "run", "--out", "again", "--trust"),
+        ("report", "run"),
+        ("compare", "--goal", "vanish-top:car", "--methods", "mi,fgsm", *data, "--out", "both", "--json"),
+    )
+    assert evaluated.status == 0, evaluated.err
+    (row,) = evaluated.json["images"]
     assert (row["status"], row["goal"], row["survives"]) == ("success", "atmost:car:1", {"fog:0.05": True})
     assert 0 < row["quality"]["p99"] <= 255
-    assert found["summary"]["median_p99"] == row["quality"]["p99"]
+    assert evaluated.json["summary"]["median_p99"] == row["quality"]["p99"]
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["config"]["attack"]["step"] == "momentum"
-    for command in (("verify", "run", "--trust"), ("rerun", "run", "--out", "again", "--trust"), ("report", "run")):
-        assert (done := run(*command)).returncode == 0, (command, done.stderr)
+    assert [other.status for other in others] == [0, 0, 0], others
     assert "P99, gray levels" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
-    done = run("compare", "--goal", "vanish-top:car", "--methods", "mi,fgsm", *data, "--out", "both", "--json")
-    assert [one["success_rate"] for one in json.loads(done.stdout)["summary"]["methods"]] == [1, 1]
+    assert [one["success_rate"] for one in compared.json["summary"]["methods"]] == [1, 1]
 
 
 @pytest.fixture
@@ -66,17 +85,21 @@ def table(picture):
     return image.parent
 
 
-def test_an_own_data_format(run, table, toy, tmp_path):
+def test_an_own_data_format(run, said, table, toy, tmp_path):
     model = ("--model", f"{toy}:factory")
-    done = run("evaluate", "--images", table, "--format", "table", *model, "--out", "run", "--json", "--limit", "1")
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["summary"]["ap"]["clean"]["ap"] == 1
+    evaluated, again, misspelled, nowhere = said(
+        ("evaluate", "--images", table, "--format", "table", *model, "--out", "run", "--json", "--limit", "1"),
+        ("rerun", "run", "--out", "again", "--trust"),
+        ("evaluate", "--images", table, "--format", "tabl", *model),
+        ("evaluate", "--format", "table", *model),
+    )
+    assert evaluated.status == 0, evaluated.err
+    assert evaluated.json["summary"]["ap"]["clean"]["ap"] == 1
     assert json.loads((tmp_path / "run" / "run.json").read_text())["origin"]["format"] == "table"
-    assert (done := run("rerun", "run", "--out", "again", "--trust")).returncode == 0, done.stderr
-    done = run("evaluate", "--images", table, "--format", "tabl", *model)
-    assert (done.returncode, done.stderr) == (2, "detattack: unknown data format 'tabl': did you mean 'table'?\n")
-    done = run("evaluate", "--format", "table", *model)
-    assert (done.returncode, done.stderr) == (2, "detattack: --format needs --images, what is of that format\n")
+    assert again.status == 0, again.err
+    unknown = "detattack: unknown data format 'tabl': did you mean 'table'?\n"
+    assert (misspelled.status, misspelled.err) == (2, unknown)
+    assert (nowhere.status, nowhere.err) == (2, "detattack: --format needs --images, what is of that format\n")
     code = f"""
 import sys; sys.path.insert(0, {str(HERE)!r})
 import own_data
@@ -90,7 +113,7 @@ print(len(data.samples), [a["bbox"] for a in data.annotations])
     assert run(code=code, plugins=()).stdout == expected
 
 
-def test_an_own_task_through_every_workflow(run, tmp_path):
+def test_an_own_task_through_every_workflow(said, tmp_path):
     """Four images, one of them dark already: the six commands know the task by its name alone."""
     task = HERE / "own_task.py"
     assert len(task.read_text(encoding="utf-8").splitlines()) <= 120
@@ -111,16 +134,8 @@ def test_an_own_task_through_every_workflow(run, tmp_path):
         ["report", "run", "--quiet"],
         ["evaluate", *data, "--out", "run", "--resume"],
     ]
-    code = f"""
-from detattack.cli import main
-for command in {commands!r}:
-    try:
-        main(command)
-    except SystemExit as end:
-        assert not end.code, command
-"""
-    done = run(code=code, plugins=["own_task"])
-    assert done.returncode == 0, done.stderr
+    for command, done in zip(commands, said(*commands, plugins=["own_task"]), strict=True):
+        assert done.status == 0, (command, done.err)
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert (summary["success"], summary["nothing"], summary["bright_left"]) == (3, 1, 459)
     table = (tmp_path / "both" / "comparison.csv").read_text().splitlines()
@@ -131,12 +146,17 @@ for command in {commands!r}:
     assert "<h1><bdi>count</bdi></h1>" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
 
 
-def test_help_and_hints_name_them(run):
-    assert "mi." in " ".join(run("evaluate", "--help").stdout.replace("│", " ").split())
-    assert "did you mean 'atmost'" in run("evaluate", "--goal", "atmos:car:1").stderr
-    done = run("evaluate", "--goal", "atmost:car:x")
-    assert (done.returncode, done.stderr) == (2, "detattack: goal 'atmost:car:x': not of the form atmost:CLASS:N\n")
-    assert "unknown step rule 'momentu': did you mean 'momentum'" in run("evaluate", "--set", "step=momentu").stderr
+def test_help_and_hints_name_them(said):
+    helped, misspelled, wrong, rule = said(
+        ("evaluate", "--help"),
+        ("evaluate", "--goal", "atmos:car:1"),
+        ("evaluate", "--goal", "atmost:car:x"),
+        ("evaluate", "--set", "step=momentu"),
+    )
+    assert "mi." in " ".join(helped.out.replace("│", " ").split())
+    assert "did you mean 'atmost'" in misspelled.err
+    assert (wrong.status, wrong.err) == (2, "detattack: goal 'atmost:car:x': not of the form atmost:CLASS:N\n")
+    assert "unknown step rule 'momentu': did you mean 'momentum'" in rule.err
 
 
 def test_own_goal_and_step_through_the_api(run, toy):
