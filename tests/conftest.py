@@ -3,10 +3,12 @@
 import os
 import shutil
 import signal
+from functools import cache
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from typer.main import get_command
 
 from tests.toy_pictures import marked, squares
 
@@ -39,6 +41,14 @@ def pytest_collection_modifyitems(items):
         return next((i for i, name in enumerate(LONGEST) if path.endswith(name)), len(LONGEST))
 
     items.sort(key=place)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def commands_built_once():
+    """All commands, as they are built for the first command line: that takes longer than many a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("detattack.cli.get_command", cache(get_command))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -34,9 +34,7 @@ REQUIRED = {path for path, command in ALL.items() if any(p.required for p in com
 @pytest.mark.parametrize("path", ALL, ids=" ".join)
 def test_a_command_without_options_runs_by_its_defaults_or_says_what_it_lacks(cli, monkeypatch, path):
     given = []
-    whole = get_command(app)
-    monkeypatch.setattr("detattack.cli.get_command", lambda app: whole)
-    command = whole
+    command = detattack.cli.get_command(app)  # the one that the tests have
     for name in path:
         command = command.commands[name]
     if not hasattr(command, "commands"):
@@ -58,13 +56,6 @@ def test_a_command_without_options_runs_by_its_defaults_or_says_what_it_lacks(cl
 # Completion
 
 
-@pytest.fixture
-def built_once(monkeypatch):
-    """The commands as they were built for the first word: to build them takes longer than to complete one."""
-    whole = get_command(app)
-    monkeypatch.setattr("detattack.cli.get_command", lambda app: whole)
-
-
 def completed(monkeypatch, capsys, *words: str) -> list[str]:
     """What a shell offers for the last word."""
     monkeypatch.setenv("_DETATTACK_COMPLETE", "complete_bash")
@@ -77,7 +68,6 @@ def completed(monkeypatch, capsys, *words: str) -> list[str]:
     return said.out.splitlines()
 
 
-@pytest.mark.usefixtures("built_once")
 @pytest.mark.parametrize("path", ALL, ids=" ".join)
 def test_every_option_and_the_value_of_each_is_completed(monkeypatch, capsys, path):
     command = ALL[path]
