@@ -71,6 +71,17 @@ def test_images_come_back_in_kind(detector, kind):
     np.testing.assert_array_equal(as_uint8(found), np.stack(expected))
 
 
+@pytest.mark.parametrize("mode", ["I", "F", "I;16", "LAB"])
+def test_a_pillow_image_of_more_than_8_bits_is_refused_as_in_a_file(detector, mode):
+    with pytest.raises(InputError, match="8 bits|LAB colors"):
+        attack(Image.new(mode, (64, 48)), detector, method="fgsm")
+
+
+def test_what_is_done_to_a_pillow_image_is_noted(detector):
+    (record,) = attack(Image.fromarray(PICTURES[0]).convert("RGBA"), detector, method="fgsm").records
+    assert record.notes == ("alpha dropped",)
+
+
 def test_one_image_comes_back_as_one(detector, tmp_path):
     expected = attack(PICTURES[0], detector)
     assert isinstance(expected, Outcome)

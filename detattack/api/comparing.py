@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 LEADERBOARD_JSON, LEADERBOARD_CSV = "leaderboard.json", "leaderboard.csv"
+RANKED = {"model", "weights", "categories"}
+"""The keys of a model to be ranked."""
 
 
 class Comparison(Result):
@@ -154,7 +156,7 @@ class Transferred(Result):
         kinds: dict[str, Kind] = {
             **dict.fromkeys(("model", "change"), "text"),
             **dict.fromkeys(("success_rate", "success_low", "success_high", "ap_clean", "ap_adversarial"), "number"),
-            **dict.fromkeys(("trials", "already", "unread"), "integer"),
+            **dict.fromkeys(("trials", "already", "unread", "unfit"), "integer"),
         }
         return frame(kinds, [[_transfer_row(one)[key] for key in kinds] for one in self["transfer"]])
 
@@ -285,6 +287,8 @@ def rank(
 
     Raises `InputError`.
     """
+    if isinstance(models, str) or not isinstance(models, Sequence):
+        raise InputError(f"models: expected a list of models, got {type(models).__name__}")
     ranked = [_ranked(one) for one in models]
     options: dict[str, Any] = {} if limit is None else {"limit": limit}
     source = open_data(images, annotations, **options)
@@ -366,6 +370,9 @@ def _ranked(model: Any) -> ranking.Ranked:
     if isinstance(model, str):
         return ranking.Ranked(model)
     if isinstance(model, Mapping):
+        texts = all(isinstance(value, str | os.PathLike | None) for value in model.values())
+        if "model" not in model or not model.keys() <= RANKED or not texts:
+            raise InputError(f"models: expected texts for model, weights and categories, got {dict(model)}")
         return ranking.Ranked(**model)
     if task_of(model, None) is not DETECTION:
         raise InputError(f"rank: {model.name} is no detector")
@@ -396,7 +403,7 @@ def _transfer_row(one: Mapping[str, Any]) -> dict[str, Any]:
     low, high = one["success"]["interval"] or (None, None)
     ap = one["ap"] or {"clean": {"ap": None}, "adversarial": {"ap": None}}
     return {
-        **{key: one[key] for key in ("model", "change", "already", "unread")},
+        **{key: one[key] for key in ("model", "change", "already", "unread", "unfit")},
         "trials": one["success"]["trials"],
         "success_rate": one["success"]["rate"],
         "success_low": low,

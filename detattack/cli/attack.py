@@ -152,6 +152,7 @@ def _run(
         settings = replace(attack.settings(spent.passes), budget=budget)
         chosen = settings.attack(DETECTION, shared.method)
         experiment = make_experiment(DETECTION, values, chosen, source, shared.batch, figures=True)
+        experiment = experiment.with_attack(settings.on(experiment).attack(DETECTION, shared.method))
         _check_size(goal, attack.within, experiment.dataset.samples)
         say_if_tuned_on(run.config, experiment.dataset)
         told = partial(progress_of, run.quiet, spends=budget_of(chosen) is not None)

@@ -52,23 +52,24 @@ def compare(
     with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
         names = method_names(methods, found_task.methods)
         settings, budgets = attack.settings(spent.passes), spent.budgets(attack.floats)
-        by_budget = [replace(settings, budget=one).attacks(found_task, names) for one in budgets or [None]]
-        attacks = by_budget[0]
+        first = replace(settings, budget=budgets[0] if budgets else None).attacks(found_task, names)[names[0]]
         options = {**asdict(wanted), **asdict(model), "max_detections": max_detections}
         experiment = make_experiment(
             found_task,
             config_values(context, found_task, options) | attack.values,
-            attacks[names[0]],
+            first,
             data.source(attack.seed, missing),
             batch_size(batch),
             out / names[0] if run.resume else None,
             all_measures=quality == "all",
         )
+        settings = settings.on(experiment)
+        by_budget = [replace(settings, budget=one).attacks(found_task, names) for one in budgets or [None]]
         if budgets:
             spending = {name: dict(zip(budgets, [one[name] for one in by_budget], strict=True)) for name in names}
             spent_all = spend(experiment, spending, out, workers_of(workers, model.device), run)
         else:
-            found = carried_out(experiment, attacks, out, workers, model.device, run)
+            found = carried_out(experiment, by_budget[0], out, workers, model.device, run)
     if budgets:
         print_robustness(out, spent_all, run, strict)
     else:

@@ -144,7 +144,8 @@ def _facts(found: "Overview", in_model: Mapping[str, bool] | None) -> list[tuple
     if found.smallest and found.largest:
         sizes = " to ".join(f"{width}×{height}" for width, height in dict.fromkeys((found.smallest, found.largest)))
     unreadable = f", {found.unreadable} cannot be read" if found.unreadable else ""
-    facts = [("format", found.format), ("images", f"{found.images}{unreadable}"), ("image sizes", sizes)]
+    other = f", {found.other_size} of another size than the data set says" if found.other_size else ""
+    facts = [("format", found.format), ("images", f"{found.images}{unreadable}{other}"), ("image sizes", sizes)]
     if not found.classes:
         return [*facts, ("annotations", "none")]
     objects = sum(one.objects for one in found.classes)

@@ -2,17 +2,20 @@
 
 import json as json_module
 import sys
-from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from detattack.cli import options as o
+from detattack.cli.status import FAILED
 from detattack.core.errors import InputError
 
 if TYPE_CHECKING:
     from detattack.runs.ray_workers import Workers
     from detattack.tasks.experiment import Experiment
+    from detattack.workflows.defense import Weighed
 
 
 def check_defense(
@@ -39,8 +42,8 @@ def weigh_defense(
     out: Path,
     pool: "Workers | None",
     run: o.RunOptions,
-) -> Sequence[Mapping[str, Any]]:
-    """Run or resume the attacks with and without knowledge of a defense; the rows of the table."""
+) -> "Weighed":
+    """Run or resume the attacks with and without knowledge of a defense."""
     from detattack.cli.running import goes_on, progress_of, resumable
     from detattack.cli.scaling import executor_of
     from detattack.engine.budget import budget_of
@@ -59,15 +62,17 @@ def weigh_defense(
         )
 
 
-def print_defense(out: Path, rows: Sequence[Mapping[str, Any]], run: o.RunOptions) -> None:
-    """Print the table."""
+def print_defense(out: Path, found: "Weighed", run: o.RunOptions, strict: bool) -> None:
+    """Print the table; status 1 where it is `strict` and an image ended in an error."""
     from detattack.cli.tables import print_table
     from detattack.workflows.defense import shown_columns
 
     if run.json:
-        print(json_module.dumps({"run": str(out), "defense": rows}, allow_nan=False))
+        print(json_module.dumps({"run": str(out), "defense": found.rows}, allow_nan=False))
     elif run.quiet:
         print(out, file=sys.stderr)
     else:
-        print_table(rows, shown_columns(rows))
+        print_table(found.rows, shown_columns(found.rows))
         print(f"run folders: {out}")
+    if strict and any(summary["error"] for summary in found.summaries):
+        raise typer.Exit(FAILED)

@@ -71,15 +71,16 @@ def evaluate(
         experiment = _experiment(context, found_task, options, data, attack, settings, method, run, more)
         say_if_tuned_on(run.config, experiment.dataset)
         if defense is not None:
-            rows = weigh_defense(experiment, defended, out, pool, run)
+            weighed = weigh_defense(experiment, defended, out, pool, run)
         elif len(budgets) > 1:
             check_alone(transfer_to, survive)
-            attacks = {method: {one: replace(settings, budget=one).attack(found_task, method) for one in budgets}}
+            spending = {one: replace(settings.on(experiment), budget=one) for one in budgets}
+            attacks = {method: {one: each.attack(found_task, method) for one, each in spending.items()}}
             found = spend(experiment, attacks, out, pool, run)
         else:
             errors = _carry_out(experiment, pool, out, run)
     if defense is not None:
-        print_defense(out, rows, run)
+        print_defense(out, weighed, run, strict)
         return
     if len(budgets) > 1:
         print_robustness(out, found, run, strict)
@@ -114,7 +115,7 @@ def _experiment(
     from detattack.workflows.evaluate import make_experiment
 
     values = config_values(context, task, options) | attack.values
-    return make_experiment(
+    experiment = make_experiment(
         task,
         values,
         settings.attack(task, method),
@@ -124,6 +125,7 @@ def _experiment(
         shard=parse_shard(more["shard"]) if more["shard"] else None,
         all_measures=more["quality"] == "all",
     )
+    return experiment.with_attack(settings.on(experiment).attack(task, method))
 
 
 def _carry_out(experiment: "Experiment[Any, Any, Any]", pool: "Workers | None", out: Path, run: o.RunOptions) -> int:

@@ -39,7 +39,7 @@ def quality(
 ) -> None:
     """Measure how far images are from their originals: distances, similarities, colors."""
     from detattack.cli.progress import Progress
-    from detattack.core.files import write_text_atomic
+    from detattack.core.files import write_bytes_atomic
     from detattack.metrics.image_pairs import match_images, measure_pair, measure_pairs
 
     names = _names(only)
@@ -60,7 +60,7 @@ def quality(
     if not any(one.quality for one in measured):
         raise InputError(f"none of {counted(len(measured), 'pair')} could be measured; the first: {measured[0].reason}")
     if csv:
-        write_text_atomic(csv, _csv(names, measured))
+        write_bytes_atomic(csv, _csv(names, measured).encode("utf-8", "backslashreplace"))  # a name may be no text
     if json:
         _print_json(found, measured)
     elif not quiet:

@@ -82,6 +82,8 @@ def _print(found: "Sequence[Transfer]") -> None:
     console.print(table)
     for line in _counted(found):
         console.print(line, markup=False, highlight=False)
+    for change, unfit in {one.change: one.unfit for one in found if one.unfit}.items():
+        console.print(f"{change}: cannot be done to {counted(unfit, 'image')}, left out", markup=False, highlight=False)
     gone = max(one.unread for one in found)
     if gone:
         console.print(f"{counted(gone, 'image')} left out: the original is gone or has changed", highlight=False)
@@ -96,6 +98,5 @@ def _counted(found: "Sequence[Transfer]") -> Iterator[str]:
     if scored:
         images = sorted({one.ap["images"] for one in scored if one.ap})
         counts = " to ".join(map(str, dict.fromkeys((images[0], images[-1]))))
-        attacked = f"{counts} attacked {worded(images[-1], 'image')}"
-        yield f"AP: of the {attacked}, successes and failures; untouched ones (`nothing`, `already`) not"
+        yield f"AP: of the {counts} attacked {worded(images[-1], 'image')}; untouched ones not"
     yield from dict.fromkeys(f"{one.model}: {note}" for one in scored for note in ap_notes(one.ap))

@@ -17,6 +17,10 @@ class InputError(Exception):
     """Bad input. The message says in one line what is wrong and where."""
 
 
+class ImageError(InputError):
+    """What is wrong with one image; the others of a data set go on without it."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
     """Return an `InputError` for a name that is not in `known`, which suggests similar names.
 

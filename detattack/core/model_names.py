@@ -15,12 +15,12 @@ def split_defense(spec: str) -> tuple[str, str | None]:
 
     A `+` in the path of a file that is there is part of that path.
     """
-    file = spec.rpartition(":")[0] if ".py:" in spec else spec.partition("/")[2]
-    if "+" not in spec or (file and Path(file).exists()):
-        return spec, None
     found = _FILE.fullmatch(spec)
     if found and Path(found["file"]).is_file():
         return found["base"], found["defense"]
+    file = spec.rpartition(":")[0] if ".py:" in spec else spec.partition("/")[2]
+    if "+" not in spec or (file and Path(file).exists()):
+        return spec, None
     base, _, defense = spec.partition("+")
     return base, defense
 

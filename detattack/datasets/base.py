@@ -68,10 +68,10 @@ Label = str | int | None
 
 @dataclass(frozen=True)
 class OriginalIds:
-    """Ids of images and categories that are texts in a COCO file, by the integers that stand for them here."""
+    """Ids of images and categories in a COCO file where others, all of them integers, stand for them here; by these."""
 
-    images: Mapping[int, str] = field(default_factory=dict)
-    categories: Mapping[int, str] = field(default_factory=dict)
+    images: Mapping[int, int | str] = field(default_factory=dict)
+    categories: Mapping[int, int | str] = field(default_factory=dict)
 
     def restored(self, item: Mapping[str, Any]) -> dict[str, Any]:
         """Return an annotation or a result with the ids of its image and category as in the file."""
@@ -90,7 +90,7 @@ class Dataset:
     - labels: what classifiers should say, by sample id: a class name, an index, or None where it is unknown
     - notes: messages for the user, each printed once
     - source: how to open it again, where that is known
-    - original_ids: ids that are not integers in the annotation file
+    - original_ids: ids in the annotation file where they are others here
     """
 
     samples: tuple[Sample, ...]

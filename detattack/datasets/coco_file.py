@@ -71,11 +71,12 @@ class Repairs:
         )
 
 
-def parse_coco(data: bytes, where: str) -> CocoFile:
+def parse_coco(data: bytes, where: str, as_written: bool = False) -> CocoFile:
     """Parse the images, annotations and categories of a COCO file.
 
     - data: its bytes
     - where: names the file in messages
+    - as_written: whether each category is a class, also one without annotations that others belong to
 
     Raises `InputError`.
     """
@@ -84,7 +85,11 @@ def parse_coco(data: bytes, where: str) -> CocoFile:
     items = list(_items(content["annotations"], where))
     images = _Ids(content["images"], "image", where, repairs)
     categories = _Ids(content["categories"], "category", where, repairs)
-    used = {categories.number(item.get("category_id")) for item in items}
+    used = (
+        {item["id"] for item in categories.items}
+        if as_written
+        else {categories.number(item.get("category_id")) for item in items}
+    )
     classes, merged = _classes(categories.items, used, where, repairs)
     pictures = [_image(item, f"{where}: image {images.written(item['id'])}", repairs) for item in images.items]
     annotations = list(_annotations(items, images, categories, where, repairs))
@@ -125,7 +130,7 @@ def _items(annotations: list[Any], where: str) -> Iterator[CocoItem]:
 
 
 class _Ids:
-    """Images or categories with integer ids. original_ids: the ids that are texts in the file, by the integer.
+    """Images or categories with integer ids. original_ids: the ids in the file that are others, by the integer.
 
     Texts of digits become these integers; if that makes two equal, or one is another text, all are numbered in the
     order of the file. What is listed twice is taken once. Raises `InputError`.
@@ -142,13 +147,16 @@ class _Ids:
                 repairs.add(kind, "listed twice", written, "taken once")
         values = [_integer(written) for written in unique]
         said = [value for value in values if value is not None]
-        if len(set(said)) < len(unique):
+        renumbered = len(set(said)) < len(unique)
+        if renumbered:
             said = list(range(1, len(unique) + 1))
             values = []
         own = dict(zip(unique, said, strict=True))
         self.items = [{**item, "id": own[written]} for written, item in unique.items()]
-        self.original_ids = {number: written for written, number in own.items() if isinstance(written, str)}
-        for written in self.original_ids.values():
+        self.original_ids = {
+            number: written for written, number in own.items() if renumbered or isinstance(written, str)
+        }
+        for written in (one for one in self.original_ids.values() if isinstance(one, str)):
             repairs.add(kind, "with a text for an id", written, "an integer here, the text again in the results")
         self._numbers: dict[Any, int] = {value: value for value in values if value is not None} | own
 

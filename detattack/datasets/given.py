@@ -19,7 +19,7 @@ from torch import Tensor
 
 from detattack.core.errors import InputError
 from detattack.datasets.base import Picture
-from detattack.datasets.image_io import read_image, to_pixels, to_tensor
+from detattack.datasets.image_io import check_kind, conversions, read_image, to_pixels, to_tensor
 
 GiveBack = Callable[[NDArray[np.uint8], NDArray[np.float32] | None], Any]
 """Makes an image in the kind of another, of pixels uint8 `[H,W,3]`, and of floats `[3,H,W]` where those were judged."""
@@ -42,9 +42,14 @@ def is_image(value: object) -> bool:
 
 
 def given_image(image: Any, what: str = "image") -> GivenImage:
-    """Take in an image. what: names it in messages. Raises `InputError` for what is none, or is normalized."""
+    """Take in an image. what: names it in messages. Raises `InputError` for what is none, or is normalized.
+
+    A Pillow image of more than 8 bits a channel is refused, as in a file.
+    """
     if isinstance(image, Image.Image):
-        return GivenImage(Picture(np.array(image.convert("RGB"))), lambda pixels, floats: Image.fromarray(pixels))
+        check_kind(image, what)
+        picture = Picture(np.array(image.convert("RGB")), conversions(image))
+        return GivenImage(picture, lambda pixels, floats: Image.fromarray(pixels))
     if isinstance(image, str | os.PathLike):
         loaded = read_image(os.fsdecode(image))
         return GivenImage(Picture(loaded.pixels, loaded.notes), as_array)

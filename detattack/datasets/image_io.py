@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 from torch import Tensor
 
 from detattack.core.errors import InputError
@@ -137,11 +138,18 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int] | None:
     """Read (width, height) of an upright image from its header alone; None if that fails."""
     try:
         with _opened(Path(path)) as file, _strict_pillow(), _open(file) as image:
-            width, height = image.size
+            width, height = _stored_size(image)
             turned = image.format != "PNG" or "exif" in image.info  # else all of a PNG would be decoded to know
             return (height, width) if turned and _orientation(image) >= 5 else (width, height)
     except Exception:  # what is wrong with it is said when it is read
         return None
+
+
+def _stored_size(image: Image.Image) -> tuple[int, int]:
+    """Return (width, height) before an image is turned upright; that of a TIFF is turned when Pillow opens it."""
+    if isinstance(image, TiffImageFile):
+        return image.tag_v2[IMAGEWIDTH], image.tag_v2[IMAGELENGTH]
+    return image.size
 
 
 def to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
@@ -268,9 +276,17 @@ def _read(file: BinaryIO, path: Path, max_pixels: int) -> LoadedImage:
             _check_png_sums(file)
         before = _orientation(image)  # Pillow turns some TIFF files by itself while it decodes them
         image.load()
-        notes = _conversions(image, turned=before != 1 or _orientation(image) != 1)
+        notes = conversions(image, turned=before != 1 or _orientation(image) != 1)
         upright = image.transpose(_UPRIGHT[_orientation(image)]) if _orientation(image) != 1 else image
         return LoadedImage(np.array(upright.convert("RGB")), path, notes)
+
+
+def check_kind(image: Image.Image, what: str) -> None:
+    """Raise `InputError` for pixels that 8-bit RGB cannot hold. what: names the image in the message."""
+    if _more_than_8_bits(image):
+        raise InputError(f"{what}: has more than 8 bits a channel; convert it to 8 bits first")
+    if image.mode in ("LAB", "HSV"):
+        raise InputError(f"{what}: {image.mode} colors are not read; convert it to RGB first")
 
 
 def _open(file: BinaryIO) -> ImageFile.ImageFile:
@@ -292,21 +308,20 @@ def _check_header(image: ImageFile.ImageFile, path: Path, max_pixels: int) -> No
             f"{path}: the image is {width}x{height}, {width * height / 1e6:.1f} megapixels; "
             f"at most {max_pixels / 1e6:g} are read ({LIMIT} raises that)"
         )
-    if _more_than_8_bits(image):
-        raise InputError(f"{path}: has more than 8 bits a channel; convert it to 8 bits first")
-    if image.mode in ("LAB", "HSV"):
-        raise InputError(f"{path}: {image.mode} colors are not read; convert it to RGB first")
+    check_kind(image, str(path))
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":
         raise InputError(f"{path}: has {frames} frames or pages; one image a file is read")
 
 
-def _more_than_8_bits(image: ImageFile.ImageFile) -> bool:
+def _more_than_8_bits(image: Image.Image) -> bool:
     """Return whether the file is deeper than 8 bits, also where Pillow's mode hides it (it reduces 16-bit RGB)."""
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
         return True
-    if image.format == "TIFF":
-        return max(image.tag_v2.get(_BITS_PER_SAMPLE, (1,))) > 8  # type: ignore[attr-defined]
+    if isinstance(image, TiffImageFile):
+        return bool(max(image.tag_v2.get(_BITS_PER_SAMPLE, (1,))) > 8)
+    if not isinstance(image, ImageFile.ImageFile):
+        return False
     if image.format == "PNG":  # "RGB;16B": the raw mode of the tiles that are still to be decoded
         return any("16" in str(tile[3]) for tile in image.tile)
     if image.format == "PPM":  # (raw mode, largest value) where that is not 255
@@ -332,7 +347,8 @@ def _orientation(image: Image.Image) -> int:
     return value if value in _UPRIGHT else 1
 
 
-def _conversions(image: Image.Image, turned: bool) -> tuple[str, ...]:
+def conversions(image: Image.Image, turned: bool = False) -> tuple[str, ...]:
+    """List what is done to make an image 8-bit RGB, each in a few words. turned: whether it was turned upright."""
     notes = []
     if image.format == "MPO":
         notes.append(f"first of {getattr(image, 'n_frames', 1)} pictures taken")

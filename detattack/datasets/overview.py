@@ -3,8 +3,10 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
-from detattack.datasets.base import Dataset
+from detattack.datasets.base import Dataset, Sample
+from detattack.datasets.image_io import image_size
 
 SMALL, LARGE = 32**2, 96**2
 """COCO's bounds of the area of small and large objects, in pixels."""
@@ -27,6 +29,7 @@ class Overview:
     - format: its name; `images` where nothing is annotated
     - images: how many there are
     - unreadable: of these, those without a size in their header
+    - other_size: of these, those of another size than the data set says
     - without_objects: of these, those with nothing annotated
     - smallest, largest: image sizes (width, height), by their area; None: no image can be read
     - crowds: annotations of many objects at once; these are not among the objects of the classes
@@ -37,6 +40,7 @@ class Overview:
     format: str
     images: int
     unreadable: int
+    other_size: int
     without_objects: int
     smallest: Size | None
     largest: Size | None
@@ -48,7 +52,8 @@ class Overview:
 def overview(dataset: Dataset) -> Overview:
     """Count what a data set holds."""
     objects = [a for a in dataset.annotations if not a["iscrowd"]]
-    sizes = sorted((s.size for s in dataset.samples if 0 not in s.size), key=lambda size: (size[0] * size[1], size))
+    said, real = [sample.size for sample in dataset.samples], list(map(_size, dataset.samples))
+    sizes = sorted((size for size in real if size), key=lambda size: (size[0] * size[1], size))
     seen = {(a["category_id"], a["image_id"]) for a in objects}
     per_class, per_image = Counter(a["category_id"] for a in objects), Counter(category for category, _ in seen)
     source = dataset.source
@@ -56,7 +61,10 @@ def overview(dataset: Dataset) -> Overview:
     return Overview(
         format=named,
         images=len(dataset.samples),
-        unreadable=len(dataset.samples) - len(sizes),
+        unreadable=real.count(None),
+        other_size=sum(
+            size not in (None, written) and 0 not in written for size, written in zip(real, said, strict=True)
+        ),
         without_objects=len({s.id for s in dataset.samples} - {a["image_id"] for a in dataset.annotations}),
         smallest=sizes[0] if sizes else None,
         largest=sizes[-1] if sizes else None,
@@ -64,6 +72,13 @@ def overview(dataset: Dataset) -> Overview:
         classes=tuple(ClassCount(c["name"], per_class[c["id"]], per_image[c["id"]]) for c in dataset.categories),
         by_size=_by_size([a["area"] for a in objects]),
     )
+
+
+def _size(sample: Sample) -> Size | None:
+    """Read the size of an image from its file; a rendered scene has none, and is of the size that it was given."""
+    if Path(sample.source).is_file():
+        return image_size(sample.source)
+    return None if 0 in sample.size else sample.size
 
 
 def size_name(area: float) -> str:

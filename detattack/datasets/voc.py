@@ -9,7 +9,8 @@ Objects that are marked as difficult count as others do: COCO has no such mark, 
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.parsers import expat
@@ -32,6 +33,8 @@ CORNERS = ("xmin", "ymin", "xmax", "ymax")
 DEEPEST = 4
 """Elements further down are not looked at."""
 _HEAD_BYTES = 4096
+_FLAG = re.compile(r"\s+-?\d+$")
+"""What a line of a list may go on with."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,8 @@ def voc_dataset(
     pictures, xmls = _places(images, annotations)
     check_folder(xmls, "annotations")
     of_image, of_xml = _by_name(pictures, image_paths(pictures, images)), _by_name(xmls, sorted(xmls.rglob("*.xml")))
-    names = sorted({*of_image, *of_xml}) if split is None else _listed(images / LISTS, split)
+    known = {*of_image, *of_xml}
+    names = sorted(known) if split is None else _listed(images / LISTS, split, known)
     notes = missing_images(names, [of_image.get(name) for name in names], pictures, "labeled", missing)
     notes += _unlabeled([name for name in names if name in of_image], of_xml, xmls, missing)
     both = [name for name in names if name in of_image and name in of_xml]
@@ -113,14 +117,14 @@ def _places(folder: Path, annotations: Path | None) -> tuple[Path, Path]:
     return next(((images, xmls) for images, xmls in both if images.is_dir() and xmls.is_dir()), (folder, folder))
 
 
-def _listed(lists: Path, split: str) -> list[str]:
-    """Return the names in a list, whose lines may go on with whether a class is there."""
+def _listed(lists: Path, split: str, known: Collection[str]) -> list[str]:
+    """Return the names in a list, whose lines may go on with whether a class is there. known: names that there are."""
     path = lists / f"{split}.txt"
     if not is_plain(split) or not path.is_file():
         known = ", ".join(sorted(one.stem for one in lists.glob("*.txt"))[:10]) or "none"
         raise InputError(f"split {split[:80]!r}: no list of {lists} (there: {known})")
     lines = decoded(read_description(path, f"list {path}"), f"list {path}").splitlines()
-    names = [line.split()[0] for line in lines if line.split()]
+    names = [line if line in known else _FLAG.sub("", line) for line in map(str.strip, lines) if line]
     if not names:
         raise InputError(f"list {path}: is empty")
     return list(dict.fromkeys(names))

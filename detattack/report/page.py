@@ -142,7 +142,7 @@ def write_page(
 def _with_pictures(run: RunData[Any], content: Content) -> Content:
     """Put pictures into the rows of the images, of as many as one file may hold."""
     count = min(MOST_INSIDE, len(run.records))
-    chosen = {run.records[i * len(run.records) // count].id for i in range(count)}
+    chosen = {str(run.records[i * len(run.records) // count].id) for i in range(count)}
     images = (row | {"v": inside(run.path, row)} if row["i"] in chosen else row for row in content.images)
     return replace(content, data={**content.data, "alone": count}, images=images)
 
@@ -201,7 +201,7 @@ def image_row(record: BaseRecord, pictures: Pictures, **more: Any) -> dict[str, 
     """
     quality = record.quality
     row: dict[str, Any] = {
-        "i": record.id,
+        "i": str(record.id),  # a script has no integers above 2⁵³
         "n": record.stem,
         "s": STATUSES.index(record.status),
         "w": record.width,

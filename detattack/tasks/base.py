@@ -208,6 +208,10 @@ class Task(ABC, Generic[R, C, M]):
     def check_attack(self, config: C) -> None:
         """Raise `InputError` for an attack that would fail on every image."""
 
+    def passes(self, model: M) -> int:
+        """Return how many passes an evaluation of an image takes: one for each loss that is descended at once."""
+        return 1
+
     def fitting_batch(self, model: M, config: C, samples: Sequence[Sample]) -> int:
         """Find the batch size of `--batch auto`."""
         return 1
@@ -292,8 +296,13 @@ class Task(ABC, Generic[R, C, M]):
         """Read the annotations that a finished run keeps; no samples. Raises `InputError`."""
         return Dataset((), "")
 
-    def transfer_scores(self, folder: RunFolder[R], model: M, seen: Sequence[R]) -> dict[str, Any] | None:
-        """Score another model over records as it sees them (`seen_by`): AP, for one; None where there is no score."""
+    def transfer_scores(
+        self, folder: RunFolder[R], model: M, seen: Sequence[R], corruption: Corruption
+    ) -> dict[str, Any] | None:
+        """Score another model over records as it sees them (`seen_by`): AP, for one; None where there is no score.
+
+        corruption: what both images of the records went through
+        """
         return None
 
     def scores_within(

@@ -123,8 +123,8 @@ def _run(path: Path, task: Task[Any, Any, Any], name: str, folder: str, row: dic
         shown = {r.id for r in _even(run.records, MOST_SIDE_BY_SIDE)}
 
         def kept(image: dict[str, Any]) -> dict[str, Any]:
-            if image["i"] in shown:
-                images[image["i"]] = image
+            if (number := int(image["i"])) in shown:
+                images[number] = image
             return image
 
         return replace(made, images=map(kept, made.images))

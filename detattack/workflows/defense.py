@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -38,6 +39,14 @@ COLUMNS = (
 )
 
 
+@dataclass(frozen=True, eq=False)
+class Weighed:
+    """What a defense is worth. rows: of the table, in its columns; summaries: of both runs."""
+
+    rows: Sequence[Mapping[str, Any]]
+    summaries: Sequence[Mapping[str, Any]]
+
+
 def weigh(
     plain: Experiment[Any, Any, Any],
     defended: Experiment[Any, Any, Any],
@@ -46,8 +55,8 @@ def weigh(
     retry_errors: bool = False,
     progress: Reporting | None = None,
     executors: Executors = lambda experiment: nullcontext(),
-) -> Sequence[Mapping[str, Any]]:
-    """Run or resume both attacks, judge the files of both behind the defense, and write one table; its rows.
+) -> Weighed:
+    """Run or resume both attacks, judge the files of both behind the defense, and write one table.
 
     - plain, defended: the same of a model and of that model behind the defense
     - executors: starts who attacks, for each of the two
@@ -72,7 +81,7 @@ def weigh(
     with swept(out):
         write_text_atomic(out / TABLE, json.dumps({"defense": rows}, indent=1, allow_nan=False) + "\n")
         write_text_atomic(out / MARKDOWN, markdown_table(rows, shown_columns(rows)))
-    return rows
+    return Weighed(rows, tuple(summaries.values()))
 
 
 def shown_columns(rows: Sequence[Mapping[str, Any]]) -> Sequence[Column]:

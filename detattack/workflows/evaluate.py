@@ -57,7 +57,7 @@ class Settings:
     - more: fields of `Attack` that weaker than those; for all methods
     - budget: what each attack spends; None: it stops at a success, or looks for the smallest
     - passes: backward passes at most, an image; instead of `max_iterations`
-    - each: how many of them an iteration takes
+    - each: how many of them an iteration takes; see `on`
     """
 
     floats: bool = False
@@ -67,6 +67,10 @@ class Settings:
     budget: Budget | None = None
     passes: int | None = None
     each: int = 1
+
+    def on(self, experiment: Experiment[Any, Any, Any]) -> "Settings":
+        """Count what an iteration takes on the model, too, which may be several."""
+        return replace(self, each=self.each * experiment.task.passes(experiment.model))
 
     def attacks(self, task: Task[Any, Any, Any], names: Sequence[str]) -> dict[str, Attack]:
         """Resolve the attacks of some methods of a task. Raises `InputError`."""

@@ -170,7 +170,10 @@ def _bytes(file: Path) -> bytes:
 
 def _row(record: BaseRecord | None) -> dict[str, Any]:
     """Of a record, what does not depend on the clock and the place; nothing where there is none."""
-    return {key: value for key, value in record.as_json().items() if key not in ELSEWHERE} if record else {}
+    if record is None:
+        return {}
+    kept = {key: value for key, value in record.as_json().items() if key not in ELSEWHERE}
+    return {**kept, "reason": record.reason.replace(record.source, record.stem)}  # what cannot be read is named there
 
 
 def _median_l2(records: Iterable[Any]) -> float | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from detattack.core.errors import InputError
+from detattack.core.errors import ImageError, InputError
 from detattack.core.faults import check_device
 from detattack.core.files import swept
 from detattack.core.locating import located, located_config
@@ -27,6 +27,7 @@ from detattack.runs.manifest import task_in
 from detattack.runs.originals import Originals
 from detattack.tasks.base import Task
 from detattack.tasks.registry import find_task
+from detattack.workflows.verify import judged_image
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Transfer:
 
     - success: rate over the run's successes for which the goal does not hold already with the corrupted original
     - already: how many images there are for which it does
-    - unread: images whose original is gone
+    - unread: images whose original is gone; unfit: that the change cannot be done to
     - ap: what `Task.transfer_scores` tells, over all attacked images that can be read, successes or not
     """
 
@@ -54,6 +55,7 @@ class Transfer:
     success: dict[str, Any]
     already: int
     unread: int
+    unfit: int
     ap: dict[str, Any] | None
 
 
@@ -83,7 +85,7 @@ def transfer_run(
         if any(isinstance(other, Other) and other.model is None for other in others):
             check_trust(path, folder.manifest["config"], trust)
         models = [_loaded(task, config, other, device) for other in others]
-        total = len(models) * len(changes) * sum(r.status in ("success", "failure") for r in folder.iterate())
+        total = len(models) * len(changes) * sum(map(_is_attacked, folder.iterate()))
         done = 0
 
         def count() -> None:
@@ -111,13 +113,15 @@ def transfer(
     read = originals or partial(original_of, folder)
     config = task.make_config(**folder.manifest["config"])
     task.check_other(model, config, folder.manifest)
-    scored, seen, unread = bool(folder.manifest.get("annotated")), [], 0
+    scored, seen, unread, unfit = bool(folder.manifest.get("annotated")), [], 0, 0
     for record in folder.iterate():
-        if record.status not in ("success", "failure"):
+        if not _is_attacked(record):
             continue
         try:
             one = _seen(task, folder, model, config, record, read(record), change)
             seen.append((record.status, one if scored else one.short()))  # what is long is for scores alone
+        except ImageError:
+            unfit += 1
         except InputError:
             unread += 1
         except Exception as error:  # the model is someone else's code
@@ -132,8 +136,14 @@ def transfer(
         rate(won.count("success"), len(won)),
         sum(one.status == "already" for _, one in seen),
         unread,
-        task.transfer_scores(folder, model, [one for _, one in seen]) if scored else None,
+        unfit,
+        task.transfer_scores(folder, model, [one for _, one in seen], change) if scored else None,
     )
+
+
+def _is_attacked(record: Any) -> bool:
+    """Whether an image was attacked; a run that spends a budget attacks also those that need no attack."""
+    return record.status in ("success", "failure") or bool(record.quality)
 
 
 def original_of(folder: RunFolder[Any], record: Any) -> Pixels:
@@ -162,12 +172,16 @@ def _seen(
     original: Pixels,
     change: Corruption,
 ) -> Any:
-    """Judge a record as the model sees its corrupted files."""
-    file = read_image(folder.path / "images" / f"{record.stem}.png").pixels
+    """Judge a record as the model sees its corrupted files, or the floats of a run on floats where nothing is done."""
+    try:
+        file = read_image(folder.path / "images" / f"{record.stem}.png").pixels
+        image = to_tensor(change(file)) if change.steps else judged_image(folder.path, config.attack, record)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{record.source}: its image in the run folder cannot be read ({error})") from error
     if original.shape != file.shape or (config.attack.levels is not None and not _is_as_far(original, file, record)):
         raise InputError(f"{record.source}: is not the image that was attacked")
-    record = task.translated(model, record, folder.manifest)
-    return task.seen_by(model, config, record, *(to_tensor(change(pixels)) for pixels in (original, file)))
+    record = task.moved(task.translated(model, record, folder.manifest), change)
+    return task.seen_by(model, config, record, to_tensor(change(original)), image)
 
 
 def _is_as_far(original: np.ndarray, file: np.ndarray, record: Any) -> bool:

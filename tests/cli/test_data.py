@@ -6,6 +6,8 @@ import sys
 import tarfile
 from pathlib import Path
 
+from PIL import Image
+
 from tests.coco_squares import write_data
 
 
@@ -13,6 +15,15 @@ def lines(out: str) -> dict[str, str]:
     """Rows of the printed tables: first cell to the rest."""
     rows = [[cell.strip() for cell in line.strip().split("  ") if cell.strip()] for line in out.splitlines()]
     return {row[0]: " ".join(row[1:]) for row in rows if row}
+
+
+def test_sizes_are_those_of_the_files(cli, tmp_path):
+    data = write_data(tmp_path)
+    (tmp_path / "data/0/i0.png").write_bytes(b"no image")
+    Image.new("RGB", (80, 64)).save(tmp_path / "data/1/i0.png")
+    said = cli("data", "check", data[1], "--annotations", data[3], "--json").json
+    assert (said["unreadable"], said["other_size"]) == (1, 1)
+    assert "1 cannot be read, 1 of another size" in cli("data", "check", data[1], "--annotations", data[3]).out
 
 
 def test_a_coco_data_set_and_a_model(cli, toy, tmp_path):

@@ -14,6 +14,7 @@ import torch
 
 def darker(): return lambda images: images * 0.9
 def noisy(): return lambda images: (images + 0.05 * torch.randn_like(images)).clamp(0, 1)
+def nothing(): return lambda images: images
 def smaller(): return lambda images: images[..., :-1]
 """
 
@@ -51,6 +52,15 @@ def test_the_undefended_attack_and_both_before_the_defense_in_one_table(cli, pic
         verified = cli("verify", Path("run") / name, "--trust")
         assert verified.status == 0, verified.err
     assert json.loads((tmp_path / "run" / "adaptive" / "run.json").read_text())["config"]["model"] == f"{TOY}+blur:2"
+
+
+def test_on_floats_floats_are_judged_and_an_error_is_a_status(cli, pictures):
+    """What a defense that does nothing leaves of floats is all of it."""
+    line = evaluate("--float", "--defense", "defenses.py:nothing", "--json", "--strict")
+    said = cli(*line)
+    assert (said.status, [row["success"] for row in said.json["defense"]]) == (0, [1.0, 1.0, 1.0])
+    (pictures / "p9.png").write_bytes(b"no image")
+    assert cli(*line, "--out", "other").status == 1
 
 
 def test_it_goes_on_and_prints_the_same(cli, pictures):

@@ -305,6 +305,32 @@ def test_text_ids_in_what_is_made_of_a_run_folder(cli, evaluate, texts):
     assert said.json["transfer"][0]["ap"]["clean"]["ap50"] > 0.9
 
 
+def test_a_class_that_others_belong_to_and_that_a_shard_has_no_object_of(cli, evaluate, data, tmp_path):
+    content = read(tmp_path / "instances.json")
+    dogs = [one for one in content["annotations"] if one["category_id"] == 40]
+    content["annotations"] = [one for one in content["annotations"] if one not in dogs[1:]]
+    for category in content["categories"]:
+        category["supercategory"] = "Dog"
+    (tmp_path / "instances.json").write_text(json.dumps(content))
+    assert evaluate(*data, out="whole").status == 0
+    assert 40 in {category["id"] for category in read("whole/annotations.json")["categories"]}
+    for i in range(2):
+        assert evaluate(*data, "--shard", f"{i}/2", out=f"s{i}").status == 0
+    assert cli("merge", "merged", "s0", "s1", "--quiet").status == 0
+    assert made(Path("merged")) == made(Path("whole"))
+
+
+def test_ids_of_which_some_are_texts_are_all_those_of_the_file_in_the_results(evaluate, data, tmp_path):
+    content = read(tmp_path / "instances.json")
+    for item, key in [(one, "id") for one in content["images"]] + [(a, "image_id") for a in content["annotations"]]:
+        item[key] = "hundred" if item[key] == 100 else item[key]
+    (tmp_path / "instances.json").write_text(json.dumps(content))
+    assert evaluate(*data).status == 0
+    assert {row["image_id"] for row in read("run/clean.json")} <= {"hundred", *range(95, 100)}
+    truth = COCO("run/annotations.json")
+    truth.loadRes("run/clean.json")
+
+
 def test_strict_without_an_error_is_0(evaluate, data):
     assert evaluate(*data, "--strict", "--limit", 1).status == 0
 

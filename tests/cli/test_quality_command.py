@@ -2,6 +2,8 @@
 
 import csv
 import math
+import os
+import shutil
 import statistics
 from pathlib import Path
 
@@ -132,6 +134,13 @@ def test_csv(cli, folders, write, tmp_path):
     assert float(by_name["y.png"]["psnr"]) == math.inf
     a, b = folders
     assert float(by_name["x.png"]["psnr"]) == measure(pixels(a / "x.png"), pixels(b / "x.png"))["psnr"]
+
+
+def test_csv_of_a_name_that_is_no_text(cli, folders, tmp_path):
+    for folder in folders:
+        shutil.copy(folder / "x.png", os.fsencode(folder) + b"/f\xe9te.png")
+    assert cli("quality", *folders, "--csv", "out.csv", "--only", "psnr", "--quiet").status == 0
+    assert "f\\udce9te" in (tmp_path / "out.csv").read_text()
 
 
 def test_what_has_no_partner_or_cannot_be_measured_is_named_and_counted(cli, folders, write):

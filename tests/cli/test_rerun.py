@@ -46,6 +46,19 @@ def identical(cli, run: object, *arguments: object, out: str = "again") -> None:
     assert said.out.endswith(": identical bytes\n")
 
 
+def test_what_cannot_be_read_is_no_difference(cli, made, tmp_path):
+    """Its path is in the reason, and is another from elsewhere."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(b"no image")
+    Image.fromarray(squares("car@8,8")).save(tmp_path / "in" / "b.png")
+    run = made("evaluate", "--images", "in")
+    said = cli("rerun", run, "--trust", "--quiet", "--out", "again")
+    assert (said.status, said.out.endswith(": identical bytes\n")) == (0, True)
+    (tmp_path / "in").rename(tmp_path / "moved")
+    said = cli("rerun", run, "--trust", "--quiet", "--out", "third", "--images", "moved")
+    assert (said.status, said.out.endswith(": identical bytes\n")) == (0, True)
+
+
 @pytest.mark.parametrize(
     "options", [(), ("--float",), ("--shard", "0/2"), ("--limit", "3", "--batch", "2"), ("--method", "noise")]
 )

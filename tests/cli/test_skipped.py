@@ -52,6 +52,12 @@ def test_reasons(goal, items, words):
     assert skip_reason(target, clean, CATEGORIES, 0.5) == words
 
 
+def test_the_reason_where_objects_are_the_annotated_ones():
+    clean, nothing = found((0, 0.9, HERE)), found()
+    target = parse_goal("degrade:all").resolve(CATEGORIES, CleanImage(100, 100, clean, annotated=nothing))
+    assert skip_reason(target, clean, CATEGORIES, 0.5) == "no object that counts is annotated"
+
+
 @pytest.mark.parametrize(
     ("goal", "seen", "goals"),
     [

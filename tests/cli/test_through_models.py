@@ -5,6 +5,7 @@ import json
 import pytest
 from PIL import Image
 
+from tests.cli.test_transfer import TOY
 from tests.toy_pictures import squares
 
 OTHERS = """
@@ -52,6 +53,19 @@ def test_the_goal_holds_for_each(cli, pictures, through, toy, method):
     for model in (f"{toy}:factory", "others.py:Blunt"):
         (row,) = cli("verify", "run", "--model", model, "--json", "--quiet").json["transfer"]
         assert row["success"]["successes"] == 3
+
+
+def test_passes_are_those_of_all_models(cli, pictures, through):
+    data = ("--images", "pictures", "--quality", "quick", "--goal", "degrade:car", "--budget", "linf:4", "--passes", 12)
+    for out, models in (("two", ("--through-models", through)), ("random", ("--model", f"{TOY}+noise:3"))):
+        said = cli("evaluate", *data, *models, "--method", "pgd-linf", "--out", out, "--json")
+        assert said.json["summary"]["passes"]["backwards"]["max"] == 12
+
+
+def test_a_model_that_cannot_be_hashed(cli, pictures, toy, tmp_path):
+    (tmp_path / "unhashable.py").write_text(f"{OTHERS}\nclass Same(Blunt):\n    __hash__ = None\n")
+    line = ("evaluate", "--images", "pictures", "--through-models", f"{toy}:factory,unhashable.py:Same")
+    assert cli(*line, "--quality", "quick", "--goal", "suppress:car", "--json").statuses == ["success"] * 3
 
 
 def test_one_model_alone_leaves_the_other(cli, pictures, toy):

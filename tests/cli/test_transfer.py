@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.coco_squares import write_data
+
 HERE = Path(__file__).parents[1]
 TOY = f"{HERE / 'toy_detector.py'}:Toy"
 
@@ -86,6 +88,37 @@ def test_the_matrix_of_evaluate(cli, pictures, others):
     ]
     blurred = rows[2]
     assert blurred["already"] + blurred["success"]["trials"] == 4
+
+
+def test_after_a_shift_boxes_are_where_it_takes_them(cli, tmp_path):
+    """Before and after, AP is that of the untouched files, and the box that is asked for moves along."""
+    data = write_data(tmp_path, 3)
+    line = ("evaluate", *data, "--goal", "inject:car@center", "--robust-to", "shift:8", "--model", TOY, "--out", "run")
+    assert cli(*line, "--quiet", "--quality", "quick").status == 0
+    plain, shifted = cli("verify", "run", "--model", TOY, "--survive", "shift:8", "--json", "--quiet").json["transfer"]
+    assert shifted["success"] == plain["success"]
+    assert shifted["ap"]["clean"]["ap"] == pytest.approx(plain["ap"]["clean"]["ap"])
+    assert plain["ap"]["clean"]["ap"] > 0.5
+
+
+def test_a_change_that_an_image_is_too_small_for(cli, pictures):
+    attack(cli, pictures)
+    plain, cropped = cli("verify", "run", "--model", TOY, "--survive", "crop:24", "--json").json["transfer"]
+    assert [(one["unread"], one["unfit"]) for one in (plain, cropped)] == [(0, 0), (0, 4)]
+    line = ("evaluate", "--images", pictures, "--goal", "suppress:car", "--model", TOY, "--robust-to", "crop:24")
+    said = cli(*line, "--out", "robust", "--json")
+    assert (said.status, said.statuses) == (0, ["error"] * 4)
+    assert said.json["images"][0]["reason"] == "corruption crop:24: nothing is left of an image of 64x48"
+
+
+def test_what_a_budget_was_spent_on_is_all_scored(cli, tmp_path):
+    """Images that hold nothing, or nothing that is found, too, as in the run's own AP."""
+    data = write_data(tmp_path, 3)
+    line = ("evaluate", *data, "--goal", "degrade:all", "--budget", "linf:4", "--passes", 2, "--method", "pgd-linf")
+    said = cli(*line, "--model", TOY, "--out", "run", "--json", "--quality", "quick")
+    (row,) = cli("verify", "run", "--model", TOY, "--json", "--quiet").json["transfer"]
+    assert row["ap"]["images"] == 3
+    assert row["ap"]["clean"]["ap"] == said.json["summary"]["ap"]["clean"]["ap"]
 
 
 def test_an_original_that_is_gone_is_counted(cli, pictures):

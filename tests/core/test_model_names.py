@@ -32,6 +32,7 @@ def test_a_plus_in_the_path_of_a_file_is_part_of_it(tmp_path, monkeypatch):
     (tmp_path / "c+c" / "model.py").touch()
     assert split_defense("c+c/model.py:factory") == ("c+c/model.py:factory", None)
     assert split_defense("c+c/model.py:factory+jpeg:75") == ("c+c/model.py:factory", "jpeg:75")
+    assert split_defense("c+c/model.py:factory+screen") == ("c+c/model.py:factory", "screen")
 
 
 def test_all_models_of_a_run_need_consent():

@@ -416,7 +416,8 @@ def test_ids_are_integers_here(data, ids, numbers):
     assert [s.id for s in found.samples] == numbers
     assert found.annotations[0]["image_id"] == numbers[1]
     texts = {number: i for i, number in zip(ids, numbers, strict=True) if isinstance(i, str)}
-    assert found.original_ids.images == texts
+    renumbered = "x" in ids or ids == ("7", "007")
+    assert found.original_ids.images == (dict(zip(numbers, ids, strict=True)) if renumbered else texts)
     said = f"{len(texts)} image{'s' if len(texts) > 1 else ''} with a text for an id"
     assert [note.startswith(said) for note in found.notes] == [True] * bool(texts)
 

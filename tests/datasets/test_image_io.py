@@ -93,6 +93,7 @@ def test_exif_orientation_is_applied_once(tmp_path, orientation, suffix):
     assert loaded.pixels.shape == upright.shape
     assert np.abs(loaded.pixels.astype(int) - upright).max() <= 4
     assert loaded.notes == (("EXIF orientation applied",) if orientation != 1 else ())
+    assert images.image_size(tmp_path / f"a.{suffix}") == (48, 32)
 
 
 def test_damaged_exif_does_not_refuse_the_photo(tmp_path, pixels):

@@ -78,6 +78,14 @@ def test_a_split_is_a_list(devkit, split):
     assert [c["name"] for c in found.categories] == ["dog", "person"]
 
 
+def test_names_with_blanks_in_a_list(devkit):
+    for name in ("street", "street 1", "a b"):
+        write(devkit, {f"JPEGImages/{name}.png": "", f"Annotations/{name}.xml": xml(thing())})
+    write(devkit, {"ImageSets/Main/val.txt": "street 1\na b\n", "ImageSets/Main/dog_val.txt": "street 1  1\na b -1\n"})
+    for split in ("val", "dog_val"):
+        assert [s.stem for s in voc_dataset(devkit, split=split).samples] == ["street 1", "a b"]
+
+
 @pytest.mark.parametrize("split", ["tset", "../../ImageSets/Main/test", ""])
 def test_a_split_that_is_not_there(devkit, split):
     with pytest.raises(InputError, match=r"no list of .*\(there: dog_test, test\)"):

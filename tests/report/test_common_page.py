@@ -30,6 +30,6 @@ def test_what_can_be_told_of_every_run(run, classified_run):
         images = json.loads(re.search('id="images">(.*?)</script>', text, re.S)[1])
         records = read_run(folder, record_type).records
         assert [(image["i"], image["n"], image["u"]) for image in images] == [
-            (r.id, r.stem, Path(r.source).name) for r in records
+            (str(r.id), r.stem, Path(r.source).name) for r in records
         ]
         assert [image.get("k") for image in images] == [r.k if r.quality else None for r in records]

@@ -59,7 +59,7 @@ def test_a_report_tells_the_run(run):
     text = write_report(run).read_text(encoding="utf-8")
     page = Page(text)
     assert "70.0%" in text  # 7 successes, 2 failures and 1 error
-    assert [image["i"] for image in page.data["images"]] == list(range(1, 13))
+    assert [image["i"] for image in page.data["images"]] == [str(i) for i in range(1, 13)]
     assert page.data["classes"] == list(NAMES)
     assert {"1-before.webp", "1-after.webp", "1-heat.webp", "1-original.webp"} <= set(os.listdir(run / "thumbs"))
 

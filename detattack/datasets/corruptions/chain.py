@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from detattack.core.errors import InputError
+from detattack.core.errors import ImageError, InputError
 from detattack.datasets.corruptions.registry import CORRUPTIONS, Kind, Pixels
 
 if TYPE_CHECKING:
@@ -49,13 +49,13 @@ class Step:
         return replace(self, low=strength, high=strength, seed=seed)
 
     def __call__(self, pixels: Pixels) -> Pixels:
-        """Return the corrupted image. Raises `InputError` where it is not of the same size and type."""
+        """Return the corrupted image. Raises `ImageError` where it is not of the same size and type."""
         kind = self.kind
         found = kind.function(pixels, self.low, self.seed) if kind.random else kind.function(pixels, self.low)
         if not isinstance(found, np.ndarray) or found.shape != pixels.shape or found.dtype != np.uint8:
             is_array = isinstance(found, np.ndarray)
             got = f"{found.dtype} {list(found.shape)}" if is_array else type(found).__name__
-            raise InputError(f"corruption {self}: makes {got} of an image uint8 {list(pixels.shape)}")
+            raise ImageError(f"corruption {self}: makes {got} of an image uint8 {list(pixels.shape)}")
         return found
 
 
@@ -88,13 +88,20 @@ class Corruption:
         return Corruption(tuple(replace(step, high=step.low) for step in self.steps)), Corruption(high)
 
     def __call__(self, pixels: Pixels) -> Pixels:
-        """Return the corrupted image, uint8 `[H,W,3]`. Raises `InputError` for an image that it cannot be done to."""
+        """Return the corrupted image, uint8 `[H,W,3]`. Raises `ImageError` for one that it cannot be done to."""
         for step in self.steps:
             pixels = step(pixels)
         return pixels
 
+    @property
+    def moves(self) -> bool:
+        """Whether what is in the image is elsewhere then."""
+        return any(step.kind.move for step in self.steps)
+
     def moved(self, box: "Box", size: tuple[int, int]) -> "Box":
         """Tell where what was in a box is then, clipped to the image. size: (width, height) in pixels."""
+        if not self.moves:
+            return box
         for step in self.steps:
             box = step.kind.move(box, step.low, size) if step.kind.move else box
         (width, height), (x1, y1, x2, y2) = size, box

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detattack.core.errors import InputError
+from detattack.core.errors import ImageError
 from detattack.datasets.corruptions.registry import Pixels, register_corruption
 
 if TYPE_CHECKING:
@@ -85,11 +85,11 @@ def _crop_matrix(side: int, cut: float) -> Matrix:
 def crop(pixels: Pixels, cut: float) -> Pixels:
     """Cut whole pixels off each side, and enlarge what is left to the size that it was.
 
-    Raises `InputError` for an image with nothing left.
+    Raises `ImageError` for an image with nothing left.
     """
     height, width = pixels.shape[:2]
     n = round(cut)
     if 2 * n >= min(height, width):
-        raise InputError(f"corruption crop:{n}: nothing is left of an image of {width}x{height}")
+        raise ImageError(f"corruption crop:{n}: nothing is left of an image of {width}x{height}")
     inner = pixels[n : height - n, n : width - n]
     return np.asarray(cv2.resize(inner, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)

@@ -1,7 +1,7 @@
 """What a run broke, and how: confusion of classes, and what AP50 loses to which error, clean and under attack."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -41,8 +41,9 @@ def breakdown(
     - confusion: of the attacked images and the detections above τ, how many of each class (a row) are taken for which
       (a column, without zeros): `clean_to_adversarial` of the clean detections, and `objects_to_clean` and
       `objects_to_adversarial` of the annotated objects, None without annotations.
-    - above_threshold: `clean` and `adversarial`, recall and false positives an image, of the same images and
-      detections; None without annotations
+      What is detected where no object is counts if it is of a class that the data has: of others nobody knows.
+    - above_threshold: `clean` and `adversarial`, recall and false positives an image, of these counts; None without
+      annotations
     - lost_ap: `clean` and `adversarial`, an `ErrorSplit` each, of the images and detections that AP is over; None
       without annotations.
     """
@@ -87,7 +88,8 @@ class _Breakdown:
     def as_json(self) -> dict[str, Any]:
         """Tell what was counted."""
         names = [category.name for category in self._detector.categories]
-        against = {side: self._found[side].by_name(names) if self._annotated else None for side in SIDES}
+        known = {names[label] for label in self._shared.values()}
+        against = {side: _known(self._found[side].by_name(names), known) if self._annotated else None for side in SIDES}
         return {
             "confusion": {
                 "clean_to_adversarial": self._kept.by_name(names),
@@ -116,6 +118,12 @@ class _Breakdown:
     def _shown(self, found: LabelledBoxes) -> LabelledBoxes:
         """Return what is above τ, compared in float32, as `Detections.above` does."""
         return found[found.scores.astype(np.float32) > np.float32(self._threshold)]
+
+
+def _known(counts: Counts, known: Collection[str]) -> Counts:
+    """Return the counts without what is of no known class and on no object."""
+    rows = {**counts, BACKGROUND: {name: n for name, n in counts.get(BACKGROUND, {}).items() if name in known}}
+    return {name: row for name, row in rows.items() if row}
 
 
 def _by_image(annotations: Iterable[Mapping[str, Any]], label_of: Mapping[int, int]) -> dict[int, LabelledBoxes]:

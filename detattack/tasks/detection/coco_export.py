@@ -1,13 +1,16 @@
 """A finished run in the formats others read: COCO results and a COCO data set."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any, Literal
 
+from detattack.core.boxes import from_xywh
 from detattack.core.errors import InputError
 from detattack.core.types import DetectorCard
 from detattack.datasets.base import Dataset, OriginalIds, read_description
 from detattack.datasets.coco import category_ids
 from detattack.datasets.coco_file import parse_coco
+from detattack.datasets.corruptions import Corruption
 from detattack.detectors.base import Detector
 from detattack.runs.folder import RunFolder
 from detattack.tasks.detection.record import DetectionRecord
@@ -39,7 +42,7 @@ def coco_annotations(
 ) -> dict[str, Any]:
     """Make a COCO data set of the adversarial images: `file_name` is relative to `images/`. Annotations by image id.
 
-    Ids as in the annotation file; where that of an image is a text, its `record` is the id in the ledger.
+    Ids as in the annotation file; where that of an image is another in the ledger, its `record` is that.
     """
     originals = dataset.original_ids
     images = {
@@ -67,7 +70,7 @@ def truth_of(folder: RunFolder[DetectionRecord]) -> Dataset:
     if not folder.manifest.get("annotated"):
         return Dataset((), "")
     path = folder.path / "annotations.json"
-    file = parse_coco(read_description(path, str(path)), str(path))
+    file = parse_coco(read_description(path, str(path)), str(path), as_written=True)
     records: dict[int, Any] = {image["id"]: image.get("record", image["id"]) for image in file.images}
     if not all(isinstance(record, int) for record in records.values()):
         raise InputError(f"{path}: an image has a record that is no integer")
@@ -75,6 +78,29 @@ def truth_of(folder: RunFolder[DetectionRecord]) -> Dataset:
     images = {records[number]: written for number, written in file.original_ids.images.items()}
     originals = OriginalIds(images, file.original_ids.categories)
     return Dataset((), "", tuple(file.categories), annotations, original_ids=originals)
+
+
+def truth_after(folder: RunFolder[DetectionRecord], corruption: Corruption) -> Dataset:
+    """Read the truth as `truth_of`, with boxes where a corruption takes what is in them.
+
+    An object of which nothing is in the image any more is left out.
+    """
+    truth = truth_of(folder)
+    if not corruption.moves:
+        return truth
+    sizes = {record.id: (record.width, record.height) for record in folder.iterate()}
+    moved = [_moved(one, corruption, sizes[one["image_id"]]) for one in truth.annotations]
+    return replace(truth, annotations=tuple(one for one in moved if one is not None))
+
+
+def _moved(annotation: dict[str, Any], corruption: Corruption, size: tuple[int, int]) -> dict[str, Any] | None:
+    _, _, old_width, old_height = annotation["bbox"]
+    x1, y1, x2, y2 = corruption.moved(from_xywh(annotation["bbox"]), size)
+    if x2 <= x1 or y2 <= y1:
+        return None
+    width, height = x2 - x1, y2 - y1
+    share = width * height / (old_width * old_height)
+    return {**annotation, "bbox": [x1, y1, width, height], "area": annotation["area"] * share}
 
 
 def by_record(truth: dict[str, Any], rows: Any) -> Any:

@@ -152,8 +152,8 @@ def objective_for(
 
     if len(judges) == 1:
         return part(judges[0])
-    parts = {judge: part(judge) for judge in judges}
-    return JointObjective([parts.pop(judge) for judge in judges if judge in descended], list(parts.values()))
+    parts = [(part(judge), any(judge is one for one in descended)) for judge in judges]
+    return JointObjective([one for one, falls in parts if falls], [one for one, falls in parts if not falls])
 
 
 def _part(judge: Detector, config: DetectionConfig, targets: Sequence[Target]) -> DetectionObjective:

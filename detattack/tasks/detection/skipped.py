@@ -31,6 +31,9 @@ def skip_reason(target: Target, clean: Detections, categories: Sequence[Category
     """
     if target.goal.initial_status(target, clean.above(score_threshold)) == "already":
         return target.goal.already(target.goal.confidence(target, clean))
+    there = target.goal.looked_at(target, clean.above(score_threshold)).of(target.label)
+    if target.goal.of_objects and len(there):  # so the objects are not those that are detected
+        return f"no {(*target.goal.classes(), 'object')[0]} that counts is annotated"
     what = lacking(target.goal)
     faint = faint_score(target, clean)
     where = "" if target.box is None else " at the box"

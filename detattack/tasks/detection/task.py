@@ -20,7 +20,7 @@ from detattack.datasets.source import DatasetSource
 from detattack.detectors.base import Detector
 from detattack.detectors.black_box import no_gradient
 from detattack.detectors.registry import fingerprint, load_detector
-from detattack.detectors.several import Several, judges_of
+from detattack.detectors.several import Several, descended_of, judges_of
 from detattack.engine.budget import budget_of
 from detattack.engine.ensemble import check_passes
 from detattack.metrics.coco import GroundTruth, PrecisionTable, mean_ap
@@ -34,7 +34,7 @@ from detattack.tasks.columns import BROKEN, COLUMNS, Column, Curve
 from detattack.tasks.detection import report_page, run_data, skipped
 from detattack.tasks.detection.auto_batch import fitting_batch
 from detattack.tasks.detection.breakdown import breakdown
-from detattack.tasks.detection.coco_export import coco_annotations, coco_results, truth_of
+from detattack.tasks.detection.coco_export import coco_annotations, coco_results, truth_after, truth_of
 from detattack.tasks.detection.config import DetectionConfig
 from detattack.tasks.detection.figure import write_attack_figure
 from detattack.tasks.detection.goals import CleanImage, Target, parse_goal
@@ -130,6 +130,10 @@ class DetectionTask(Task[DetectionRecord, DetectionConfig, Detector]):
         """Check that there are passes for an iteration of each loss of `ensemble`."""
         if config.attack.step == "ensemble":
             check_passes(config.attack, len(parse_goal(config.goal).members_of(config.loss)))
+
+    def passes(self, model: Detector) -> int:
+        """Return how many passes an evaluation of an image takes: one for each detector, or draw of its defense."""
+        return len(descended_of(model))
 
     def fitting_batch(self, model: Detector, config: DetectionConfig, samples: Sequence[Sample]) -> int:
         """Find what fits the memory of an accelerator."""
@@ -257,7 +261,7 @@ class DetectionTask(Task[DetectionRecord, DetectionConfig, Detector]):
     def seen_by(
         self, model: Detector, config: DetectionConfig, record: DetectionRecord, original: Tensor, image: Tensor
     ) -> DetectionRecord:
-        """Judge both images by a detector; the goal means the same class by name, boxes stay where they were."""
+        """Judge both images by a detector; the goal means the same class by name."""
         clean, found = (detected(model, config, one) for one in (original, image))
         target = replace(target_of(record, model), kept=())
         before, after = (holds_for_all(model, config, target, *one) for one in ((original, clean), (image, found)))
@@ -304,10 +308,14 @@ class DetectionTask(Task[DetectionRecord, DetectionConfig, Detector]):
         return truth_of(folder)
 
     def transfer_scores(
-        self, folder: RunFolder[DetectionRecord], model: Detector, seen: Sequence[DetectionRecord]
+        self,
+        folder: RunFolder[DetectionRecord],
+        model: Detector,
+        seen: Sequence[DetectionRecord],
+        corruption: Corruption,
     ) -> dict[str, Any] | None:
         """Score AP of another detector, clean and adversarial, over the classes that it shares with the annotations."""
-        truth = truth_of(folder)
+        truth = truth_after(folder, corruption)
         most = folder.manifest["config"].get("max_detections", DEFAULT_MAX_DETECTIONS)
         scores = average_precision(
             truth,

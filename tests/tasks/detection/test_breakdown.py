@@ -104,6 +104,14 @@ def test_recall_and_false_detections_above_tau():
     assert half["adversarial"] == {"recall": 1 / 2, "false_positives_per_image": 0}
 
 
+def test_what_is_of_a_class_that_the_data_lack_is_false_on_an_object_alone():
+    """Nobody annotated kites: one beside the objects may be right, one on the dog is not a dog."""
+    seen = [(HERE, 0.9, CAR), (THERE, 0.6, KITE), (ELSEWHERE, 0.7, KITE)]
+    told = breakdown([record(clean=seen, adversarial=seen)], CARD, TRUTH, 0.5)
+    assert told["above_threshold"]["clean"] == {"recall": 1 / 2, "false_positives_per_image": 1}
+    assert told["confusion"]["objects_to_clean"] == {"car": {"car": 1}, "dog": {"kite": 1}}
+
+
 def test_every_attacked_image_counts_whatever_its_status_and_no_other():
     """An image with nothing to miss is attacked where a budget is spent: what is false in it counts."""
     false = [(HERE, 0.9, CAR)]
