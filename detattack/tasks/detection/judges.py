@@ -36,6 +36,7 @@ def target_for(target: Target, known: tuple[Category, ...], judge: Detector) -> 
     if judge.categories == known:
         return target
     names = [category.name for category in judge.categories]
+    annotated = [find_name(known[label].name, names) for label in target.annotated_labels]
     pairs = [
         (box, label)
         for box, theirs in zip(target.objects, target.object_labels, strict=True)
@@ -48,6 +49,7 @@ def target_for(target: Target, known: tuple[Category, ...], judge: Detector) -> 
         object_labels=tuple(label for _, label in pairs),
         kept=(),
         first_labels=first_labels_of(judge.categories),
+        annotated_labels=tuple(label for label in annotated if label is not None),
     )
 
 

@@ -156,15 +156,16 @@ def fabricate(seen: ImageCandidates, target: "Target") -> Tensor:
 def outrank(seen: ImageCandidates, target: "Target") -> Tensor:
     """Σ_o Σ_a p_a,c(o)·q_ao − w·Σ_a Σ_k softplus(z_ak)·(1 − max_{o: c(o)=k} q_ao): what is right less what is false.
 
-    p are the scores, z their logits up to `reach.up`, w is `FALSE`, and q = [(IoU(b_a, o) − .5) / .45]₀¹ is the share
-    of COCO's IoU thresholds at which the box is right. Moving a sure box off takes a smaller change than lowering its
-    score, and leaves it above the right ones: what counts where a budget is too small to lower scores far.
+    p are the scores, z their logits up to `reach.up`, w is `FALSE`, k the classes that count, and q = [(IoU(b_a, o) −
+    .5) / .45]₀¹ is the share of COCO's IoU thresholds at which the box is right. Moving a sure box off takes a smaller
+    change than lowering its score, and leaves it above the right ones: what counts where a budget is too small to lower
+    scores far.
     """
     own, overlap = at_objects(seen, *target.places)
     share = ((overlap - THRESHOLDS[0]) / (THRESHOLDS[-1] - THRESHOLDS[0])).clamp(0, 1)
     right = ((own + seen.tau).sigmoid() * share).sum()
     up = F.softplus(seen.relative.clamp_max(seen.reach.up) + seen.tau)
-    false = up.sum()
+    false = (torch.stack([up[:, label] for label in target.counting], 1) if target.counting else up).sum()
     for label in dict.fromkeys(target.places[1]):
         of_class = [share[:, o] for o, one in enumerate(target.places[1]) if one == label]
         false = false - (up[:, label] * torch.stack(of_class).amax(0)).sum()

@@ -16,9 +16,14 @@ from detattack.tasks.detection.goals import Goal
 
 @dataclass(frozen=True)
 class Objects:
-    """Annotated objects by image id, as (label, box)."""
+    """Annotated objects.
+
+    - by_image: by image id, as (label, box)
+    - labels: of the classes that the annotations have, the first of each name; empty: of all classes
+    """
 
     by_image: dict[int, list[tuple[int, Box]]] = field(default_factory=dict)
+    labels: tuple[int, ...] = ()
 
     def of(self, image_id: int) -> Detections:
         """Return the objects of an image as detections of score 1."""
@@ -43,9 +48,10 @@ def objects_of(model: Detector, config: DetectionConfig, goal: Goal, dataset: Da
     if not goal.of_objects or config.reference == "detections" or not dataset.categories:
         return None
     labels: dict[int, int] = {}
-    for ours, theirs in category_ids(model.categories, dataset.categories).items():
+    shared = category_ids(model.categories, dataset.categories)
+    for ours, theirs in shared.items():
         labels.setdefault(theirs, ours)  # of several labels of one name the first, as `Target.places` has all
-    objects = Objects()
+    objects = Objects(labels=() if len(shared) == len(model.categories) else tuple(labels.values()))
     for annotation in dataset.annotations:
         label = labels.get(annotation["category_id"])
         if label is not None and not annotation.get("iscrowd"):

@@ -166,8 +166,10 @@ class DetectionTask(Task[DetectionRecord, DetectionConfig, Detector]):
         shown = clean.above(config.score_threshold)
         goal = parse_goal(config.goal)
         record = replace(record, width=width, height=height, notes=picture.notes, clean=as_lists(clean), goal=str(goal))
-        annotated = None if truth is None else truth.of(record.id)
-        untouched = CleanImage(width, height, shown, image_seeds(config.seed, record.id)[:1], picture.road, annotated)
+        seed = image_seeds(config.seed, record.id)[:1]
+        untouched = CleanImage(width, height, shown, seed, picture.road)
+        if truth is not None:
+            untouched = replace(untouched, annotated=truth.of(record.id), annotated_labels=truth.labels)
         try:
             target = goal.resolve(model.categories, untouched, config.keep_others)
         except InputError as error:

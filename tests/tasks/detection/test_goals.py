@@ -441,6 +441,13 @@ def test_the_harm_of_a_class_is_that_of_its_objects():
     assert cars.goal.harm(cars, found((CAR, HERE, 0.25))) == pytest.approx(-0.5)
 
 
+def test_what_is_false_of_a_class_that_is_not_annotated_does_no_harm():
+    image = CleanImage(100, 80, found((CAR, HERE, 0.9)), annotated_labels=(CAR,))
+    target = Degrade("all").resolve(CATEGORIES, image)
+    assert target.goal.harm(target, found((DOG, THERE, 0.95), (CAR, HERE, 0.25))) == pytest.approx(-0.5)
+    assert target.goal.harm(target, found((CAR, THERE, 0.95), (CAR, HERE, 0.25))) == pytest.approx(-0.25)
+
+
 def test_the_harm_of_a_flood_is_what_is_false():
     flood = target("flood:3", found((CAR, HERE)))
     after = found((CAR, NEAR, 0.9), (CAR, OFF, 0.5), (DOG, HERE, 0.25))

@@ -1,6 +1,7 @@
 """The losses against their equations, worked out by hand on a few candidates; and their registry."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -217,6 +218,15 @@ def test_outrank_is_what_is_right_less_what_is_false(reach):
     right = score(0, 0) + share * score(1, 1)
     false = up(0, 1) + up(1, 0) + (1 - share) * up(1, 1)
     assert loss("outrank", seen(boxes=(HERE, off(THERE, 0.7)), reach=reach)) == pytest.approx(right - FALSE * false)
+
+
+def test_outrank_counts_what_is_false_of_the_annotated_classes_alone():
+    """Of another class nobody annotated anything: seen anywhere, it costs no average precision."""
+    first = replace(BOTH, objects=(HERE,), object_labels=(0,), annotated_labels=(0,))
+    logits = LOGITS.clone().requires_grad_()
+    found = LOSSES["outrank"].function(seen(logits, reach=RANKING), first)
+    (gradient,) = torch.autograd.grad(found, logits)
+    assert (gradient != 0).tolist() == [[True, False], [True, False]]
 
 
 def test_outrank_lowers_right_scores_raises_false_ones_and_moves_boxes_off():

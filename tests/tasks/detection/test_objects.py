@@ -51,6 +51,12 @@ def test_annotated_objects_of_known_classes_without_crowds(reference):
     assert objects.of(4).boxes.shape == (0, 4)
 
 
+def test_labels_of_the_classes_that_the_annotations_have():
+    assert found().labels == (), "all that the model knows"
+    without = Dataset((), "", tuple(CATEGORIES[1:]), ROWS[:1])
+    assert found(dataset=without).labels == (0,)
+
+
 def test_all_classes_are_looked_up_whatever_the_goal_s():
     """`flood` asks what is false, of any class."""
     assert found("flood:3").of(1).labels.tolist() == found("degrade:car").of(1).labels.tolist() == [0, 1]

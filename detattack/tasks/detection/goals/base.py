@@ -37,6 +37,7 @@ class CleanImage:
     - seed: of everything random about the goal
     - road: the box where the renderer says that the road is free; None: not known
     - annotated: the annotated objects, their scores 1; None: not known, or not to be looked at
+    - annotated_labels: of the classes that the annotations have; empty: all
     """
 
     width: int
@@ -45,6 +46,7 @@ class CleanImage:
     seed: tuple[int, ...] = (0,)
     road: Box | None = None
     annotated: Detections | None = None
+    annotated_labels: tuple[int, ...] = ()
 
     @property
     def objects(self) -> Detections:
@@ -61,6 +63,7 @@ class Target:
     - objects, object_labels: the boxes of the reference objects that the goal is about, and their classes
     - kept: clean detections that must stay, as (label, box) (`keep_others`), whatever the goal
     - first_labels: for each label the first one of the same name; empty: all names differ
+    - annotated_labels: of the classes that the annotations have, in the attack alone; empty: all
     """
 
     goal: "Goal"
@@ -70,6 +73,15 @@ class Target:
     kept: tuple[tuple[int, Box], ...] = ()
     object_labels: tuple[int, ...] = ()
     first_labels: tuple[int, ...] = ()
+    annotated_labels: tuple[int, ...] = ()
+
+    @property
+    def counting(self) -> tuple[int, ...]:
+        """The labels whose false detections cost average precision; empty: all.
+
+        They are of the classes that the goal names, or of those that are annotated.
+        """
+        return tuple(one for label in self.labels or self.annotated_labels for one in self.labels_named_as(label))
 
     @property
     def label(self) -> int | None:
@@ -184,7 +196,13 @@ class Goal(ABC):
 
     def resolve(self, categories: tuple[Category, ...], image: CleanImage, keep_others: bool = False) -> Target:
         """Resolve the goal for an image. Raises `InputError` for a box outside it or a place that is not there."""
-        target = Target(self, self.labels(categories), self.locate(image), first_labels=first_labels_of(categories))
+        target = Target(
+            self,
+            self.labels(categories),
+            self.locate(image),
+            first_labels=first_labels_of(categories),
+            annotated_labels=image.annotated_labels,
+        )
         reference = self.reference(target, image)
         if reference is not None:
             labels = tuple(reference.labels.tolist()) if self.of_objects else ()

@@ -101,8 +101,8 @@ class Degrade(Goal):
         """Tell how little of the objects' average precision is left."""
         labels = target.firsts(torch.tensor(target.object_labels).long())
         named, counted = target.firsts(found.labels), torch.ones_like(found.labels, dtype=torch.bool)
-        if target.labels:  # the false positives of other classes cost this one nothing
-            counted = torch.isin(named, target.firsts(torch.tensor(target.labels).to(named)))
+        if target.counting:
+            counted = torch.isin(found.labels, torch.tensor(target.counting).to(found.labels))
         of_class = Detections(found.boxes[counted], found.scores[counted], named[counted])
         return harm(of_class, torch.tensor(target.objects).reshape(-1, 4), labels)
 
