@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from detattack.core.interrupts import interrupts
 from detattack.core.types import DEFAULT_MAX_DETECTIONS
 
 Items = Iterable[Mapping[str, Any]]
@@ -246,8 +247,9 @@ def curve(precision: NDArray[np.float64]) -> tuple[list[float], list[float]]:
 
 def _accumulated(evaluation: COCOeval) -> dict[str, Any]:
     """Return pycocotools' tables, whose last two axes are areas and numbers of detections."""
-    with _silent():
+    with _silent(), interrupts() as check:
         evaluation.accumulate()
+        check()  # it may have swallowed one, and left zeros where precision was to be
     return evaluation.eval
 
 

@@ -31,6 +31,18 @@ def test_a_swallowed_interrupt_is_raised_when_asked_for():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_a_context_within_another_tells_what_came_in_it():
+    with interrupts() as outer:
+        swallowed()
+        with interrupts() as inner:
+            inner()
+            swallowed()
+            with pytest.raises(KeyboardInterrupt):
+                inner()
+        with pytest.raises(KeyboardInterrupt):
+            outer()
+
+
 def test_one_that_nobody_swallows_is_raised_at_once():
     with pytest.raises(KeyboardInterrupt), interrupts():
         signal.raise_signal(signal.SIGINT)

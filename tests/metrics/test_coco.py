@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import signal
 
 import numpy as np
 import pytest
@@ -134,3 +135,21 @@ def test_mixtures_of_clean_and_attacked_images():
     expected = [evaluate(annotations, CATEGORIES, results, IMAGES).ap for results in (clean, mixed, attacked)]
     assert found == pytest.approx(expected, abs=1e-6)
     assert found[0] > found[1] > found[2]
+
+
+def test_ctrl_c_that_pycocotools_swallows_is_not_a_figure(monkeypatch):
+    """Its `accumulate` goes on whatever is raised where precision is read off, and leaves zeros."""
+    searched, handler = np.searchsorted, signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    class Interrupted(list):
+        def __iter__(self):
+            signal.raise_signal(signal.SIGINT)
+            return super().__iter__()
+
+    monkeypatch.setattr("pycocotools.cocoeval.np.searchsorted", lambda *a, **k: Interrupted(searched(*a, **k).tolist()))
+    annotations = truth()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(annotations, CATEGORIES, detections(annotations), IMAGES)
+    finally:
+        signal.signal(signal.SIGINT, handler)
