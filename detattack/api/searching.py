@@ -103,6 +103,8 @@ def universal(
     - progress: whether a bar is shown
     - options: `score_threshold`, `loss`, `reference`; of a named model `weights`, `categories`, `device`
 
+    Images that cannot be read, or that the model fails on, are left out: `left_out` of the result says why.
+
     Raises `InputError`.
     """
     change, recipe = _change(budget, tile, patch, share), Recipe(passes, batch, seed)

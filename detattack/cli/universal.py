@@ -4,6 +4,7 @@ import json as json_module
 import sys
 from contextlib import redirect_stdout
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -109,11 +110,11 @@ def universal(
         }
         judged = _judged(test_images, test_annotations, held_out, missing)
         source, recipe = data.source(seed, missing), Recipe(passes, batch, seed)
+        say = cache(lambda note: say_notes([note]))  # several searches look at the same images
         searches = [make_search(values, one, on, source, judged, held_out, recipe) for one in asked]
         with resumable(goes_on(out)), phases(run.quiet) as told:
             results = [
-                find(search, _folder(out, search.change, len(asked)), run.resume, told, lambda note: say_notes([note]))
-                for search in searches
+                find(search, _folder(out, search.change, len(asked)), run.resume, told, say) for search in searches
             ]
     if run.json:
         print(json_module.dumps({"run": str(out), "changes": results}, allow_nan=False))
@@ -143,7 +144,7 @@ def apply(
     saved, dataset = read_change(change), open_dataset(data.source(seed, missing))
     say_notes(dataset.notes)
     with phases(quiet) as told:
-        images = apply_change(saved, dataset, out, told)
+        images = apply_change(saved, dataset, out, told, lambda note: say_notes([note]))
     say(images)
 
 

@@ -144,6 +144,10 @@ def _objects(target: Any, named: Mapping[int, str], number: int) -> list[CocoIte
         boxes = torch.as_tensor(target["boxes"]).reshape(-1, 4).cpu().double().tolist()
         columns = {k: torch.as_tensor(target[k]).reshape(-1).tolist() for k in ("area", "iscrowd") if k in target}
         labels = torch.as_tensor(target["labels"]).reshape(-1).tolist()
+        counts = {"boxes": len(boxes), "labels": len(labels)} | {k: len(values) for k, values in columns.items()}
+        if len(set(counts.values())) > 1:
+            said = ", ".join(f"{count} {name}" for name, count in counts.items())
+            raise InputError(f"image {number}: its target has {said}, not as many of each")
         more = _rows(columns) if columns else [{} for _ in labels]
         found = [
             (label, [x1, y1, x2 - x1, y2 - y1], own)

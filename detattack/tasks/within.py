@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageOps
 
 from detattack.core.boxes import Box, to_box
 from detattack.core.errors import InputError
@@ -110,7 +111,7 @@ class Place(Within):
 
 @dataclass(frozen=True)
 class MaskFile(Within):
-    """The white pixels of an image file, those brighter than middle gray."""
+    """The white pixels of an image file, those brighter than middle gray. What is transparent is seen over black."""
 
     path: str
 
@@ -121,7 +122,7 @@ class MaskFile(Within):
     def pixels(self) -> Mask:
         """The mask `[H,W]`. Raises `InputError` for a file that is no image, or without a white pixel."""
         try:
-            white: Mask = read_image(self.path).pixels.mean(2) > 127.5
+            white: Mask = read_image(self.path).pixels.mean(2) * _opacity(self.path) > 127.5
         except (InputError, OSError, ValueError) as error:
             raise InputError(f"--within {self}: neither {FORMS} ({error})") from error
         if not white.any():
@@ -139,6 +140,14 @@ class MaskFile(Within):
         if (width, height) != size:
             raise InputError(f"--within {self}: is {width}x{height}, the image {size[0]}x{size[1]}")
         return self.pixels
+
+
+def _opacity(path: str) -> NDArray[np.float64] | float:
+    """Return the opacity `[H,W]` in [0,1] of an image that can be read, upright."""
+    with Image.open(path) as image:
+        if not image.has_transparency_data:
+            return 1.0
+        return np.asarray(ImageOps.exif_transpose(image).convert("RGBA"))[..., 3] / 255
 
 
 def parse_within(text: str) -> Within:

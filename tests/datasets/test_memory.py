@@ -125,6 +125,11 @@ def test_the_fingerprint_depends_on_pixels_targets_and_names():
         ([as_tensor(PICTURES[0]) * 4 - 2], {}, "image 1: values run from"),
         ([(PICTURES[0], {"boxes": [[1, 2, 3, 4]], "labels": [5]})], {"categories": NAMES}, "image 1: label 5 has no"),
         ([(PICTURES[0], 7)], {"categories": NAMES}, "image 1: its target is neither"),
+        (
+            [(PICTURES[0], {"boxes": [[1, 2, 3, 4]], "labels": [1, 1], "area": [4.0]})],
+            {"categories": NAMES},
+            "image 1: its target has 1 boxes, 2 labels, 1 area, not as many of each",
+        ),
         (PICTURES, {"split": "val"}, "split: of a path only"),
         ("photos", {"categories": NAMES}, "categories: not of a path"),
         ("photos", {"spilt": "val"}, "spilt: not of a path"),

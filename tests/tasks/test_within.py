@@ -67,6 +67,36 @@ def test_bad_ones(text, message):
         parse_within(text)
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparent_pixels_of_a_mask_are_not_white(tmp_path, mode):
+    shape = np.zeros((10, 20), np.uint8)
+    shape[2:5, 3:9] = 255
+    mask = Image.new("RGBA", SIZE, "white")
+    mask.putalpha(Image.fromarray(shape))
+    if mode == "P":
+        mask = Image.frombytes("P", SIZE, (shape // 255).tobytes())
+        mask.putpalette([255] * 6)
+        mask.info["transparency"] = 0
+    (mask if mode == "P" else mask.convert(mode)).save(tmp_path / "m.png")
+    assert np.array_equal(parse_within(str(tmp_path / "m.png")).mask(SIZE, ()), shape > 0)
+
+
+def test_an_opaque_alpha_channel_is_no_matter_and_a_turned_one_is_turned(tmp_path):
+    shape = np.zeros((20, 10), np.uint8)
+    shape[2:5, 3:9] = 255
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(shape).convert("RGBA").save(tmp_path / "m.png", exif=turned)
+    assert np.array_equal(parse_within(str(tmp_path / "m.png")).mask(SIZE, ()), np.rot90(shape, -1) > 0)
+
+
+@pytest.mark.parametrize("content", [b"", b"nothing", b"\x89PNG\r\n\x1a\nnothing"])
+def test_a_mask_that_is_no_image(tmp_path, content):
+    (tmp_path / "m.png").write_bytes(content)
+    with pytest.raises(InputError, match=r"m\.png: neither box"):
+        parse_within(str(tmp_path / "m.png"))
+
+
 def test_images_that_they_do_not_fit(tmp_path):
     with pytest.raises(InputError, match="0,0,21,5: is not inside an image of 20x10"):
         parse_within("0,0,21,5").mask(SIZE, [])

@@ -46,6 +46,15 @@ def test_no_file_is_farther_than_the_radius():
     assert np.abs(to_pixels(change.put_on(values, image, ())).astype(int) - pixels).max() <= 8
 
 
+@pytest.mark.parametrize(("size", "levels"), [(1.0, 1), (1.5, 1), (2.7, 2), (7.9999999, 8)])
+def test_a_bound_between_gray_levels_is_rounded_down(size, levels):
+    change = Perturbation(Budget("linf", size), 16)
+    image = torch.full((3, 16, 16), 100 / 255)
+    for values in (change.noise(generator()), change.bounded(torch.randn(3, 16, 16, generator=generator()))):
+        changed = to_pixels(change.put_on(values, image, ())).astype(int)
+        assert np.abs(changed - 100).max() == levels
+
+
 @pytest.mark.parametrize("share", [0.05, 0.1, 0.25])
 def test_a_patch_covers_its_share_of_the_object(share):
     image, white = torch.zeros(3, 100, 100), torch.ones(3, 8, 8)
@@ -112,11 +121,18 @@ def test_what_is_written_is_read(tmp_path, change):
     assert json.loads((tmp_path / "change.json").read_text())["model"] == "demo"
 
 
+def as_archive(path):
+    with path.open("wb") as file:
+        np.savez(file, values=np.zeros((3, 8, 8), np.float32))
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
         (lambda f: (f / "change.npy").unlink(), "no change.json and change.npy"),
         (lambda f: (f / "change.npy").write_bytes(b"nothing"), "cannot be read"),
+        (lambda f: (f / "change.npy").write_bytes(b"PK\x03\x04nothing"), "cannot be read"),
+        (lambda f: as_archive(f / "change.npy"), "cannot be read"),
         (lambda f: np.save(f / "change.npy", np.zeros((3, 8, 9), np.float32)), "a change is a square"),
         (lambda f: np.save(f / "change.npy", np.full((3, 8, 8), np.nan, np.float32)), "not finite float32"),
         (lambda f: np.save(f / "change.npy", np.zeros((3, 8, 8))), "holds float64"),

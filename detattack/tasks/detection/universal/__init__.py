@@ -2,6 +2,7 @@
 
 from detattack.tasks.detection.universal.change import Change, Patch, Perturbation
 from detattack.tasks.detection.universal.judging import Judged, changed, judge
+from detattack.tasks.detection.universal.left_out import LeftOut, check_left, notes_of_left_out, read, reason_of
 from detattack.tasks.detection.universal.saved import (
     FACTS,
     LARGEST_SIDE,
@@ -19,14 +20,19 @@ __all__ = [
     "PICTURE",
     "Change",
     "Judged",
+    "LeftOut",
     "Patch",
     "Perturbation",
     "Recipe",
     "SavedChange",
     "Subject",
     "changed",
+    "check_left",
     "judge",
+    "notes_of_left_out",
+    "read",
     "read_change",
+    "reason_of",
     "subjects_of",
     "train",
     "write_change",

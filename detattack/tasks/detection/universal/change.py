@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from detattack.core.boxes import Box
-from detattack.engine.budget import Budget
+from detattack.engine.budget import GRAY_LEVELS, Budget
 
 SIZES, BRIGHTNESS = (0.8, 1.25), (0.8, 1.2)
 """Factors of a patch's side and of its values, from which training draws."""
@@ -27,8 +27,8 @@ class Perturbation:
 
     So it fits images of any size, and what a small tile learns at one place serves at all others: detectors see alike
     everywhere. A tile as large as the images has values of its own for each of their places. Under `linf` the values
-    are the change itself. Under `l2` and `rms` they are its direction: on each image the change has the length of the
-    budget.
+    are the change itself, as large as `bound` at most. Under `l2` and `rms` they are its direction: on each image the
+    change has the length of the budget.
 
     - budget: the bound of each image's change
     - side: of the tile in pixels
@@ -39,9 +39,19 @@ class Perturbation:
     side: int
 
     @property
+    def bound(self) -> float:
+        """The largest value under `linf`: the budget rounded down to whole gray levels, as files hold no others."""
+        return math.floor(self.budget.size + 1e-6) / GRAY_LEVELS
+
+    @property
+    def vanishes(self) -> bool:
+        """Whether the budget is below one gray level, so that no file can hold the change."""
+        return not self.bound if self.budget.norm == "linf" else self.budget.needs_floats
+
+    @property
     def rate(self) -> float:
         """How far the first steps move a value."""
-        return (self.budget.radius if self.budget.norm == "linf" else 1.0) / 4
+        return (self.bound if self.budget.norm == "linf" else 1.0) / 4
 
     def start(self) -> Tensor:
         """Return `[3,side,side]`: no change, or a random direction."""
@@ -50,14 +60,14 @@ class Perturbation:
         return self.noise(torch.Generator().manual_seed(0))
 
     def noise(self, generator: torch.Generator) -> Tensor:
-        """Return noise `[3,side,side]` of the same size: random signs of the radius, or a random direction."""
+        """Return noise `[3,side,side]` of the same size: random signs of the bound, or a random direction."""
         values = torch.randn(3, self.side, self.side, generator=generator)
-        return values.sign() * self.budget.radius if self.budget.norm == "linf" else self.bounded(values)
+        return values.sign() * self.bound if self.budget.norm == "linf" else self.bounded(values)
 
     def bounded(self, values: Tensor) -> Tensor:
         """Bring values into the budget; of a direction, to a root mean square of 1."""
         if self.budget.norm == "linf":
-            return values.clamp(-self.budget.radius, self.budget.radius)
+            return values.clamp(-self.bound, self.bound)
         return values / values.square().mean().sqrt().clamp_min(1e-12)
 
     def put_on(

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from detattack.core.precision import fixed_numerics
 from detattack.core.types import Detections
-from detattack.core.wording import counted
 from detattack.datasets.base import Dataset
 from detattack.datasets.image_io import to_pixels, to_tensor
 from detattack.detectors.base import Detector
@@ -23,6 +22,7 @@ from detattack.tasks.detection.matching import matched
 from detattack.tasks.detection.record import DetectionRecord, as_lists, from_lists
 from detattack.tasks.detection.summary import average_precision
 from detattack.tasks.detection.universal.change import Change
+from detattack.tasks.detection.universal.left_out import LeftOut, check_left, read, reason_of
 from detattack.tasks.detection.universal.training import Subject
 
 Pixels = NDArray[np.uint8]
@@ -34,12 +34,15 @@ class Judged:
     """A judged image.
 
     - original, pixels: untouched and changed, uint8 `[H,W,3]`
-    - record: what is detected on both; where it is shown, its status says how many objects are missed
+    - record: what is detected on both
+    - found, missed: how many objects are found untouched, above τ, and how many of those are not found any more
     """
 
     original: Pixels
     pixels: Pixels
     record: DetectionRecord
+    found: int
+    missed: int
 
 
 def judge(
@@ -48,37 +51,34 @@ def judge(
     dataset: Dataset,
     subjects: Sequence[Subject],
     change: Change,
-    values: Tensor,
+    values: Sequence[Tensor],
     show: Callable[[Judged], None] = lambda judged: None,
-) -> dict[str, Any]:
-    """Judge the values of a change on all images of a data set; the figures, for JSON.
+    progress: Callable[[], None] = lambda: None,
+) -> tuple[list[dict[str, Any]], LeftOut]:
+    """Judge several values of a change, all on the same images of a data set.
 
-    - show: given each judged image
+    Returns the figures of each, for JSON, and what is left out.
+
+    - show: given each judged image under the first of the values
+    - progress: told of each image
     - `clean`, `changed`: AP and AP50; None without annotations
     - `missed`: how many of the objects that are found untouched, above τ, are not found any more
     - `broken`: how many of the images with such an object have none left
 
-    Raises `InputError` for an image that cannot be read.
+    Raises `InputError` where no image is left.
     """
-    records, found, missed = [], [], []
+    rows, left_out = [], {}
     for subject in subjects:
-        judged = _judged(model, config, subject, change, values)
-        records.append(judged.record)
-        target: Target = subject.prepared.goal.target
-        before, after = (
-            _found(target, from_lists(lists).above(config.score_threshold))
-            for lists in (judged.record.clean, judged.record.adversarial)
-        )
-        found.append(sum(before))
-        missed.append(sum(was and not still for was, still in zip(before, after, strict=True)))
-        status = f"{missed[-1]} of {counted(found[-1], 'object')} missed"
-        show(replace(judged, record=replace(judged.record, status=status)))
-    broken = sum(0 < some == gone for some, gone in zip(found, missed, strict=True))
-    return {
-        **_precision(model, config, dataset, records),
-        "missed": rate(sum(missed), sum(found)),
-        "broken": rate(broken, sum(some > 0 for some in found)),
-    }
+        try:
+            judged = [_judged(model, config, subject, change, one) for one in values]
+        except Exception as error:  # the model is someone else's code: whatever it raises concerns this image only
+            left_out[subject.sample.source] = reason_of(error, subject.sample)
+        else:
+            rows.append([(one.record, one.found, one.missed) for one in judged])  # without pixels
+            show(judged[0])
+        progress()
+    check_left("images to judge on", len(rows), left_out)
+    return [_figures(model, config, dataset, column) for column in zip(*rows, strict=True)], left_out
 
 
 def changed(change: Change, values: Tensor, pixels: Pixels, subject: Subject) -> Pixels:
@@ -88,10 +88,27 @@ def changed(change: Change, values: Tensor, pixels: Pixels, subject: Subject) ->
 
 @fixed_numerics(gradient=False)
 def _judged(model: Detector, config: DetectionConfig, subject: Subject, change: Change, values: Tensor) -> Judged:
-    original = subject.sample.load().pixels
+    original = read(subject.sample).pixels
     pixels = changed(change, values, original, subject)
     after = as_lists(detected(model, config, to_tensor(pixels)))
-    return Judged(original, pixels, replace(subject.prepared.record, adversarial=after))
+    record = replace(subject.prepared.record, adversarial=after)
+    target: Target = subject.prepared.goal.target
+    was, still = (
+        _found(target, from_lists(lists).above(config.score_threshold)) for lists in (record.clean, record.adversarial)
+    )
+    return Judged(original, pixels, record, sum(was), sum(a and not b for a, b in zip(was, still, strict=True)))
+
+
+def _figures(
+    model: Detector, config: DetectionConfig, dataset: Dataset, judged: Sequence[tuple[DetectionRecord, int, int]]
+) -> dict[str, Any]:
+    records, found, missed = zip(*judged, strict=True)
+    broken = sum(0 < some == gone for some, gone in zip(found, missed, strict=True))
+    return {
+        **_precision(model, config, dataset, records),
+        "missed": rate(sum(missed), sum(found)),
+        "broken": rate(broken, sum(some > 0 for some in found)),
+    }
 
 
 def _found(target: Target, shown: Detections) -> list[bool]:

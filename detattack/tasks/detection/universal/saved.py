@@ -11,7 +11,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
-from detattack.core.errors import InputError, first_error
+from detattack.core.errors import InputError, first_error, reason
 from detattack.core.files import write_bytes_atomic, write_text_atomic
 from detattack.datasets.image_io import png_bytes, to_pixels
 from detattack.engine.budget import parse_budgets
@@ -63,11 +63,11 @@ def read_change(path: Path) -> SavedChange:
         raise InputError(f"change {path}: no {FACTS} and {VALUES} there, as `detattack universal` writes them")
     try:
         facts = _Facts.model_validate_json((folder / FACTS).read_bytes())
-        values = np.load(folder / VALUES, allow_pickle=False)
+        values = np.array(np.lib.format.open_memmap(folder / VALUES, mode="r"))
     except ValidationError as error:
         raise InputError(f"{folder / FACTS}: {first_error(error)}") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"change {folder}: cannot be read ({error})") from error
+    except Exception as error:  # NumPy reads the header as Python, whose tokenizer has errors of its own
+        raise InputError(f"change {folder}: cannot be read ({reason(error)})") from error
     if values.dtype != np.float32 or values.ndim != 3 or values.shape[0] != 3 or not np.isfinite(values).all():
         raise InputError(f"{folder / VALUES}: holds {values.dtype} {list(values.shape)}, not finite float32 [3,H,W]")
     height, width = values.shape[1:]
