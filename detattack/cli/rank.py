@@ -45,7 +45,7 @@ def rank(
     from detattack.cli.terminal import say
     from detattack.ranking.protocol import load_protocol
     from detattack.workflows.leaderboard import LEADERBOARD, as_json, below, table_columns, table_rows
-    from detattack.workflows.rank import Ranked, Ranking, rank, write_reports
+    from detattack.workflows.rank import Ranked, Ranking, rank
 
     out = output.folder("rank")
     with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
@@ -61,11 +61,10 @@ def rank(
             batch_size(batch),
             partial(progress_of, output.quiet),
             lambda experiment: executor_of(pool, experiment, output.quiet),
+            reports,
         )
         with resumable(f"the same command with --out {out} goes on"):
             board = rank(named, ranking, out, partial(say, file=sys.stderr))
-            if reports:
-                write_reports(out, ranking.protocol)
     if output.json:
         print(json_module.dumps({"run": str(out), "leaderboard": as_json(board)}, allow_nan=False))
     elif output.quiet:

@@ -11,6 +11,7 @@ import numpy as np
 
 from detattack.datasets.coco import category_ids
 from detattack.metrics.coco import GroundTruth, ResampledAP
+from detattack.ranking.classes import lacking
 from detattack.ranking.diagnoses import Verdict
 from detattack.ranking.entry import CLEAN, Entry
 from detattack.ranking.phases import Phases
@@ -45,9 +46,9 @@ class Transferred:
 class Row:
     """A model on the leaderboard.
 
-    - place: None where it is masked
+    - place: None where it is masked, or nothing is measured
     - jnd50: the median smallest change, by walk and norm; area: of the ranking norm, by walk
-    - noticed: median share of pixels that a person may notice, by walk
+    - noticed: median share of pixels that a person may notice, by walk; infinite where the change is
     - ap: clean and by budget
     - groups: the median of the first walk in the ranking norm, by kind and name of the group, and its images
     - seconds: that the runs took
@@ -58,7 +59,7 @@ class Row:
     verdicts: Sequence[Verdict]
     jnd50: Mapping[str, Mapping[str, Estimate]]
     area: Mapping[str, Estimate]
-    noticed: Mapping[str, float | None]
+    noticed: Mapping[str, float]
     ap: Mapping[str, Estimate]
     groups: Mapping[str, Mapping[str, tuple[Estimate, int]]]
     seconds: float
@@ -68,6 +69,11 @@ class Row:
         """The verdicts that say that its figures cannot be trusted."""
         return [verdict for verdict in self.verdicts if not verdict.trusted]
 
+    @property
+    def place_text(self) -> str:
+        """The place as people read it."""
+        return "masked" if self.masked else str(self.place or "–")
+
 
 @dataclass(frozen=True, eq=False)
 class Board:
@@ -75,6 +81,7 @@ class Board:
 
     - images: by walk, the ids that figures are over
     - left_out: why images are left out for all, by name of the image
+    - lacking: the classes that other models are measured on and a model is not, by its folder
     - separating: ids of the images on which the models differ most
     """
 
@@ -82,6 +89,7 @@ class Board:
     rows: Sequence[Row]
     images: Mapping[str, Sequence[int]]
     left_out: Mapping[str, str]
+    lacking: Mapping[str, Sequence[str]]
     separating: Sequence[int]
 
 
@@ -96,20 +104,15 @@ def make_board(
     diagnosed = {one.folder: [*one.verdicts, *_of_transfer(one, transferred, protocol)] for one in entries}
     trusted = [one for one in entries if all(verdict.trusted for verdict in diagnosed[one.folder])]
     compared = trusted or list(entries)
-    stems = {number: shown.stem for one in entries for number, shown in one.shown.items()}
-    left_out = {
-        stems.get(number, str(number)): f"{one.name}: {reason}"
-        for one in compared
-        for number, reason in one.errors.items()
-    }
+    left_out = {failed.stem: f"{one.name}: {failed.reason}" for one in compared for failed in one.errors.values()}
     away = {number for one in compared for number in one.errors}
     images = {
         walk: sorted(set.intersection(*(set(one.walks[walk]) for one in compared)) - away) for walk in protocol.walks
     }
-    samples = {walk: resamples(len(ids), protocol.bootstrap.intervals, seed) for walk, ids in images.items()}
     first = protocol.first_walk
+    samples = resamples(len(images[first]), protocol.bootstrap.intervals, seed)
     resampled: dict[str, Values] = {
-        one.folder: np.median(np.array(_changes(one, first, images[first]))[samples[first]], axis=1)
+        one.folder: np.median(np.array(_changes(one, first, images[first]))[samples], axis=1)
         for one in trusted
         if images[first]
     }
@@ -119,7 +122,7 @@ def make_board(
             one,
             found.get(one.folder),
             diagnosed[one.folder],
-            **_figures(one, images, samples, protocol),
+            **_figures(one, images, protocol, seed),
             ap=_ap(one, Phases(out / one.folder, protocol), away, protocol, seed),
             groups=_groups(one, images[first], protocol, seed),
             seconds=sum(
@@ -129,7 +132,8 @@ def make_board(
         for one in entries
     ]
     rows.sort(key=lambda row: _order(row, first))
-    return Board(protocol, rows, images, left_out, _separating(trusted, first, images[first]))
+    apart = lacking({one.folder: one.classes for one in entries})
+    return Board(protocol, rows, images, left_out, apart, _separating(trusted, first, images[first]))
 
 
 def _order(row: Row, walk: str) -> tuple[Any, ...]:
@@ -157,30 +161,33 @@ def _of_transfer(
 
 
 def _changes(entry: Entry, walk: str, ids: Sequence[int], norm: str = RANKED_BY) -> list[float]:
-    """List a model's smallest changes; those of images that it has none of are infinite."""
-    known = entry.walks[walk]
-    return [float(getattr(known.get(number, Smallest()), norm)) for number in ids]
+    """List a model's smallest changes of some images."""
+    return [float(getattr(entry.walks[walk][number], norm)) for number in ids]
+
+
+def _measured(entry: Entry, walk: str, ids: Sequence[int]) -> list[int]:
+    """List those of some images that a model is measured on; none where only a part was tried, by random search."""
+    known = [number for number in ids if number in entry.walks[walk]]
+    return known if entry.ap or len(known) == len(ids) else []
 
 
 def _figures(
-    entry: Entry, images: Mapping[str, Sequence[int]], samples: Mapping[str, Any], protocol: Protocol
-) -> dict[str, Any]:
+    entry: Entry, images: Mapping[str, Sequence[int]], protocol: Protocol, seed: int
+) -> dict[str, dict[str, Any]]:
     """Compute medians, areas and what a person may notice, by walk."""
-    walks = {walk: ids if entry.walks[walk] else [] for walk, ids in images.items()}
-    return {
-        "jnd50": {
-            walk: {norm: estimate(_changes(entry, walk, ids, norm), samples[walk]) for norm in NORMS}
-            for walk, ids in walks.items()
-        },
-        "area": {walk: estimate(_changes(entry, walk, ids), samples[walk], area) for walk, ids in walks.items()},
-        "noticed": {walk: _noticed(entry, walk, ids) for walk, ids in walks.items()},
-    }
+    found: dict[str, dict[str, Any]] = {"jnd50": {}, "area": {}, "noticed": {}}
+    for walk, compared in images.items():
+        ids = _measured(entry, walk, compared)
+        samples = resamples(len(ids), protocol.bootstrap.intervals, seed)
+        found["jnd50"][walk] = {norm: estimate(_changes(entry, walk, ids, norm), samples) for norm in NORMS}
+        found["area"][walk] = estimate(_changes(entry, walk, ids), samples, area)
+        found["noticed"][walk] = _noticed([entry.walks[walk][number] for number in ids])
+    return found
 
 
-def _noticed(entry: Entry, walk: str, ids: Sequence[int]) -> float | None:
-    known = [entry.walks[walk][number].noticed for number in ids if number in entry.walks[walk]]
-    shares = [one for one in known if one is not None]
-    return float(np.median(shares)) if shares else None
+def _noticed(changes: Sequence[Smallest]) -> float:
+    shares = [math.inf if one.noticed is None else one.noticed for one in changes]
+    return float(np.median(shares)) if shares else math.nan
 
 
 def _ap(entry: Entry, phases: Phases, away: set[int], protocol: Protocol, seed: int) -> dict[str, Estimate]:
@@ -198,15 +205,16 @@ def _ap(entry: Entry, phases: Phases, away: set[int], protocol: Protocol, seed: 
 
 
 def _resampled_ap(run: RunFolder[DetectionRecord], which: Any, away: set[int], count: int, seed: int) -> Estimate:
-    """Compute the AP of a run with its interval."""
+    """Compute the AP of a run with its interval, over the images that were seen untouched and attacked."""
     card, truth = card_of(run.manifest), truth_of(run)
-    ids = [record.id for record in run.iterate() if record.id not in away]
+    judged = (record for record in run.iterate() if "boxes" in record.clean and "boxes" in record.adversarial)
+    ids = [record.id for record in judged if record.id not in away]
     shared = set(category_ids(card.categories, truth.categories).values())
     counted = GroundTruth(truth.annotations, truth.categories, ids, shared)
     table = ResampledAP(counted, list(coco_results(run.iterate(), card, truth, which)))
-    value = table.of(np.arange(len(table.images))) or 0.0
+    value = table.of(np.arange(len(table.images)))
     if not value:
-        return Estimate(0.0, 0.0, 0.0)
+        return Estimate(*[math.nan if value is None else 0.0] * 3)
     drawn = [table.of(sample) for sample in resamples(len(table.images), count, seed)]
     return interval(value, np.array([one for one in drawn if one is not None]))
 
@@ -215,7 +223,8 @@ def _groups(
     entry: Entry, ids: Sequence[int], protocol: Protocol, seed: int
 ) -> dict[str, dict[str, tuple[Estimate, int]]]:
     """Compute the median of the first walk by class, by size and by clean confidence."""
-    shown = {number: entry.shown[number] for number in ids if number in entry.shown}
+    measured = _measured(entry, protocol.first_walk, ids)
+    shown = {number: entry.shown[number] for number in measured if number in entry.shown}
     kinds: dict[str, dict[int, tuple[str, ...]]] = {
         "class": {number: one.classes for number, one in shown.items()},
         "largest object": {number: (one.size,) for number, one in shown.items()},

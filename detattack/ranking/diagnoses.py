@@ -5,10 +5,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from detattack.core.wording import counted
+from detattack.engine.budget import parse_budgets
 from detattack.ranking.phases import Phases, ids_with, records_of
 from detattack.ranking.probe import Probe
+from detattack.ranking.smallest import least_changes
 
 ATTACKED = ("success", "failure")
+ROUNDING = 1e-4
+"""By which share a measured distance may be above the budget that it was held to."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +39,12 @@ def verdicts(phases: Phases, seen: Probe, ap: Mapping[str, float | None]) -> lis
 
 
 def withstood(phases: Phases) -> set[int]:
-    """Return the ids of the images that the largest change of the random search's budget has not broken."""
-    return ids_with(phases.budget(phases.protocol.diagnoses.search), "failure")
+    """Return the ids of the images that no attack by gradients has broken within the random search's budget."""
+    budget = parse_budgets(phases.protocol.diagnoses.search)[0]
+    tried = [folder for folder in phases.reaching(phases.protocol.first_walk) if folder != phases.search]
+    least = least_changes(tried, phases.path)
+    broken = {i for i, one in least.items() if getattr(one, budget.norm) <= budget.size * (1 + ROUNDING)}
+    return ids_with(phases.budget(budget), "failure") - broken
 
 
 def _of_probe(phases: Phases, seen: Probe) -> Iterator[Verdict]:
@@ -70,7 +78,7 @@ def _of_runs(phases: Phases, ap: Mapping[str, float | None]) -> Iterator[Verdict
             unbroken <= limits.unbroken * attacked,
             f"{unbroken} of {counted(attacked, 'image')} withstand {limits.unbounded}",
         )
-    before, after = ap.get(limits.doubled), ap.get("doubled")
+    before, after = ap.get(str(parse_budgets(limits.doubled)[0])), ap.get("doubled")
     if before is not None and after is not None:
         yield Verdict(
             "twice the passes gain little",

@@ -4,22 +4,24 @@ It is read from the model's run folders alone, and holds nothing of the clock: t
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from detattack import __version__
-from detattack.core.boxes import Box
 from detattack.core.errors import InputError
 from detattack.core.files import write_text_atomic
+from detattack.core.types import Category
+from detattack.datasets.base import Dataset
 from detattack.datasets.overview import size_name
+from detattack.ranking.classes import counted_classes, largest_areas
 from detattack.ranking.diagnoses import Verdict, verdicts
 from detattack.ranking.phases import Phases, records_of
 from detattack.ranking.probe import Probe
 from detattack.ranking.smallest import Smallest, smallest_changes
 from detattack.runs.manifest import read_manifest
-from detattack.runs.originals import Originals
+from detattack.runs.originals import originals_in
 
 ENTRY = "entry.json"
 CLEAN, DOUBLED = "clean", "doubled"
@@ -32,7 +34,7 @@ class Shown:
     """What an image shows.
 
     - classes: of its annotated objects that the model knows
-    - size: of the largest of them: `small`, `medium` or `large`, as COCO has it
+    - size: of the largest of them by its annotated area: `small`, `medium` or `large`, as COCO has it
     - confidence: the highest score with which one of them is found untouched
     """
 
@@ -43,6 +45,14 @@ class Shown:
     confidence: float
 
 
+@dataclass(frozen=True)
+class Failed:
+    """An image that could not be measured, and why."""
+
+    stem: str
+    reason: str
+
+
 @dataclass(frozen=True, eq=False)
 class Entry:
     """A model's entry.
@@ -50,8 +60,9 @@ class Entry:
     - folder: its name in the folder of the ranking
     - model: its `spec`, `name`, `weights`, `fingerprint` and `threshold`, the lowest score of its inference
     - data: `fingerprint`, `images`, `seed`
+    - classes: that it is measured on: those that it knows and that are annotated, as the data names them
     - shown: what each image shows that has an object, by id
-    - errors: why an image could not be measured, by id
+    - errors: the images that any of its runs could not measure, by id
     - walks: the smallest changes by walk and image id
     - ap: clean, by budget, and `doubled`; ap50 likewise
     - passes: backward and forward passes of all runs
@@ -62,8 +73,9 @@ class Entry:
     versions: Mapping[str, str | None]
     model: Mapping[str, Any]
     data: Mapping[str, Any]
+    classes: tuple[str, ...]
     shown: Mapping[int, Shown]
-    errors: Mapping[int, str]
+    errors: Mapping[int, Failed]
     walks: Mapping[str, Mapping[int, Smallest]]
     ap: Mapping[str, float | None]
     ap50: Mapping[str, float | None]
@@ -80,6 +92,7 @@ class Entry:
         return {
             **vars(self),
             "shown": {number: vars(one) for number, one in self.shown.items()},
+            "errors": {number: vars(one) for number, one in self.errors.items()},
             "walks": {
                 name: {number: one.as_json() for number, one in walk.items()} for name, walk in self.walks.items()
             },
@@ -99,7 +112,8 @@ class Entry:
             values["shown"] = {
                 int(i): Shown(**{**one, "classes": tuple(one["classes"])}) for i, one in values["shown"].items()
             }
-            values["errors"] = {int(i): str(reason) for i, reason in values["errors"].items()}
+            values["classes"] = tuple(values["classes"])
+            values["errors"] = {int(i): Failed(**one) for i, one in values["errors"].items()}
             values["walks"] = {
                 name: {int(i): Smallest.from_json(one) for i, one in walk.items()}
                 for name, walk in values["walks"].items()
@@ -111,21 +125,26 @@ class Entry:
 
 
 def make_entry(
-    phases: Phases, seen: Probe, model: Mapping[str, Any], data: Mapping[str, Any], originals: Originals
+    phases: Phases,
+    seen: Probe,
+    model: Mapping[str, Any],
+    data: Mapping[str, Any],
+    categories: Sequence[Category],
+    dataset: Dataset,
 ) -> Entry:
-    """Make the entry of a model from its finished runs. model, data: see `Entry`."""
-    protocol = phases.protocol
+    """Make the entry of a model from its finished runs. model, data: see `Entry`; categories: those of the model."""
+    protocol, originals = phases.protocol, originals_in(dataset)
     scores = _scores(phases)
     ap = {key: score["ap"] for key, score in scores.items()}
-    shown, errors = _shown(phases)
     return Entry(
         folder=phases.path.name,
         protocol=protocol.as_json,
         versions={"detattack": __version__, **_versions(phases)},
         model=model,
         data=data,
-        shown=shown,
-        errors=errors,
+        classes=counted_classes(categories, dataset),
+        shown=_shown(phases, largest_areas(categories, dataset)),
+        errors=_errors(phases),
         walks={name: smallest_changes(phases.reaching(name), phases.path, originals) for name in protocol.walks},
         ap=ap,
         ap50={key: score["ap50"] for key, score in scores.items()},
@@ -154,19 +173,28 @@ def _passes(phases: Phases) -> dict[str, int]:
     return total
 
 
-def _shown(phases: Phases) -> tuple[dict[int, Shown], dict[int, str]]:
-    """Read what each image shows that has an object, and why others could not be measured."""
-    shown, errors = {}, {}
+def _shown(phases: Phases, areas: Mapping[int, float]) -> dict[int, Shown]:
+    """Read what each image shows that has an object. areas: of its largest one, by image id."""
+    shown = {}
     for folder in [*phases.walks(phases.protocol.first_walk), phases.search]:
         names = _names(folder)
         for record in records_of(folder):
-            if record.status == "error":
-                errors[record.id] = record.reason
-            elif record.objects:
+            if record.objects:
                 classes = tuple(sorted({names[label] for label in record.object_labels}))
-                size = _size(record.objects)
+                size = size_name(areas[record.id])
                 shown[record.id] = Shown(record.stem, record.source, classes, size, record.confidence_before)
-    return dict(sorted(shown.items())), dict(sorted(errors.items()))
+    return dict(sorted(shown.items()))
+
+
+def _errors(phases: Phases) -> dict[int, Failed]:
+    """Read which images any of the runs could not measure."""
+    failed = {
+        record.id: Failed(record.stem, record.reason)
+        for folder in phases.summaries()
+        for record in records_of(folder)
+        if record.status == "error"
+    }
+    return dict(sorted(failed.items()))
 
 
 def _names(folder: Path) -> list[str]:
@@ -178,8 +206,3 @@ def _versions(phases: Phases) -> dict[str, str | None]:
     folder = next((path for path in phases.walks(phases.protocol.first_walk) if path.is_dir()), phases.search)
     versions = read_manifest(folder)["versions"] if folder.is_dir() else {}
     return {name: versions.get(name) for name in PACKAGES}
-
-
-def _size(objects: tuple[Box, ...]) -> str:
-    """Name the size of the largest object."""
-    return size_name(max((right - left) * (bottom - top) for left, top, right, bottom in objects))

@@ -65,6 +65,11 @@ class Phases:
             found += [self.budget(one) for one in spent if not one.needs_floats] + [self.doubled, self.search]
         return found
 
+    @property
+    def paged(self) -> list[Path]:
+        """List the runs whose pages the model's page leads to."""
+        return [self.walks(self.protocol.first_walk)[0], self.budget(self.protocol.diagnoses.doubled)]
+
     def summaries(self) -> dict[Path, dict[str, Any]]:
         """Read the summaries of all finished runs, by folder."""
         paths = sorted(self.path.rglob(SUMMARY))

@@ -5,15 +5,17 @@ of Security, ICML 2018). Here a step of whole gray levels against the gradient o
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
+from detattack.core.errors import InputError
 from detattack.core.faults import NoGradient
 from detattack.core.precision import fixed_numerics
 from detattack.core.types import Detections
-from detattack.datasets.base import Sample
+from detattack.datasets.base import Picture, Sample
+from detattack.ranking.failing import one_image
 from detattack.ranking.protocol import Diagnoses
 from detattack.tasks.detection.inference import detected
 from detattack.tasks.detection.objective import DetectionObjective
@@ -28,7 +30,7 @@ FIRST = torch.zeros(1, dtype=torch.long)
 """The index of the only image of a batch."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Probe:
     """What was seen, in numbers of images.
 
@@ -54,6 +56,10 @@ class Probe:
         """Return the numbers by name."""
         return asdict(self)
 
+    def plus(self, other: "Probe") -> Self:
+        """Add what was seen of other images."""
+        return type(self)(**{name: number + getattr(other, name) for name, number in vars(self).items()})
+
     @property
     def useless(self) -> int:
         """Count the images whose gradient leads nowhere."""
@@ -70,43 +76,46 @@ def probe(experiment: Experiment[Any, Any, Any], limits: Diagnoses) -> Probe:
     for sample in experiment.dataset.samples:
         if seen.images == limits.images:
             break
-        _look(seen, experiment, limits, sample)
+        seen = seen.plus(_look(experiment, limits, sample))
     return seen
 
 
-@fixed_numerics()
-def _look(seen: Probe, one: Experiment[Any, Any, Any], limits: Diagnoses, sample: Sample) -> None:
-    """Look at one image; those that cannot be read or judged are the runs' to report."""
+def _look(one: Experiment[Any, Any, Any], limits: Diagnoses, sample: Sample) -> Probe:
+    """Look at an image, if it can be read and the model does not fail on it; the runs say why."""
     try:
-        record = DetectionRecord(sample.id, sample.stem, sample.source, "")
-        prepared = one.task.prepare(one.model, one.config, record, sample.load(), one.truth)
-        again = detected(one.model, one.config, prepared.image[0])
-    except (OSError, ValueError, RuntimeError):
-        return
+        picture = sample.load()
+    except InputError:
+        return Probe()
+    with one_image(sample.source):
+        return _seen(one, limits, DetectionRecord(sample.id, sample.stem, sample.source, ""), picture)
+    return Probe()
+
+
+@fixed_numerics()
+def _seen(one: Experiment[Any, Any, Any], limits: Diagnoses, record: DetectionRecord, picture: Picture) -> Probe:
+    """Look at an image, if there is anything to attack in it."""
+    prepared = one.task.prepare(one.model, one.config, record, picture, one.truth)
     if prepared.record.status:
-        return
-    seen.images += 1
+        return Probe()
+    again = detected(one.model, one.config, prepared.image[0])
     objective: Any = one.task.objective(one.model, one.config, [prepared])
-    seen.unlike += _unlike(prepared.goal.clean, again)
-    seen.apart += _apart(objective, prepared.image, again)
-    _look_at_gradient(seen, objective, prepared.image.detach(), limits)
+    found = Probe(1, int(_unlike(prepared.goal.clean, again)), int(_apart(objective, prepared.image, again)))
+    return found.plus(_of_gradient(objective, prepared.image.detach(), limits))
 
 
-def _look_at_gradient(seen: Probe, objective: DetectionObjective, image: Tensor, limits: Diagnoses) -> None:
+def _of_gradient(objective: DetectionObjective, image: Tensor, limits: Diagnoses) -> Probe:
     image = image.clone().requires_grad_()
     try:
         loss = objective(image, FIRST).loss[0]
         (gradient,) = torch.autograd.grad(loss, image)
     except NoGradient:
-        seen.without += 1
-        return
+        return Probe(without=1)
     if not (loss.isfinite() and gradient.isfinite().all()):
-        seen.not_finite += 1
-    elif loss > 0 and not gradient.any():
-        seen.zero += 1
-    elif gradient.any():
-        seen.stepped += 1
-        seen.lowered += _lowers(objective, image.detach(), gradient, float(loss.detach()), limits)
+        return Probe(not_finite=1)
+    if gradient.any():
+        lowered = _lowers(objective, image.detach(), gradient, float(loss.detach()), limits)
+        return Probe(stepped=1, lowered=int(lowered))
+    return Probe(zero=int(loss > 0))
 
 
 @torch.no_grad()

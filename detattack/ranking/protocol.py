@@ -5,17 +5,17 @@ from functools import cached_property
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from detattack.core.errors import InputError, first_error, unknown
 from detattack.engine.budget import Budget, parse_budgets
 
 SUFFIX = ".yaml"
 CLASS = "CLASS"
-"""In a goal: the class with most annotated objects."""
+"""In a goal: the class with most annotated objects, of those that all models ranked by one command know."""
 HASH_LENGTH = 16
 
 
@@ -42,7 +42,7 @@ class Walk(_Part):
     """
 
     goal: str
-    methods: dict[str, Count]
+    methods: Annotated[dict[str, Count], Field(min_length=1)]
     at_floor: bool = False
 
 
@@ -88,10 +88,21 @@ class Protocol(_Part):
     name: str
     score_threshold: Share
     floor: Share
-    walks: dict[str, Walk]
+    walks: Annotated[dict[str, Walk], Field(min_length=1)]
     budgets: Budgets
     diagnoses: Diagnoses
     bootstrap: Bootstrap
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        for what in ("doubled", "search"):
+            text = getattr(self.diagnoses, what)
+            if parse_budgets(text)[0] not in self.budgets.all:
+                raise InputError(f"diagnoses.{what}: {text} is none of the budgets {self.budgets.budget}")
+        first = self.walks[self.first_walk]
+        if first.goal != self.budgets.goal or first.at_floor:
+            raise InputError(f"walks: the first has to be of the budgets' goal, {self.budgets.goal}, and not at_floor")
+        return self
 
     @cached_property
     def hash(self) -> str:
@@ -121,6 +132,8 @@ def load_protocol(name: str) -> Protocol:
         return Protocol.model_validate(values)
     except ValidationError as error:
         raise InputError(f"protocol {name}: {first_error(error)}") from error
+    except InputError as error:
+        raise InputError(f"protocol {name}: {error}") from error
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise InputError(f"protocol {name}: cannot be read ({' '.join(str(error).split())})") from error
 

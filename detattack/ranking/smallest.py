@@ -46,33 +46,35 @@ class Smallest:
 
 
 def smallest_changes(folders: Sequence[Path], root: Path, originals: Originals) -> dict[int, Smallest]:
+    """Find the smallest changes as `least_changes` does, and what a person may notice of each."""
+    found = least_changes(folders, root)
+    records = {record.id: record for folder in folders for record in records_of(folder)}
+    for number, one in found.items():
+        if one.file is not None and one.file != UNTOUCHED:
+            found[number] = replace(one, noticed=round(noticed(root / one.file, records[number], originals), 6))
+    return found
+
+
+def least_changes(folders: Sequence[Path], root: Path) -> dict[int, Smallest]:
     """Find the smallest changes over runs of one goal and τ, by image id. root: what `file` is relative to.
 
     Images that show nothing that the goal could be about are left out, and those that ended in an error.
     """
     found: dict[int, Smallest] = {}
-    nearest: dict[int, tuple[Path, DetectionRecord]] = {}
     left_out: set[int] = set()
     for folder in folders:
         for record in records_of(folder):
             one = _of(record, (folder / "images" / f"{record.stem}.png").relative_to(root))
             if one is None:
                 left_out.add(record.id)
-                continue
-            before = found.get(record.id, Smallest())
-            if one.l2 < before.l2:
-                nearest[record.id] = folder, record
-            found[record.id] = _least(before, one)
-    for number, (folder, record) in nearest.items():
-        if found[number].file != UNTOUCHED and number not in left_out:
-            found[number] = replace(found[number], noticed=round(noticed(folder, record, originals), 6))
+            else:
+                found[record.id] = _least(found.get(record.id, Smallest()), one)
     return {number: found[number] for number in sorted(found.keys() - left_out)}
 
 
-def noticed(folder: Path, record: DetectionRecord, originals: Originals) -> float:
+def noticed(file: Path, record: DetectionRecord, originals: Originals) -> float:
     """Measure the share of pixels whose color differs by ΔE > 1 (CIEDE2000): what a person may notice."""
-    file = read_image(folder / "images" / f"{record.stem}.png")
-    return ciede2000_share(originals(record), file.pixels)
+    return ciede2000_share(originals(record), read_image(file).pixels)
 
 
 def _of(record: DetectionRecord, file: Path) -> Smallest | None:

@@ -4,7 +4,7 @@ import base64
 import io
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ LEADERBOARD, MODEL_PAGE = "leaderboard.html", "model.html"
 THUMB_SIDE = 240
 SHOWN_BUDGETS = ("linf:2", "linf:4")
 """Of those in the first table."""
+MOST_CLASSES = 5
+"""That are named where models know other ones."""
 LAST_SHARE = 0.98
 """Curves are drawn up to the change that breaks this share of the images of the most robust model."""
 
@@ -59,16 +61,18 @@ def as_json(board: Board) -> dict[str, Any]:
         "ordered_by": f"{board.protocol.first_walk}, {RANKED_BY}, median",
         "images": {walk: len(ids) for walk, ids in board.images.items()},
         "left_out": board.left_out,
+        "lacking": board.lacking,
         "models": [
             {
                 "folder": row.entry.folder,
                 "name": row.entry.name,
-                "place": str(row.place) if row.place else "masked",
+                "place": row.place_text,
+                "classes": row.entry.classes,
                 "jnd50": {
                     walk: {norm: one.as_json() for norm, one in norms.items()} for walk, norms in row.jnd50.items()
                 },
                 "area": {walk: one.as_json() for walk, one in row.area.items()},
-                "noticed": row.noticed,
+                "noticed": {walk: _finite(share) for walk, share in row.noticed.items()},
                 "ap": {key: one.as_json() for key, one in row.ap.items()},
                 "groups": {
                     kind: {name: {**one.as_json(), "images": count} for name, (one, count) in groups.items()}
@@ -106,14 +110,14 @@ def table_rows(board: Board) -> list[dict[str, Any]]:
         jnd50 = row.jnd50[first]
         rows.append(
             {
-                "place": str(row.place) if row.place else "masked",
+                "place": row.place_text,
                 "model": row.entry.folder,
                 "jnd50": _number(jnd50[RANKED_BY].value),
                 "jnd50_interval": _interval(jnd50[RANKED_BY]),
                 "l2": _number(jnd50["l2"].value),
                 "linf": _number(jnd50["linf"].value),
-                "noticed": row.noticed[first],
-                **{key: row.ap[key].value if key in row.ap else None for key in _scored(board)},
+                "noticed": _finite(row.noticed[first]),
+                **{key: _finite(row.ap[key].value) if key in row.ap else None for key in _scored(board)},
                 "passes": row.entry.passes["backwards"],
                 "trusted": "masked" if row.masked else "yes",
             }
@@ -129,7 +133,17 @@ def below(board: Board) -> str:
         for verdict in row.masked
     ]
     said += [f"\n{name} is left out for all models: {why}\n" for name, why in board.left_out.items()]
-    return "".join(said)
+    return "".join([*said, *(f"\n{line}\n" for line in classes_apart(board.lacking))])
+
+
+def classes_apart(lacking: Mapping[str, Sequence[str]]) -> list[str]:
+    """Say where models are measured on other classes than others. lacking: see `Board`."""
+    lines = []
+    for folder, names in lacking.items():
+        more = f" and {len(names) - MOST_CLASSES} more" if len(names) > MOST_CLASSES else ""
+        known = ", ".join(names[:MOST_CLASSES]) + more
+        lines.append(f"{folder} is measured without the objects of {known}, which it does not know and others do")
+    return lines
 
 
 def leaderboard_page(board: Board, out: Path) -> Page:
@@ -154,6 +168,7 @@ def leaderboard_page(board: Board, out: Path) -> Page:
         for verdict in row.masked
     ]
     left = [{"title": name, "text": f"is left out for all models: {why}"} for name, why in board.left_out.items()]
+    classes = [{"title": "Models know other classes.", "text": f"{line}."} for line in classes_apart(board.lacking)]
     walks = [
         _walk_plot(board, name, f"{name}: {walk.goal}{', τ at the floor' if walk.at_floor else ''}")
         for name, walk in board.protocol.walks.items()
@@ -166,14 +181,14 @@ def leaderboard_page(board: Board, out: Path) -> Page:
         Section("Trust", "What would tell a detector that only looks robust.", [_verdict_table(board)]),
     ]
     shown = [one for one in sections if one.tables or one.plots or one.pictures]
-    return Page("The JND of detectors", "leaderboard", facts, shown, notes, [*masked, *left])
+    return Page("The JND of detectors", "leaderboard", facts, shown, notes, [*masked, *classes, *left])
 
 
 def model_page(board: Board, row: Row, number: int, out: Path) -> Page:
     """Make the page of one model."""
     entry, first = row.entry, board.protocol.first_walk
     facts = [
-        f"place {row.place}" if row.place else "masked",
+        "masked" if row.masked else f"place {row.place_text}",
         f"protocol {board.protocol.name}",
         f"weights {entry.model['fingerprint']}",
         f"{entry.passes['backwards']:,} backward and {entry.passes['forwards']:,} forward passes",
@@ -185,7 +200,7 @@ def model_page(board: Board, row: Row, number: int, out: Path) -> Page:
                 Cell(name),
                 *(_estimate_cell(row.jnd50[name][norm]) for norm in ("rms", "l2", "linf")),
                 _estimate_cell(row.area[name]),
-                Cell(_percent(row.noticed[name]), row.noticed[name] or 0.0),
+                _percent_cell(row.noticed[name]),
             ]
         )
         for name in board.protocol.walks
@@ -204,10 +219,9 @@ def model_page(board: Board, row: Row, number: int, out: Path) -> Page:
         Line([Cell(one.name), Cell("yes" if one.trusted else "no"), Cell(one.evidence)]) for one in row.verdicts
     ]
     phases = Phases(out / entry.folder, board.protocol)
-    runs = [*phases.walks(first)[:1], phases.budget(board.protocol.diagnoses.doubled)]
     pages = [
         Line([Cell(run.relative_to(phases.path).as_posix(), link=(run.relative_to(phases.path) / PAGE).as_posix())])
-        for run in runs
+        for run in phases.paged
         if (run / PAGE).is_file()
     ]
     sections = [
@@ -232,10 +246,10 @@ def _first_table(board: Board) -> Grid:
             Line(
                 [
                     Cell(row.entry.folder, link=f"{row.entry.folder}/{MODEL_PAGE}", kind=number % COLORS),
-                    Cell(str(row.place) if row.place else "masked", row.place.best if row.place else 999),
+                    Cell(row.place_text, row.place.best if row.place else 999),
                     _estimate_cell(row.jnd50[first][RANKED_BY]),
                     *(_estimate_cell(row.ap[key], ".3f") if key in row.ap else Cell("–", -1) for key in scored),
-                    Cell(_percent(row.noticed[first]), row.noticed[first] or 0.0),
+                    _percent_cell(row.noticed[first]),
                     Cell(f"{row.seconds / 60:.1f}", row.seconds),
                 ],
                 faint=row.place is None,
@@ -303,7 +317,7 @@ def _ap_plot(board: Board) -> list[Plot]:
     budgets = {str(one): one.size for one in board.protocol.budgets.all}
     series, legend = [], []
     for number, row in enumerate(board.rows):
-        points = [(budgets[key], one.value) for key, one in row.ap.items() if key in budgets]
+        points = [(budgets[key], one.value) for key, one in row.ap.items() if key in budgets and one.value == one.value]
         if not points or row.place is None:
             continue
         kind = f"s{number % COLORS}"
@@ -377,5 +391,9 @@ def _number(value: float, form: str = "") -> str:
     return format(value, form) if form else f"{value:.3g}"
 
 
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1%}"
+def _percent_cell(value: float) -> Cell:
+    return Cell(_number(value, ".1%"), value if math.isfinite(value) else 1e9)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

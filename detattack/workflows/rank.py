@@ -6,8 +6,9 @@ added later changes nothing of the others'.
 
 import json
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -26,19 +27,21 @@ from detattack.detectors.base import Detector
 from detattack.engine import Attack
 from detattack.engine.budget import Budget, parse_budgets
 from detattack.ranking.board import Board, Transferred, make_board
+from detattack.ranking.classes import counted_classes, counted_objects, lacking
 from detattack.ranking.diagnoses import withstood
 from detattack.ranking.entry import ENTRY, Entry, make_entry
+from detattack.ranking.failing import one_image
+from detattack.ranking.identity import Identity, check_begun, check_out, spec_without_path
 from detattack.ranking.phases import Phases, records_of
 from detattack.ranking.probe import Probe, probe
 from detattack.ranking.protocol import CLASS, Protocol
-from detattack.runs.originals import originals_in
 from detattack.runs.runner import Executor
 from detattack.tasks.detection.task import DETECTION
 from detattack.tasks.experiment import Experiment
 from detattack.workflows.budgets import spend_budgets
 from detattack.workflows.compare import Reporting
 from detattack.workflows.evaluate import Settings, carried_out, make_experiment
-from detattack.workflows.leaderboard import write_leaderboard
+from detattack.workflows.leaderboard import classes_apart, write_leaderboard
 from detattack.workflows.report import write_report
 
 TRANSFERRED = "transferred.json"
@@ -66,7 +69,10 @@ class Ranked:
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """What ranks models: the protocol, the images, and who is told."""
+    """What ranks models: the protocol, the images, and who is told.
+
+    - reports: whether the pages of the runs that a model's page leads to are written, too
+    """
 
     protocol: Protocol
     source: DatasetSource | Dataset
@@ -75,6 +81,7 @@ class Ranking:
     batch: int | None = 1
     progress: Reporting | None = None
     executors: Executors = lambda experiment: nullcontext()
+    reports: bool = False
 
 
 def rank(
@@ -82,10 +89,11 @@ def rank(
 ) -> Board:
     """Measure models that have no entry yet, finish those that were interrupted, and write the leaderboard of all.
 
-    Raises `InputError` for a folder of another protocol, data or version, models without a class in common, and one
-    named twice.
+    Raises `InputError` for a folder of another protocol, data or version or of other things, models without an
+    annotated class in common, and one named twice.
     """
     check_models(models)
+    check_out(out)
     experiments: dict[str, DetectionExperiment] = {}
     for one in models:
         experiment = first_experiment(one, ranking)
@@ -94,18 +102,20 @@ def rank(
             raise InputError(f"rank: {one.model} and another model are both called {folder!r}")
         experiments[folder] = experiment
     for folder, experiment in experiments.items():
-        check_folder(out, folder, experiment, ranking)
-    check_classes(list(experiments.values()))
+        check_begun(out, folder, identity_of(experiment, ranking))
+    shared = shared_classes(experiments, read_entries(out), say)
     few = count_with_objects(next(iter(experiments.values())).dataset)
     if few < FEW:
         say(f"NOTE: {counted(few, 'image')} with objects: intervals will be wide")
     for folder, experiment in experiments.items():
         phases = Phases(out / folder, ranking.protocol)
         if not (phases.path / ENTRY).is_file():
-            measure(experiment, phases, ranking, say)
+            measure(experiment, phases, ranking, shared, say)
     entries = read_entries(out)
     transferred = transfer_all(experiments, entries, out, ranking.protocol, say)
     board = make_board(entries, transferred, ranking.protocol, out, ranking.seed)
+    if ranking.reports:
+        write_reports(entries, out, ranking.protocol)
     write_leaderboard(board, out)
     return board
 
@@ -120,10 +130,10 @@ def check_models(models: Sequence[Ranked]) -> None:
 
 
 def folder_of(experiment: DetectionExperiment) -> str:
-    """Name the folder of a model: its name, and that of its file of weights."""
+    """Name the folder of a model: its name, and that of its file of weights; letters of any alphabet stay."""
     weights = experiment.config.weights
     name = f"{experiment.model.name}-{Path(weights).stem}" if weights else experiment.model.name
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._") or "model"
+    return re.sub(r"[^\w.-]+", "_", unicodedata.normalize("NFC", name)).strip("._") or "model"
 
 
 def first_experiment(one: Ranked, ranking: Ranking) -> DetectionExperiment:
@@ -145,26 +155,21 @@ def first_experiment(one: Ranked, ranking: Ranking) -> DetectionExperiment:
     return experiment
 
 
-def check_folder(out: Path, folder: str, experiment: DetectionExperiment, ranking: Ranking) -> None:
-    """Raise `InputError` where the folder's entries are of another protocol, data or version, or of another model."""
-    for entry in read_entries(out):
-        for what, theirs, ours in (
-            ("protocol", dict(entry.protocol), ranking.protocol.as_json),
-            ("data", dict(entry.data), data_of(experiment, ranking)),
-            ("version", entry.versions["detattack"], __version__),
-        ):
-            if theirs != ours:
-                raise InputError(f"{out / entry.folder}: is an entry of another {what} ({theirs}, not {ours})")
-        if entry.folder == folder and entry.model["fingerprint"] != DETECTION.fingerprint(experiment.model):
-            raise InputError(f"{out / folder}: is the entry of a model with other weights")
+def shared_classes(
+    experiments: Mapping[str, DetectionExperiment], entries: Sequence[Entry], say: Callable[[str], None]
+) -> set[str]:
+    """Return the classes that all models to be ranked are measured on, and say where they are measured on others, too.
 
-
-def check_classes(experiments: Sequence[DetectionExperiment]) -> None:
-    """Raise `InputError` where models share no annotated class."""
-    known = [set(category_ids(one.model.categories, one.dataset.categories).values()) for one in experiments]
-    if not set.intersection(*known):
-        names = ", ".join(one.model.name for one in experiments)
-        raise InputError(f"rank: {names} have no annotated class in common")
+    Raises `InputError` where these and those that have entries share none.
+    """
+    classes = {folder: counted_classes(one.model.categories, one.dataset) for folder, one in experiments.items()}
+    everyones = {entry.folder: entry.classes for entry in entries} | classes
+    if not set.intersection(*map(set, everyones.values())):
+        names = ", ".join(everyones)
+        raise InputError(f"rank: no annotated object, crowds aside, is of a class that all models know ({names})")
+    for line in classes_apart(lacking(everyones)):
+        say(f"NOTE: {line}")
+    return set.intersection(*map(set, classes.values()))
 
 
 def count_with_objects(dataset: Dataset) -> int:
@@ -178,10 +183,30 @@ def data_of(experiment: DetectionExperiment, ranking: Ranking) -> dict[str, Any]
     return {"fingerprint": dataset.fingerprint, "images": len(dataset.samples), "seed": ranking.seed}
 
 
+def identity_of(experiment: DetectionExperiment, ranking: Ranking) -> Identity:
+    """Tell what the folder of a model is begun with."""
+    return Identity(
+        protocol=ranking.protocol.as_json,
+        data=data_of(experiment, ranking),
+        version=__version__,
+        weights=DETECTION.fingerprint(experiment.model),
+        spec=spec_without_path(experiment.config.model),
+        threshold=experiment.model.eval_threshold,
+    )
+
+
 def measure(
-    experiment: DetectionExperiment, phases: Phases, ranking: Ranking, say: Callable[[str], None] = lambda text: None
+    experiment: DetectionExperiment,
+    phases: Phases,
+    ranking: Ranking,
+    shared: Collection[str],
+    say: Callable[[str], None] = lambda text: None,
 ) -> Entry:
-    """Carry out the protocol on one model, or what is left of it, and write its entry."""
+    """Carry out the protocol on one model, or what is left of it, and write its entry.
+
+    shared: the classes of which the most annotated one is what `CLASS` stands for
+    """
+    identity_of(experiment, ranking).write(phases.path)
     seen = probed(experiment, phases)
     with ranking.executors(experiment) as executor:
         carry_out = _Carried(phases, ranking, executor)
@@ -190,7 +215,7 @@ def measure(
             first = [sample.id for sample in experiment.dataset.samples[: phases.protocol.diagnoses.images]]
             carry_out.search(experiment, set(first))
         else:
-            carry_out.walks(experiment)
+            carry_out.walks(experiment, most_annotated(experiment, shared))
             carry_out.budgets(experiment)
             carry_out.search(experiment, withstood(phases))
     config = experiment.config
@@ -202,7 +227,8 @@ def measure(
         "fingerprint": DETECTION.fingerprint(experiment.model),
         "threshold": experiment.model.eval_threshold,
     }
-    entry = make_entry(phases, seen, model, data_of(experiment, ranking), originals_in(experiment.dataset))
+    dataset, categories = experiment.dataset, experiment.model.categories
+    entry = make_entry(phases, seen, model, data_of(experiment, ranking), categories, dataset)
     entry.write(phases.path)
     return entry
 
@@ -217,7 +243,6 @@ def probed(experiment: DetectionExperiment, phases: Phases) -> Probe:
     else:
         looked_at = min(limits.images, len(experiment.dataset.samples))
         seen = Probe(images=looked_at, without=looked_at)
-    phases.path.mkdir(parents=True, exist_ok=True)
     write_text_atomic(phases.probe, json.dumps(seen.as_json()) + "\n")
     return seen
 
@@ -230,11 +255,11 @@ class _Carried:
     ranking: Ranking
     executor: Executor | None
 
-    def walks(self, experiment: DetectionExperiment) -> None:
-        """Look for the smallest changes."""
+    def walks(self, experiment: DetectionExperiment, injected: str) -> None:
+        """Look for the smallest changes. injected: the class that `CLASS` stands for."""
         protocol = self.phases.protocol
         for name, walk in protocol.walks.items():
-            goal = walk.goal.replace(CLASS, most_annotated(experiment))
+            goal = walk.goal.replace(CLASS, injected)
             floor = max(experiment.model.eval_threshold, protocol.floor)
             threshold = floor if walk.at_floor else protocol.score_threshold
             for method, iterations in walk.methods.items():
@@ -291,15 +316,14 @@ def _spent(budget: Budget, protocol: Protocol) -> Attack:
     return Settings(budget=budget, passes=protocol.budgets.passes).attack(DETECTION, protocol.budgets.method)
 
 
-def most_annotated(experiment: DetectionExperiment) -> str:
-    """Name the class with most annotated objects, of those that the model knows, as the model names it."""
-    labels = {
-        theirs: label
-        for label, theirs in category_ids(experiment.model.categories, experiment.dataset.categories).items()
-    }
-    counts = Counter(one["category_id"] for one in experiment.dataset.annotations if one["category_id"] in labels)
-    best = min(counts, key=lambda theirs: (-counts[theirs], theirs))
-    return experiment.model.categories[labels[best]].name
+def most_annotated(experiment: DetectionExperiment, classes: Collection[str]) -> str:
+    """Name the one of some classes that has most annotated objects, as the model names it."""
+    model, dataset = experiment.model, experiment.dataset
+    known = {one["id"] for one in dataset.categories if one["name"] in classes}
+    counts = Counter(one["category_id"] for one in counted_objects(model.categories, dataset))
+    best = min(counts.keys() & known, key=lambda theirs: (-counts[theirs], theirs))
+    labels = {theirs: label for label, theirs in category_ids(model.categories, dataset.categories).items()}
+    return model.categories[labels[best]].name
 
 
 def read_entries(out: Path) -> list[Entry]:
@@ -316,32 +340,40 @@ def transfer_all(
 ) -> dict[str, dict[str, Transferred]]:
     """Judge, on images that withstood a model's own attacks, the files of the other models.
 
-    What was judged before is read again, and models that are not loaded now are not judged.
+    What was judged before is read again where both models are the same still, and models that are not loaded now are
+    not judged.
     """
     path = out / TRANSFERRED
     known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    identities = {entry.folder: Identity.read(out / entry.folder).hash for entry in entries}
     found: dict[str, dict[str, Transferred]] = {}
+    content: dict[str, dict[str, Any]] = {}
     for entry in entries:
         phases = Phases(out / entry.folder, protocol)
         images, before = withstood(phases), known.get(entry.folder, {})
         for other in entries:
             if other.folder == entry.folder or not images:
                 continue
-            if other.folder in before:
-                one = Transferred(**before[other.folder])
+            pair = [identities[entry.folder], identities[other.folder]]
+            told = before.get(other.folder, {})
+            if told.get("models") == pair:
+                one = Transferred(told["images"], told["fooled"])
             elif entry.folder in experiments:
                 one = transferred(experiments[entry.folder], phases, Phases(out / other.folder, protocol), images)
             else:
                 say(f"NOTE: {entry.folder}: not judged by the files of {other.folder}; name both to have it")
                 continue
             found.setdefault(entry.folder, {})[other.folder] = one
-    content = {name: {other: vars(one) for other, one in row.items()} for name, row in found.items()}
+            content.setdefault(entry.folder, {})[other.folder] = {**vars(one), "models": pair}
     write_text_atomic(path, json.dumps(content, indent=1) + "\n")
     return found
 
 
 def transferred(experiment: DetectionExperiment, phases: Phases, other: Phases, images: set[int]) -> Transferred:
-    """Judge the files that another model's attack left of some images, of the budget of the random search."""
+    """Judge the files that another model's attack left of some images, of the budget of the random search.
+
+    Those that the model fails on do not count.
+    """
     budget = phases.protocol.diagnoses.search
     spending = _spending(experiment, phases.protocol)
     fooled, files = 0, other.budget(budget) / "images"
@@ -349,15 +381,16 @@ def transferred(experiment: DetectionExperiment, phases: Phases, other: Phases, 
     for record in records_of(phases.budget(budget)):
         file = files / f"{record.stem}.png"
         if record.id in images and file.is_file():
-            judged += 1
-            fooled += DETECTION.holds(experiment.model, spending.config, record, to_tensor(read_image(file).pixels))
+            image = to_tensor(read_image(file).pixels)
+            with one_image(record.source):
+                fooled += DETECTION.holds(experiment.model, spending.config, record, image)
+                judged += 1
     return Transferred(judged, fooled)
 
 
-def write_reports(out: Path, protocol: Protocol) -> None:
-    """Write the pages of the runs that a model's page leads to."""
-    for entry in read_entries(out):
-        phases = Phases(out / entry.folder, protocol)
-        for folder in (phases.walks(protocol.first_walk)[0], phases.budget(protocol.diagnoses.doubled)):
+def write_reports(entries: Sequence[Entry], out: Path, protocol: Protocol) -> None:
+    """Write the pages of the runs that the models' pages lead to."""
+    for entry in entries:
+        for folder in Phases(out / entry.folder, protocol).paged:
             if folder.is_dir():
                 write_report(folder)

@@ -10,6 +10,7 @@ from tests.browser import window  # noqa: F401
 from tests.coco_squares import write_data
 
 SHORT = Path(__file__).with_name("short.yaml")
+TINY = Path(__file__).with_name("tiny.yaml")
 IMPOSTORS = Path(__file__).with_name("impostors.py")
 TOY = f"{IMPOSTORS}:Toy"
 IMAGES = 9
@@ -25,9 +26,9 @@ def data(tmp_path_factory) -> list[str]:
     return write_data(tmp_path_factory.mktemp("squares"), IMAGES)
 
 
-def rank(data, out, *models, more=()):
+def rank(data, out, *models, more=(), protocol=SHORT):
     return status_of(
-        ["rank", *models, *data, "--protocol", str(SHORT), "--device", "cpu", "--quiet", "--out", str(out), *more]
+        ["rank", *models, *data, "--protocol", str(protocol), "--device", "cpu", "--quiet", "--out", str(out), *more]
     )
 
 

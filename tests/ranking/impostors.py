@@ -7,7 +7,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from tests.toy_detector import SHARPNESS, Raising, Toy
+from detattack.detectors.base import Category
+from tests.toy_detector import SHARPNESS, Raising, Toy, is_marked
 
 
 class Firm(Toy):
@@ -107,3 +108,49 @@ class Frail(Raising):
     """Fails on marked images."""
 
     name = "frail"
+
+
+class Keyless(Toy):
+    """Fails on marked images by an error of another kind."""
+
+    name = "keyless"
+
+    def candidates(self, images, extra_boxes=None):
+        if is_marked(images):
+            raise KeyError("boxes")
+        return super().candidates(images, extra_boxes)
+
+
+class Trained(Toy):
+    """Fails on marked images where a gradient is asked for."""
+
+    name = "trained"
+
+    def candidates(self, images, extra_boxes=None):
+        if images.requires_grad and is_marked(images.detach()):
+            raise RuntimeError("no backward pass")
+        return super().candidates(images, extra_boxes)
+
+
+class Overflowing(Toy):
+    """Fails on images of 96 pixels that are changed much: by the largest budgets alone."""
+
+    name = "overflowing"
+
+    def candidates(self, images, extra_boxes=None):
+        if images.shape[-1] == 96 and float(images.detach().max()) < 140 / 255:
+            raise RuntimeError("overflow")
+        return super().candidates(images, extra_boxes)
+
+
+class DogOnly(Toy):
+    """Knows one class of the data."""
+
+    name, categories = "dogonly", (Category("cat", 3), Category("dog", 18), Category("yak", 1))
+
+
+class Shaded(Toy):
+    """Another detector of the name and the weights of `Toy`."""
+
+    def candidates(self, images, extra_boxes=None):
+        return super().candidates(images * 0.9 + 0.05, extra_boxes)

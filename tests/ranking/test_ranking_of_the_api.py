@@ -48,6 +48,23 @@ def test_models_and_images_in_memory_have_the_entry_of_those_that_are_named(data
     assert in_memory["ap"] == by_name["ap"]
 
 
+@pytest.mark.parametrize(
+    ("models", "said"),
+    [
+        ("demo", "expected a list of models, got str"),
+        ({"model": "demo"}, "expected a list of models, got dict"),
+        (3, "expected a list of models, got int"),
+        ([{"model": "demo", "weight": "x"}], "expected texts for model, weights and categories"),
+        ([{"weights": "x"}], "expected texts for model, weights and categories"),
+        ([{"model": ["demo"]}], "expected texts for model, weights and categories"),
+        ([3], "int is no Detector"),
+    ],
+)
+def test_what_names_no_models_is_refused(models, said):
+    with pytest.raises(InputError, match=said):
+        rank(models, [squares()], protocol=str(SHORT))
+
+
 def test_a_classifier_is_refused():
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 4 * 4, 2)).eval()
     with pytest.raises(InputError, match="is no detector"):
