@@ -339,9 +339,7 @@ def _table_rows(data: bytes, where: str) -> Iterator[tuple[str, str, Label]]:
                 continue
             if len(cells) <= max(file_at, label_at) or not cells[label_at]:
                 raise InputError(f"{place}: has no label")
-            label = cells[label_at]
-            integer = _INTEGER.fullmatch(label)
-            yield place, cells[file_at], int(integer[1]) if integer else label
+            yield place, cells[file_at], cells[label_at]
     except csv.Error as error:
         raise InputError(f"{where}: line {reader.line_num}: {error}") from error
 

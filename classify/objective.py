@@ -8,9 +8,11 @@ from torch.nn import functional as F
 
 from classify.methods import Loss
 from classify.types import ClassGoal, Classifier
+from detattack.core.errors import InputError
 from detattack.core.faults import check_gradient
 from detattack.core.precision import fixed_numerics
 from detattack.core.types import Evaluation
+from detattack.core.wording import counted
 
 
 class ClassificationObjective:
@@ -112,9 +114,12 @@ def _margin(logits: Tensor, classes: Tensor) -> Tensor:
 def shares(classifier: Classifier, image: Tensor) -> Tensor:
     """Compute the probabilities `[K]` of one image `[3,H,W]`, float32, on the CPU: the official inference.
 
-    Raises ValueError where they are not finite.
+    Raises ValueError where they are not finite, `InputError` where they are not one a class.
     """
     logits = classifier.logits(image[None].to(classifier.device, torch.float32))[0].cpu()
+    if logits.shape != (len(classifier.classes),):
+        classes = counted(len(classifier.classes), "class")
+        raise InputError(f"model {classifier.name}: gives {list(logits.shape)} logits of an image, and names {classes}")
     if not logits.isfinite().all():
         raise ValueError("the model's logits are not finite")
     return logits.softmax(0)

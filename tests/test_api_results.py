@@ -159,6 +159,23 @@ class Kept(Callback):
         self.results.append(result)
 
 
+class Raising(Callback):
+    def on_iteration(self, iteration):
+        raise ValueError("boom")
+
+
+@pytest.mark.parametrize("function", [attack, evaluate])
+def test_what_a_callback_raises_ends_the_run_and_is_no_failure_of_the_model(detector, function):
+    with pytest.raises(ValueError, match="boom"):
+        function(PICTURES, detector, callbacks=[Raising()])
+
+
+def test_a_classifier_of_more_logits_than_names_is_refused():
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 4))
+    with pytest.raises(InputError, match=r"gives \[4\] logits of an image, and names 3 classes"):
+        attack(torch.rand(2, 3, 8, 8), wrap_classifier(network, ["a", "b", "c"]))
+
+
 def test_callbacks_are_told_of_iterations_images_and_the_result(detector):
     kept = Kept()
     found = attack(PICTURES, detector, callbacks=[kept])

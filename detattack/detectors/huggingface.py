@@ -243,8 +243,11 @@ def _corners(boxes: Tensor) -> Tensor:
     return torch.cat((center - size / 2, center + size / 2), -1)
 
 
-def head_columns(names: dict[int, str]) -> list[Category | None]:
-    """Return the category of each class column."""
+def head_columns(names: dict[int, str], what: str) -> list[Category | None]:
+    """Return the category of each class column. Raises `InputError`, which names `what`, for gaps in the numbers."""
+    if sorted(names) != list(range(len(names))):
+        said = f"{counted(len(names), 'class')} from {min(names)} to {max(names)}, not all from 0 on"
+        raise InputError(f"{what}: its id2label numbers {said}")
     in_order = [names[i] for i in range(len(names))]
     of_name = {c.name: c for c in categories_named(name for name in in_order if name not in UNNAMED)}
     return [of_name.get(name) for name in in_order]
@@ -283,7 +286,7 @@ def load_hf(name: str, device: torch.device, weights: str | None, prompt: str | 
     if phrases:
         detector: HfDetr = HfPrompted(PREFIX + name, network, processor, phrases, device)
     else:
-        detector = HfDetr(PREFIX + name, network, processor, head_columns(config.id2label), device)
+        detector = HfDetr(PREFIX + name, network, processor, head_columns(config.id2label, what), device)
     if weights == NO_WEIGHTS:
         _calibrate(detector)
     return detector

@@ -136,7 +136,7 @@ def _of_transformers(model: Any, processor: Any, name: str, device: torch.device
         raise InputError(f"wrap {name}: the family {model.config.model_type!r} of transformers is not known here")
     if family.prompt:
         raise InputError(f"wrap {name}: {family.title} needs a prompt; --model hf/FOLDER --prompt takes it")
-    return HfDetr(name, deepcopy(model), processor, head_columns(model.config.id2label), device)
+    return HfDetr(name, deepcopy(model), processor, head_columns(model.config.id2label, f"model {name}"), device)
 
 
 def _of_yolo(model: Any, name: str, device: torch.device) -> Detector:

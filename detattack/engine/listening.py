@@ -40,12 +40,22 @@ _LISTENER: ContextVar[Listener | None] = ContextVar("listener", default=None)
 _NAMES: ContextVar[Sequence[str]] = ContextVar("names", default=())
 
 
+class _ListenerFailed(BaseException):
+    """What a listener raised, which is not to be taken for a failure of the model on an image."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 @contextmanager
 def listening(listener: Listener | None) -> Iterator[None]:
-    """Tell a listener of all iterations in this context; None: nobody."""
+    """Tell a listener of all iterations in this context; None: nobody. What it raises ends the context."""
     before = _LISTENER.set(listener)
     try:
         yield
+    except _ListenerFailed as failed:
+        raise failed.error from None
     finally:
         _LISTENER.reset(before)
 
@@ -65,4 +75,7 @@ def tell(rows: Tensor, numbers: Tensor, loss: Tensor, score: Tensor, distance: T
     listener, names = _LISTENER.get(), _NAMES.get()
     if listener is not None:
         images = [names[row] if names else str(row) for row in rows.tolist()]
-        listener(Iteration(images, numbers, loss.detach(), score.detach(), distance.detach()))
+        try:
+            listener(Iteration(images, numbers, loss.detach(), score.detach(), distance.detach()))
+        except Exception as error:
+            raise _ListenerFailed(error) from error

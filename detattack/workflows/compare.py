@@ -48,12 +48,16 @@ REFERENCE, CONTROL = "jnd", "noise"
 
 @dataclass(frozen=True, eq=False)
 class Method:
-    """A finished run as a comparison needs it: its summary, and a few numbers an image."""
+    """A finished run as a comparison needs it.
+
+    - values: a few numbers by image id, of the images that were attacked; `success` is 0 or 1
+    - changes: L2 by image id of the changes that count: of successes, or of all images where a budget is spent
+    """
 
     name: str
     summary: Mapping[str, Any]
     values: Mapping[int, Mapping[str, float]]
-    """By image id, of the images that were attacked; `success` is 0 or 1."""
+    changes: Mapping[int, float]
 
 
 @dataclass(frozen=True)
@@ -145,13 +149,16 @@ def check_folder(out: Path, resume: bool, retry_errors: bool = False) -> None:
 
 def read_method(name: str, folder: RunFolder[Any]) -> Method:
     """Read the numbers of a finished run."""
-    values = {}
+    values, changes = {}, {}
+    spends = folder.manifest["config"]["attack"]["stop"] == "worst"
     for record in folder.iterate():
+        if record.quality.get("l2") is not None and (spends or record.status == "success"):
+            changes[record.id] = float(record.quality["l2"])
         if record.status in ("success", "failure", "error"):
             known: dict[str, float | None] = {"success": record.status == "success", **record.quality}
             known |= {name: getattr(record, name) for name in ("k", "forwards", "backwards", "seconds")}
             values[record.id] = {k: float(v) for k, v in known.items() if v is not None}
-    return Method(name, folder.read_json("summary.json"), values)
+    return Method(name, folder.read_json("summary.json"), values, changes)
 
 
 def table_row(method: Method, task: Task[Any, Any, Any]) -> dict[str, Any]:
@@ -194,20 +201,15 @@ def differences(methods: Sequence[Method], seed: int = 0) -> dict[str, dict[str,
 def curve(method: Method, folder: RunFolder[Any], task: Task[Any, Any, Any], dataset: Dataset, top: float) -> Curve:
     """Trace success, and the score that is left, where only perturbations up to a distance count, from 0 to `top`."""
     distances = (0.0, *np.geomspace(max(top / 100, 1e-3), max(top, 1e-2), CURVE_POINTS - 1).tolist())
-    within = [_within(method, distance) for distance in distances]
-    share = tuple(len(images) / max(len(method.values), 1) for images in within)
+    within = [{i for i, l2 in method.changes.items() if l2 <= distance} for distance in distances]
+    won = {i for i, one in method.values.items() if one["success"]}
+    share = tuple(len(images & won) / max(len(method.values), 1) for images in within)
     return Curve(distances, share, tuple(task.scores_within(folder, dataset, within)))
 
 
-def _within(method: Method, distance: float) -> set[int]:
-    """Return the images that succeed within a distance."""
-    return {i for i, one in method.values.items() if one["success"] and one.get("l2", math.inf) <= distance}
-
-
 def largest_distance(methods: Sequence[Method]) -> float:
-    """Return the largest L2 of a success."""
-    wins = [v["l2"] for m in methods for v in m.values.values() if v["success"] and "l2" in v]
-    return max(wins, default=1.0)
+    """Return the largest L2 of a change that counts."""
+    return max((l2 for method in methods for l2 in method.changes.values()), default=1.0)
 
 
 def write_comparison(

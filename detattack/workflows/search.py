@@ -255,7 +255,7 @@ def _all_ranges(attack: Attack) -> dict[str, Range]:
     weights = [name for name in WEIGHTS if getattr(attack, name) > 0]
     names = [*(["growth"] if attack.growth > 1 else []), *(["loss_weight"] if weights else []), *weights]
     found = {"step_size": sizes, **{name: RANGES[name] for name in names}}
-    if attack.radius is not None and RADIUS_MARK not in attack.name:
+    if attack.radius is not None and attack.norm in RADII and RADIUS_MARK not in attack.name:
         found["radius"] = RADII[attack.norm]
     return found
 

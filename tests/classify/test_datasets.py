@@ -160,8 +160,18 @@ def test_forms_of_a_labels_file(tmp_path, name, text):
     (tmp_path / name).write_text(text, newline="")
     data = labels_file(tmp_path / "images", tmp_path / name)
     assert sources(data, tmp_path / "images") == ["b.png", "sub/a.png"]
-    assert in_order(data) == ["cat", 3]
+    assert list(resolve_labels(data, ["dog", "cat", "bird", "fish"]).values()) == [1, 3]
     assert data.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("l.csv", "a.png,1\nb.png,2.0\n"), ("l.json", '{"a.png": "1", "b.png": "2.0"}')]
+)
+def test_a_number_that_is_the_name_of_a_class_is_that_class(tmp_path, name, text):
+    write_images(tmp_path / "images", "a.png", "b.png")
+    (tmp_path / name).write_text(text)
+    labels = resolve_labels(labels_file(tmp_path / "images", tmp_path / name), ["1", "0", "x"])
+    assert list(labels.values()) == [0, 2]
 
 
 def test_an_image_without_a_row_is_left_out_and_noted(tmp_path):
@@ -194,7 +204,7 @@ def test_a_row_that_stands_there_twice_is_taken_once(tmp_path):
     write_images(tmp_path / "images", "a.png", "b.png")
     (tmp_path / "l.csv").write_text("a.png,1\nb.png,2\n./a.png,1\n")
     data = labels_file(tmp_path / "images", tmp_path / "l.csv")
-    assert in_order(data) == [1, 2]
+    assert in_order(data) == ["1", "2"]
     assert data.notes == (f"1 row of {tmp_path / 'l.csv'} is there twice; taken once",)
 
 
@@ -214,7 +224,8 @@ def test_names_written_on_another_system(tmp_path):
 def test_an_index_however_it_is_written(tmp_path, name, text):
     write_images(tmp_path / "images", "a.png", "b.png")
     (tmp_path / name).write_text(text)
-    assert in_order(labels_file(tmp_path / "images", tmp_path / name)) == [3, 0]
+    labels = resolve_labels(labels_file(tmp_path / "images", tmp_path / name), ["dog", "cat", "bird", "fish"])
+    assert list(labels.values()) == [3, 0]
 
 
 def test_a_link_that_no_row_names_is_no_matter(tmp_path):
@@ -259,7 +270,7 @@ def test_a_semicolon_in_a_name_parts_no_cells(tmp_path):
 def test_a_comma_in_a_label_parts_no_cells_of_a_file_with_semicolons(tmp_path):
     write_images(tmp_path / "images", "a.png", "b.png")
     (tmp_path / "l.csv").write_text("file;label\na.png;tabby, cat\nb.png;3\n")
-    assert in_order(labels_file(tmp_path / "images", tmp_path / "l.csv")) == ["tabby, cat", 3]
+    assert in_order(labels_file(tmp_path / "images", tmp_path / "l.csv")) == ["tabby, cat", "3"]
 
 
 @pytest.mark.parametrize(
@@ -477,7 +488,7 @@ def test_open_folders(tmp_path):
     assert in_order(open_labeled(tmp_path / "splits", None)) == ["dog"]
     assert in_order(open_labeled(tmp_path / "splits", None, "train")) == ["cat"]
     (tmp_path / "l.csv").write_text("cat/1.png,3")
-    assert in_order(open_labeled(tmp_path / "classes", tmp_path / "l.csv")) == [3]
+    assert in_order(open_labeled(tmp_path / "classes", tmp_path / "l.csv")) == ["3"]
 
 
 def test_open_what_is_no_folder_of_images(tmp_path):

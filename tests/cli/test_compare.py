@@ -12,7 +12,16 @@ from PIL import Image
 from detattack.runs.folder import RunFolder
 from detattack.tasks.detection.record import DetectionRecord
 from detattack.tasks.detection.task import DETECTION
-from detattack.workflows.compare import Curve, Method, differences, paired_difference, to_latex
+from detattack.workflows.compare import (
+    Curve,
+    Method,
+    curve,
+    differences,
+    largest_distance,
+    paired_difference,
+    read_method,
+    to_latex,
+)
 from tests.coco_squares import made, write_data
 
 # The command
@@ -199,7 +208,7 @@ def test_bad_input(refused, toy, data, arguments, words):
 def method(name, **values):
     """Values by measure, a list over images 1, 2, ..."""
     rows = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
-    return Method(name, {}, dict(enumerate(rows, 1)))
+    return Method(name, {}, dict(enumerate(rows, 1)), {})
 
 
 def test_differences_are_over_images_where_both_succeed():
@@ -225,13 +234,26 @@ def test_the_interval_covers_the_mean_and_is_seeded():
 
 def test_a_curve_holds_what_a_budget_reaches(compare, data):
     compare(*data, "--score-threshold", 0.05, methods="jnd")
-    curve = Curve(**read("cmp/comparison.json")["curves"]["jnd"])
+    found = Curve(**read("cmp/comparison.json")["curves"]["jnd"])
     summary = read("cmp/jnd/summary.json")
-    assert (curve.distances[0], curve.success[0]) == (0, 0)
-    assert curve.success[-1] == 1.0
-    assert curve.ap[0] == pytest.approx(summary["ap"]["clean"]["ap"], abs=1e-9)
-    assert curve.ap[-1] == pytest.approx(summary["ap"]["adversarial"]["ap"], abs=1e-9)
-    assert list(curve.success) == sorted(curve.success)
+    assert (found.distances[0], found.success[0]) == (0, 0)
+    assert found.success[-1] == 1.0
+    assert found.ap[0] == pytest.approx(summary["ap"]["clean"]["ap"], abs=1e-9)
+    assert found.ap[-1] == pytest.approx(summary["ap"]["adversarial"]["ap"], abs=1e-9)
+    assert list(found.success) == sorted(found.success)
+
+
+def test_the_curve_of_a_budget_ends_at_the_ap_that_is_left(cli, toy, data, tmp_path):
+    """All images are attacked, also those whose goal does not hold: scores above τ still, and below what AP counts."""
+    line = ("evaluate", *data, "--model", f"{toy}:factory", "--goal", "degrade:all", "--method", "pgd-linf", "--quiet")
+    spent = ("--budget", "linf:26", "--passes", 10, "--score-threshold", 0.01, "--out", "spent")
+    assert cli(*line, *spent).status == 0
+    with closing(RunFolder.open(tmp_path / "spent", DETECTION.record_type)) as folder:
+        found = read_method("pgd-linf", folder)
+        traced = curve(found, folder, DETECTION, DETECTION.annotations_in(folder), largest_distance([found]))
+    assert found.summary["success_rate"] == traced.success[-1] == 0
+    assert traced.ap[0] == found.summary["ap"]["clean"]["ap"] == 1
+    assert traced.ap[-1] == found.summary["ap"]["adversarial"]["ap"] == 0
 
 
 def test_latex_escapes():

@@ -50,6 +50,11 @@ def test_the_best_config_gives_the_same_in_a_run(tune, cli, toy, data):
     assert cli("compare", *data, *GOAL, *model, "--config", "tuned/best.yaml").status == 0
 
 
+def test_a_radius_in_rms_keeps_its_value(tune):
+    assert tune("--method", "pgd-l2", "--set", "norm=rms", "--set", "radius=0.05").status == 0
+    assert "radius" not in rows()[0]
+
+
 def test_what_was_found_is_never_worse_than_the_methods_own_settings(tune):
     assert tune("--method", "jnd").status == 0
     first, *rest = rows()

@@ -138,6 +138,9 @@ def test_bad_folders_are_one_line(folder, tmp_path):
         (tmp_path.__class__(folder) / "preprocessor_config.json").read_text()
     )
     assert "unknown family" in bad(f"hf/{tmp_path}")
+    (tmp_path / "config.json").write_text(json.dumps(config | {"id2label": {"1": "cat", "2": "dog"}}))
+    with pytest.raises(InputError, match=r"id2label numbers 2 classes from 1 to 2, not all from 0 on"):
+        load_detector(f"hf/{tmp_path}", "cpu", "none")
 
 
 @pytest.mark.parametrize("family", ["custom", "detr"])

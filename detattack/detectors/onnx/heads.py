@@ -135,16 +135,17 @@ class Finished:
 Head = Dense | Finished
 
 
-def recognized(shapes: Shapes, classes: int, where: str) -> Head:
+def recognized(outputs: Outputs, classes: int, where: str) -> Head:
     """Return the kind of head that a file has.
 
-    - shapes: of its outputs, for one image
+    - outputs: what it gives for one image
     - classes: how many it names
     - where: names the file in messages
 
     Raises `InputError` for outputs that nobody knows.
     """
-    head = _one(shapes, classes) if len(shapes) == 1 else _several(shapes, classes)
+    shapes = {name: tuple(value.shape) for name, value in outputs.items()}
+    head = _one(outputs, classes) if len(outputs) == 1 else _several(shapes, classes)
     if head is None:
         said = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
         raise InputError(
@@ -154,13 +155,20 @@ def recognized(shapes: Shapes, classes: int, where: str) -> Head:
     return head
 
 
-def _one(shapes: Shapes, classes: int) -> Head | None:
-    ((name, shape),) = shapes.items()
-    if len(shape) == 3:
+def _one(outputs: Outputs, classes: int) -> Head | None:
+    ((name, values),) = outputs.items()
+    shape, rows_of_six = values.shape, values.shape[-1] == 6 and values.ndim in (2, 3)
+    if len(shape) == 3 and not (rows_of_six and _are_detections(values)):
         for columns, objectness in ((4 + classes, False), (5 + classes, True)):
             if columns in shape[1:]:
                 return Yolo(name, columns_first=shape[2] != columns, objectness=objectness)
-    return Finished((name,)) if shape[-1] == 6 and len(shape) in (2, 3) else None
+    return Finished((name,)) if rows_of_six else None
+
+
+def _are_detections(rows: Tensor) -> bool:
+    """Whether rows `[...,6]` are corners, score and class: raw scores of one or two classes are no whole numbers."""
+    corners, label = rows[..., :4], rows[..., 5]
+    return bool((label == label.round()).all() and (corners[..., 2:] >= corners[..., :2]).all())
 
 
 def _several(shapes: Shapes, classes: int) -> Head | None:

@@ -223,7 +223,7 @@ def load_onnx(
         1, 3, *(_input_size(session, description)[1] or (SIDE, SIDE)), generator=torch.Generator().manual_seed(0)
     )
     outputs = _probed(session, probe, what)
-    head = recognized({key: tuple(value.shape) for key, value in outputs.items()}, len(named), what)
+    head = recognized(outputs, len(named), what)
     full = description.given(fit=head.fit, nms_iou=head.nms_iou, score_threshold=head.score_threshold)
     network = _converted(file, session, probe, what) if isinstance(head, Dense) else None
     said = "with a gradient by onnx2torch" if network else "without a gradient"
