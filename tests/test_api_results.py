@@ -245,6 +245,16 @@ def test_loggers_log_iterations_measures_and_the_summary(detector, monkeypatch):
         assert logged[-1]["run/success_rate"] == 1
 
 
+def test_loggers_tell_the_methods_of_a_comparison_apart(detector, monkeypatch):
+    logged = []
+    monkeypatch.setattr(MLflow, "log", lambda self, values, step: logged.append({*values}))
+    monkeypatch.setitem(sys.modules, "mlflow", SimpleNamespace())
+    api.compare(PICTURES[:1], detector, methods="fgsm,jnd", callbacks=[MLflow()])
+    names = set.union(*logged)
+    assert {"fgsm/image000001/loss", "jnd/image000001/loss", "fgsm/image/l2", "jnd/image/l2"} <= names
+    assert "image/l2" not in names
+
+
 def test_tensorboard_writes_events(detector, tmp_path):
     pytest.importorskip("tensorboard", reason="needs tensorboard (pip install tensorboard)")
     attack(PICTURES, detector, method="fgsm", callbacks=[TensorBoard(tmp_path)])

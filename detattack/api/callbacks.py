@@ -13,6 +13,9 @@ from detattack.runs.record import Outcome
 class Callback:
     """What is told; each method may be replaced, and does nothing here. An exception that it raises ends the run."""
 
+    def on_start(self, run: str) -> None:
+        """Take the name of a run that begins: of a comparison the method; empty where there is one run alone."""
+
     def on_iteration(self, iteration: Iteration) -> None:
         """Take an iteration of the images under attack; `iteration.rows()` has their numbers."""
 
@@ -77,6 +80,8 @@ def telling(callbacks: Sequence[Callback], progress: bool, title: str = "", spen
     with ExitStack() as stack:
         bar = stack.enter_context(Progress(True, title, "broken" if spends else "success")) if progress else None
         told = Told(callbacks, bar)
+        for callback in callbacks:
+            callback.on_start(title)
         if callbacks or bar:
             stack.enter_context(listening(told.iterate))
         yield told

@@ -25,28 +25,38 @@ class Logger(Callback):
 
     def __init__(self, every: int = 1) -> None:
         self._every = every
+        self._run = ""
 
     @abstractmethod
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Log values at a step: an iteration of an image, or the number of a finished image."""
+
+    def on_start(self, run: str) -> None:
+        """Put the name of the run before all names, where it has one."""
+        self._run = f"{run}/" if run else ""
 
     def on_iteration(self, iteration: Iteration) -> None:
         """Log loss, score and distance of each image."""
         if int(iteration.numbers[0]) % self._every:
             return
         for name, number, loss, score, distance in iteration.rows():
-            self.log({f"{name}/loss": loss, f"{name}/score": score, f"{name}/l2": distance}, number)
+            values = {f"{name}/loss": loss, f"{name}/score": score, f"{name}/l2": distance}
+            self.log(self._named(values), number)
 
     def on_image(self, outcome: Outcome[Any], done: int, total: int) -> None:
         """Log the measures of an image, and whether the goal is reached."""
         record = outcome.record
         values = {f"image/{name}": value for name, value in record.quality.items()}
-        self.log(_finite({**values, "image/success": record.status == "success", "image/k": record.k}), done)
+        values |= {"image/success": record.status == "success", "image/k": record.k}
+        self.log(self._named(_finite(values)), done)
 
     def on_run(self, result: Any) -> None:
         """Log the numbers of a summary."""
         if isinstance(result, Mapping):
             self.log(_finite({f"run/{name}": value for name, value in result.items()}), 0)
+
+    def _named(self, values: Mapping[str, float]) -> dict[str, float]:
+        return {self._run + name: value for name, value in values.items()}
 
 
 class TensorBoard(Logger):
@@ -75,11 +85,11 @@ class WeightsAndBiases(Logger):
 
     def __init__(self, every: int = 1, **options: Any) -> None:
         super().__init__(every)
-        self._run = _library("wandb").init(**options)
+        self._tracked = _library("wandb").init(**options)
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Log values; their step is one of them, since each image has its own."""
-        self._run.log({**values, "step": step})
+        self._tracked.log({**values, "step": step})
 
 
 class MLflow(Logger):
