@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from detattack.core.wording import counted
 from detattack.datasets.coco import category_ids
 from detattack.metrics.coco import GroundTruth, ResampledAP
 from detattack.ranking.classes import lacking
@@ -30,6 +31,8 @@ LEAST_OF_GROUP = 5
 """Images that a group has to have."""
 MOST_SEPARATING = 6
 """Images that are shown as those that separate the models."""
+FAILING = 0.5
+"""Share of the images that a model may fail on and still be compared: the others are not measured on these."""
 RESOLUTION = 0.05
 """Added to changes before they are compared by their ratio, in gray levels."""
 
@@ -81,6 +84,7 @@ class Board:
 
     - images: by walk, the ids that figures are over
     - left_out: why images are left out for all, by name of the image
+    - failing: on how many images a model fails that is not compared with the others for it, by its folder
     - lacking: the classes that other models are measured on and a model is not, by its folder
     - separating: ids of the images on which the models differ most
     """
@@ -89,6 +93,7 @@ class Board:
     rows: Sequence[Row]
     images: Mapping[str, Sequence[int]]
     left_out: Mapping[str, str]
+    failing: Mapping[str, str]
     lacking: Mapping[str, Sequence[str]]
     separating: Sequence[int]
 
@@ -103,7 +108,8 @@ def make_board(
     """Compare entries. transferred: by folder of the model that is judged, and of the one whose files it sees."""
     diagnosed = {one.folder: [*one.verdicts, *_of_transfer(one, transferred, protocol)] for one in entries}
     trusted = [one for one in entries if all(verdict.trusted for verdict in diagnosed[one.folder])]
-    compared = trusted or list(entries)
+    answering = [one for one in trusted if len(one.errors) <= FAILING * one.data["images"]]
+    compared = answering or trusted or list(entries)
     left_out = {failed.stem: f"{one.name}: {failed.reason}" for one in compared for failed in one.errors.values()}
     away = {number for one in compared for number in one.errors}
     images = {
@@ -114,7 +120,7 @@ def make_board(
     resampled: dict[str, Values] = {
         one.folder: np.median(np.array(_changes(one, first, images[first]))[samples], axis=1)
         for one in trusted
-        if images[first]
+        if images[first] and one in compared
     }
     found = places(resampled)
     rows = [
@@ -133,13 +139,22 @@ def make_board(
     ]
     rows.sort(key=lambda row: _order(row, first))
     apart = lacking({one.folder: one.classes for one in entries})
-    return Board(protocol, rows, images, left_out, apart, _separating(trusted, first, images[first]))
+    failing = {one.folder: _failure(one) for one in trusted if one not in compared}
+    separating = _separating([one for one in trusted if one in compared], first, images[first])
+    return Board(protocol, rows, images, left_out, failing, apart, separating)
 
 
 def _order(row: Row, walk: str) -> tuple[Any, ...]:
     """Sort by place, and among those that are tied by the figure."""
     value = row.jnd50[walk][RANKED_BY].value
     return (row.place is None, row.place.best if row.place else 0, -value if value == value else 0.0, row.entry.folder)
+
+
+def _failure(entry: Entry) -> str:
+    """Say how many images a model fails on."""
+    first = next(iter(entry.errors.values()))
+    images = counted(int(entry.data["images"]), "image")
+    return f"fails on {len(entry.errors)} of {images} ({first.stem}: {first.reason})"
 
 
 def _of_transfer(
@@ -210,8 +225,8 @@ def _resampled_ap(run: RunFolder[DetectionRecord], which: Any, away: set[int], c
     judged = (record for record in run.iterate() if "boxes" in record.clean and "boxes" in record.adversarial)
     ids = [record.id for record in judged if record.id not in away]
     shared = set(category_ids(card.categories, truth.categories).values())
-    counted = GroundTruth(truth.annotations, truth.categories, ids, shared)
-    table = ResampledAP(counted, list(coco_results(run.iterate(), card, truth, which)))
+    annotated = GroundTruth(truth.annotations, truth.categories, ids, shared)
+    table = ResampledAP(annotated, list(coco_results(run.iterate(), card, truth, which)))
     value = table.of(np.arange(len(table.images)))
     if not value:
         return Estimate(*[math.nan if value is None else 0.0] * 3)

@@ -61,6 +61,7 @@ def as_json(board: Board) -> dict[str, Any]:
         "ordered_by": f"{board.protocol.first_walk}, {RANKED_BY}, median",
         "images": {walk: len(ids) for walk, ids in board.images.items()},
         "left_out": board.left_out,
+        "failing": board.failing,
         "lacking": board.lacking,
         "models": [
             {
@@ -133,6 +134,7 @@ def below(board: Board) -> str:
         for verdict in row.masked
     ]
     said += [f"\n{name} is left out for all models: {why}\n" for name, why in board.left_out.items()]
+    said += [f"\n{folder} is not ranked: {why}\n" for folder, why in board.failing.items()]
     return "".join([*said, *(f"\n{line}\n" for line in classes_apart(board.lacking))])
 
 
@@ -168,6 +170,7 @@ def leaderboard_page(board: Board, out: Path) -> Page:
         for verdict in row.masked
     ]
     left = [{"title": name, "text": f"is left out for all models: {why}"} for name, why in board.left_out.items()]
+    failing = [{"title": f"{folder} is not ranked.", "text": f"It {why}."} for folder, why in board.failing.items()]
     classes = [{"title": "Models know other classes.", "text": f"{line}."} for line in classes_apart(board.lacking)]
     walks = [
         _walk_plot(board, name, f"{name}: {walk.goal}{', τ at the floor' if walk.at_floor else ''}")
@@ -181,7 +184,7 @@ def leaderboard_page(board: Board, out: Path) -> Page:
         Section("Trust", "What would tell a detector that only looks robust.", [_verdict_table(board)]),
     ]
     shown = [one for one in sections if one.tables or one.plots or one.pictures]
-    return Page("The JND of detectors", "leaderboard", facts, shown, notes, [*masked, *classes, *left])
+    return Page("The JND of detectors", "leaderboard", facts, shown, notes, [*masked, *failing, *classes, *left])
 
 
 def model_page(board: Board, row: Row, number: int, out: Path) -> Page:

@@ -104,6 +104,19 @@ def test_images_that_a_walk_broke_within_the_budget_have_not_withstood_it(rankin
     assert withstood(Phases(ranking / "firm", changed)) == {99, 100}
 
 
+def test_a_model_that_fails_on_most_images_takes_none_from_the_others(toy, firm, board_of, ranking):
+    failed = {number: Failed(one.stem, "RuntimeError: out of cheese") for number, one in toy.shown.items()}
+    whole = board_of(firm)
+    board = board_of(replace(toy, errors=failed), firm)
+    assert board.images == whole.images
+    assert board.left_out == {}
+    assert row_of(board, "firm").place_text == "1"
+    assert row_of(board, "toy").place_text == "–"
+    first = next(iter(failed.values())).stem
+    assert board.failing == {"toy": f"fails on {len(failed)} of 9 images ({first}: RuntimeError: out of cheese)"}
+    assert "toy is not ranked." in render(leaderboard_page(board, ranking))
+
+
 def test_an_image_that_fails_under_a_budget_alone_is_left_out_and_named(tmp_path):
     data = write_data(tmp_path / "data", 4)
     file = tmp_path / "data" / "instances.json"
