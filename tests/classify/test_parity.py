@@ -171,7 +171,7 @@ def test_deepfool_of_a_linear_classifier_is_the_projection():
     """Closed form: the nearest boundary of a linear classifier, reached in one step, overshot by 2%."""
 
     class Linear:
-        name = "linear"
+        name, classes = "linear", tuple("abcdefg")
 
         def __init__(self):
             generator = torch.Generator().manual_seed(1)
