@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from detattack.core.errors import InputError
+from detattack.core.errors import ImageError, InputError
 
 _NO_MEMORY = ("out of memory", "outofmemory", "can't allocate memory", "not enough memory", "insufficient memory")
 _BROKEN = (
@@ -57,6 +57,17 @@ def check_device(error: BaseException, what: str) -> None:
             said = " ".join(str(cause).split("\n")[0].split())[:200]
             raise DeviceBroken(f"{what}: the device failed and is lost to this process ({said})") from error
         cause = cause.__cause__ or cause.__context__
+
+
+def check_one_image(error: Exception, what: str) -> None:
+    """Raise what is not a matter of one image, of an error over it; what others raise is the model's, on that image.
+
+    Raises the error itself where it is an `InputError` that concerns every image, and `DeviceBroken` as `check_device`.
+    what: as of `check_device`.
+    """
+    if isinstance(error, InputError) and not isinstance(error, NoGradient | ImageError):
+        raise error
+    check_device(error, what)
 
 
 def _breaks_device(error: BaseException) -> bool:

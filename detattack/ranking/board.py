@@ -109,7 +109,8 @@ def make_board(
     diagnosed = {one.folder: [*one.verdicts, *_of_transfer(one, transferred, protocol)] for one in entries}
     trusted = [one for one in entries if all(verdict.trusted for verdict in diagnosed[one.folder])]
     answering = [one for one in trusted if len(one.errors) <= FAILING * one.data["images"]]
-    compared = answering or trusted or list(entries)
+    ranked = answering or trusted
+    compared = ranked or list(entries)
     left_out = {failed.stem: f"{one.name}: {failed.reason}" for one in compared for failed in one.errors.values()}
     away = {number for one in compared for number in one.errors}
     images = {
@@ -119,8 +120,8 @@ def make_board(
     samples = resamples(len(images[first]), protocol.bootstrap.intervals, seed)
     resampled: dict[str, Values] = {
         one.folder: np.median(np.array(_changes(one, first, images[first]))[samples], axis=1)
-        for one in trusted
-        if images[first] and one in compared
+        for one in ranked
+        if images[first]
     }
     found = places(resampled)
     rows = [
@@ -139,9 +140,8 @@ def make_board(
     ]
     rows.sort(key=lambda row: _order(row, first))
     apart = lacking({one.folder: one.classes for one in entries})
-    failing = {one.folder: _failure(one) for one in trusted if one not in compared}
-    separating = _separating([one for one in trusted if one in compared], first, images[first])
-    return Board(protocol, rows, images, left_out, failing, apart, separating)
+    failing = {one.folder: _failure(one) for one in trusted if one not in ranked}
+    return Board(protocol, rows, images, left_out, failing, apart, _separating(ranked, first, images[first]))
 
 
 def _order(row: Row, walk: str) -> tuple[Any, ...]:
@@ -222,8 +222,7 @@ def _ap(entry: Entry, phases: Phases, away: set[int], protocol: Protocol, seed: 
 def _resampled_ap(run: RunFolder[DetectionRecord], which: Any, away: set[int], count: int, seed: int) -> Estimate:
     """Compute the AP of a run with its interval, over the images that were seen untouched and attacked."""
     card, truth = card_of(run.manifest), truth_of(run)
-    judged = (record for record in run.iterate() if "boxes" in record.clean and "boxes" in record.adversarial)
-    ids = [record.id for record in judged if record.id not in away]
+    ids = [record.id for record in run.iterate() if record.is_scored and record.id not in away]
     shared = set(category_ids(card.categories, truth.categories).values())
     annotated = GroundTruth(truth.annotations, truth.categories, ids, shared)
     table = ResampledAP(annotated, list(coco_results(run.iterate(), card, truth, which)))

@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from detattack.core.errors import ImageError, InputError
-from detattack.core.faults import NoGradient, check_device
+from detattack.core.faults import check_one_image
 
 
 @contextmanager
@@ -16,6 +15,4 @@ def one_image(source: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # the model is someone else's code
-        if isinstance(error, InputError) and not isinstance(error, NoGradient | ImageError):
-            raise
-        check_device(error, source)
+        check_one_image(error, source)

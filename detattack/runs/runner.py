@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 
 from detattack.core.errors import ImageError, InputError
-from detattack.core.faults import NoGradient, check_device, out_of_memory
+from detattack.core.faults import NoGradient, check_one_image, out_of_memory
 from detattack.core.interrupts import interrupts
 from detattack.core.wording import counted
 from detattack.datasets.base import Dataset, Picture, Sample
@@ -211,9 +211,7 @@ def _outcomes(attack: AttackPictures[R], group: list[Item[R]]) -> list[Outcome[R
     try:
         return attack(pictures)
     except Exception as error:  # the model is someone else's code: whatever it raises concerns this batch only
-        if isinstance(error, InputError) and not isinstance(error, NoGradient | ImageError):  # it concerns every batch
-            raise
-        check_device(error, _named(pictures))
+        check_one_image(error, _named(pictures))
         who = "" if isinstance(error, ImageError) else f"{type(error).__name__}: "
         memory, reason = out_of_memory(error), who + " ".join(str(error).split())[:300]
     if memory:  # outside of the handler, which keeps what the failed attempt held

@@ -71,7 +71,7 @@ class _Breakdown:
 
     def add(self, record: DetectionRecord) -> None:
         """Count an image."""
-        if not ("boxes" in record.clean and "boxes" in record.adversarial):
+        if not record.is_scored:
             return
         objects = self._objects.get(record.id, self._nothing)
         found = {"clean": self._boxes(record.clean), "adversarial": self._boxes(record.adversarial)}

@@ -34,6 +34,11 @@ class DetectionRecord(BaseRecord):
     clean: Found = field(default_factory=dict)
     adversarial: Found = field(default_factory=dict)
 
+    @property
+    def is_scored(self) -> bool:
+        """Whether AP counts the image: the detector has seen it untouched and attacked."""
+        return "boxes" in self.clean and "boxes" in self.adversarial
+
 
 def target_of(record: DetectionRecord, detector: Detector | DetectorCard) -> Target:
     """Resolve the target of a record, as it was: what `verify` judges by."""

@@ -107,7 +107,7 @@ class _Seen:
     def add(self, record: DetectionRecord) -> None:
         for found in (record.clean, record.adversarial):
             self.scores.extend(found.get("scores", ()))
-        if "boxes" in record.clean and "boxes" in record.adversarial:
+        if record.is_scored:
             self.scored.add(record.id)
         if record.quality:
             self.judged.add(record)

@@ -413,7 +413,7 @@ class DetectionTask(Task[DetectionRecord, DetectionConfig, Detector]):
 
 def _scored(folder: RunFolder[DetectionRecord]) -> list[int]:
     """List the images that AP is over: those that the detector has seen untouched and attacked."""
-    return [record.id for record in folder.iterate() if "boxes" in record.clean and "boxes" in record.adversarial]
+    return [record.id for record in folder.iterate() if record.is_scored]
 
 
 DETECTION = DetectionTask()

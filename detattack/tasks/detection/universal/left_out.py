@@ -1,7 +1,7 @@
 """Images that a search goes on without: those that cannot be read, and those that the model fails on."""
 
 from detattack.core.errors import ImageError, InputError
-from detattack.core.faults import NoGradient, check_device
+from detattack.core.faults import check_one_image
 from detattack.datasets.base import Picture, Sample
 
 LeftOut = dict[str, str]
@@ -21,9 +21,7 @@ def reason_of(error: Exception, sample: Sample) -> str:
 
     Raises the error itself where it concerns every image, and `DeviceBroken`.
     """
-    if isinstance(error, InputError) and not isinstance(error, NoGradient | ImageError):
-        raise error
-    check_device(error, sample.source)
+    check_one_image(error, sample.source)
     who = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
     return who + " ".join(str(error).removeprefix(f"{sample.source}: ").split())[:300]
 
