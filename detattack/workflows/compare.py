@@ -21,6 +21,7 @@ from detattack.core.errors import InputError
 from detattack.core.files import swept, write_text_atomic
 from detattack.datasets.base import Dataset
 from detattack.engine import Attack
+from detattack.engine.budget import budget_in
 from detattack.metrics.image_quality import MEASURES
 from detattack.runs.folder import RunFolder
 from detattack.runs.manifest import COMPARISON
@@ -150,7 +151,7 @@ def check_folder(out: Path, resume: bool, retry_errors: bool = False) -> None:
 def read_method(name: str, folder: RunFolder[Any]) -> Method:
     """Read the numbers of a finished run."""
     values, changes = {}, {}
-    spends = folder.manifest["config"]["attack"]["stop"] == "worst"
+    spends = budget_in(folder.manifest["config"]) is not None
     for record in folder.iterate():
         if record.quality.get("l2") is not None and (spends or record.status == "success"):
             changes[record.id] = float(record.quality["l2"])
