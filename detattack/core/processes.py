@@ -13,8 +13,8 @@ from typing import TypeVar
 from detattack.core.plugins import load_plugins
 from detattack.core.wording import counted
 
-WORTH_A_PROCESS_S = 4.0
-"""Below this many seconds a process pool does not pay off: starting processes, which import torch, takes as long."""
+STARTED_IN_S = 8.0
+"""How long processes take to start, of which each imports torch: they have to save more than that."""
 MOST_PROCESSES = 16
 
 In = TypeVar("In")
@@ -27,16 +27,21 @@ def parallel_map(work: Callable[[In], Out], items: Sequence[In]) -> Iterator[Out
     Raises what `work` raises, and OSError if a process is killed, for instance for lack of memory. Leaving the loop
     early stops the processes.
     """
-    start = time.monotonic()
+    took = 0.0
     for done, item in enumerate(items):
-        if time.monotonic() - start >= WORTH_A_PROCESS_S and len(items) - done >= max(done, 2) and _cores() > 1:
-            yield from _by_processes(work, items[done:])
+        left = len(items) - done
+        workers = min(_cores(), MOST_PROCESSES, left)
+        if done > 1 and took / (done - 1) * (left - left / workers) > STARTED_IN_S:
+            yield from _by_processes(work, items[done:], workers)
             return
-        yield work(item)
+        start = time.monotonic()
+        result = work(item)
+        if done:  # the first also imports what the work needs
+            took += time.monotonic() - start
+        yield result
 
 
-def _by_processes(work: Callable[[In], Out], items: Sequence[In]) -> Iterator[Out]:
-    workers = min(_cores(), MOST_PROCESSES, len(items))
+def _by_processes(work: Callable[[In], Out], items: Sequence[In], workers: int) -> Iterator[Out]:
     # "spawn": a forked copy of a process with threads and an accelerator may hang
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker) as pool:
         try:

@@ -104,7 +104,7 @@ def test_measures_are_the_same_from_several_processes(evaluate, data, monkeypatc
     from detattack.core import processes
 
     evaluate(*data, out="one", quality="all")
-    monkeypatch.setattr(processes, "WORTH_A_PROCESS_S", 0)
+    monkeypatch.setattr(processes, "STARTED_IN_S", 0.0)
     monkeypatch.setattr(processes.os, "sched_getaffinity", lambda process: {0, 1})
     evaluate(*data, out="two", quality="all")
     assert made(Path("one")) == made(Path("two"))

@@ -185,11 +185,15 @@ def test_names_are_matched_from_exact_to_loose(write, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_same_from_several_processes(cli, folders, monkeypatch):
+def test_the_same_from_several_processes(cli, folders, write, monkeypatch):
     from detattack.core import processes
 
+    for name, change in (("u", 2), ("v", 4)):
+        write(f"a/{name}.png")
+        write(f"b/{name}.png", change)
     one = cli("quality", *folders, "--json")
-    monkeypatch.setattr(processes, "WORTH_A_PROCESS_S", 0)
+    assert len(one.json["images"]) == 5  # two of them here, before it is known that they take long
+    monkeypatch.setattr(processes, "STARTED_IN_S", 0.0)
     monkeypatch.setattr(processes.os, "sched_getaffinity", lambda process: {0, 1})
     assert cli("quality", *folders, "--json").out == one.out
 
