@@ -39,7 +39,7 @@ def model(classifier):
 
 @pytest.fixture(scope="module")
 def images():
-    return cuttings(50)
+    return cuttings(30)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_ten_steps_of_pgd_in_l2(classifier, model, images, labels):
     pgd = foolbox.attacks.L2ProjectedGradientDescentAttack(abs_stepsize=0.1, steps=10, random_start=False)
     apart = (ours - reference(pgd, model, images, labels, 0.4)).flatten(1).abs().amax(1)
     # where a ReLU is at its corner the last bit decides which way the next nine steps go
-    assert int((apart < 1e-5).sum()) >= 47
+    assert int((apart < 1e-5).sum()) >= 29
 
 
 def test_a_step_of_fgv_is_the_gradient(classifier, images, labels):
@@ -103,7 +103,7 @@ def test_ddn_finds_perturbations_of_the_same_length(classifier, model, images, l
     # a decision on the boundary may fall either way by the last bit, and then the norms are a step of 5% apart
     apart = (ours / others - 1).abs()
     assert float(apart.max()) < 0.06
-    assert int((apart < 1e-4).sum()) >= 48
+    assert int((apart < 1e-4).sum()) >= 29
 
 
 def test_fmn_finds_perturbations_of_the_same_length(classifier, model, images, labels):
@@ -130,7 +130,7 @@ def test_fmn_finds_perturbations_of_the_same_length(classifier, model, images, l
     ours, others = ((x - images).flatten(1).norm(dim=1) for x in (found.images, theirs))
     # a step that ends on the boundary itself may fall either way by the last bit
     apart = (ours / others - 1).abs()
-    assert int((apart < 1e-4).sum()) >= 45
+    assert int((apart < 1e-4).sum()) >= 27
 
 
 @pytest.mark.parametrize("classes", [None, 3])
@@ -146,25 +146,21 @@ def test_deepfool_finds_perturbations_of_the_same_length(classifier, model, imag
     )
     ours, others = ((x - images).flatten(1).norm(dim=1) for x in (found.images, theirs))
     assert bool(found.success.all())
-    assert len(images) == 50
+    assert len(images) == 30
     torch.testing.assert_close(ours, others, rtol=0.05, atol=0)
 
 
-@pytest.mark.parametrize("name", ["jnd-min", "fmn"])
-def test_jnd_min_and_fmn_need_no_more_than_ddn(classifier, images, labels, name):
+def test_jnd_min_and_fmn_need_no_more_than_ddn(classifier, images, labels):
     """Judged on 8 bits, by the medians."""
     some = slice(0, 12)
-    found = [
-        run(
-            replace(PRESETS[each], max_iterations=60),
-            images[some],
-            objective(ClassificationObjective, classifier, labels[some], METHODS[each].loss),
-        )
-        for each in (name, "ddn")
-    ]
-    assert all(bool(one.success.all()) for one in found)
-    ours, ddn = ((one.images - images[some]).flatten(1).norm(dim=1).median() for one in found)
-    assert ours <= 1.01 * ddn
+    medians = {}
+    for name in ("ddn", "jnd-min", "fmn"):
+        kind = objective(ClassificationObjective, classifier, labels[some], METHODS[name].loss)
+        found = run(replace(PRESETS[name], max_iterations=60), images[some], kind)
+        assert bool(found.success.all()), name
+        medians[name] = (found.images - images[some]).flatten(1).norm(dim=1).median()
+    assert medians["jnd-min"] <= 1.01 * medians["ddn"]
+    assert medians["fmn"] <= 1.01 * medians["ddn"]
 
 
 def test_deepfool_of_a_linear_classifier_is_the_projection():
