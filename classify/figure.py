@@ -18,6 +18,7 @@ from classify.record import ClassificationRecord
 from detattack.engine.budget import Budget
 from detattack.metrics.difference import COLOR_MAP, DIFFERENCE_LABEL, difference_map, heatmap
 from detattack.report.colors import INK, SOFT
+from detattack.report.lettering import text_width
 from detattack.report.sheet import budget_caption, caption_of, save_figure
 from detattack.runs.record import Outcome
 
@@ -92,8 +93,10 @@ class _Page:
         self._left += self._pitch
 
     def title(self, headline: str, facts: str) -> None:
-        """Write what happened, and its numbers."""
-        self._text(_MARGIN, 44, headline, 12, INK, weight="bold")
+        """Write what happened, in smaller letters where it is long, and its numbers."""
+        room = 72 / DPI * (self._size[0] - 2 * _MARGIN)
+        points = min(12.0, room / text_width(headline, 1, bold=True))
+        self._text(_MARGIN, 44, headline, points, INK, weight="bold")
         self._text(_MARGIN, 76, facts, 8.5, SOFT)
 
     def picture(self, pixels: NDArray[Any], title: str, subtitle: str) -> None:
@@ -154,8 +157,9 @@ def _bare(axes: Axes) -> None:
 def _headline(record: ClassificationRecord, classes: Sequence[str]) -> str:
     if not record.clean or not record.adversarial:
         return record.stem
-    before, after = classes[record.predicted], classes[_first(record.adversarial)]
-    return f"{record.stem}: {before}" if before == after else f"{record.stem}: {before} → {after}"
+    labels = record.predicted, _first(record.adversarial)
+    before, after = (_short(classes[label], 34) for label in labels)
+    return f"{record.stem}: {before}" if len(set(labels)) == 1 else f"{record.stem}: {before} → {after}"
 
 
 def _facts(record: ClassificationRecord, budget: Budget | None) -> str:

@@ -54,6 +54,7 @@ class ClassificationTask(Task[ClassificationRecord, ClassifyConfig, Classifier])
         BROKEN,
     )
     curves = (Curve("accuracy", "accuracy under attack", "accuracy_clean"), *Task.curves)
+    not_taken = ("annotations", "scenes")
     image_columns = (
         ImageColumn("was", lambda record, manifest: _likeliest_text(record.clean, manifest), True, True),
         ImageColumn("became", lambda record, manifest: _likeliest_text(record.adversarial, manifest), True, True),

@@ -46,10 +46,13 @@ def print_comparison(
     from detattack.cli.tables import print_rows, print_table, warn
     from detattack.cli.terminal import say, say_notes
     from detattack.workflows.compare import COMPARED, interval_text, label_of
+    from detattack.workflows.evaluate import notes_of
 
     task, summaries = experiment.task, [method.summary for method in found.methods]
     warn(task, summaries[0])
-    say_notes(dict.fromkeys(note for summary in summaries for note in task.notes(summary)))
+    told = notes_of(experiment)  # before the first method
+    notes = dict.fromkeys(note for summary in summaries for note in task.notes(summary))
+    say_notes(note for note in notes if note not in told)
     if run.json:
         print(json_module.dumps({"run": str(out), "summary": found.content}, allow_nan=False))
     elif run.quiet:

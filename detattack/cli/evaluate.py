@@ -58,7 +58,6 @@ def evaluate(
     out, found_task = run.folder("evaluate"), find_task(task)
     with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
         pool = workers_of(workers, model.device)
-        others = check_transfers(transfer_to, survive, model.device)
         options = {**asdict(wanted), **model.values(), "max_detections": max_detections}
         more = {"shard": shard, "quality": quality, "batch": batch, "missing": missing}
         budgets = spent.budgets(attack.floats)
@@ -69,6 +68,7 @@ def evaluate(
             defended = _experiment(context, found_task, options, data, attack, settings, method, run, more)
             options["model"] = model.model
         experiment = _experiment(context, found_task, options, data, attack, settings, method, run, more)
+        others = check_transfers(experiment, transfer_to, survive, model.device)
         say_if_tuned_on(run.config, experiment.dataset)
         if defense is not None:
             weighed = weigh_defense(experiment, defended, out, pool, run)

@@ -1,6 +1,5 @@
 """`detattack quality`: any two images, or two folders of them, held against each other."""
 
-import io
 import math
 import sys
 from collections.abc import Sequence
@@ -115,18 +114,15 @@ def _row(one: "MeasuredPair") -> dict[str, Any]:
 
 def _csv(names: list[str], measured: "Sequence[MeasuredPair]") -> str:
     """Write a column a measure, empty where it is not defined, and one for what went wrong."""
-    import csv
-
+    from detattack.core.csv_text import csv_lines
     from detattack.metrics.image_quality import ImageQuality
 
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image", *names, "error"])
+    rows: list[list[Any]] = [["image", *names, "error"]]
     for one in measured:
         found = one.quality or ImageQuality()
         values = [found.get(name, math.nan) for name in names]
-        writer.writerow([one.pair.name, *("" if math.isnan(value) else value for value in values), one.reason])
-    return text.getvalue()
+        rows.append([one.pair.name, *("" if math.isnan(value) else value for value in values), one.reason])
+    return csv_lines(rows)
 
 
 def _print_table(names: list[str], measured: "Sequence[MeasuredPair]") -> None:

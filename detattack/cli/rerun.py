@@ -11,6 +11,7 @@ import typer
 from detattack.cli import names as n
 from detattack.cli import options as o
 from detattack.cli.status import FAILED
+from detattack.core.environment import DETERMINISTIC, be_deterministic
 from detattack.core.errors import InputError
 from detattack.core.wording import counted
 
@@ -95,6 +96,8 @@ def _carried_out(
         if not (path / "summary.json").is_file():
             raise InputError(f"{path}: is not finished; --resume goes on")
         torch.set_num_threads(threads or first.manifest.get("threads") or torch.get_num_threads())
+        if first.manifest.get("environment", {}).get(DETERMINISTIC) == "1":
+            be_deterministic()
         experiment = repeated(path, first.manifest, instead, trust)
         with (
             resumable(goes_on(out)),

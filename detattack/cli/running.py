@@ -58,7 +58,7 @@ def config_values(context: typer.Context, task: "Task[Any, Any, Any]", options: 
     """
     named = {name for name in options if given(context, name)}
     fields = task.config_type.model_fields
-    for name in named - fields.keys():
+    for name in [*(named - fields.keys()), *(name for name in task.not_taken if given(context, name))]:
         raise InputError(f"--{name.replace('_', '-')}: task {task.name} has no such option")
     own = options.keys() & fields.keys()
     return {name: options[name] for name in options if name in own and (task.name == "detect" or name in named)}

@@ -1,31 +1,35 @@
 """A run's files before other detectors and after changes: the matrix that `verify` and `evaluate` print."""
 
 import json as json_module
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from detattack.core.wording import counted, worded
 
 if TYPE_CHECKING:
+    from detattack.tasks.experiment import Experiment
     from detattack.workflows.transfer import Other, Transfer
 
 
-def check_transfers(models: str | None, survive: str | None, device: str) -> "list[Other]":
+def check_transfers(
+    experiment: "Experiment[Any, Any, Any]", models: str | None, survive: str | None, device: str
+) -> "list[Other]":
     """List the run's own model and those of `--transfer-to`.
 
     Raises `InputError` for what would only be known when the run is done.
     """
     from detattack.datasets.corruptions import parse_corruptions
-    from detattack.detectors.registry import load_detector
-    from detattack.workflows.transfer import Other
+    from detattack.workflows.transfer import Other, load_other
 
     parse_corruptions(survive or "")
-    names = [name.strip() for name in (models or "").split(",") if name.strip()]
-    for name in names:
-        load_detector(name, device)
-    return [Other(), *map(Other, names)]
+    others = [Other(name.strip()) for name in (models or "").split(",") if name.strip()]
+    for other in others:
+        load_other(experiment.task, experiment.config, other, device)
+    return [Other(), *others]
 
 
 def print_transfers(
@@ -40,7 +44,8 @@ def print_transfers(
     from detattack.cli.terminal import Terminal
     from detattack.workflows.transfer import transfer_run
 
-    with Progress(console=Terminal(stderr=True, quiet=quiet)) as bar:
+    # stdout is for the result, whatever a model prints
+    with redirect_stdout(sys.stderr), Progress(console=Terminal(stderr=True, quiet=quiet)) as bar:
         task = bar.add_task("scoring", total=None)
 
         def progress(done: int, total: int) -> None:

@@ -1,6 +1,7 @@
 """`detattack verify`: every saved image judged again, from its file; by another detector, or after a change."""
 
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
@@ -62,12 +63,13 @@ def _verify(run: Path, device: str, trust: bool, json: bool) -> None:
 
     images = successes = 0
     wrong = []
-    for verdict in verify_run(run, device, trust):
-        images += 1
-        successes += verdict.success
-        if verdict.problem:
-            wrong.append(verdict.file)
-            say(f"{verdict.file}: {verdict.problem}", file=sys.stderr)
+    with redirect_stdout(sys.stderr):  # stdout is for the result, whatever a model prints
+        for verdict in verify_run(run, device, trust):
+            images += 1
+            successes += verdict.success
+            if verdict.problem:
+                wrong.append(verdict.file)
+                say(f"{verdict.file}: {verdict.problem}", file=sys.stderr)
     if json:
         summary = {"images": images, "success": successes, "disagree": len(wrong)}
         print(json_module.dumps({"run": str(run), "summary": summary, "problems": wrong}))

@@ -115,6 +115,15 @@ WHOLLY_WRONG = 1000.0
 """Harm of an output of which nothing is right; what is false besides adds to it, and makes less than that."""
 
 
+def short_of_wrong(harm: Tensor) -> Tensor:
+    """Return harms in the same order below `WHOLLY_WRONG`, those up to half of it as they are.
+
+    For what has no end and says nothing of what is right: a negative loss, or a number of false detections.
+    """
+    half = WHOLLY_WRONG / 2
+    return torch.where(harm > half, WHOLLY_WRONG - half**2 / harm.clamp_min(half), harm)
+
+
 class Evaluation(NamedTuple):
     """The objective of a batch at the current images.
 
@@ -141,4 +150,6 @@ class Evaluation(NamedTuple):
 
     def worst_is(self) -> Tensor:
         """Return `harm`, `[N]` on the host."""
-        return -self.loss.detach().cpu().double() if self.harm is None else self.harm()  # MPS has no float64
+        if self.harm is not None:
+            return self.harm()
+        return short_of_wrong(-self.loss.detach().cpu().double())  # MPS has no float64

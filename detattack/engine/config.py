@@ -141,11 +141,16 @@ class FileSetting(str):
         return made
 
 
+def place_of(assignment: str) -> str:
+    """Say where a `key=value` is set, for messages."""
+    return f"config {assignment.file}: set" if isinstance(assignment, FileSetting) else "--set"
+
+
 def parse_assignments(pairs: list[str]) -> dict[str, str]:
     """Parse the `["key=value", ...]` of `--set` into a dictionary. Raises `InputError`."""
     for pair in pairs:
         if "=" not in pair:
-            raise InputError(f"--set {pair!r}: not of the form key=value")
+            raise InputError(f"{place_of(pair)} {str(pair)!r}: not of the form key=value")
     return {key.strip(): value.strip() for key, _, value in (pair.partition("=") for pair in pairs)}
 
 

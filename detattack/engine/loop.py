@@ -1,5 +1,6 @@
 """The loop: one forward and one backward pass per iteration, of the images that have not succeeded yet only."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -13,6 +14,9 @@ from detattack.engine.refine import finish
 from detattack.engine.state import AttackResult, AttackState, Objective, at, judge
 from detattack.engine.steps import Iterate, Step, make_step
 from detattack.engine.steps.base import all_finite
+
+MOST_GROWTH = 1e30
+"""A product of it and a step size is still a float32."""
 
 
 def run(
@@ -96,6 +100,12 @@ def bounded(attack: Attack, images: Tensor, originals: Tensor) -> Tensor:
     return within_ball(images, originals, l2_radius(attack, images))
 
 
+def growth(attack: Attack, k: int) -> float:
+    """Return the factor on α at iteration k. It ends at `MOST_GROWTH`, long after a step leaves [0,1]."""
+    most = math.log(MOST_GROWTH) / math.log(attack.growth) if attack.growth > 1 else math.inf
+    return attack.growth ** min(k, most)
+
+
 def _update(
     attack: Attack,
     step: Step,
@@ -115,7 +125,7 @@ def _update(
     gradient = loss_gradient if slope is None else loss_gradient + slope
     seeds = [state.seeds[row] for row in rows.tolist()]
     unit_size = attack.step_size * (images[0].numel() ** 0.5 if attack.norm == "rms" else 1)
-    sizes = torch.tensor([unit_size * attack.growth**k for k in numbers.tolist()], dtype=images.dtype)
+    sizes = torch.tensor([unit_size * growth(attack, k) for k in numbers.tolist()], dtype=images.dtype)
     now = Iterate(
         rows=index,
         images=images,

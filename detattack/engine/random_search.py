@@ -1,13 +1,15 @@
 """`square`: a random search in L∞ that asks the model for its answers alone, never for a gradient.
 
 After the Square Attack (Andriushchenko et al., ECCV 2020), its L∞ version: the change is ±radius everywhere, first in
-vertical stripes of random sign. Each iteration sets one square, at a random place, to one sign in each channel, and is
-kept where the answer is more harmful. The share of the image that a square covers falls with the iterations.
+vertical stripes of random sign, or those signs that the image has that it begins at. Each iteration sets one square, at
+a random place, to one sign in each channel, and is kept where the answer is more harmful. The share of the image that a
+square covers falls with the iterations.
 
 It finds what a gradient that leads nowhere hides: a model that resists the attacks by gradients, and not this one, is
 not robust but masked.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Protocol
@@ -91,7 +93,9 @@ def _search(
     generator = torch.Generator().manual_seed(seed)
     best = as_file(start, attack.levels)
     most, holds = objective.answer(best, row)
-    found_at, signs, within = (0 if holds else -1), _stripes(image, generator), _bounds(image, where)
+    found_at, within = (0 if holds else -1), _bounds(image, where)
+    signs = torch.where(start != image, (start - image).sign(), _stripes(image, generator))
+    here = -math.inf  # the image itself, or the start, may do more harm than the first of these signs do
     if attack.stop == "worst" and most >= WHOLLY_WRONG:
         return best, holds, found_at, 1
     for number in range(1, attack.max_iterations):
@@ -100,8 +104,10 @@ def _search(
         tried = signs if number == 1 else _with_square(signs, number / attack.max_iterations, generator, within)
         seen = confined(_changed(attack, image, tried), image, where)
         harm, reached = objective.answer(seen, row)
+        if harm > here:
+            here, signs = harm, tried
         if (reached, harm) > (holds, most) if attack.stop != "worst" else harm > most:
-            most, holds, found_at, best, signs = harm, reached, number, seen, tried
+            most, holds, found_at, best = harm, reached, number, seen
     return best, holds, found_at, attack.max_iterations
 
 

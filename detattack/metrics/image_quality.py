@@ -184,7 +184,8 @@ def vifp(original: Image, adversarial: Image) -> float:
     """Return the visual information fidelity in pixels (Sheikh and Bovik 2006), sewar's `vifp`, 0-255 scale.
 
     A channel of the original that is flat carries no information (0/0): the mean is over the channels that do, and NaN
-    if none does, or if sewar's windows do not fit a small image. NOT symmetric: it is the information about the
+    if none does, or if one side alone of the image is smaller than a window. Where both are, scipy slides the image
+    over the window: sewar's value all the same, as in tables of CIFAR. NOT symmetric: it is the information about the
     original that the other still carries, above 1 if contrast grew.
     """
     return _by_sewar("vifp", original, adversarial)

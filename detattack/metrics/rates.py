@@ -30,12 +30,15 @@ def rate(successes: int, trials: int) -> dict[str, Any]:
     }
 
 
-def mean_interval(values: Sequence[float]) -> dict[str, Any]:
-    """Return a mean for JSON, with its 95% interval (normal approximation; None below two values)."""
+def mean_interval(values: Sequence[float], least: float = -math.inf, most: float = math.inf) -> dict[str, Any]:
+    """Return a mean for JSON, with its 95% interval (normal approximation; None below two values).
+
+    least, most: what a value can be; the interval ends there.
+    """
     if not values:
         return {"mean": None, "interval": None}
     mean = statistics.fmean(values)
     if len(values) < 2:
         return {"mean": mean, "interval": None}
     half = Z95 * statistics.stdev(values) / math.sqrt(len(values))
-    return {"mean": mean, "interval": (mean - half, mean + half)}
+    return {"mean": mean, "interval": (max(least, mean - half), min(most, mean + half))}

@@ -140,11 +140,12 @@ def write_page(
 
 
 def _with_pictures(run: RunData[Any], content: Content) -> Content:
-    """Put pictures into the rows of the images, of as many as one file may hold."""
+    """Put pictures into the rows of the images, of as many as one file may hold; no link leads out of that file."""
     count = min(MOST_INSIDE, len(run.records))
     chosen = {str(run.records[i * len(run.records) // count].id) for i in range(count)}
     images = (row | {"v": inside(run.path, row)} if row["i"] in chosen else row for row in content.images)
-    return replace(content, data={**content.data, "alone": count}, images=images)
+    plots = [replace(plot, links=[]) for plot in content.plots]
+    return replace(content, data={**content.data, "alone": count}, images=images, plots=plots)
 
 
 def inside(path: Path, row: dict[str, Any]) -> dict[str, str]:
@@ -266,9 +267,12 @@ def _change_cards(attacked: Sequence[BaseRecord]) -> list[Card]:
     of_all = f"all {counted(len(attacked), 'attacked image')}"
     cards = []
     for name in CHANGE:
-        one, mean = MEASURES[name], _mean([r.quality.get(name) for r in attacked])
+        one, known = MEASURES[name], [v for r in attacked if (v := r.quality.get(name)) is not None]
+        mean = _mean(known)
         unit = f"{255 * mean:.3g}/255, " if name == "linf" and mean is not None else f"{one.unit}, " if one.unit else ""
-        cards.append(Card(f"Mean {one.label}", "–" if mean is None else format(mean, one.format), unit + of_all))
+        # The PSNR of an image that did not change is infinite.
+        over = of_all if len(known) == len(attacked) else f"{len(known)} of {counted(len(attacked), 'attacked image')}"
+        cards.append(Card(f"Mean {one.label}", "–" if mean is None else format(mean, one.format), unit + over))
     passes = _mean([r.backwards for r in attacked])
     return [*cards, Card("Backward passes", "–" if passes is None else f"{passes:.1f}", f"mean, {of_all}")]
 

@@ -1,7 +1,7 @@
 """The pictures of the page, in `thumbs/`: made from the run's files and from the originals where they still are.
 
 ID-before.webp ID-after.webp ID-heat.webp   small, for the gallery
-ID-original.webp                            the original at native size, lossless, for the slider
+ID-original.webp                            the original at native size (`MOST_SIDE` at most), lossless, for the slider
 ID-scaled.webp                              the difference at native size, scaled to this image; its factor is inside
 
 Originals are not part of a run folder. One is taken from the record's source (a file, or a rendered scene) only
@@ -39,6 +39,8 @@ THUMB_SIDE = 360
 """The longer side of a small picture: a card of the gallery on a dense screen."""
 TINY = 96
 """The longer side up to which each pixel is seen on a card, so that none may be lost."""
+MOST_SIDE = 16383
+"""Pixels of the longer side that WebP can hold; a longer picture is shown smaller."""
 AT_ONCE = 512
 """Images that wait for a thread."""
 Told = Callable[[int, int], None]
@@ -197,9 +199,9 @@ def inlined(path: Path) -> str | None:
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def _small(pixels: np.ndarray) -> np.ndarray:
+def _small(pixels: np.ndarray, side: int = THUMB_SIDE) -> np.ndarray:
     image = Image.fromarray(pixels)
-    image.thumbnail((THUMB_SIDE, THUMB_SIDE))
+    image.thumbnail((side, side))
     return np.asarray(image)
 
 
@@ -210,7 +212,7 @@ def _write(path: Path, pixels: np.ndarray, lossless: bool = False, gain: int = 0
         exif[ExifTags.Base.ImageDescription] = str(gain)
     lossless |= max(pixels.shape[:2]) <= TINY
     quality, method = (20, 0) if lossless else (78, 3)
-    Image.fromarray(np.ascontiguousarray(pixels)).save(
+    Image.fromarray(np.ascontiguousarray(_small(pixels, MOST_SIDE))).save(
         buffer, "WEBP", lossless=lossless, quality=quality, method=method, exif=exif
     )
     write_bytes_atomic(path, buffer.getvalue(), sync=False)

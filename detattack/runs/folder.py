@@ -33,7 +33,7 @@ from detattack.core.files import (
     write_text_atomic,
 )
 from detattack.runs.ledger import FAILED, LEDGER, Ledger
-from detattack.runs.manifest import DECIDING, MANIFEST, differences, read_manifest, task_of
+from detattack.runs.manifest import ALL_MEASURES, DECIDING, MANIFEST, differences, read_manifest, task_of
 from detattack.runs.record import Outcome, R, packed
 
 PER_IMAGE = ("images", "heatmaps", "floats", "figures")
@@ -67,7 +67,7 @@ class RunFolder(Generic[R]):
         """Create a run folder, or, with `resume`, continue the one that is there if it is of the same run.
 
         A control's images whose target L2 norm is another by now, since the reference was attacked again, are to be
-        done again.
+        done again. All measures of quality that a manifest asks for are asked for from then on.
 
         Raises `InputError` for a folder that holds anything else, or that cannot be written.
         """
@@ -79,6 +79,9 @@ class RunFolder(Generic[R]):
             for _ in folder.iterate():  # a damaged row is reported before anything is added to it
                 pass
             folder._renew_target_l2(manifest.get("lengths"))
+            if manifest.get(ALL_MEASURES) and not folder.manifest.get(ALL_MEASURES):
+                folder.mark_unfinished()
+                folder._renew(ALL_MEASURES, True)
             folder._held = held.pop_all()
             return folder
 
@@ -165,8 +168,12 @@ class RunFolder(Generic[R]):
         new: dict[int, float] = dict(target_l2)
         self.mark_unfinished()
         self._ledger.remove({number for number in old | new if old.get(number) != new.get(number)})
-        self.manifest = {**self.manifest, "lengths": target_l2}
-        write_text_atomic(self.path / MANIFEST, _json(self.manifest))  # last: where that fails, it is all done again
+        self._renew("lengths", target_l2)  # last: where that fails, it is all done again
+
+    def _renew(self, key: str, value: Any) -> None:
+        """Write another value of a key into the manifest."""
+        self.manifest = {**self.manifest, key: value}
+        write_text_atomic(self.path / MANIFEST, _json(self.manifest))
 
     def _write_files(self, outcome: Outcome[R]) -> R:
         """Write the files of one image; return its record, with the digest of what is written from here."""

@@ -30,6 +30,8 @@ PACKAGES = (
     *("scikit-image", "sewar", "matplotlib", "timm", "transformers", "ultralytics", "detectron2"),
 )
 MOST_THREADS = 1024
+ALL_MEASURES = "all_measures"
+"""The key that says whether all measures of quality are taken, instead of the quick ones."""
 DECIDING = ("task", "config", "model", "data", "shard", "lengths", "start", "mask")
 """The keys that a resumed run must share with the one it continues."""
 

@@ -19,6 +19,7 @@ from detattack.core.wording import counted
 from detattack.datasets.base import Dataset, Picture, Sample
 from detattack.runs.batching import Batch, read_ahead
 from detattack.runs.folder import RunFolder
+from detattack.runs.manifest import ALL_MEASURES
 from detattack.runs.measure import measure_all
 from detattack.runs.record import Outcome, R, untouched
 
@@ -112,7 +113,7 @@ def execute(
             for outcome in outcomes:
                 count += 1
                 report(outcome, count, total)
-        if run.all_measures:
+        if run.all_measures or folder.manifest.get(ALL_MEASURES):  # also where they were asked for before
             measure_all(folder, run.dataset, measuring)
         check()
         run.complete(folder)

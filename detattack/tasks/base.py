@@ -164,6 +164,7 @@ class Task(ABC, Generic[R, C, M]):
     - budget_columns: of a table of budgets, beside those of every task; keys of `budget_row`, and `broken`
     - curves: what is drawn against the budget: the first of which a row has a value
     - manifest_keys: what `run.json` must hold besides, see `manifest`
+    - not_taken: options of data sets that are none of this task, by their names
     """
 
     name: ClassVar[str]
@@ -176,6 +177,7 @@ class Task(ABC, Generic[R, C, M]):
     budget_columns: Sequence[Column] = (BROKEN,)
     curves: Sequence[Curve] = (Curve("broken", "share of images broken"),)
     manifest_keys: Sequence[str] = ()
+    not_taken: Sequence[str] = ()
 
     # Before a run
 

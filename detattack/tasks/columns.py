@@ -70,10 +70,10 @@ COLUMNS: Sequence[Column] = (
     Column("success_low", "95% CI from", ".1%"),
     Column("success_high", "to", ".1%"),
     Column("attacked", "attacked", "d"),
-    Column("median_k", "K", ".0f"),
+    Column("median_k", "K", "g"),
     *measure_columns("median", "l2", "linf", "psnr", "ssim"),
-    Column("median_forwards", "forwards", ".0f"),
-    Column("median_backwards", "backwards", ".0f"),
+    Column("median_forwards", "forwards", "g"),
+    Column("median_backwards", "backwards", "g"),
     Column("seconds_per_image", "s/image", ".2f"),
 )
 """Of a table of methods."""

@@ -3,13 +3,13 @@
 docs/columns.md says what each column is; `python docs/columns.py` writes it from the columns of the tasks.
 """
 
-import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from itertools import islice
 from typing import Any
 
+from detattack.core.csv_text import csv_lines
 from detattack.core.files import write_bytes_atomic, write_chunks_atomic
 from detattack.runs.folder import RunFolder
 from detattack.runs.record import BaseRecord
@@ -49,14 +49,8 @@ def _some(rows: Iterator[list[Any]]) -> Iterator[list[list[Any]]]:
 
 
 def _csv(columns: Sequence[RecordColumn], rows: Iterator[list[Any]]) -> Iterator[bytes]:
-    yield _lines([[column.key for column in columns]])
-    yield from map(_lines, _some(rows))
-
-
-def _lines(rows: Iterable[Sequence[Any]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode()
+    yield csv_lines([[column.key for column in columns]]).encode()
+    yield from (csv_lines(some).encode() for some in _some(rows))
 
 
 def _parquet(columns: Sequence[RecordColumn], rows: Iterator[list[Any]]) -> memoryview:

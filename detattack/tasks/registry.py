@@ -31,5 +31,5 @@ def find_task(name: str) -> Task[Any, Any, Any]:
         if entry.name == name:
             entry.load()
     if name not in TASKS:
-        raise unknown("task", name, [*BUILT_IN, *TASKS])
+        raise unknown("task", name, {**BUILT_IN, **TASKS})
     return TASKS[name]

@@ -46,7 +46,7 @@ class Tally:
                 if value is not None:
                     self.of_attacked[name].append(value)
         if record.status == "success":
-            values = {**{name: getattr(record, name) for name in COSTS}, **record.quality, **more}
+            values = {**{name: getattr(record, name) for name in (*COSTS, "seconds")}, **record.quality, **more}
             for name, value in values.items():
                 if value is not None:
                     self.of_successes[name].append(value)
@@ -88,11 +88,11 @@ class Tally:
         return {name: _spread(self.of_attacked.get(name, [])) for name in names}
 
     def timing(self) -> dict[str, float | None]:
-        """Tell what depends on the clock."""
+        """Tell what depends on the clock: of all images, and the median over the successes."""
         return {
             "seconds": sum(self.seconds),
             "seconds_per_image": statistics.fmean(self.seconds) if self.seconds else None,
-            "median_seconds": statistics.median(self.seconds) if self.seconds else None,
+            **self.averages("median", statistics.median, ["seconds"]),
         }
 
 
@@ -191,7 +191,7 @@ def share_line(share: float, interval: Sequence[float]) -> str:
 
 def medians_line(summary: Mapping[str, Any], more: Sequence[tuple[str, str, str]] = ()) -> str:
     """Write medians over the successes. more: key, label and format of other ones."""
-    shown = [("k", "K", ".0f"), *((n, MEASURES[n].label, MEASURES[n].format) for n in SHOWN), *more]
+    shown = [("k", "K", "g"), *((n, MEASURES[n].label, MEASURES[n].format) for n in SHOWN), *more]
     found = [
         f"{label} {number(summary['median_' + key], form)}"
         for key, label, form in shown

@@ -43,6 +43,17 @@ CURVE_POINTS = 12
 DPI = 200
 """Of the figure of a table, as PNG."""
 
+LATEX = str.maketrans(
+    {
+        **{sign: f"\\{sign}" for sign in "%_&#${}"},
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "∞": r"$_\infty$",
+    }
+)
+"""What LaTeX would obey, as it is written there."""
+
 REFERENCE, CONTROL = "jnd", "noise"
 """The control takes the L2 that the reference needed, image by image."""
 
@@ -312,11 +323,12 @@ def interval_text(one: Mapping[str, Any]) -> str:
 
 def _markdown(heading: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     rule = ["---", *["---:"] * (len(heading) - 1)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in (heading, rule, *lines))
+    cells = [[cell.replace("|", r"\|") for cell in line] for line in (heading, rule, *lines)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in cells)
 
 
 def _latex(text: str) -> str:
-    return text.replace("%", r"\%").replace("_", r"\_").replace("&", r"\&").replace("∞", r"$_\infty$")
+    return text.translate(LATEX)
 
 
 def _write_figure(out: Path, curves: Mapping[str, Curve]) -> None:

@@ -272,6 +272,7 @@ def _viewer(path: Path, runs: Sequence[_Run], standalone: bool, each: str) -> di
         "spends": runs[0].data.budget is not None,
         "said": [status_name(runs[0].data, status) for status in STATUSES],
         "alone": len(chosen) if standalone else None,
+        "of": len(runs[0].data.records),
         "methods": [{"name": run.name, "folder": run.folder} for run in runs],
         "images": [_image(path, i, runs, standalone) for i in chosen],
     }

@@ -11,7 +11,7 @@ from detattack.datasets.base import Dataset
 from detattack.datasets.source import DatasetSource
 from detattack.engine import Attack
 from detattack.engine.budget import Budget
-from detattack.engine.config import RADIUS_MARK, FileSetting, named_attack, parse_assignments, resolve_attack
+from detattack.engine.config import RADIUS_MARK, FileSetting, named_attack, parse_assignments, place_of, resolve_attack
 from detattack.engine.presets import UNIT
 from detattack.runs.folder import RunFolder
 from detattack.runs.manifest import batch_of
@@ -75,19 +75,29 @@ class Settings:
     def attacks(self, task: Task[Any, Any, Any], names: Sequence[str]) -> dict[str, Attack]:
         """Resolve the attacks of some methods of a task. Raises `InputError`."""
         overrides = overrides_of(names, self.assignments, task.methods)
+        line = [one for one in self.assignments if not isinstance(one, FileSetting)]
+        of_line = overrides_of(names, line, task.methods)
+        return {name: self._within_passes(self._resolved(name, task, overrides[name], of_line[name])) for name in names}
+
+    def _resolved(
+        self, name: str, task: Task[Any, Any, Any], overrides: Mapping[str, str], of_line: Mapping[str, str]
+    ) -> Attack:
+        """Resolve the attack of a method. Raises `InputError`, which names the config file where that is to blame.
+
+        of_line: the overrides without those of a config file.
+        """
         floats = self.floats or (self.budget is not None and self.budget.needs_floats)
-        return {
-            name: self._within_passes(
-                resolve_attack(
-                    self._spending(name, task),
-                    floats,
-                    self.max_iterations,
-                    {**(self.more or {}), **overrides[name]},
-                    task.methods,
-                )
-            )
-            for name in names
-        }
+
+        def resolved(settings: Mapping[str, str]) -> Attack:
+            values = {**(self.more or {}), **settings}
+            return resolve_attack(self._spending(name, task), floats, self.max_iterations, values, task.methods)
+
+        try:
+            return resolved(overrides)
+        except InputError as error:
+            resolved(of_line)  # raises where the command line alone is to blame
+            file = next(one.file for one in self.assignments if isinstance(one, FileSetting))
+            raise InputError(f"config {file}: {error}") from error
 
     def _within_passes(self, attack: Attack) -> Attack:
         """Bound the iterations so that the backward passes are as many as asked for; `undo` makes one of its own."""
@@ -131,15 +141,16 @@ def overrides_of(
     """
     common: dict[str, str] = {}
     own: dict[str, dict[str, str]] = {name: {} for name in names}
+    written = {one.partition("=")[0].strip(): one for one in assignments if isinstance(one, FileSetting)}
     for assigned, value in parse_assignments(list(assignments)).items():
         method, dot, key = assigned.rpartition(".")  # the last one: a radius may have a point of its own
         if dot and method not in own:
-            raise InputError(f"--set {assigned}: {method!r} is not among the methods")
+            place = place_of(written.get(assigned, assigned))
+            raise InputError(f"{place} {assigned}: {method!r} is not among the methods")
         (own[method] if dot else common)[key] = value
-    written = {one.partition("=")[0].strip(): one for one in assignments if isinstance(one, FileSetting)}
     for key in common:
         left = [name for name in names if key not in own[name]]
-        _check_meaning(key, left, methods)
+        _check_meaning(place_of(written.get(key, key)), key, left, methods)
         if key in written:
             _check_carried(key, left, written[key], methods)
     return {name: common | own[name] for name in names}
@@ -163,13 +174,13 @@ def _check_carried(key: str, names: Sequence[str], setting: FileSetting, methods
             )
 
 
-def _check_meaning(key: str, names: Sequence[str], methods: Mapping[str, Attack]) -> None:
-    """Raise `InputError` for a setting of several methods that is not the same for all of them."""
+def _check_meaning(place: str, key: str, names: Sequence[str], methods: Mapping[str, Attack]) -> None:
+    """Raise `InputError` for a setting of several methods, made at a place, that is not the same for all of them."""
     unit, meanings = _meanings(key, names, methods)
     if len(set(meanings.values())) > 1:
         differ = ", ".join(f"{name} {meaning}" for name, meaning in meanings.items())
         raise InputError(
-            f"--set {key}: its meaning depends on {unit} ({differ}); name the method: {names[0]}.{key}=..."
+            f"{place} {key}: its meaning depends on {unit} ({differ}); name the method: {names[0]}.{key}=..."
         )
 
 

@@ -12,7 +12,7 @@ from detattack.core.files import write_bytes_atomic
 from detattack.core.wording import counted
 from detattack.datasets.base import Dataset, OriginalIds
 from detattack.runs.folder import PER_IMAGE, SUMMARY, RunFolder
-from detattack.runs.manifest import DECIDING, MANIFEST, differences, task_in
+from detattack.runs.manifest import ALL_MEASURES, DECIDING, MANIFEST, differences, task_in
 from detattack.tasks.registry import find_task
 
 
@@ -25,8 +25,9 @@ def merge_runs(out: Path, shards: Sequence[Path]) -> RunFolder[Any]:
     with ExitStack() as stack:
         folders = [stack.enter_context(closing(RunFolder.open(path, task.record_type))) for path in shards]
         _check(folders, task.manifest_keys)
-        unfinished = not (out / SUMMARY).is_file()
-        merged = RunFolder.create(out, task.record_type, {**folders[0].manifest, "shard": None}, resume=unfinished)
+        if (out / SUMMARY).is_file():
+            raise InputError(f"output folder {out}: holds a finished run already")
+        merged = RunFolder.create(out, task.record_type, {**folders[0].manifest, "shard": None}, resume=True)
         with ExitStack() as failing:
             failing.callback(merged.close)
             for folder in folders:
@@ -54,7 +55,7 @@ def _check(folders: list[RunFolder[Any]], needed: Sequence[str]) -> None:
             raise InputError(f"{folder.path}: is no shard of a run")
         for key in (key for key in ("images", *needed) if not folder.manifest.get(key)):
             raise InputError(f"{folder.path / MANIFEST}: has no {key}")
-        for key in (*(k for k in DECIDING if k != "shard"), "images"):
+        for key in (*(k for k in DECIDING if k != "shard"), "images", ALL_MEASURES):
             for found in differences(key, first.manifest.get(key), folder.manifest.get(key)):
                 raise InputError(f"{folder.path}: is of another run than {first.path}: {found}")
         if shard[1] != first.manifest["shard"][1]:

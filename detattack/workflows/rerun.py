@@ -13,6 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from detattack.core.environment import DETERMINISTIC
 from detattack.core.errors import InputError
 from detattack.core.locating import located_config
 from detattack.core.model_names import THROUGH
@@ -143,6 +144,7 @@ def agreement(first: RunFolder[Any], second: RunFolder[Any]) -> Agreement:
 def _conditions(first: dict[str, Any], second: dict[str, Any]) -> tuple[str, ...]:
     pairs = [(key, first.get(key), second.get(key)) for key in CONDITIONS]
     pairs += [(key, first["config"].get(key), second["config"].get(key)) for key in CONFIG_CONDITIONS]
+    pairs.append((DETERMINISTIC, *(one.get("environment", {}).get(DETERMINISTIC) for one in (first, second))))
     return tuple(chain.from_iterable(differences(*pair) for pair in pairs))
 
 

@@ -84,7 +84,7 @@ def transfer_run(
         config = task.make_config(**located_config(path, folder.manifest))
         if any(isinstance(other, Other) and other.model is None for other in others):
             check_trust(path, folder.manifest["config"], trust)
-        models = [_loaded(task, config, other, device) for other in others]
+        models = [load_other(task, config, other, device) for other in others]
         total = len(models) * len(changes) * sum(map(_is_attacked, folder.iterate()))
         done = 0
 
@@ -152,7 +152,11 @@ def original_of(folder: RunFolder[Any], record: Any) -> Pixels:
     return read_original(str(source or record.source)).pixels
 
 
-def _loaded(task: Task[Any, Any, Any], config: Any, other: Any, device: str) -> Any:
+def load_other(task: Task[Any, Any, Any], config: Any, other: Any, device: str) -> Any:
+    """Load the model that is to judge the files of a run of that config. Raises `InputError`.
+
+    other: an `Other`, or a model in memory
+    """
     if not isinstance(other, Other):
         return other
     if other.model is None:

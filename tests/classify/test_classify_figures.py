@@ -85,6 +85,15 @@ def test_failures_names_without_end_and_pdf(tmp_path):
         write_attack_figure(tmp_path / "figure.jpg", attacked(), NAMES)
 
 
+def test_a_long_headline_stays_in_the_figure(tmp_path):
+    outcome = attacked()
+    outcome = replace(outcome, record=replace(outcome.record, stem=60 * "name"))
+    write_attack_figure(tmp_path / "figure.png", outcome, [f"{name}, {9 * 'another name, '}" for name in NAMES])
+    head = drawn(tmp_path / "figure.png")[:56]
+    assert (head < 128).any()
+    assert (head[:, -30:] == 255).all(), "the words end at the margin"
+
+
 def test_no_figure_of_what_could_not_be_read_and_one_of_what_the_model_failed_on(tmp_path):
     record = ClassificationRecord(1, "image", "image", status="error", reason="broken")
     write_attack_figure(tmp_path / "unread.png", Outcome(record), NAMES)

@@ -205,6 +205,17 @@ def test_json_is_all_of_stdout(attack, picture, tmp_path):
     assert "thinking" in said.err
 
 
+def test_json_is_all_of_stdout_where_files_are_judged_again(attack, cli, toy, picture):
+    model, once = ("--model", f"{toy}:chatty"), ("verify", "run", "--trust", "--json")
+    assert attack("untargeted", picture("a", "car@8,8"), factory="chatty").status == 0
+    for line in (once, (*once, "--survive", "jpeg:90"), (*once, *model)):
+        said = cli(*line)
+        assert said.json["run"] == "run"
+        assert "thinking" in said.err
+    line = ("evaluate", "--images", picture("p/a", "car@8,8").parent, *model, "--out", "two", "--quality", "quick")
+    assert cli(*line, "--survive", "jpeg:90", "--json").json["run"] == "two"
+
+
 def test_a_table_for_people(cli, toy, picture):
     said = cli("untargeted", picture("ca[r]", "car@8,8"), picture("b"), "--model", f"{toy}:factory", "--out", "run")
     assert said.status == 0

@@ -114,6 +114,7 @@ def test_a_comparison_counts_as_many(cli, toy, tmp_path):
     assert clean < 0.9
     assert [curve["ap"][0] for curve in read("cmp/comparison.json")["curves"].values()] == pytest.approx([clean] * 2)
     assert said.err.count("detections not counted: more than 1 of one class are on 2 images clean") == 1
+    assert said.err.count("classes not counted: kite") == 1
 
 
 def test_the_page_has_the_summary_s_ap_whatever_classes_are_called(evaluate, cli, tmp_path):

@@ -306,7 +306,10 @@ def test_options_that_are_refused(refused, arguments, words):
         ("seed: many", ("c.yaml", "--seed", "integer")),
         ("seed: 1.5", ("c.yaml", "--seed")),
         ("seed: [1, 2]", ("c.yaml", "--seed")),
-        ("set: {stepsize: 1}", ("'stepsize'", "'step_size'")),
+        ("set: {stepsize: 1}", ("config c.yaml", "'stepsize'", "'step_size'")),
+        ("set: {step_size: -1}", ("config c.yaml", "step_size must be a number from 0 on")),
+        ("set: {levels: null}", ("config c.yaml", "levels", "'None'")),
+        ("set: [step_size]", ("config c.yaml: set 'step_size'", "key=value")),
         ("seed: !!python/object/apply:os.mkdir [made]", ("c.yaml", "python/object")),
         ("seed: !secret 1", ("c.yaml", "!secret")),
         ("seed: [", ("c.yaml", "not YAML")),
@@ -326,7 +329,7 @@ def test_options_that_are_refused(refused, arguments, words):
         ("suppress: {car: 1}", ("c.yaml", "suppress: takes no mapping")),
         ("max_iterations: true", ("c.yaml", "max_iterations: true is no value")),
         ("tuned_on: [1]", ("c.yaml", "tuned_on is not what a search writes")),
-        ("set: {fgsm.step_size: 1}", ("'fgsm' is not among the methods",)),
+        ("set: {fgsm.step_size: 1}", ("config c.yaml: set fgsm.step_size: 'fgsm' is not among the methods",)),
         ("set: {a: {b: 1}}", ("c.yaml", "'set'", "flat list or mapping")),
         ("seed: 2001-01-01", ("c.yaml", "'seed'", "neither a scalar")),
         ("a: &a [x, x]\nb: &b [*a, *a]\nset: [*b, *b]", ("c.yaml", "'b'", "flat list")),
@@ -336,6 +339,19 @@ def test_options_that_are_refused(refused, arguments, words):
 def test_config_files_that_are_refused(refused, toy, picture, tmp_path, content, words):
     (tmp_path / "c.yaml").write_text(content)
     refused("untargeted", picture("a"), "--config", "c.yaml", "--model", f"{toy}:factory", words=words)
+
+
+def test_a_file_is_not_blamed_for_what_the_command_line_sets(refused, toy, picture, tmp_path):
+    (tmp_path / "c.yaml").write_text("set: {step_size: 0.1, l2_weight: 1}")
+    line = ("untargeted", picture("a"), "--config", "c.yaml", "--model", f"{toy}:factory")
+    refused(*line, "--set", "step_size=-1", words=("detattack: method jnd: step_size must be",))
+    refused(*line, "--set", "fgsm.step_size=1", words=("detattack: --set fgsm.step_size: 'fgsm' is not",))
+
+
+def test_a_setting_of_a_file_that_means_several_things_is_said_to_be_of_the_file(refused, toy, picture, tmp_path):
+    (tmp_path / "c.yaml").write_text("methods: jnd,fgsm\nset: {step_size: 0.1}")
+    words = ("config c.yaml: set step_size: its meaning depends",)
+    refused("compare", "--images", picture("p/a").parent, "--config", "c.yaml", "--model", toy, words=words)
 
 
 @pytest.mark.parametrize("name", ["none.yaml", "folder", "a.png"])

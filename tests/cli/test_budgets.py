@@ -354,6 +354,7 @@ def test_floods_and_nearest_images_of_the_new_goals(evaluate, cli, data):
         (("--method", "ensemble", "--passes", "1"), ("1 pass an image", "too few")),
         (("--method", "jnd-min", "--passes", "1"), ("--passes 1", "jnd-min", "2 at least")),
         (("--budget", "linf:2", "--loss", "unmach"), ("'unmach'", "unmatch")),
+        (("--budget", "linf:2", "--loss", "miss,unmatch,miss"), ("loss miss", "twice")),
         (("--goal", "suppress:all", "--loss", "unmatch", "--method", "jnd"), ("unmatch", "suppress:all")),
         (("--goal", "suppress:all", "--reference", "detections"), ("--reference", "suppress:all")),
         (("--goal", "degrade:cat"), ("'cat'", "car")),

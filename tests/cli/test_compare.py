@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from detattack.runs.folder import RunFolder
+from detattack.tasks.columns import Column
 from detattack.tasks.detection.record import DetectionRecord
 from detattack.tasks.detection.task import DETECTION
 from detattack.workflows.compare import (
@@ -18,6 +19,7 @@ from detattack.workflows.compare import (
     curve,
     differences,
     largest_distance,
+    markdown_table,
     paired_difference,
     read_method,
     to_latex,
@@ -262,3 +264,10 @@ def test_latex_escapes():
     row |= dict.fromkeys(("median_forwards", "median_backwards"))
     text = to_latex([{"method": "a_b", "success_rate": 0.5, "seconds_per_image": None, **row}], DETECTION.columns)
     assert r"a\_b & 50.0\% & - &" in text
+
+
+def test_names_obey_neither_latex_nor_markdown():
+    rows, columns = [{"model": r"~/a|b#1^{2}$\x.py", "l2": 0.5}], [Column("model", "model"), Column("l2", "L∞", ".1f")]
+    written = r"\textasciitilde{}/a|b\#1\textasciicircum{}\{2\}\$\textbackslash{}x.py & 0.5 \\"
+    assert to_latex(rows, columns).splitlines()[2:5] == [r"model & L$_\infty$ \\", r"\midrule", written]
+    assert markdown_table(rows, columns).splitlines()[2] == r"| ~/a\|b#1^{2}$\x.py | 0.5 |"

@@ -99,6 +99,16 @@ def test_all_measures_are_taken_once_and_survive_a_resume(evaluate, data):
     assert made(Path("run")) == before
 
 
+def test_measures_may_be_asked_for_later_and_are_part_of_the_run_from_then_on(evaluate, cli, data):
+    few, slow = (*data, "--limit", 2), {"uqi", "vifp"}
+    assert not slow & set(evaluate(*few).json["images"][0]["quality"])
+    assert slow < set(evaluate(*few, "--resume", quality="all").json["images"][0]["quality"])
+    assert read("run/run.json")["all_measures"]
+    assert cli("rerun", "run", "--trust", "--out", "again", "--json").json["summary"]["identical"]
+    Path("run/summary.json").unlink()
+    assert evaluate(*few, "--resume").json["summary"]["median_vifp"] is not None
+
+
 @pytest.mark.slow
 def test_measures_are_the_same_from_several_processes(evaluate, data, monkeypatch):
     from detattack.core import processes
@@ -451,11 +461,13 @@ def test_shards_that_do_not_fit(evaluate, cli, data):
         "whole": (),
     }.items():
         evaluate(*data, "--limit", 4, *arguments, out=out)
+    evaluate(*data, "--limit", 4, "--shard", "1/2", out="measured", quality="all")
     for shards, words in (
         (("s0",), "shard 1/2 is missing"),
         (("s0", "s0"), "and so is s0"),
         (("s0", "other"), "config.seed was 0, now 1"),
         (("s0", "third"), "is one of 3 shards"),
+        (("s0", "measured"), "all_measures was False, now True"),
         (("s0", "whole"), "whole: is no shard"),
         (("s0", "nowhere"), "not a run folder"),
     ):
@@ -463,6 +475,8 @@ def test_shards_that_do_not_fit(evaluate, cli, data):
         assert said.status == 2
         assert words in said.err
         assert not Path("both").exists()
+    assert cli("merge", "both", "s0", "s1").status == 0
+    assert "both: holds a finished run already" in cli("merge", "both", "s0", "s1").err
     Path("s1/summary.json").unlink()
     assert "is not finished" in cli("merge", "both", "s0", "s1").err
 
@@ -530,3 +544,9 @@ def test_a_full_disk_stops_the_run_whole(evaluate, data, monkeypatch):
 @pytest.mark.parametrize("command", ["evaluate", "untargeted", "targeted", "compare", "tune", "classify attack"])
 def test_what_is_to_be_continued_has_to_be_named(refused, command):
     refused(*command.split(), "--resume", words=("--resume needs --out",))
+
+
+@pytest.mark.parametrize("command", ["evaluate", "compare"])
+@pytest.mark.parametrize("option", [("--scenes", 2), ("--annotations", "a.json"), ("--goal", "suppress:car")])
+def test_what_is_of_detectors_alone_is_refused_for_classifiers(refused, command, option):
+    refused(command, "--task", "classify", *option, words=(f"{option[0]}: task classify has no such option",))

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from detattack.core.environment import CUBLAS, DETERMINISTIC
 from detattack.core.files import LOCK
 from detattack.workflows.rerun import Agreement
 from tests.coco_squares import write_data
@@ -219,6 +220,21 @@ def test_other_conditions_are_said(cli, made, picture, tmp_path, threads):
     assert said.status == 0
     for words in ("versions.numpy was '0.1'", "detattack was '0.0'", f"threads was {threads}, now {threads + 1}"):
         assert f"not the same: {words}" in said.err
+
+
+def test_deterministic_algorithms_are_asked_for_again(cli, made, picture, tmp_path, monkeypatch):
+    for name in (DETERMINISTIC, CUBLAS):  # for the command to set, and to be as before in the end
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    run = made("untargeted", picture("a", "car@8,8"), "--deterministic")
+    monkeypatch.delenv(DETERMINISTIC)
+    identical(cli, run)
+    assert json.loads((tmp_path / "again" / "run.json").read_text())["environment"][DETERMINISTIC] == "1"
+    monkeypatch.delenv(DETERMINISTIC)
+    rewrite(tmp_path, environment={})
+    monkeypatch.setenv(DETERMINISTIC, "1")
+    said = cli("rerun", "run", "--trust", "--quiet", "--out", "third")
+    assert f"not the same: {DETERMINISTIC} was None, now '1'" in said.err
 
 
 def test_another_batch(cli, made, tmp_path):

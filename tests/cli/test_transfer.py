@@ -160,3 +160,14 @@ def test_an_original_that_is_another_by_now_is_left_out(cli, pictures):
     assert "1 image left out: the original is gone or has changed" in said.out
     rows = json.loads(Path("run/transfer.json").read_text())
     assert [(row["unread"], row["success"]["trials"]) for row in rows] == [(1, 3), (1, 3)]
+
+
+def test_other_classifiers_judge_what_a_classifier_was_attacked_with(cli, pictures):
+    classifiers = HERE / "toy_classifier.py"
+    line = ("evaluate", "--task", "classify", "--images", pictures, "--model", f"{classifiers}:Channels", "--quality")
+    refused = cli(*line, "quick", "--out", "run", "--transfer-to", "demo")
+    assert (refused.status, Path("run").exists()) == (2, False)
+    assert "unknown classifier 'demo'" in refused.err
+    said = cli(*line, "quick", "--out", "run", "--max-iterations", 3, "--transfer-to", f"{classifiers}:Channels")
+    assert said.status == 0, said.err
+    assert len(json.loads(Path("run/transfer.json").read_text())) == 2

@@ -1,9 +1,9 @@
-"""Detections as the rooms exchange them, checked where they are made."""
+"""Detections as the rooms exchange them, checked where they are made; harm that has no end."""
 
 import pytest
 import torch
 
-from detattack.core.types import Candidates, Detections
+from detattack.core.types import WHOLLY_WRONG, Candidates, Detections, Evaluation, short_of_wrong
 
 FOUND = Detections(torch.arange(12.0).view(3, 4), torch.tensor([0.9, 0.5, 0.4]), torch.tensor([1, 0, 1]))
 BOXES, SCORES, LABELS = torch.rand(3, 4), torch.rand(3), torch.tensor([0, 1, 0])
@@ -49,3 +49,17 @@ def test_they_are_shown_in_a_line():
     assert (
         repr(Candidates(torch.zeros(1, 5, 4), torch.zeros(1, 5, 2))) == "Candidates(boxes [1, 5, 4], logits [1, 5, 2])"
     )
+
+
+def test_a_harm_without_an_end_keeps_its_order_and_is_never_wholly_wrong():
+    harms = torch.tensor([-1e9, -3.0, 0.0, 499.0, 500.0, 501.0, 999.0, 1000.0, 1e6], dtype=torch.float64)
+    found = short_of_wrong(harms)
+    assert torch.equal(found[:5], harms[:5])
+    assert (found.diff() > 0).all()
+    assert found[-1] < WHOLLY_WRONG
+
+
+def test_a_loss_far_below_0_is_no_output_that_is_wholly_wrong():
+    two = Evaluation(torch.tensor([-5e4, -6e4]), torch.zeros(2, dtype=torch.bool), torch.zeros(2))
+    first, second = two.worst_is().tolist()
+    assert first < second < WHOLLY_WRONG

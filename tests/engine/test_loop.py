@@ -330,6 +330,19 @@ def test_what_is_not_finite_stops_that_image_alone(where, bad):
     assert torch.equal(result.first_iteration[[0, 2]], others.first_iteration)
 
 
+@pytest.mark.parametrize("step", ["normalized", "sign"])
+def test_steps_do_not_outgrow_floats(step):
+    """After so many iterations α would be no float32, and later no float; where the gradient is 0, NaN."""
+    problem = Linear((3, 8, 8), 1)
+    problem.weights[:, ::2] = 0  # pixels without a gradient
+    problem.bias -= 1e6 * (1 - torch.nn.functional.one_hot(problem.true, CLASSES))  # out of reach
+    attack = replace(JND, step=step, growth=10.0, max_iterations=400)
+    found = run(attack, problem.images, problem)
+    assert not found.success.any()
+    assert torch.stack(problem.seen).isfinite().all()
+    assert len(problem.seen) >= 400
+
+
 def test_a_success_that_is_not_finite_is_none():
     class Broken(Linear):
         def __call__(self, images, index):

@@ -75,6 +75,43 @@ def test_begins_with_what_was_found_before():
     assert torch.equal(found.images, start)
 
 
+@pytest.mark.parametrize("stop", ["first", "worst"])
+def test_searches_on_from_its_own_signs_however_harmful_the_image_itself_is(stop):
+    """An image that changes do less harm to at first, such as one where an object is to appear."""
+
+    class Begun(Brighter):
+        def __init__(self, untouched: float):
+            super().__init__(needed=9.0)
+            self.untouched, self.seen = untouched, []
+
+        def answer(self, image, index):
+            self.seen.append(image)
+            harm, holds = super().answer(image, index)
+            return (harm if len(self.seen) > 1 else self.untouched), holds
+
+    harmless, harmful = Begun(0.0), Begun(0.45)
+    results = [run_random_search(replace(SQUARE, stop=stop), gray(), one, [4]) for one in (harmless, harmful)]
+    assert torch.equal(torch.stack(harmless.seen), torch.stack(harmful.seen))
+    assert torch.equal(results[0].images, max(harmless.seen[1:], key=brightness)[None])
+    assert torch.equal(results[1].images, gray())
+
+
+def test_a_larger_radius_begins_with_the_signs_of_a_smaller_ones_result():
+    class Seen(Brighter):
+        def answer(self, image, index):
+            self.last = image
+            return super().answer(image, index)
+
+    start = gray()
+    start[..., 6:18, 8:20] += 2 / 255
+    start[:, 1, :4] -= 1 / 255
+    objective = Seen(9.0)
+    run_random_search(replace(SQUARE, max_iterations=2), gray(), objective, [3], start)
+    changed = start != gray()
+    assert torch.equal(((objective.last - gray()[0]).sign() * changed[0]), (start - gray())[0].sign())
+    assert torch.allclose((objective.last - gray()[0]).abs(), torch.tensor(8 / 255), atol=1e-6)
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**40), st.sampled_from([1, 2, 5, 8]), st.integers(0, 255))
 def test_stays_within_the_radius_on_the_gray_levels(seed, size, value):

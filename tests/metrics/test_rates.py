@@ -28,6 +28,11 @@ def test_a_mean_and_its_interval():
     assert mean_interval([5.0]) == {"mean": 5.0, "interval": None}
 
 
+def test_the_interval_of_a_mean_of_shares_holds_shares():
+    assert mean_interval([1.0, 1.0, 0.5], 0.0, 1.0)["interval"] == (pytest.approx(0.5067, abs=1e-4), 1.0)
+    assert mean_interval([0.0, 0.0, 0.5], 0.0, 1.0)["interval"] == (0.0, pytest.approx(0.4933, abs=1e-4))
+
+
 def test_a_rate_as_json():
     assert rate(8, 10) == {"successes": 8, "trials": 10, "rate": 0.8, "interval": wilson_interval(8, 10)}
     assert rate(0, 0) == {"successes": 0, "trials": 0, "rate": None, "interval": None}

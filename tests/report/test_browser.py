@@ -448,3 +448,22 @@ def many(tmp_path_factory) -> Path:
         for number in range(1, 5001):
             Image.fromarray(kinds[number % 8]).save(run / name / f"p{number:05d}.png")
     return write_report(run)
+
+
+def test_an_address_shows_all_that_it_does_not_filter(window, page):
+    window.open(page, at="#status=1")
+    assert "2 of 12 images" in window.one("#count").text
+    window.run("location.hash = '#image=1'")  # as a link that was sent
+    window.wait(lambda: window.run("return document.getElementById('viewer').open"))
+    assert window.one("#v-name").text == "image 01"
+    assert window.one("#v-place").text == "1 / 12"
+
+
+def test_a_threshold_between_hundredths_is_not_rounded(window, run):
+    manifest = (run / "run.json").read_text()
+    (run / "run.json").write_text(manifest.replace('"score_threshold": 0.5', '"score_threshold": 0.505'))
+    assert "0.505" in (run / "run.json").read_text()
+    window.open(write_report(run))
+    assert window.one("#tau-out").text == "0.505"
+    window.set("#tau", "0.3")
+    assert window.one("#tau-out").text == "0.30"

@@ -87,6 +87,13 @@ def test_curves_are_drawn_by_their_steps(comparison):
     assert all("H" in path and "L" not in path for path in paths)
 
 
+def test_a_sample_of_the_images_is_told(comparison, monkeypatch):
+    assert "evenly chosen" not in write_report(comparison).read_text(encoding="utf-8")
+    monkeypatch.setattr("detattack.workflows.comparison_page.MOST_SIDE_BY_SIDE", 2)
+    text = write_report(comparison).read_text(encoding="utf-8")
+    assert "One image under each method: 2 of 4 images, evenly chosen." in text
+
+
 def test_budgets_have_a_page(budgets):
     text = write_report(budgets).read_text(encoding="utf-8")
     assert '<a href="linf-2/report.html"><bdi>L∞ 2/255</bdi>' in text
@@ -178,6 +185,16 @@ def test_arrow_keys_and_sorts(window, comparison):
     assert window.one("#place").text == "2 / 4"
     window.all("#methods .sort")[1].click()
     assert [row.text for row in window.all("#methods tbody th bdi")] == ["FGSM", "JND"]
+
+
+@needs_browser
+def test_a_column_of_names_is_sorted_by_the_numbers_in_them(window, budgets):
+    (budgets / "linf-1").rename(budgets / "linf-10")
+    file = budgets / "robustness.json"
+    file.write_text(file.read_text().replace("linf:1", "linf:10"))
+    window.open(write_report(budgets))
+    window.all("#budgets .sort")[0].click()
+    assert [row.text for row in window.all("#budgets tbody th bdi")] == ["L∞ 2/255", "L∞ 10/255"]
 
 
 @needs_browser

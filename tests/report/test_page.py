@@ -6,18 +6,22 @@ import re
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from detattack.cli import status_of
 from detattack.core.errors import InputError
 from detattack.metrics.coco import GroundTruth, PrecisionTable, mean_ap
+from detattack.metrics.image_quality import measure, quick_measures
+from detattack.tasks.detection.record_columns import RECORD_COLUMNS
 from detattack.tasks.detection.run_data import read, read_coco
 from detattack.workflows.report import write_report
-from tests.report.conftest import NAMES, outcome, write_run
+from tests.report.conftest import NAMES, SPENDING, outcome, write_run
 
 HOSTILE = ["<script>window.pwned=1</script>", '"onerror="window.pwned=2"', "</script><b>'`${x}{{7*7}}", "\u202egnp.exe"]
 
@@ -291,3 +295,27 @@ def test_the_headline_has_the_name_of_a_file_and_the_settings_its_path(run, tmp_
     assert str(tmp_path) not in head  # where the originals lie
     assert f"<dd><bdi>{tmp_path}</bdi></dd>" in settings.partition("<footer")[0]
     assert Page(text).data["images"][0]["u"] == "source-1.png"
+
+
+def test_means_of_a_budget_say_how_many_images_have_the_measure(tmp_path):
+    outcomes = [outcome(tmp_path, i, f"{i}", "success") for i in (1, 2, 3)]
+    same = outcomes[2].record
+    same = replace(same, quality=measure(outcomes[2].original, outcomes[2].original, quick_measures()).as_json())
+    outcomes[2] = replace(outcomes[2], record=same)
+    text = write_report(write_run(tmp_path / "run", outcomes, attack=SPENDING)).read_text(encoding="utf-8")
+    assert "dB, 2 of 3 attacked images" in text
+    assert "gray levels, all 3 attacked images" in text
+
+
+def test_a_score_of_tau_is_not_above_it(tmp_path):
+    one = outcome(tmp_path, 1, "a", "success")
+    tau = float(np.float32(0.3))  # above 0.3 as a double
+    equal = {"boxes": [[4.0, 6.0, 24.0, 30.0]], "scores": [tau], "labels": [0]}
+    one = replace(one, record=replace(one.record, adversarial=equal))
+    run = write_run(tmp_path / "run", [one])
+    manifest = json.loads((run / "run.json").read_text())
+    manifest["config"]["score_threshold"] = 0.3
+    (run / "run.json").write_text(json.dumps(manifest))
+    assert page_of(run).data["images"][0]["a"][1] == 0.3
+    (count,) = (column for column in RECORD_COLUMNS if column.key == "detections_adversarial")
+    assert count.value(one.record, manifest) == 0

@@ -1,8 +1,14 @@
 """The pictures of the page."""
 
+from dataclasses import replace
+
+import numpy as np
 from PIL import Image
 
+from detattack.datasets.image_io import png_bytes
+from detattack.metrics.image_quality import measure, quick_measures
 from detattack.report.pictures import Pictures, make_pictures
+from detattack.runs.record import Outcome
 from detattack.tasks.detection.run_data import read
 from tests.report.conftest import outcome, write_run
 
@@ -24,3 +30,20 @@ def test_more_images_than_wait_for_a_thread(tmp_path, monkeypatch):
     seen = make_pictures(run, read(run).records, lambda done, total: told.append((done, total)))
     assert seen == {i: Pictures(after=True, heat=15, original=True) for i in range(1, 6)}
     assert told == [(i, 5) for i in range(1, 6)]
+
+
+def test_an_image_longer_than_webp_can_hold(tmp_path):
+    one = outcome(tmp_path, 1, "panorama", "success").record
+    original = np.full((2, 16_400, 3), 90, np.uint8)
+    pixels = original.copy()
+    pixels[:, :100] += 3
+    Image.fromarray(original).save(one.source)
+    record = replace(one, width=16_400, height=2, quality=measure(original, pixels, quick_measures()).as_json())
+    run = write_run(tmp_path / "run", [Outcome(record, original, png_bytes(pixels), pixels)])
+    seen = make_pictures(run, read(run).records)[1]
+    assert seen.after
+    assert seen.heat
+    assert seen.original
+    for name in ("original", "scaled"):
+        with Image.open(run / "thumbs" / f"1-{name}.webp") as picture:
+            assert picture.size[0] == 16_383

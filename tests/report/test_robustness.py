@@ -55,6 +55,14 @@ def test_pages_that_are_there_are_linked_by_a_relative_name(folder):
     ]
 
 
+def test_no_link_leads_out_of_a_page_that_is_one_file(folder):
+    (folder / "linf-4").mkdir()
+    (folder / "linf-4" / "report.html").write_text("")
+    text = write_report(folder / "linf-2", standalone=True).read_text(encoding="utf-8")
+    assert CHART in titles(text)
+    assert re.findall('<a [^>]*href="([^"#]+)"', text) == []
+
+
 def test_a_run_alone_has_no_such_chart(folder):
     (folder / "robustness.json").unlink()
     assert CHART not in titles(page(folder / "linf-2"))

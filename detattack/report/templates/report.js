@@ -280,9 +280,11 @@
     byId("boxes").checked = byId("v-boxes").checked = on;
     redraw();
   }
+  // A threshold: in hundredths, and finer where the run's own is.
+  const hundredths = (tau) => Number(tau.toFixed(2)) === tau ? tau.toFixed(2) : String(Number(tau.toFixed(6)));
   function setTau(tau) {
     state.tau = tau;
-    for (const id of ["tau", "v-tau"]) { byId(id).min = String(Math.floor(data.floor * 100) / 100); byId(id).value = String(tau); byId(`${id}-out`).textContent = tau.toFixed(2); }
+    for (const id of ["tau", "v-tau"]) { byId(id).min = String(Math.floor(data.floor * 100) / 100); byId(id).value = String(tau); byId(`${id}-out`).textContent = hundredths(tau); }
     redraw();
   }
   function setTruth(on) {
@@ -454,7 +456,7 @@
     for (const [place, view] of ["before", "after"].entries())
       for (const [label] of detections(image, view, state.tau)) counts.set(label, (counts.get(label) || [0, 0]).map((n, i) => n + (i === place ? 1 : 0)));
     const most = [...counts].sort((a, b) => b[1][0] - a[1][0]).slice(0, 14);
-    beforeAfter(`Detections above ${state.tau.toFixed(2)}`, most.map(([label, found]) => [{ text: data.classes[label] || `class ${label}` }, ...found]));
+    beforeAfter(`Detections above ${hundredths(state.tau)}`, most.map(([label, found]) => [{ text: data.classes[label] || `class ${label}` }, ...found]));
   }
   function classTable(image) {
     const before = new Map(likeliest(image, "before")), after = new Map(likeliest(image, "after"));
@@ -499,7 +501,7 @@
     Object.assign(state, { view: chosen("show", "both"), viewerView: chosen("mode", "slider"), scale: chosen("scale", "own"), sort: chosen("sort", "order"),
       down: told.get("down") === "1", find: told.get("find") || "", boxes: told.get("boxes") !== "0", truth: told.get("annotated") === "1" });
     state.cls = [...byId("class").options].some((option) => option.value === told.get("class")) ? told.get("class") : "";
-    if (told.has("status")) state.statuses = new Set(told.get("status").split(".").filter(Boolean).map(Number).filter((at) => at in statuses));
+    state.statuses = new Set((told.get("status") ?? everyStatus).split(".").filter(Boolean).map(Number).filter((at) => at in statuses));
     const tau = told.has("above") ? Number(told.get("above")) : usualTau;
     state.tau = tau >= data.floor && tau < 1 ? tau : usualTau;
     const check = (box, value) => { byId(box).querySelector(`input[value="${value}"]`).checked = true; };

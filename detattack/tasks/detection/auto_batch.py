@@ -53,7 +53,8 @@ def _peak(detector: Detector, config: DetectionConfig, count: int, width: int, h
     empty = Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.long))
     road = (width / 4, height / 4, width / 2, height / 2)
     target = goal.resolve(detector.categories, CleanImage(width, height, empty, road=road))
-    target = replace(target, objects=(road,))  # a goal about objects takes the memory of one
+    labels = (target.label or 0,) if goal.of_objects else ()
+    target = replace(target, objects=(road,), object_labels=labels)  # a goal about objects takes the memory of one
     objective = objective_for(detector, config, [target] * count)
     torch.cuda.reset_peak_memory_stats(detector.device)
     before = torch.cuda.memory_allocated(detector.device)

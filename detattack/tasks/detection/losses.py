@@ -43,7 +43,9 @@ SHARPNESS = 10.0
 FALSE = 0.1
 """What a false candidate counts beside a right one in `outrank`: there are many more of them."""
 FABRICATED = 200
-"""How many candidates are pulled up at once where false detections are to pass τ."""
+"""How many candidates are pulled up at least, where false detections are to pass τ."""
+STILL_SHORT = 100
+"""How many of those are short of τ at least: NMS leaves few of the others, and they rest."""
 PULLED = 20
 """How many candidates are pulled onto an asked box; the best of them leads."""
 
@@ -141,14 +143,18 @@ def mislocate(seen: ImageCandidates, target: "Target") -> Tensor:
 
 @register_loss("fabricate", help="detections where there is no object", of_objects=True)
 def fabricate(seen: ImageCandidates, target: "Target") -> Tensor:
-    """Σ_a −min(max_k z_ak, up), over classes of which no object is at the candidate; the `FABRICATED` best for τ."""
+    """Σ_a −min(max_k z_ak, up), over classes of which no object is at the candidate.
+
+    For τ over the best candidates alone, `FABRICATED` at least, of which `STILL_SHORT` are short of `up`.
+    """
     z = seen.relative
     if target.objects:
         z = z.masked_fill(_at_own_object(seen, target), -torch.inf)
     best = z.amax(1)
     best = best[best.isfinite()]
     if seen.reach is JUST_PAST:
-        best = best.topk(min(FABRICATED, len(best))).values
+        passed = int((best >= seen.reach.up).sum())
+        best = best.topk(min(max(FABRICATED, passed + STILL_SHORT), len(best))).values
     return -best.clamp_max(seen.reach.up).sum()
 
 

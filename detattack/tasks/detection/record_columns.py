@@ -5,23 +5,23 @@ from typing import Any, Literal
 
 from detattack.core.types import DEFAULT_SCORE_THRESHOLD
 from detattack.tasks.columns import RecordColumn, field_column
-from detattack.tasks.detection.record import DetectionRecord
+from detattack.tasks.detection.record import DetectionRecord, from_lists
 
 Which = Literal["clean", "adversarial"]
 SIDES = ("x1", "y1", "x2", "y2")
 
 
-def _scores(record: DetectionRecord, manifest: Mapping[str, Any], which: Which) -> list[float]:
-    """List the scores above τ."""
+def _count(record: DetectionRecord, manifest: Mapping[str, Any], which: Which) -> int:
+    """Count the detections above τ."""
     threshold = manifest["config"].get("score_threshold", DEFAULT_SCORE_THRESHOLD)
-    return [score for score in getattr(record, which).get("scores", ()) if score > threshold]
+    return len(from_lists(getattr(record, which)).above(threshold))
 
 
 def _counted(which: Which, text: str) -> RecordColumn:
     return RecordColumn(
         f"detections_{which}",
         "integer",
-        lambda record, manifest: len(_scores(record, manifest, which)) if getattr(record, which) else None,
+        lambda record, manifest: _count(record, manifest, which) if getattr(record, which) else None,
         text,
     )
 

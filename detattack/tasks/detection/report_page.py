@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from detattack.core.boxes import from_xywh
 from detattack.core.errors import InputError
 from detattack.core.types import DEFAULT_MAX_DETECTIONS
@@ -117,13 +119,17 @@ def _image(record: DetectionRecord, pictures: Pictures, floor: float, run: Detec
 
 
 def _boxes(found: dict[str, list[Any]], floor: float, record: DetectionRecord, tau: float) -> list[float]:
-    """label, score, x1, y1, x2, y2, label, ...: the strongest first."""
+    """label, score, x1, y1, x2, y2, label, ...: the strongest first.
+
+    A rounded score is above τ where the score is, compared in float32, as `Detections.above` does.
+    """
     digits = 0 if max(record.width, record.height) >= 400 else 1
     rows = zip(*(found.get(key, ()) for key in ("labels", "scores", "boxes")), strict=True)
     kept = sorted((row for row in rows if row[1] > floor), key=lambda row: -row[1])
     flat: list[float] = []
     for label, score, box in kept:
-        flat += [label, score if (round(score, 4) > tau) != (score > tau) else round(score, 4)]
+        above = bool(np.float32(score) > np.float32(tau))
+        flat += [label, score if (round(score, 4) > tau) != above else round(score, 4)]
         flat += [round(v, digits) if digits else round(v) for v in box]
     return flat
 

@@ -157,7 +157,7 @@ class Summary:
             "others": one.others,
             "kept": one.kept,
             "kept_share": one.kept / one.others if one.others else None,
-            "kept_share_per_image": mean_interval(one.kept_shares),
+            "kept_share_per_image": mean_interval(one.kept_shares, 0.0, 1.0),
             "new": one.new,
             "new_per_image": one.new / one.images if one.images else None,
             "difference_per_image": mean_interval(one.differences),

@@ -453,6 +453,8 @@ def test_the_harm_of_a_flood_is_what_is_false():
     after = found((CAR, NEAR, 0.9), (CAR, OFF, 0.5), (DOG, HERE, 0.25))
     assert flood.goal.harm(flood, after) == pytest.approx(0.75)
     assert flood.goal.harm(flood, found()) == 0
+    many, more = (flood.goal.harm(flood, found(*[(DOG, THERE, 0.75)] * count)) for count in (3000, 4000))
+    assert many < more < WHOLLY_WRONG
     assert flood.goal.asked_for(flood, after).tolist() == [False, True, True]
     assert flood.goal.aimed_at(flood, after).tolist() == [False] * 3
 

@@ -204,9 +204,19 @@ def test_fabricate_where_only_what_is_right_could_be_seen():
 
 def test_past_the_threshold_the_best_false_ones_are_pulled_for_average_precision_all_are(monkeypatch):
     monkeypatch.setattr("detattack.tasks.detection.losses.FABRICATED", 1)
+    monkeypatch.setattr("detattack.tasks.detection.losses.STILL_SHORT", 0)
     best = min(z(1, 0), z(0, 1)), max(z(1, 0), z(0, 1))
     assert loss("fabricate", seen()) == pytest.approx(-min(best[1], JUST_PAST.up))
     assert loss("fabricate", seen(reach=RANKING)) == pytest.approx(-sum(min(one, RANKING.up) for one in best))
+
+
+def test_candidates_that_have_passed_the_threshold_do_not_take_the_place_of_the_next(monkeypatch):
+    """Where NMS leaves few of them, a flood would rest on them for ever."""
+    monkeypatch.setattr("detattack.tasks.detection.losses.FABRICATED", 2)
+    monkeypatch.setattr("detattack.tasks.detection.losses.STILL_SHORT", 1)
+    logits = torch.tensor([[1.0], [0.9], [0.8], [-1.0], [-2.0]], dtype=torch.float64, requires_grad=True)
+    found = LOSSES["fabricate"].function(seen(logits, [HERE] * 5), NOTHING)
+    assert torch.autograd.grad(found, logits)[0].flatten().tolist() == [0, 0, 0, -1, 0]
 
 
 @pytest.mark.parametrize("reach", [JUST_PAST, RANKING])

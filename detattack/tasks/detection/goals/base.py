@@ -242,8 +242,10 @@ class Goal(ABC):
         return tuple(losses) or (*self.members, *self.reserve) or self.losses
 
     def check_losses(self, losses: Sequence[str]) -> None:
-        """Raise `InputError` where a loss is not known, or is about objects that the goal does not have."""
+        """Raise `InputError` where a loss is not known, named twice, or about objects that the goal does not have."""
         for name in losses:
+            if losses.count(name) > 1:
+                raise InputError(f"loss {name}: is named twice")
             if LOSSES.find(name).of_objects and not self.of_objects:
                 raise InputError(f"loss {name}: is about the reference objects of degrade and flood; '{self}' has none")
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from detattack.core.boxes import iou_matrix
 from detattack.core.errors import InputError
-from detattack.core.types import Detections
+from detattack.core.types import Detections, short_of_wrong
 from detattack.core.wording import counted
 from detattack.tasks.detection.candidates import ROUNDING, ImageCandidates
 from detattack.tasks.detection.goals.base import CleanImage, Goal, Target, register_goal
@@ -72,7 +72,7 @@ class Flood(Goal):
 
     def harm(self, target: Target, found: Detections) -> float:
         """Sum the scores of the false detections."""
-        return float(found.scores[self.asked_for(target, found)].sum())
+        return float(short_of_wrong(found.scores[self.asked_for(target, found)].sum().cpu().double()))
 
     def aimed_at(self, target: Target, clean: Detections) -> Tensor:
         """None: what is there may stay."""
