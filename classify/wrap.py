@@ -35,4 +35,5 @@ def wrap_classifier(
         raise InputError(f"wrap_classifier {called}: classes: expected at least two names")
     first = next(network.parameters(), None)
     place = torch.device(device) if device is not None else first.device if first is not None else torch.device("cpu")
-    return NetworkClassifier(called, deepcopy(network), tuple(classes), place, preprocessing or Preprocessing())
+    single = deepcopy(network).float()  # as its images are
+    return NetworkClassifier(called, single, tuple(classes), place, preprocessing or Preprocessing())

@@ -20,20 +20,22 @@ COLORS = ("mean", "std")
 class Preprocessing:
     """From `[N,3,H,W]` in [0,1] at native size to a network's input, differentiably.
 
-    resize: the shorter side becomes this, in pixels (0: left as it is). crop: a square from the middle (0: none).
+    resize: the shorter side becomes this, in pixels (0: left as it is); height and width: stretched to that. crop: a
+    square from the middle (0: none).
     mean, std: of each channel, on [0,1].
     """
 
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    resize: int = 0
+    resize: int | tuple[int, int] = 0
     crop: int = 0
     interpolation: str = "bilinear"
 
     def __call__(self, images: Tensor) -> Tensor:
         """Preprocess images in [0,1], `[N,3,H,W]`."""
         if self.resize:
-            images = TF.resize(images, [self.resize], InterpolationMode(self.interpolation), antialias=True)
+            size = [self.resize] if isinstance(self.resize, int) else list(self.resize)
+            images = TF.resize(images, size, InterpolationMode(self.interpolation), antialias=True)
         if self.crop:
             images = TF.center_crop(images, [self.crop])
         return TF.normalize(images, list(self.mean), list(self.std))

@@ -5,6 +5,7 @@ A name is `vgg16_cifar10` (embedded), `torchvision/NAME`, `timm/NAME` or `path/t
 
 from collections.abc import Callable
 from functools import partial
+from math import floor
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,6 +32,8 @@ from detattack.detectors.weights import (
 
 EMBEDDED = "vgg16_cifar10"
 TORCHVISION, TIMM = "torchvision/", "timm/"
+INPUT_TRANSFORMED = ("googlenet", "inception_v3")
+"""With torchvision's weights, or some trained on from these, they undo its normalization for one of their own."""
 SMALLEST = 32
 """The shortest side of an image for ImageNet networks: their own resizing does the rest."""
 
@@ -105,9 +108,10 @@ def _torchvision(
         raise unknown("classifier", spec, model_names())
     official: Any = torchvision_models.get_model_weights(name).DEFAULT
     build = torchvision_models.get_model_builder(name)
-    network = _network(
-        spec, weights, lambda: build(weights=official), lambda **more: build(weights=None, **more), names
-    )
+    bare = partial(build, weights=None)
+    if name in INPUT_TRANSFORMED and weights != NO_WEIGHTS:
+        bare = partial(bare, transform_input=True)
+    network = _network(spec, weights, partial(build, weights=official), bare, names)
     transforms = official.transforms()
     preprocessing = own or Preprocessing(
         tuple(transforms.mean),
@@ -141,7 +145,8 @@ def _timm(
     )
     data = resolve_data_config({}, model=network)
     side = data["input_size"][-1]
-    resize = round(side / data["crop_pct"])
+    scaled = floor(side / data["crop_pct"])
+    resize = (scaled, scaled) if data["crop_mode"] == "squash" else scaled
     preprocessing = own or Preprocessing(data["mean"], data["std"], resize, side, data["interpolation"])
     if names is None:
         subset = infer_imagenet_subset(network)

@@ -1,6 +1,8 @@
 """A detector around a function that says of each box how likely each class is."""
 
+import logging
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -8,11 +10,17 @@ from torchvision.ops import batched_nms, clip_boxes_to_image
 
 from detattack.core.types import Candidates, Category, Detections
 from detattack.core.wording import counted
+from detattack.detectors.parts import log_odds
 
 Function = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Takes images `[N,3,H,W]` in [0,1]; returns boxes `[N,A,4]`, xyxy in their pixels, and logits or scores `[N,A,K]`."""
 MOST = 100
 """Detections of an image at most."""
+SLACK = 1e-3
+"""By how much a score may lie outside of [0,1], as sums of floats do."""
+MANY = 100
+"""So many logits do not all lie in [0,1] by chance."""
+log = logging.getLogger(__name__)
 
 
 class FunctionDetector:
@@ -58,7 +66,12 @@ class FunctionDetector:
         if boxes.shape[:2] != classes.shape[:2] or boxes.shape[2:] != (4,) or classes.shape[2:] != self._columns:
             got = f"boxes {list(boxes.shape)} and classes {list(classes.shape)}"
             raise ValueError(f"{self.name}: expected [N,A,4] and [N,A,{len(self.categories)}], got {got}")
-        logits = torch.logit(classes, eps=torch.finfo(classes.dtype).eps) if self._scores else classes
+        if self._scores and not are_scores(classes):
+            low, high = classes.detach().aminmax()
+            raise ValueError(
+                f"{self.name}: its scores are from {low:.3g} to {high:.3g}, not in [0,1]; are they logits?"
+            )
+        logits = log_odds.of_score(classes) if self._scores else classes
         return Candidates(boxes, logits, state=tuple(images.shape[-2:]))
 
     @property
@@ -84,4 +97,18 @@ class FunctionDetector:
     @torch.no_grad()
     def detect(self, images: Tensor, score_threshold: float) -> list[Detections]:
         """Run the function in float32, and `select`."""
-        return self.select(self.candidates(images.to(self.device, torch.float32)), score_threshold)
+        candidates = self.candidates(images.to(self.device, torch.float32))
+        if not self._scores and candidates.logits.numel() >= MANY and are_scores(candidates.logits):
+            _warn_of_scores(self.name)
+        return self.select(candidates, score_threshold)
+
+
+def are_scores(values: Tensor) -> bool:
+    """Return whether all values lie in [0,1], as scores do and logits do not."""
+    return bool(((values >= -SLACK) & (values <= 1 + SLACK)).all())
+
+
+@cache
+def _warn_of_scores(name: str) -> None:
+    """Warn, once, of a function whose logits look like scores: their sigmoid would find everything."""
+    log.warning("%s: all its logits are from 0 to 1; if they are scores, pass scores=True", name)

@@ -281,6 +281,7 @@ def load_hf(name: str, device: torch.device, weights: str | None, prompt: str | 
     except (OSError, ValueError, ImportError, KeyError) as error:
         where = "" if Path(name).is_dir() else "; is it on the hub, and is the hub within reach?"
         raise InputError(f"{what}: cannot be loaded ({reason(error)}){where}") from error
+    network = network.float()  # a folder may hold, or ask for, half precision
     if weights not in (None, NO_WEIGHTS):
         load_weights(network, str(weights))
     if phrases:

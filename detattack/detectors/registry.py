@@ -8,10 +8,11 @@ behind a defense, such as `demo+jpeg:75`.
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, cast
 
@@ -307,7 +308,24 @@ def _embedded(name: str, device: torch.device, weights: str | None) -> Detector:
 def _third_party(spec: str, factory: Callable[[str], Any], device: torch.device, weights: str | None) -> Detector:
     if weights is not None:
         raise InputError(f"model {spec}: its factory brings its own weights; --weights does not apply")
-    return cast(Detector, build_model(spec, factory, str(device), Detector, ATTRIBUTES, METHODS))
+    detector = cast(Detector, build_model(spec, factory, str(device), Detector, ATTRIBUTES, METHODS))
+    check_attributes(f"model {spec}", detector)
+    return detector
+
+
+def check_attributes(what: str, detector: Detector) -> None:
+    """Raise `InputError`, saying `what`, for a detector's categories or threshold that are none."""
+    categories: Any = detector.categories
+    if not (isinstance(categories, Sequence) and all(map(_is_category, categories))):
+        raise InputError(
+            f"{what}: its categories are not a tuple of Category(name, coco_id) (detattack.detectors.base)"
+        )
+    if not isinstance(detector.eval_threshold, Real | torch.Tensor):
+        raise InputError(f"{what}: its eval_threshold is {detector.eval_threshold!r:.80}, not a number")
+
+
+def _is_category(one: Any) -> bool:
+    return isinstance(getattr(one, "name", None), str) and isinstance(getattr(one, "coco_id", None), Integral)
 
 
 def lacks(detector: object) -> list[str]:

@@ -33,6 +33,7 @@ PREFIX = "ultralytics/"
 END_TO_END = ":end2end"
 """Ending of a name that asks for the head without NMS, as `predict(nms=False)` does."""
 IMAGE_SIDE, STRIDE = 640, 32
+"""The predictor's own side of an image, and the least stride of a network, in pixels."""
 GRAY = 114 / 255
 """Of the letterbox."""
 NMS_IOU, MOST = 0.7, 300
@@ -53,7 +54,7 @@ class UltralyticsDetector(ABC):
         - name: What reports call the detector.
         - network: The model of ultralytics.
         - device: Where it is to live.
-        - side: The longer side in pixels to which images are resized.
+        - side: The longer side in pixels to which images are resized; the next multiple of the stride is taken.
         - head: What is known of its head.
         """
         self.name, self.note = name, head.note
@@ -63,7 +64,8 @@ class UltralyticsDetector(ABC):
         self.network = network.fuse(verbose=False).eval().requires_grad_(False).to(device, memory_format=layout)
         self.device = device
         self.categories = categories_named(network.names[i] for i in range(len(network.names)))
-        self._side = side
+        self._stride = max(int(network.stride.max()), STRIDE)
+        self._side = side + -side % self._stride  # as the predictor has it
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, {counted(len(self.categories), 'class')}, {self.device})"
@@ -94,7 +96,7 @@ class UltralyticsDetector(ABC):
 
     def _margins(self, size: tuple[int, int]) -> tuple[int, int]:
         """Return the left and top margins in pixels of an image of that size in its letterbox."""
-        spare_y, spare_x = ((self._side - side) % STRIDE / 2 for side in size)
+        spare_y, spare_x = ((self._side - side) % self._stride / 2 for side in size)
         return round(spare_x - 0.1), round(spare_y - 0.1)
 
     def _prepared(self, images: Tensor) -> Tensor:
@@ -103,7 +105,7 @@ class UltralyticsDetector(ABC):
         left, top = self._margins(size)
         smooth = F.interpolate(images, size, mode="bilinear", align_corners=False)
         resized = resized_as_files(images, smooth, lambda pixels: _resized_by_opencv(pixels, size))
-        right, bottom = (-(size[1] + left) % STRIDE, -(size[0] + top) % STRIDE)
+        right, bottom = (-(size[1] + left) % self._stride, -(size[0] + top) % self._stride)
         return F.pad(resized, (left, right, top, bottom), value=GRAY)
 
 

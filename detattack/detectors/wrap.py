@@ -15,7 +15,7 @@ from detattack.core.wording import counted
 from detattack.detectors.base import Detector
 from detattack.detectors.function import FunctionDetector
 from detattack.detectors.maite import detector_of, is_maite
-from detattack.detectors.registry import lacks
+from detattack.detectors.registry import check_attributes, lacks
 from detattack.detectors.torchvision.base import TorchvisionDetector
 from detattack.detectors.torchvision.models import coco_columns, named_columns
 from detattack.detectors.torchvision.one_stage import TorchvisionFCOS, TorchvisionRetinaNet, TorchvisionSSD
@@ -61,6 +61,7 @@ def wrap(
     name = str(name or getattr(model, "__name__", type(model).__name__))
     place = torch.device(device) if device is not None else _device_of(model)
     if not isinstance(model, type) and not lacks(model):
+        check_attributes(f"wrap {name}", model)
         return cast(Detector, model)
     kind = next((kind for kind in _TORCHVISION if isinstance(model, kind)), None)
     is_transformer, is_yolo = _is_of(model, "transformers", "PreTrainedModel"), _is_of(model, "ultralytics", "Model")
@@ -123,7 +124,7 @@ def _of_torchvision(
             f"wrap {name}: its head has {counted(count, 'column')}, not COCO's {len(coco)}; pass categories"
         )
     head = coco if named is None else named_columns(count, named, adapter.BACKGROUND, f"wrap {name}: its")
-    return adapter(name, deepcopy(model), head, device)
+    return adapter(name, deepcopy(model).float(), head, device)
 
 
 def _of_transformers(model: Any, processor: Any, name: str, device: torch.device) -> Detector:
@@ -136,7 +137,8 @@ def _of_transformers(model: Any, processor: Any, name: str, device: torch.device
         raise InputError(f"wrap {name}: the family {model.config.model_type!r} of transformers is not known here")
     if family.prompt:
         raise InputError(f"wrap {name}: {family.title} needs a prompt; --model hf/FOLDER --prompt takes it")
-    return HfDetr(name, deepcopy(model), processor, head_columns(model.config.id2label, f"model {name}"), device)
+    network = deepcopy(model).float()
+    return HfDetr(name, network, processor, head_columns(model.config.id2label, f"model {name}"), device)
 
 
 def _of_yolo(model: Any, name: str, device: torch.device) -> Detector:

@@ -1,6 +1,7 @@
 """Classifiers by name: preprocessing, weights, classes, and what is wrong with them."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -81,6 +82,15 @@ def test_a_torchvision_classifier_takes_a_file_of_weights(tmp_path):
     assert len(found.classes) == 1000
 
 
+def test_weights_of_a_googlenet_are_given_the_input_of_torchvisions(tmp_path):
+    """With its own weights torchvision builds it so that it undoes the normalization of all others."""
+    network = models.googlenet(weights=None, transform_input=True, init_weights=False)
+    save_file(network.state_dict(), tmp_path / "w.safetensors")
+    found = load_classifier("torchvision/googlenet", "cpu", str(tmp_path / "w.safetensors"), "crop=64")
+    image = torch.rand(1, 3, 64, 64)
+    torch.testing.assert_close(found.logits(image), network.eval()(image))
+
+
 def test_a_users_own_classes(tmp_path):
     network = models.squeezenet1_1(num_classes=3)
     save_file(network.state_dict(), tmp_path / "w.safetensors")
@@ -97,6 +107,19 @@ def test_random_weights_are_the_same_every_time():
     first, second = (load_classifier("vgg16_cifar10", "cpu", "none") for _ in range(2))
     image = torch.rand(1, 3, 32, 32)
     assert torch.equal(first.logits(image), second.logits(image))
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "convnextv2_nano.fcmae_ft_in22k_in1k_384"])
+def test_images_are_resized_as_timm_does(name):
+    """To 248 pixels where 224 are nine tenths, and out of their proportions where timm says so."""
+    timm = pytest.importorskip("timm", reason="timm is not installed")
+    data = timm.data.resolve_data_config({}, pretrained_cfg=timm.models.get_pretrained_cfg(name).to_dict())
+    resize, crop, *_ = timm.data.create_transform(**data).transforms
+    image = torch.rand(1, 3, 300, 420)
+    ours = load_classifier(f"timm/{name}", "cpu", "none").preprocessing
+    scaled = replace(ours, crop=0, mean=(0.0,) * 3, std=(1.0,) * 3)(image)
+    assert scaled.shape == resize(image).shape
+    assert (ours.crop, ours.crop) == tuple(crop.size)
 
 
 def test_timm_has_its_own_preprocessing():

@@ -10,6 +10,7 @@ from detattack.core.categories import COCO_IDS
 from detattack.core.errors import InputError
 from detattack.detectors.check import check_detector
 from detattack.detectors.registry import fingerprint, load_detector
+from detattack.detectors.weights import read_weights
 from tests.detectors.random_networks import assert_alike, enough, pictures
 from tests.detectors.small_transformers import FAMILIES, NAMES, VOC, write
 
@@ -121,6 +122,19 @@ def test_weights_of_a_file_and_random_ones(detector, folder, tmp_path):
     save_file({k: v.clone() for k, v in detector.network.state_dict().items()}, tmp_path / "w.safetensors")
     assert fingerprint(load_detector(f"hf/{folder}", "cpu", str(tmp_path / "w.safetensors"))) == fingerprint(detector)
     assert fingerprint(load_detector(f"hf/{folder}", "cpu", "none")) == fingerprint(detector)  # random ones, twice
+
+
+@pytest.mark.parametrize("weights", [None, "file"])
+def test_a_folder_in_half_precision_is_run_in_single_precision(tmp_path, weights):
+    """The library loads a folder in the precision that it was saved in."""
+    write("detr", tmp_path)
+    single = load_detector(f"hf/{tmp_path}", "cpu", "none")
+    save_file({k: v.clone() for k, v in single.network.state_dict().items()}, tmp_path / "own.safetensors")
+    single.network.half().save_pretrained(tmp_path)
+    expected = single.network.state_dict() if weights is None else read_weights(tmp_path / "own.safetensors")
+    detector = load_detector(f"hf/{tmp_path}", "cpu", weights and str(tmp_path / "own.safetensors"))
+    assert all(torch.equal(value, expected[key].float()) for key, value in detector.network.state_dict().items())
+    assert len(detector.detect(pictures(1, 96, 128), 0.0)[0]) > 0
 
 
 def test_bad_folders_are_one_line(folder, tmp_path):

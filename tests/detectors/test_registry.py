@@ -244,6 +244,29 @@ def test_a_factory_that_is_none(file, name, message):
     assert re.search(message, bad(f"{file}:{name}", "cpu"))
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("categories = ['cat']", "its categories are not a tuple of Category"),
+        ("categories = None", "its categories are not a tuple of Category"),
+        ("eval_threshold = '0.05'", "its eval_threshold is '0.05', not a number"),
+    ],
+)
+def test_attributes_that_are_of_another_kind(file, line, message):
+    file.write_text(
+        f"{file.read_text()}\n\ndef other(device):\n    one = make(device)\n    one.{line}\n    return one\n"
+    )
+    assert message in bad(f"{file}:other", "cpu")
+
+
+def test_categories_of_a_kind_of_their_own(file):
+    """What counts is what they have."""
+    kind = "from typing import NamedTuple\nclass Kind(NamedTuple):\n    name: str\n    coco_id: int\n"
+    made = "one = make(device)\n    one.categories = [Kind('owl', 7)] * len(one.categories)\n    return one\n"
+    file.write_text(f"{file.read_text()}\n\n{kind}\n\ndef other(device):\n    {made}")
+    assert load_detector(f"{file}:other", "cpu").categories[0].name == "owl"
+
+
 @pytest.mark.parametrize("code", ["import no_such_module_anywhere", "def (", "raise ValueError('a\\nb')", "1/0"])
 def test_a_file_that_cannot_be_imported(tmp_path, code):
     (tmp_path / "bad.py").write_text(code)

@@ -30,13 +30,13 @@ PROMPTED = ("yolov8s-worldv2", "yoloe-11s")
 PLAIN = ("yolov5n", "yolov6n", "yolov9t", "yolo12n")
 
 
-def save(layout: str, end: str, path: Path) -> None:
+def save(layout: str, end: str, path: Path, side: int = 160) -> None:
     """Save a whole model with random weights, as ultralytics saves its own."""
     make = ultralytics.RTDETR if "rtdetr" in layout else ultralytics.YOLO
     network = seeded(lambda: make(f"{layout}.yaml").model).float()
     head_of(layout, network, bool(end)).calibrate(network.eval())
     network.names = dict(enumerate(COCO_NAMES))
-    network.args = {"imgsz": 160, "task": "detect"}
+    network.args = {"imgsz": side, "task": "detect"}
     torch.save({"model": network, "train_args": network.args}, path)
 
 
@@ -113,6 +113,23 @@ def test_other_heads_detect_as_the_predictor(layout, tmp_path):
     theirs = result.boxes if result.obb is None else result.obb
     assert len(theirs) >= 20
     assert_alike(ours, Detections(theirs.xyxy, theirs.conf, theirs.cls.long()))
+
+
+@pytest.mark.parametrize(("layout", "side"), [("yolov8n-p6", 192), ("yolov8n", 150)])
+def test_a_letterbox_is_of_the_models_stride(layout, side, tmp_path):
+    """A model of larger images has a stride of 64, and the predictor takes the next multiple of a stride for a side."""
+    path = tmp_path / f"{layout}.pt"
+    save(layout, "", path, side)
+    detector = load_detector(f"ultralytics/{path}", "cpu")
+    pixels = (pictures(1, 131, 171) * 255).round().to(torch.uint8)
+    candidates = detector.candidates(pixels / 255)
+    threshold = enough(detector, candidates)
+    (ours,) = detector.detect(pixels / 255, threshold)
+    image = pixels[0].permute(1, 2, 0).flip(-1).numpy()
+    (result,) = ultralytics.YOLO(path).predict(image, conf=threshold, imgsz=side, verbose=False, device="cpu")
+    assert len(result) >= 20
+    assert_same(ours, Detections(result.boxes.xyxy, result.boxes.conf, result.boxes.cls.long()))
+    assert_same(detector.select(candidates, threshold)[0], ours)
 
 
 def test_categories_have_cocos_ids(detector):

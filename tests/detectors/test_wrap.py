@@ -1,5 +1,6 @@
 """Models in memory become detectors: the same bytes as by name, and the model stays as it was."""
 
+from copy import deepcopy
 from functools import partial
 
 import pytest
@@ -56,6 +57,15 @@ def test_the_model_stays_as_it_was(saved):
     assert all(parameter.requires_grad for parameter in network.roi_heads.parameters())
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert not any(parameter.requires_grad for parameter in detector.network.parameters())
+
+
+def test_a_module_in_half_precision_is_judged_in_single_precision(saved):
+    network = deepcopy(saved[1]).half()
+    image = pictures(1, 96, 128)
+    ours, theirs = wrap(network), wrap(deepcopy(network).float())
+    threshold = enough(theirs, theirs.candidates(image), 5)
+    assert_same(ours.detect(image, threshold)[0], theirs.detect(image, threshold)[0])
+    assert {value.dtype for value in network.parameters()} == {torch.float16}
 
 
 BUILDERS = {
@@ -153,6 +163,24 @@ def test_scores_and_logits_are_the_same_detector():
         assert_same(ours, theirs)
     assert fingerprint(one) != fingerprint(wrap(Grid().train(), ["a", "c"]))
     assert attack(pixels(), other, goal="suppress:a", score_threshold=0.3).record.status == "success"
+
+
+def test_scores_and_logits_are_told_apart(caplog):
+    """What is taken for the other would find nothing or everything."""
+    grid = Grid().eval()
+
+    def scored(images):
+        boxes, logits = grid(images)
+        return boxes, logits.sigmoid()
+
+    with pytest.raises(ValueError, match=r"Grid: its scores are from .* not in \[0,1\]; are they logits\?"):
+        wrap(grid, ["a", "b"], scores=True).detect(pictures(1, 64, 96), 0.3)
+    wrap(grid, ["a", "b"]).detect(pictures(1, 128, 96), 0.3)
+    assert not caplog.messages
+    detector = wrap(scored, ["a", "b"], name="told apart")
+    detector.detect(pictures(2, 128, 96), 0.3)
+    detector.detect(pictures(2, 128, 96), 0.3)
+    assert caplog.messages == ["told apart: all its logits are from 0 to 1; if they are scores, pass scores=True"]
 
 
 def test_without_nms_boxes_that_overlap_stay():

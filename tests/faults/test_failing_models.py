@@ -116,7 +116,13 @@ def mislabeled(label):
         return found
     return type("Mislabeled", (Toy,), {"detect": detect})
 
-swallowing = Swallowing
+class Percents(Toy):
+    def detect(self, images, score_threshold):
+        found = Toy.detect(self, images, score_threshold)
+        found[0].scores.mul_(100)
+        return found
+
+swallowing, percents = Swallowing, Percents
 small, deaf, labels_3, labels_minus_1 = Small, Deaf, mislabeled(3), mislabeled(-1)
 for fault in ("nan", "inf", "raise", "memory"):
     for at in (0, 1, 3):
@@ -222,6 +228,12 @@ def test_labels_that_the_model_has_no_class_for(adapter, tmp_path, label):
     found = images_of(tmp_path, f"{adapter}:labels_{label}", "run")
     assert {status for status, _, _ in found.values()} == {"error", "nothing"}
     assert any("labels are not all from 0 to 2" in reason for _, reason, _ in found.values())
+
+
+def test_scores_that_are_no_shares(adapter, tmp_path):
+    found = images_of(tmp_path, f"{adapter}:percents", "run")
+    assert {status for status, _, _ in found.values()} == {"error", "nothing"}
+    assert any("at most, are not all from 0 to 1" in reason for _, reason, _ in found.values())
 
 
 BREAKING = [

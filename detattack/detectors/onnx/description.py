@@ -20,7 +20,7 @@ Three = tuple[float, float, float]
 class Description:
     """How a file is used.
 
-    - size: (height, width) of images, where the file takes any; None: an image's own
+    - size: (height, width) of images, where the file takes any; None: that of its metadata, else an image's own
     - fit: how an image is brought to the size; None: as the kind of head has it
     - range: the highest value of a pixel, before mean and std
     - order: of the channels

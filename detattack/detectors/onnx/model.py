@@ -61,7 +61,7 @@ class Session:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what it raises says the same
         self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         self.inputs = self._session.get_inputs()
         self.names = [output.name for output in self._session.get_outputs()]
@@ -217,7 +217,7 @@ def load_onnx(
     except Exception as error:  # the library has an exception for each way in which a file is none
         raise InputError(f"{what}: cannot be loaded ({reason(error)})") from error
     named = categories_named(_names(session, what)) if categories is None else tuple(categories)
-    description = read_description(file)
+    description = read_description(file).given(size=_size_of_metadata(session))
     _check_input(session, what)
     probe = torch.rand(
         1, 3, *(_input_size(session, description)[1] or (SIDE, SIDE)), generator=torch.Generator().manual_seed(0)
@@ -265,6 +265,16 @@ def _names(session: Session, what: str) -> list[str]:
         return [names[number] for number in range(len(names))]
     except (AttributeError, ValueError, SyntaxError, KeyError, TypeError, MemoryError, RecursionError) as error:
         raise InputError(f"{what}: its metadata's names are no mapping from 0 on; pass --categories") from error
+
+
+def _size_of_metadata(session: Session) -> tuple[int, int] | None:
+    """Return the size `(H,W)` that a file's metadata ask for, as ultralytics writes it; None: they do not."""
+    try:
+        height, width = ast.literal_eval(session.metadata.get("imgsz", ""))
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return None
+    sides = height, width
+    return sides if all(type(side) is int and side > 0 for side in sides) else None
 
 
 def _converted(file: Path, session: Session, probe: Tensor, what: str) -> nn.Module | None:

@@ -10,6 +10,12 @@ def of_log_score(log_score: Tensor) -> Tensor:
     return below - torch.log(-torch.expm1(below))
 
 
+def of_score(score: Tensor) -> Tensor:
+    """Return the log-odds of scores in [0,1], with a gradient down to scores that nearly underflow (1e-29)."""
+    kind = torch.finfo(score.dtype)
+    return torch.logit(score.clamp(kind.tiny**0.75, 1 - kind.eps / 2))
+
+
 def of_softmax(logits: Tensor) -> Tensor:
     """Return the log-odds of `softmax(logits, -1)`: each column against all others together."""
     top = logits.argmax(-1, keepdim=True)

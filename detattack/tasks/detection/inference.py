@@ -8,6 +8,9 @@ from detattack.core.types import Detections
 from detattack.detectors.base import Detector
 from detattack.tasks.detection.config import DetectionConfig
 
+SLACK = 1e-3
+"""By how much a score may lie outside of [0,1], as sums of floats do."""
+
 
 @fixed_numerics(gradient=False)
 def detected(detector: Detector, config: DetectionConfig, image: Tensor) -> Detections:
@@ -19,6 +22,8 @@ def detected(detector: Detector, config: DetectionConfig, image: Tensor) -> Dete
     found = detector.detect(image[None].to(detector.device), floor)[0].cpu()
     if not (found.boxes.isfinite().all() and found.scores.isfinite().all()):
         raise ValueError("the model's detections are not finite")
+    if len(found) and not -SLACK <= found.scores.min() <= found.scores.max() <= 1 + SLACK:
+        raise ValueError(f"the model's scores, {float(found.scores.max()):.3g} at most, are not all from 0 to 1")
     if len(found) and not 0 <= found.labels.min() <= found.labels.max() < len(detector.categories):
         raise ValueError(f"the model's labels are not all from 0 to {len(detector.categories) - 1}")
     return found

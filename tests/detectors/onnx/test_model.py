@@ -191,6 +191,23 @@ def test_a_file_that_takes_any_size_and_several_images(grid):
         assert torch.equal(ours.boxes, theirs.boxes)
 
 
+def test_a_file_that_takes_any_size_is_given_that_of_its_metadata(tmp_path):
+    """As ultralytics exports a dynamic one, of which the sides still have to be divisible by a stride."""
+    import onnx
+
+    axes = {0: "batch", 2: "height", 3: "width"}
+    path = export(Grid("yolo", 6), tmp_path / "a.onnx", ["output0"], dynamic={"images": axes, "output0": [0, 2]})
+    model = onnx.load(str(path))
+    onnx.helper.set_model_props(model, {"names": "{0: 'car', 1: 'dog'}", "imgsz": "[64, 96]"})
+    onnx.save(model, str(path))
+    image = pictures(1, 100, 75)
+    detector = load_detector(f"onnx/{path}", "cpu")
+    assert detector._prepared(image).shape == (1, 3, 64, 96)
+    assert_near(detector.select(detector.candidates(image), 0.2)[0], detector.detect(image, 0.2)[0])
+    (tmp_path / "a.yaml").write_text("size: [32, 32]\n")
+    assert load_detector(f"onnx/{path}", "cpu")._prepared(image).shape == (1, 3, 32, 32)
+
+
 @pytest.mark.parametrize("fit", ["stretch", "letterbox", "letterbox-topleft"])
 def test_boxes_come_back_to_the_image(fit, grid, tmp_path):
     (tmp_path / "ssd.yaml").write_text(f"fit: {fit}\n")
