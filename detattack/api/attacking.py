@@ -71,14 +71,14 @@ def attack(
     - goal: of detectors a goal, `suppress:car` unless said; of classifiers the class that images are to be taken for,
       None: any wrong one
     - method: a name, or an `Attack`
-    - budget: such as `linf:2`, all of which is spent on the worst image; None: a success is looked for
+    - budget: such as `linf:2`: all of it is spent, and the worst image is kept; None: a success is looked for
     - task: `classify` where `model` names a classifier; None: as the model is
     - callbacks: told of each iteration and image, and of the result
     - progress: whether a bar is shown
     - options: of detectors `keep_others`, `score_threshold`, `max_detections`, `loss`, `reference`; of all `robust_to`
       (corruptions after which the goal has to hold, too, such as `jpeg:75,resize:0.5`), `within` (the pixels that may
-      change, such as `box`), `seed`, `batch`, `precision`; of named models `weights`, `categories`, `device`; and
-      fields of `Attack`, e.g. `step_size=0.2`, `levels=None` (floats)
+      change, such as `box`), `seed`, `batch`, `precision`; of named models `weights`, `categories`, `prompt`,
+      `preprocess`, `device`; and fields of `Attack`, e.g. `step_size=0.2`, `levels=None` (floats)
 
     Returns an `Attacked`, whose `images` are of the kind that was given: a batch of tensors for a batch of tensors. For
     a single uint8 array `[H,W,3]` and for a scene it returns the `Outcome`: `record` tells status, K, distances and

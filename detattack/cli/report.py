@@ -1,4 +1,4 @@
-"""`detattack report`: the HTML page of a run, or of a comparison."""
+"""`detattack report`: the HTML page of a run, a comparison or a universal change."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +9,9 @@ from detattack.cli import options as o
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="A run folder, or that of a comparison.", show_default=False)],
+    run: Annotated[
+        Path, typer.Argument(help="The folder of a run, a comparison or a universal change.", show_default=False)
+    ],
     standalone: Annotated[
         bool, typer.Option("--standalone", help="One file with its pictures inside: report-standalone.html.")
     ] = False,
