@@ -165,7 +165,7 @@ def test_several_models_a_defense_and_transfer(device, tmp_path):
 
 
 def test_a_ranking(device, tmp_path):
-    options = ["--scenes", "2", "--protocol", str(SHORT), "--device", NAME, "--quiet", "--out", str(tmp_path / "rank")]
+    options = ["--scenes", "1", "--protocol", str(SHORT), "--device", NAME, "--quiet", "--out", str(tmp_path / "rank")]
     ended(main, "rank", "demo-ssd", *options)
 
 
