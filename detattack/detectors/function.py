@@ -11,13 +11,12 @@ from torchvision.ops import batched_nms, clip_boxes_to_image
 from detattack.core.types import Candidates, Category, Detections
 from detattack.core.wording import counted
 from detattack.detectors.parts import log_odds
+from detattack.detectors.parts.log_odds import are_scores
 
 Function = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Takes images `[N,3,H,W]` in [0,1]; returns boxes `[N,A,4]`, xyxy in their pixels, and logits or scores `[N,A,K]`."""
 MOST = 100
 """Detections of an image at most."""
-SLACK = 1e-3
-"""By how much a score may lie outside of [0,1], as sums of floats do."""
 MANY = 100
 """So many logits do not all lie in [0,1] by chance."""
 log = logging.getLogger(__name__)
@@ -101,11 +100,6 @@ class FunctionDetector:
         if not self._scores and candidates.logits.numel() >= MANY and are_scores(candidates.logits):
             _warn_of_scores(self.name)
         return self.select(candidates, score_threshold)
-
-
-def are_scores(values: Tensor) -> bool:
-    """Return whether all values lie in [0,1], as scores do and logits do not."""
-    return bool(((values >= -SLACK) & (values <= 1 + SLACK)).all())
 
 
 @cache

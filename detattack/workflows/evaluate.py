@@ -75,17 +75,10 @@ class Settings:
     def attacks(self, task: Task[Any, Any, Any], names: Sequence[str]) -> dict[str, Attack]:
         """Resolve the attacks of some methods of a task. Raises `InputError`."""
         overrides = overrides_of(names, self.assignments, task.methods)
-        line = [one for one in self.assignments if not isinstance(one, FileSetting)]
-        of_line = overrides_of(names, line, task.methods)
-        return {name: self._within_passes(self._resolved(name, task, overrides[name], of_line[name])) for name in names}
+        return {name: self._within_passes(self._resolved(name, task, overrides[name])) for name in names}
 
-    def _resolved(
-        self, name: str, task: Task[Any, Any, Any], overrides: Mapping[str, str], of_line: Mapping[str, str]
-    ) -> Attack:
-        """Resolve the attack of a method. Raises `InputError`, which names the config file where that is to blame.
-
-        of_line: the overrides without those of a config file.
-        """
+    def _resolved(self, name: str, task: Task[Any, Any, Any], overrides: Mapping[str, str]) -> Attack:
+        """Resolve the attack of a method. Raises `InputError`, which names the config file where that is to blame."""
         floats = self.floats or (self.budget is not None and self.budget.needs_floats)
 
         def resolved(settings: Mapping[str, str]) -> Attack:
@@ -95,6 +88,8 @@ class Settings:
         try:
             return resolved(overrides)
         except InputError as error:
+            line = parse_assignments([one for one in self.assignments if not isinstance(one, FileSetting)])
+            of_line = {k: v for k, v in overrides.items() if v in (line.get(k), line.get(f"{name}.{k}"))}
             resolved(of_line)  # raises where the command line alone is to blame
             file = next(one.file for one in self.assignments if isinstance(one, FileSetting))
             raise InputError(f"config {file}: {error}") from error

@@ -8,6 +8,9 @@ import pytest
 
 from detattack.cli.command import merged
 from detattack.cli.tune import SEED
+from detattack.engine.config import FileSetting
+from detattack.tasks.registry import find_task
+from detattack.workflows.evaluate import Settings
 from tests.coco_squares import made, write_data
 
 CLASSIFIER = f"{Path(__file__).parents[1] / 'toy_classifier.py'}:Channels"
@@ -302,3 +305,11 @@ def test_an_own_adapter_needs_trust_and_that_is_said_at_once(program, attack, pi
     done = subprocess.run([program[0], "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout == "2 False\n"
     assert done.stderr == f"detattack: run: its model {toy}:factory runs code from a file; --trust lets it\n"
+
+
+def test_the_command_line_sets_one_value_of_what_a_file_sets_for_one_method():
+    """Each is clear in the light of the other: alone, a step size of both methods would have two units."""
+    file = FileSetting("fgsm.step_size=0.02", Path("c.yaml"), ())
+    settings = Settings(assignments=(file, "step_size=0.3"))
+    attacks = settings.attacks(find_task("detect"), ("jnd", "fgsm"))
+    assert [attacks[name].step_size for name in ("jnd", "fgsm")] == [0.3, 0.02]

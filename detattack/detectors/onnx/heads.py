@@ -20,9 +20,9 @@ from torchvision.ops import box_convert
 from detattack.core.errors import InputError
 from detattack.core.types import Detections
 from detattack.core.wording import counted
-from detattack.detectors.function import are_scores
 from detattack.detectors.onnx.description import Fit
 from detattack.detectors.parts import log_odds
+from detattack.detectors.parts.log_odds import are_scores
 
 LARGEST_SHARE = 2.0
 """Half of the numbers of boxes are below it where they are shares of an image or codes, and above it in pixels."""

@@ -3,6 +3,14 @@
 import torch
 from torch import Tensor
 
+SLACK = 1e-3
+"""By how much a score may lie outside of [0,1], as sums of floats do."""
+
+
+def are_scores(values: Tensor) -> bool:
+    """Return whether all values lie in [0,1], as scores do and logits do not."""
+    return bool(((values >= -SLACK) & (values <= 1 + SLACK)).all())
+
 
 def of_log_score(log_score: Tensor) -> Tensor:
     """Return the log-odds of scores that are given by their logarithm (at most 0)."""

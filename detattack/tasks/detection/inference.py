@@ -6,10 +6,8 @@ from torch import Tensor
 from detattack.core.precision import fixed_numerics
 from detattack.core.types import Detections
 from detattack.detectors.base import Detector
+from detattack.detectors.parts.log_odds import are_scores
 from detattack.tasks.detection.config import DetectionConfig
-
-SLACK = 1e-3
-"""By how much a score may lie outside of [0,1], as sums of floats do."""
 
 
 @fixed_numerics(gradient=False)
@@ -22,7 +20,7 @@ def detected(detector: Detector, config: DetectionConfig, image: Tensor) -> Dete
     found = detector.detect(image[None].to(detector.device), floor)[0].cpu()
     if not (found.boxes.isfinite().all() and found.scores.isfinite().all()):
         raise ValueError("the model's detections are not finite")
-    if len(found) and not -SLACK <= found.scores.min() <= found.scores.max() <= 1 + SLACK:
+    if not are_scores(found.scores):
         raise ValueError(f"the model's scores, {float(found.scores.max()):.3g} at most, are not all from 0 to 1")
     if len(found) and not 0 <= found.labels.min() <= found.labels.max() < len(detector.categories):
         raise ValueError(f"the model's labels are not all from 0 to {len(detector.categories) - 1}")
