@@ -1,6 +1,6 @@
 """The types that rooms exchange. Images are float RGB `[N,3,H,W]` in [0,1] at native size, everywhere."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -74,12 +74,18 @@ class Detections:
         keep = self.scores > score_threshold
         return Detections(self.boxes[keep], self.scores[keep], self.labels[keep])
 
-    def of(self, label: int | None) -> "Detections":
-        """Return the detections of one class; None: all."""
-        if label is None:
+    def of(self, labels: int | Sequence[int] | None) -> "Detections":
+        """Return the detections of one class, or of several; None: all."""
+        if labels is None:
             return self
-        keep = self.labels == label
+        keep = self.are_of(labels)
         return Detections(self.boxes[keep], self.scores[keep], self.labels[keep])
+
+    def are_of(self, labels: int | Sequence[int] | None) -> Tensor:
+        """Tell which detections are of one class, or of several, bool `[M]`; None: all."""
+        if labels is None:
+            return torch.ones_like(self.labels, dtype=torch.bool)
+        return torch.isin(self.labels, torch.as_tensor(labels, device=self.labels.device))
 
     def cpu(self) -> "Detections":
         """Return the same detections on the CPU."""

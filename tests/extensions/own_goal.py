@@ -30,4 +30,4 @@ class AtMost(Goal):
         return (self.category,)
 
     def holds(self, target, found):
-        return len(found.of(target.label)) <= self.count
+        return len(found.of(target.named)) <= self.count

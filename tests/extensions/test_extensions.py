@@ -206,3 +206,67 @@ def test_a_plugin_that_fails_is_one_line_of_bad_input(run, tmp_path, text, said)
         file.write_text(text)
     done = run("models", "list", plugins=(file.with_suffix(""),))
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"detattack: plugin {file}: {said}\n")
+
+
+FAILING = """
+import numpy as np
+from dataclasses import dataclass, replace
+from detattack.datasets.base import folder_dataset
+from detattack.datasets.open import register_format
+from detattack.metrics.image_quality import register_measure
+from detattack.tasks.detection.goals import Suppress, register_goal
+
+@register_format("raises")
+def raises(images, annotations):
+    return {}["a.png"]
+
+@register_format("none")
+def none(images, annotations):
+    pass
+
+@register_format("empty")
+def empty(images, annotations):
+    return replace(folder_dataset(images), samples=())
+
+@register_measure("half", quick=True)
+def half(original, adversarial):
+    return np.float32(0.5)
+
+@register_measure("fails")
+def fails(original, adversarial):
+    raise ValueError("no window fits")
+
+@register_goal
+@dataclass(frozen=True)
+class Vague(Suppress):
+    kind = "vague"
+    losses = ("vanis",)
+"""
+
+
+def test_what_fails_in_a_plugin_is_named_in_one_line(picture, toy, tmp_path):
+    """A reader, a slow measure, the loss of a goal; a measure may give any number, such as NumPy's."""
+    image = picture("photos/a", *TWO_CARS)
+    (tmp_path / "failing.py").write_text(FAILING)
+    line = ("evaluate", "--images", image.parent, "--model", f"{toy}:factory", "--goal")
+    raised, none, empty, vague, quick, slow = said_in_one_process(
+        (
+            *((*line, "suppress:car", "--format", name, "--out", "none") for name in ("raises", "none", "empty")),
+            (*line, "vague:car", "--out", "none"),
+            (*line, "suppress:car", "--out", "run", "--quality", "quick", "--json"),
+            (*line, "suppress:car", "--out", "all", "--quality", "all", "--quiet"),
+        ),
+        cwd=tmp_path,
+        env=environment(()) | {"DETATTACK_PLUGINS": "failing.py"},
+    )
+    folder = f"images {image.parent}: the reader of the format"
+    for said, words in (
+        (raised, f"{folder} raises fails (KeyError: 'a.png')"),
+        (none, f"{folder} none gives no Dataset, but None"),
+        (empty, f"{folder} empty finds no image"),
+        (vague, "unknown loss 'vanis': did you mean 'vanish'?"),
+        (slow, f"{image}: quality measure fails: fails on this image (ValueError: no window fits)"),
+    ):
+        assert (said.status, said.out, said.err) == (2, "", f"detattack: {words}\n")
+    assert not (tmp_path / "none").exists()
+    assert quick.json["images"][0]["quality"]["half"] == 0.5

@@ -102,9 +102,9 @@ class ImageCandidates:
         with torch.enable_grad():
             return self.logits - self.tau
 
-    def boxes_of(self, label: int) -> Tensor:
-        """Return the boxes of one class, `[A,4]`."""
-        return class_boxes(self.boxes, columns(label))[:, 0]
+    def boxes_of(self, labels: Sequence[int] | None) -> Tensor:
+        """Return the boxes of some labels, `[A,1|L,4]`; None: of all."""
+        return self.boxes if self.boxes.shape[1] == 1 else self.boxes[:, columns(labels)]
 
 
 def candidates_of(
@@ -126,11 +126,10 @@ def candidates_of(
     return ImageCandidates(boxes, logits, anchors, size, score_threshold, pull, reach)
 
 
-def best_at(seen: ImageCandidates, label: int, box: Box) -> Tensor:
-    """Return the largest z_a over the candidates of a class whose boxes match a box; −∞ where there is none."""
-    own = seen.boxes_of(label)
-    there = iou(own, box_like(box, own)) >= MATCH_IOU
-    return seen.relative[:, label].masked_fill(~there, -torch.inf).max()
+def best_at(seen: ImageCandidates, labels: Sequence[int], box: Box) -> Tensor:
+    """Return the largest z_a over the candidates of some labels whose boxes match a box; −∞ where there is none."""
+    there = iou(seen.boxes_of(labels), box_like(box, seen.boxes)) >= MATCH_IOU
+    return seen.relative[:, columns(labels)].masked_fill(~there, -torch.inf).max()
 
 
 def at_objects(seen: ImageCandidates, boxes: Sequence[Box], labels: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -149,20 +148,20 @@ def _at_objects(seen: ImageCandidates, boxes: Sequence[Box], labels: Sequence[in
     return seen.logits[:, chosen] - seen.tau, iou(own, objects)
 
 
-def targeted_logits(seen: ImageCandidates, label: int | None, box: Box | None) -> Tensor:
-    """Return z of a class (None: of all), `[A,1|K]`, −∞ where a candidate is not near the box."""
-    of_class = seen.relative[:, columns(label)]
+def targeted_logits(seen: ImageCandidates, labels: Sequence[int] | None, box: Box | None) -> Tensor:
+    """Return z of some labels (None: of all), `[A,L]`, −∞ where a candidate is not near the box."""
+    of_class = seen.relative[:, columns(labels)]
     if box is None:
         return of_class
-    there = iou(class_boxes(seen.boxes, columns(label)), box_like(box, seen.boxes)) >= SUPPRESS_IOU - NEIGHBORHOOD
+    there = iou(seen.boxes_of(labels), box_like(box, seen.boxes)) >= SUPPRESS_IOU - NEIGHBORHOOD
     return of_class.masked_fill(~there, -torch.inf)
 
 
-def seen_at_all(seen: ImageCandidates, label: int, boxes: Sequence[Box]) -> Tensor:
-    """Whether at each of the boxes a candidate of the class is above τ, bool scalar; a rounding error below counts."""
-    own = seen.boxes_of(label)[:, None]
-    either = torch.cat((own, clip_boxes_to_image(own, seen.size)), 1)  # as `select` may have it
-    above = seen.logits.sigmoid()[:, label, None] >= seen.score_threshold - ROUNDING
+def seen_at_all(seen: ImageCandidates, labels: Sequence[int], boxes: Sequence[Box]) -> Tensor:
+    """Whether at each of the boxes a candidate of the labels is above τ, bool scalar; a rounding error below counts."""
+    own = seen.boxes_of(labels)
+    either = torch.stack((own, clip_boxes_to_image(own, seen.size)))  # as `select` may have it
+    above = seen.logits.sigmoid()[:, columns(labels)] >= seen.score_threshold - ROUNDING
     there = [above & (iou(either, box_like(box, own)) >= MATCH_IOU - ROUNDING) for box in boxes]
     return torch.stack(there).flatten(1).any(1).all()
 
@@ -173,14 +172,11 @@ def logit(score: float) -> float:
     return math.log(score / (1 - score))
 
 
-def columns(label: int | None) -> slice:
-    """Return the columns of a class in `[A,K]`; None: of all."""
-    return slice(None) if label is None else slice(label, label + 1)
-
-
-def class_boxes(boxes: Tensor, of: slice) -> Tensor:
-    """`[A,1|K,4]` restricted to the columns of some classes, where the boxes differ by class."""
-    return boxes if boxes.shape[1] == 1 else boxes[:, of]
+def columns(labels: Sequence[int] | None) -> slice | list[int]:
+    """Return the columns of some labels in `[A,K]`, of one without a copy; None: of all."""
+    if labels is None:
+        return slice(None)
+    return slice(labels[0], labels[0] + 1) if len(labels) == 1 else list(labels)
 
 
 def box_like(box: Box, like: Tensor) -> Tensor:

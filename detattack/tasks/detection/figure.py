@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from detattack.core.categories import find_name
 from detattack.engine.budget import Budget
 from detattack.metrics.difference import difference_map
 from detattack.report.sheet import Sheet, budget_caption, caption_of
 from detattack.runs.record import Outcome
 from detattack.tasks.detection.box_marks import Shown
-from detattack.tasks.detection.goals import parse_goal
+from detattack.tasks.detection.goals import labels_about
 from detattack.tasks.detection.photo_panel import count_text, draw_photo
 from detattack.tasks.detection.record import DetectionRecord, from_lists
 
@@ -44,15 +43,10 @@ def write_attack_figure(
     )
     difference = difference_map(original, adversarial)
     sheet = Sheet(original.shape[1], original.shape[0], panels=3, caption=caption)
-    clean = Shown(from_lists(record.clean), names, score_threshold, _highlight(record, names), record.box)
+    about = labels_about(record.goal, names) or None
+    clean = Shown(from_lists(record.clean), names, score_threshold, about, record.box)
     attacked = replace(clean, detections=from_lists(record.adversarial))
     for title, pixels, shown in (("Original", original, clean), ("Adversarial", adversarial, attacked)):
         draw_photo(sheet, title, count_text(shown), pixels, shown)
     sheet.difference(difference)
     sheet.save(path)
-
-
-def _highlight(record: DetectionRecord, names: Sequence[str]) -> list[int] | None:
-    """Return the labels that a record's goal is about; None: all."""
-    about = [find_name(name, names) for name in parse_goal(record.goal).classes()] if record.goal else []
-    return [label for label in about if label is not None] or None

@@ -11,8 +11,9 @@ spent on average precision: `ImageCandidates.reach`. `outrank` weighs all of the
 An own loss is a function of `(ImageCandidates, Target)`, registered by `register_loss`; a goal names its losses.
 """
 
+import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ from detattack.tasks.detection.candidates import (
     at_objects,
     best_at,
     box_like,
+    columns,
     targeted_logits,
 )
 from detattack.tasks.detection.harm import THRESHOLDS
@@ -87,14 +89,14 @@ def register_loss(name: str, *, help: str, of_objects: bool = False) -> Callable
 @register_loss("vanish", help="all scores of the class down, at the box if there is one")
 def vanish(seen: ImageCandidates, target: "Target") -> Tensor:
     """Σ_a Σ_k h(z_ak + m), over every candidate and every targeted class, near the box if there is one."""
-    return smooth_hinge(targeted_logits(seen, target.label, target.box) + seen.reach.down).sum()
+    return smooth_hinge(targeted_logits(seen, target.named, target.box) + seen.reach.down).sum()
 
 
 @register_loss("inject", help="the class up and its boxes onto the asked one")
 def inject(seen: ImageCandidates, target: "Target") -> Tensor:
     """`appear` of the target's class at its box."""
     assert target.box is not None
-    return appear(seen, target.labels[0], target.box)
+    return appear(seen, target.classes[0], target.box)
 
 
 @register_loss("miss", help="each object's own score down, at the object", of_objects=True)
@@ -189,22 +191,27 @@ def _at_own_object(seen: ImageCandidates, target: "Target") -> Tensor:
 @register_loss("relabel", help="the old class down and the new one up, at the same objects")
 def relabel(seen: ImageCandidates, target: "Target") -> Tensor:
     """Σ_o ( Σ_{a at o} h(z_a,old + m) + appear(new, o) ), over the objects o."""
-    old, new = target.labels
+    old, new = target.classes
     own, loss = seen.boxes_of(old), seen.logits.new_zeros(())
     for box in target.objects:
         there = iou(own, box_like(box, own)) >= MATCH_IOU - NEIGHBORHOOD
-        leaving = smooth_hinge(seen.relative[:, old] + MARGIN).masked_fill(~there, 0.0).sum()
+        leaving = smooth_hinge(seen.relative[:, columns(old)] + MARGIN).masked_fill(~there, 0.0).sum()
         loss = loss + leaving + appear(seen, new, box)
     return loss
 
 
-def appear(seen: ImageCandidates, label: int, box: Box) -> Tensor:
+def appear(seen: ImageCandidates, labels: Sequence[int], box: Box) -> Tensor:
+    """Return the least loss of `_appear` over the labels of one name: one of them is to be seen."""
+    return functools.reduce(torch.minimum, (_appear(seen, label, box) for label in labels))
+
+
+def _appear(seen: ImageCandidates, label: int, box: Box) -> Tensor:
     """softmin_a ( h(m − z_a) + w·[s − GIoU(b_a, b)]₊ ) + crowding, over the candidates a that best cover the box b.
 
     Pulls scores up and boxes onto the asked one. The one nearest to the goal leads (a soft minimum over the pulled),
     since one detection is all it takes.
     """
-    own = seen.boxes_of(label)
+    own = seen.boxes_of((label,))[:, 0]
     wanted = box_like(box, own)
     cover = iou(own, wanted).detach()
     start = cover if seen.anchors is None else iou(seen.anchors, wanted).detach()
@@ -227,9 +234,9 @@ def _crowding(own: Tensor, scores: Tensor, overlap: Tensor, nearest: Tensor, wan
     return smooth_hinge(scores + MARGIN).masked_fill(~swallows, 0.0).sum()
 
 
-def keep(seen: ImageCandidates, label: int, box: Box) -> Tensor:
+def keep(seen: ImageCandidates, labels: Sequence[int], box: Box) -> Tensor:
     """h(m − max_{a at b} z_a): a hinge on the best candidate of a detection that is to stay (`keep_others`)."""
-    best = best_at(seen, label, box)
+    best = best_at(seen, labels, box)
     return torch.where(best.isfinite(), smooth_hinge(MARGIN - best), 0.0)
 
 

@@ -1,5 +1,7 @@
 """When a detection is at a box: the IoU thresholds of all goals, and what they select."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -25,9 +27,9 @@ def at(found: Detections, box: Box | None, least_iou: float = MATCH_IOU) -> Dete
     return Detections(found.boxes[keep], found.scores[keep], found.labels[keep])
 
 
-def matched(found: Detections, label: int, box: Box) -> bool:
-    """Whether one of the detections is of the class and at the box (IoU ≥ `MATCH_IOU`)."""
-    return len(at(found.of(label), box)) > 0
+def matched(found: Detections, labels: Sequence[int], box: Box) -> bool:
+    """Whether one of the detections is of the labels and at the box (IoU ≥ `MATCH_IOU`)."""
+    return len(at(found.of(labels), box)) > 0
 
 
 def top_score(found: Detections) -> float:

@@ -27,7 +27,7 @@ from detattack.report.pictures import Pictures
 from detattack.tasks.detection.breakdown import SIDES
 from detattack.tasks.detection.breakdown_page import breakdown_tables
 from detattack.tasks.detection.charts import ap_within, charts, class_precision
-from detattack.tasks.detection.goals import parse_goal
+from detattack.tasks.detection.goals import labels_about
 from detattack.tasks.detection.measures import ClassRow
 from detattack.tasks.detection.record import DetectionRecord
 from detattack.tasks.detection.run_data import CocoFiles, DetectionData, read_coco
@@ -58,7 +58,7 @@ def page_content(run: DetectionData, pictures: dict[int, Pictures]) -> Content:
             "classes": run.names,
             "colors": [hex_color(class_color(name)) for name in run.names],
             "goal": run.config.get("goal", ""),
-            "about": _about(run),
+            "about": labels_about(run.config.get("goal", ""), run.names),
             "objects": objects.names,
             "object_colors": [hex_color(class_color(name)) for name in objects.names],
         },
@@ -86,15 +86,6 @@ class _Objects:
     def of(self, image: int) -> dict[str, Any]:
         """Return what the row of an image has of them."""
         return {"z": self._flat[image]} if image in self._flat else {}
-
-
-def _about(run: DetectionData) -> list[int]:
-    """List the labels that the goal of the run is about; none: all."""
-    try:
-        names = parse_goal(str(run.config.get("goal") or "")).classes()
-    except InputError:
-        return []
-    return [run.names.index(name) for name in names if name in run.names]
 
 
 def _shown_floor(run: DetectionData) -> float:

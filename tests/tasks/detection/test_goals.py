@@ -23,6 +23,7 @@ from detattack.tasks.detection.goals import (
     Suppress,
     goal_forms,
     label_of,
+    labels_about,
     parse_goal,
     register_goal,
 )
@@ -578,3 +579,51 @@ def test_what_is_at_an_object_by_any_label_of_its_name_is_not_false():
     resolved = parse_goal("flood:1").resolve(TWO_CARS, image)
     seen = found((CAR, HERE), (SECOND_CAR, NEAR), (DOG_AMONG, HERE))
     assert resolved.goal.asked_for(resolved, seen).tolist() == [False, False, True]
+
+
+# Labels of one name, in goals that name a class
+
+DOUBLED = (*CATEGORIES, Category("car", 50), Category("dog", 51))
+CAR_AGAIN, DOG_AGAIN = 4, 5
+
+
+@pytest.mark.parametrize(
+    ("goal", "after", "expected"),
+    [
+        ("suppress:car", found((CAR_AGAIN, THERE)), False),
+        ("suppress:car", found((TRUCK, HERE)), True),
+        (f"suppress:car@{AT}", found((CAR_AGAIN, NEAR)), False),
+        (f"inject:car@{AT}", found((CAR_AGAIN, NEAR)), True),
+        ("mislabel:car->dog", found((DOG_AGAIN, HERE), (DOG, THERE)), True),
+        ("mislabel:car->dog", found((DOG, HERE)), False),  # the second car has only vanished
+        ("mislabel:car->dog", found((DOG, HERE), (DOG, THERE), (CAR_AGAIN, HERE)), False),
+    ],
+)
+def test_any_label_of_a_name_is_of_the_class(goal, after, expected):
+    clean = found((CAR, HERE), (CAR_AGAIN, THERE))
+    resolved = parse_goal(goal).resolve(DOUBLED, CleanImage(200, 100, clean))
+    assert resolved.holds(after) is expected
+
+
+def test_what_is_told_of_a_goal_is_of_any_label_of_the_name():
+    clean = found((CAR_AGAIN, HERE, 0.8), (DOG, THERE))
+    image = CleanImage(200, 100, clean)
+    suppress, inject, mislabel = (
+        parse_goal(text).resolve(DOUBLED, image, True)
+        for text in ("suppress:car", f"inject:dog@{AT}", "mislabel:car->dog")
+    )
+    after = found((DOG_AGAIN, NEAR, 0.7), (DOG_AGAIN, THERE))
+    assert suppress.goal.initial_status(suppress, clean) is mislabel.goal.initial_status(mislabel, clean) is None
+    assert [one.goal.confidence(one, after) for one in (inject, mislabel)] == pytest.approx([0.7, 0.7])
+    assert suppress.goal.confidence(suppress, clean) == pytest.approx(0.8)
+    assert inject.goal.asked_iou(inject, after) == pytest.approx(0.6807, abs=1e-3)
+    assert [one.goal.asked_for(one, after).tolist() for one in (inject, mislabel)] == [[True, False]] * 2
+    assert suppress.goal.aimed_at(suppress, clean).tolist() == [True, False]
+    assert suppress.kept == mislabel.kept == ((DOG, THERE),)
+    assert suppress.holds(after), "what must stay has stayed, by another label of its name"
+
+
+def test_the_labels_that_a_goal_is_about_are_all_of_its_names():
+    names = [category.name for category in DOUBLED]
+    assert labels_about("mislabel:dog->car", names) == [DOG, DOG_AGAIN, CAR, CAR_AGAIN]
+    assert labels_about("suppress:all", names) == labels_about("suppress:zebra", names) == labels_about("", names) == []

@@ -80,7 +80,7 @@ def test_what_must_stay_is_a_hinge_more_for_any_goal(goal):
     expected = float(target.loss(seen())) + h(MARGIN - z(0, 0)) + h(MARGIN - z(1, 1))
     assert float(both.loss(seen())) == pytest.approx(expected)
     assert both.needs_boxes
-    assert float(keep(seen(), 0, (0.0, 0.0, 4.0, 4.0))) == 0  # no candidate is there any more
+    assert float(keep(seen(), (0,), (0.0, 0.0, 4.0, 4.0))) == 0  # no candidate is there any more
 
 
 # Of objects: two candidates, the first at an object of class 0, the second at one of class 1

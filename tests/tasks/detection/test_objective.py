@@ -536,3 +536,39 @@ def test_of_a_goal_without_a_harm_the_loss_tells():
     fake, batch, index = Fake(PLACES, STARTS), images(2), torch.arange(2)
     evaluation = objective_of(fake, "suppress:car", batch, worst=True)(batch, index)
     assert evaluation.worst_is().tolist() == (-evaluation.loss).tolist()
+
+
+@pytest.mark.parametrize("by_class", [False, True])
+@pytest.mark.parametrize(
+    ("goal", "starts", "reached"),
+    [
+        ("suppress:car", [-3.0, -3.0, 2.0], False),
+        ("suppress:car", [-3.0, 2.0, -3.0], True),
+        (f"suppress:car@{AT}", [-3.0, -3.0, 2.0], False),
+        (f"inject:car@{AT}", [-3.0, -3.0, 2.0], True),
+        (f"inject:car@{AT}", [-3.0, 2.0, -3.0], False),
+        ("mislabel:truck->car", [-3.0, -3.0, 2.0], True),
+        ("mislabel:car->truck", [-3.0, 2.0, 1.0], False),
+        ("mislabel:car->truck", [-3.0, 2.0, -1.0], True),
+    ],
+)
+def test_a_class_has_all_labels_of_its_name(goal, starts, reached, by_class):
+    """Labels 0 and 2 are cars. Descent goes on until the predicate holds, whichever of them stands in the way."""
+    twins = (Category("car", 3), Category("truck", 8), Category("car", 50))
+    fake, batch = Fake([HERE], [starts], by_class), images(1, spread=0)
+    parsed = parse_goal(goal)
+    clean = Detections(torch.tensor([HERE]), torch.tensor([0.9]), torch.tensor([1 if "truck->" in goal else 2]))
+    objective = DetectionObjective(fake, [parsed.resolve(twins, CleanImage(WIDTH, HEIGHT, clean))], TAU)
+    evaluation = objective(batch, torch.arange(1))
+    assert proposed(evaluation) == [reached]
+    assert objective.confirm(batch[0], 0) is reached
+    assert reached <= bool(evaluation.margin < 0)
+    for _ in range(200):
+        seen = batch.clone().requires_grad_()
+        found = objective(seen, torch.arange(1))
+        if proposed(found) == [True]:
+            break
+        gradient = torch.autograd.grad(found.loss.sum(), seen)[0]
+        batch = batch - 0.02 * gradient / gradient.norm()
+    assert proposed(found) == [True]
+    assert objective.confirm(batch[0], 0)

@@ -16,6 +16,7 @@ from detattack.tasks.detection.goals.base import (
     first_labels_of,
     goal_forms,
     label_of,
+    labels_about,
     parse_goal,
     register_goal,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "first_labels_of",
     "goal_forms",
     "label_of",
+    "labels_about",
     "parse_goal",
     "register_goal",
 ]

@@ -19,7 +19,7 @@ from detattack.core.categories import find_name
 from detattack.core.errors import InputError, unknown
 from detattack.core.registry import Registry
 from detattack.core.types import Category, Detections, Evaluation
-from detattack.tasks.detection.candidates import ImageCandidates
+from detattack.tasks.detection.candidates import ImageCandidates, columns
 from detattack.tasks.detection.goals.text import check_inside
 from detattack.tasks.detection.losses import LOSSES, keep
 from detattack.tasks.detection.matching import SUPPRESS_IOU, as_boxes, at, matched, top_score
@@ -58,7 +58,8 @@ class CleanImage:
 class Target:
     """A goal resolved for one image: all that a record needs to keep of it, so that it can be judged again.
 
-    - labels: of the classes that the goal names, as indices into the detector's categories; empty: all classes
+    - labels: of the classes that the goal names, the first of each name, as indices into the detector's categories;
+      empty: all classes
     - box: where; None: anywhere
     - objects, object_labels: the boxes of the reference objects that the goal is about, and their classes
     - kept: clean detections that must stay, as (label, box) (`keep_others`), whatever the goal
@@ -81,12 +82,22 @@ class Target:
 
         They are of the classes that the goal names, or of those that are annotated.
         """
-        return tuple(one for label in self.labels or self.annotated_labels for one in self.labels_named_as(label))
+        return self.named or self._all_named_as(self.annotated_labels)
 
     @property
     def label(self) -> int | None:
         """The first of the labels; None: all classes."""
         return self.labels[0] if self.labels else None
+
+    @property
+    def classes(self) -> tuple[tuple[int, ...], ...]:
+        """For each class that the goal names, all labels of its name."""
+        return tuple(map(self.labels_named_as, self.labels))
+
+    @property
+    def named(self) -> tuple[int, ...] | None:
+        """The labels of `classes`, as `Detections.of` takes them; None: all classes."""
+        return self._all_named_as(self.labels) or None
 
     @property
     def places(self) -> tuple[tuple[Box, ...], tuple[int, ...]]:
@@ -103,13 +114,17 @@ class Target:
         firsts = self.first_labels
         return tuple(one for one, first in enumerate(firsts) if first == firsts[label]) or (label,)
 
+    def _all_named_as(self, labels: Sequence[int]) -> tuple[int, ...]:
+        return tuple(one for label in labels for one in self.labels_named_as(label))
+
     def firsts(self, labels: Tensor) -> Tensor:
         """Replace labels by the first of the same name."""
         return torch.tensor(self.first_labels, device=labels.device)[labels] if self.first_labels else labels
 
     def holds(self, found: Detections) -> bool:
         """Tell whether the goal holds, given the detections above τ, and what must stay has stayed: the predicate."""
-        return self.goal.holds(self, found) and all(matched(found, label, box) for label, box in self.kept)
+        stays = (matched(found, self.labels_named_as(label), box) for label, box in self.kept)
+        return self.goal.holds(self, found) and all(stays)
 
     def loss(self, seen: ImageCandidates, losses: Sequence[str] = ()) -> Tensor:
         """Compute the goal's loss, and a hinge for each detection that must stay. Scalar.
@@ -118,7 +133,7 @@ class Target:
         """
         loss = self.goal.loss(self, seen, losses)
         for label, box in self.kept:
-            loss = loss + keep(seen, label, box)
+            loss = loss + keep(seen, self.labels_named_as(label), box)
         return loss
 
     @property
@@ -243,7 +258,7 @@ class Goal(ABC):
 
     def check_losses(self, losses: Sequence[str]) -> None:
         """Raise `InputError` where a loss is not known, named twice, or about objects that the goal does not have."""
-        for name in losses:
+        for name in losses or self.losses:
             if losses.count(name) > 1:
                 raise InputError(f"loss {name}: is named twice")
             if LOSSES.find(name).of_objects and not self.of_objects:
@@ -254,7 +269,7 @@ class Goal(ABC):
 
         Default: the largest of the target's classes.
         """
-        return (seen.relative[:, list(target.labels)] if target.labels else seen.relative).max()
+        return seen.relative[:, columns(target.named)].max()
 
     def possible(self, target: Target, seen: ImageCandidates) -> Tensor:
         """Tell whether the detector's own `select` may find the goal reached, bool scalar.
@@ -289,7 +304,7 @@ class Goal(ABC):
 
         Default: the highest of the target's classes.
         """
-        return max((top_score(found.of(label)) for label in target.labels), default=top_score(found))
+        return top_score(found.of(target.named))
 
     def asked_iou(self, target: Target, found: Detections) -> float | None:
         """Return the best IoU with an asked box among the detections of its class; None where no box is asked for."""
@@ -297,8 +312,7 @@ class Goal(ABC):
 
     def aimed_at(self, target: Target, clean: Detections) -> Tensor:
         """Which clean detections the goal is about, bool `[M]`; the others ought to stay. Default: of its classes."""
-        labels = torch.tensor(target.labels, device=clean.labels.device)
-        return torch.isin(clean.labels, labels) if target.labels else torch.ones_like(clean.labels, dtype=torch.bool)
+        return clean.are_of(target.named)
 
     def places(self, target: Target, clean: Detections) -> tuple[Box, ...]:
         """Return the boxes of what it is about. Default: of its objects, or of the detections that it is aimed at."""
@@ -357,6 +371,16 @@ def first_labels_of(categories: tuple[Category, ...]) -> tuple[int, ...]:
     """List for each label the first one of the same name; none where all names differ."""
     names = [c.name for c in categories]
     return tuple(map(names.index, names)) if len(set(names)) < len(names) else ()
+
+
+def labels_about(text: str, names: Sequence[str]) -> list[int]:
+    """List the labels of the classes that the text of a goal names; none: it names none, or is of no goal known."""
+    try:
+        firsts = [find_name(name, names) for name in parse_goal(text).classes()]
+    except InputError:
+        return []
+    spelled = [names[first] for first in firsts if first is not None]
+    return [label for name in spelled for label, one in enumerate(names) if one == name]
 
 
 def label_of(name: str, categories: tuple[Category, ...]) -> int:

@@ -55,11 +55,7 @@ class Degrade(Goal):
 
     def reference(self, target: Target, image: CleanImage) -> Detections:
         """Select the reference objects of the class."""
-        objects = image.objects
-        if target.label is None:
-            return objects
-        named = torch.isin(objects.labels, torch.tensor(target.labels_named_as(target.label)).to(objects.labels))
-        return Detections(objects.boxes[named], objects.scores[named], objects.labels[named])
+        return image.objects.of(target.named)
 
     def initial_status(self, target: Target, clean: Detections) -> str | None:
         """Return `nothing` where there is no object, `already` where none is found untouched, else None."""
@@ -75,7 +71,7 @@ class Degrade(Goal):
 
     def holds(self, target: Target, found: Detections) -> bool:
         """Tell whether no object is found."""
-        return not any(matched(found, label, box) for label, box in _objects(target))
+        return not any(matched(found, (label,), box) for label, box in _objects(target))
 
     def confidence(self, target: Target, found: Detections) -> float:
         """Return the highest score that an object is found with."""

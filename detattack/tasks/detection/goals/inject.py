@@ -82,19 +82,19 @@ class Inject(Goal):
 
     def holds(self, target: Target, found: Detections) -> bool:
         """Tell whether the class is detected at the box."""
-        return matched(found, target.labels[0], _box(target))
+        return matched(found, target.classes[0], _box(target))
 
     def confidence(self, target: Target, found: Detections) -> float:
         """Return the highest score of the class at the box."""
-        return top_score(at(found.of(target.label), target.box))
+        return top_score(at(found.of(target.named), target.box))
 
     def margin(self, target: Target, seen: ImageCandidates) -> Tensor:
         """Return the largest logit of the class at the box, relative to τ."""
-        return best_at(seen, target.labels[0], _box(target))
+        return best_at(seen, target.classes[0], _box(target))
 
     def possible(self, target: Target, seen: ImageCandidates) -> Tensor:
         """Tell whether a candidate of the class is above τ at the box."""
-        return seen_at_all(seen, target.labels[0], (_box(target),))
+        return seen_at_all(seen, target.classes[0], (_box(target),))
 
     def asked_box(self, target: Target) -> Box | None:
         """Return the box of the new object."""
@@ -102,7 +102,7 @@ class Inject(Goal):
 
     def asked_iou(self, target: Target, found: Detections) -> float | None:
         """Return the best IoU of a detection of the class with the box; 0 where there is none."""
-        boxes = found.of(target.label).boxes
+        boxes = found.of(target.named).boxes
         return float(iou_matrix(boxes, as_tensor(_box(target), boxes)).max()) if len(boxes) else 0.0
 
     def aimed_at(self, target: Target, clean: Detections) -> Tensor:
@@ -119,7 +119,7 @@ class Inject(Goal):
 
     def asked_for(self, target: Target, found: Detections) -> Tensor:
         """Select the detections of the class at the box."""
-        return near(found, _box(target), MATCH_IOU) & (found.labels == target.labels[0])
+        return near(found, _box(target), MATCH_IOU) & found.are_of(target.named)
 
     @property
     def rendered_only(self) -> bool:

@@ -52,7 +52,7 @@ class Mislabel(Goal):
 
     def reference(self, target: Target, image: CleanImage) -> Detections:
         """Select the detections of the class (at the box)."""
-        return at(image.clean.of(target.label), target.box)
+        return at(image.clean.of(target.classes[0]), target.box)
 
     def initial_status(self, target: Target, clean: Detections) -> str | None:
         """Return `nothing` where there is no such object, else None."""
@@ -68,34 +68,34 @@ class Mislabel(Goal):
 
     def holds(self, target: Target, found: Detections) -> bool:
         """Tell whether each object is detected as the new class, and none as its own."""
-        old, new = target.labels
+        old, new = target.classes
         return all(matched(found, new, box) and not matched(found, old, box) for box in target.objects)
 
     def confidence(self, target: Target, found: Detections) -> float:
         """Return the lowest score, over the objects, of the new class."""
-        return min((top_score(at(found.of(target.labels[1]), box)) for box in target.objects), default=0.0)
+        return min((top_score(at(found.of(target.classes[1]), box)) for box in target.objects), default=0.0)
 
     def margin(self, target: Target, seen: ImageCandidates) -> Tensor:
         """Return the lowest, over the objects, of the new class's best logit there."""
         nothing = seen.logits.new_full((), torch.inf)
-        return torch.stack([nothing, *(best_at(seen, target.labels[1], box) for box in target.objects)]).min()
+        return torch.stack([nothing, *(best_at(seen, target.classes[1], box) for box in target.objects)]).min()
 
     def possible(self, target: Target, seen: ImageCandidates) -> Tensor:
         """Tell whether a candidate of the new class is above τ at each object."""
-        return seen_at_all(seen, target.labels[1], target.objects)
+        return seen_at_all(seen, target.classes[1], target.objects)
 
     def aimed_at(self, target: Target, clean: Detections) -> Tensor:
         """Select the detections of the class at the objects."""
-        return (clean.labels == target.labels[0]) & _at_objects(target, clean)
+        return clean.are_of(target.classes[0]) & _at_objects(target, clean)
 
     def others(self, target: Target, clean: Detections) -> Tensor:
         """Select all but the detections of the class (near the box)."""
-        of_class = clean.labels == target.labels[0]
+        of_class = clean.are_of(target.classes[0])
         return ~of_class if target.box is None else ~(of_class & near(clean, target.box, SUPPRESS_IOU))
 
     def asked_for(self, target: Target, found: Detections) -> Tensor:
         """Select the detections of the new class at the objects."""
-        return (found.labels == target.labels[1]) & _at_objects(target, found)
+        return found.are_of(target.classes[1]) & _at_objects(target, found)
 
     def suits(self, scene: "SceneFacts") -> bool:
         """Such an object is in it, as far as the renderer knows the class."""

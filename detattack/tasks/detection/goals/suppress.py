@@ -56,15 +56,15 @@ class Suppress(Goal):
 
     def holds(self, target: Target, found: Detections) -> bool:
         """Tell whether no detection of the class is left (at the box)."""
-        return not len(at(found.of(target.label), target.box, SUPPRESS_IOU))
+        return not len(at(found.of(target.named), target.box, SUPPRESS_IOU))
 
     def confidence(self, target: Target, found: Detections) -> float:
         """Return the highest score that is to vanish."""
-        return top_score(at(found.of(target.label), target.box, SUPPRESS_IOU))
+        return top_score(at(found.of(target.named), target.box, SUPPRESS_IOU))
 
     def margin(self, target: Target, seen: ImageCandidates) -> Tensor:
         """Return the largest logit, relative to τ, that is to fall."""
-        return targeted_logits(seen, target.label, target.box).max()
+        return targeted_logits(seen, target.named, target.box).max()
 
     def possible(self, target: Target, seen: ImageCandidates) -> Tensor:
         """For everything everywhere: where no score is above τ. Else NMS decides."""
@@ -78,7 +78,7 @@ class Suppress(Goal):
 
     def of_logits(self, target: Target, logits: Tensor, score_threshold: float) -> Evaluation:
         """`vanish` anywhere in the images: above τ each is a detection."""
-        of_class = logits[..., columns(target.label)]
+        of_class = logits[..., columns(target.named)]
         highest = of_class.detach().amax((1, 2))
         confidence = highest.sigmoid()
         loss = smooth_hinge(of_class + (MARGIN - logit(score_threshold))).sum((1, 2))

@@ -114,7 +114,7 @@ def _figures(
 def _found(target: Target, shown: Detections) -> list[bool]:
     """Tell of each object whether it is found."""
     pairs = zip(target.objects, target.object_labels, strict=True)
-    return [any(matched(shown, named, box) for named in target.labels_named_as(label)) for box, label in pairs]
+    return [matched(shown, target.labels_named_as(label), box) for box, label in pairs]
 
 
 def _precision(
