@@ -6,6 +6,7 @@ from detattack.core.types import Category, DetectorCard
 from detattack.metrics.rates import wilson_interval
 from detattack.tasks.detection.record import DetectionRecord
 from detattack.tasks.detection.summary import emptying_threshold, match, summarize
+from detattack.tasks.summary import change_line
 
 CAR, DOG, PERSON = range(3)
 CARD = DetectorCard("toy", (Category("car", 3), Category("dog", 18), Category("person", 1)), 0.05)
@@ -92,6 +93,26 @@ def test_per_goal():
     ]
 
 
+def test_an_image_that_could_not_be_read_counts_for_the_goal_that_was_asked():
+    goals = summarize([record(1), record(2, "error", goal="", quality={})], CARD, goal="suppress:all")["per_goal"]
+    assert {name: (one["trials"], one["rate"]) for name, one in goals.items()} == {"suppress:all": (2, 0.5)}
+
+
+def test_a_mean_psnr_says_how_many_images_it_is_over():
+    """That of an image that did not change is infinite, and not in it."""
+    one = {"linf": 0.1, "l2": 2.0, "rms": 3.0, "psnr": 40.0}
+    rows = [record(1, quality=one), record(2, quality={"linf": 0.0, "l2": 0.0, "rms": 0.0, "psnr": None})]
+    change = summarize(rows, CARD)["change"]
+    assert {name: (of["images"], of["mean"]) for name, of in change.items()} == {
+        "linf": (2, 0.05),
+        "l2": (2, 1.0),
+        "rms": (2, 1.5),
+        "psnr": (1, 40.0),
+    }
+    assert "RMS 1.500, PSNR 40.00 of the 1 that changed; 0 backward" in change_line(summarize(rows, CARD))
+    assert "PSNR 40.00; " in change_line(summarize(rows[:1], CARD))
+
+
 # Classes and collateral damage
 
 
@@ -135,6 +156,15 @@ def test_a_relabeled_object_is_no_collateral():
     )
     collateral = summarize([one], CARD)["collateral"]
     assert (collateral["others"], collateral["kept"], collateral["new"]) == (1, 1, 0)
+
+
+def test_labels_of_one_name_are_one_class():
+    card = DetectorCard("toy", (*CARD.categories, Category("dog", 50)), 0.05)
+    clean, after = ((HERE, 0.9, CAR), (THERE, 0.9, DOG)), ((THERE, 0.9, 3), (ELSEWHERE, 0.9, DOG))
+    summary = summarize([record(goal="suppress:car", clean=clean, adversarial=after)], card)
+    assert [summary["collateral"][key] for key in ("others", "kept", "new")] == [1, 1, 1]
+    dogs = summarize([record(goal="suppress:dog", clean=clean, adversarial=after)], card)["per_class"]["dog"]
+    assert (dogs["objects"], dogs["vanished"]) == (1, 0)
 
 
 def test_images_that_were_not_attacked_have_no_collateral():

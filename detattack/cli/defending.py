@@ -65,7 +65,7 @@ def weigh_defense(
 def print_defense(out: Path, found: "Weighed", run: o.RunOptions, strict: bool) -> None:
     """Print the table; status 1 where it is `strict` and an image ended in an error."""
     from detattack.cli.tables import print_table
-    from detattack.workflows.defense import shown_columns
+    from detattack.workflows.defense import COUNTED, shown_columns
 
     if run.json:
         print(json_module.dumps({"run": str(out), "defense": found.rows}, allow_nan=False))
@@ -73,6 +73,7 @@ def print_defense(out: Path, found: "Weighed", run: o.RunOptions, strict: bool) 
         print(out, file=sys.stderr)
     else:
         print_table(found.rows, shown_columns(found.rows))
+        print(COUNTED)
         print(f"run folders: {out}")
     if strict and any(summary["error"] for summary in found.summaries):
         raise typer.Exit(FAILED)

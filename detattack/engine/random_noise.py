@@ -11,7 +11,7 @@ from detattack.engine.listening import listening
 from detattack.engine.loop import run
 from detattack.engine.presets import Attack
 from detattack.engine.quantize import as_file
-from detattack.engine.state import AttackResult, Objective, Trace, checks
+from detattack.engine.state import AttackResult, Objective, Trace, verdict
 
 TRIALS = 40
 """Bisections of the scale of the noise."""
@@ -82,16 +82,16 @@ def run_control(
             for image, l2, seed, place in zip(images, needed_l2, seeds, places, strict=True)
         ]
     )
-    success = torch.tensor([objective.confirm(image, row) for row, image in enumerate(noisy)])
-    ones = torch.ones(len(images), dtype=torch.long)
+    holds, passes = zip(*(verdict(objective, image, row) for row, image in enumerate(noisy)), strict=True)
+    success, forwards = torch.tensor(holds), torch.tensor(passes)
     return AttackResult(
         images=noisy,
         first_images=noisy,
         success=success,
         first_iteration=torch.where(success, 1, -1),
         finite=torch.ones_like(success),
-        forwards=ones * checks(objective),
-        backwards=torch.zeros_like(ones),
+        forwards=forwards,
+        backwards=torch.zeros_like(forwards),
         trace=Trace(*[torch.empty(0, len(images))] * len(fields(Trace))),
     )
 

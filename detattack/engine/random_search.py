@@ -89,11 +89,14 @@ def _search(
     seed: int,
     where: Tensor | None,
 ) -> tuple[Tensor, bool, int, int]:
-    """Search around one image; the worst that was met, whether it is a success, its iteration, and answers taken."""
+    """Search around one image; the worst that was met, whether it is a success, its iteration, and answers taken.
+
+    The iteration is −1 where a success was looked for in vain.
+    """
     generator = torch.Generator().manual_seed(seed)
     best = as_file(start, attack.levels)
     most, holds = objective.answer(best, row)
-    found_at, within = (0 if holds else -1), _bounds(image, where)
+    found_at, within = 0, _bounds(image, where)
     signs = torch.where(start != image, (start - image).sign(), _stripes(image, generator))
     here = -math.inf  # the image itself, or the start, may do more harm than the first of these signs do
     if attack.stop == "worst" and most >= WHOLLY_WRONG:
@@ -108,7 +111,7 @@ def _search(
             here, signs = harm, tried
         if (reached, harm) > (holds, most) if attack.stop != "worst" else harm > most:
             most, holds, found_at, best = harm, reached, number, seen
-    return best, holds, found_at, attack.max_iterations
+    return best, holds, found_at if holds or attack.stop == "worst" else -1, attack.max_iterations
 
 
 def _stripes(image: Tensor, generator: torch.Generator) -> Tensor:

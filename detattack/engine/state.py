@@ -4,7 +4,7 @@ The engine never grades itself: an evaluation proposes a success, and the object
 inference, in float32, one image at a time, on the rounded image) decides it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
@@ -35,7 +35,8 @@ def placed(values: Tensor, index: Tensor, new: Tensor) -> Tensor:
 class Objective(Protocol):
     """The function that the loop minimizes, and the check of success.
 
-    One that takes several forward passes to confirm an image says how many at most as `checks`.
+    One that takes several forward passes to confirm an image says how many at most as `checks`, and yields what each of
+    them says as `confirmations(image, index)`.
     """
 
     def __call__(self, images: Tensor, index: Tensor) -> Any:
@@ -326,9 +327,28 @@ def checks(objective: Any) -> int:
 
 def confirmed(objective: Objective, state: AttackState, image: Tensor, row: int) -> bool:
     """Return whether the goal holds for `[3,H,W]`; its forward passes are counted."""
-    state.forwards[row] += checks(objective)
+    holds, passes = verdict(objective, image, row)
+    state.forwards[row] += passes
+    return holds
+
+
+def verdict(objective: Objective, image: Tensor, row: int) -> tuple[bool, int]:
+    """Return whether the goal holds for `[3,H,W]`, and the forward passes made: one that denies it is the last."""
+    passes = 0
     with torch.no_grad():
-        return bool(objective.confirm(image, row))
+        for holds in confirmations(objective, image, row):
+            passes += 1
+            if not holds:
+                return False, passes
+    return True, passes
+
+
+def confirmations(objective: Any, image: Tensor, row: int) -> Iterator[bool]:
+    """Yield what each forward pass that confirms `[3,H,W]` says; it is made when it is asked for."""
+    if hasattr(objective, "confirmations"):
+        yield from objective.confirmations(image, row)
+    else:
+        yield bool(objective.confirm(image, row))
 
 
 def confident(attack: Attack, objective: Objective, state: AttackState, image: Tensor, row: int) -> bool:

@@ -33,7 +33,16 @@ from detattack.core.files import (
     write_text_atomic,
 )
 from detattack.runs.ledger import FAILED, LEDGER, Ledger
-from detattack.runs.manifest import ALL_MEASURES, DECIDING, MANIFEST, differences, read_manifest, task_of
+from detattack.runs.manifest import (
+    ALL_MEASURES,
+    DECIDING,
+    MANIFEST,
+    conditions,
+    differences,
+    mixed,
+    read_manifest,
+    task_of,
+)
 from detattack.runs.record import Outcome, R, packed
 
 PER_IMAGE = ("images", "heatmaps", "floats", "figures")
@@ -58,6 +67,7 @@ class RunFolder(Generic[R]):
         self.manifest = manifest
         self._ledger = ledger
         self._held = held
+        self._conditions: list[str] = []
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.path)!r})"
@@ -76,6 +86,7 @@ class RunFolder(Generic[R]):
             ledger = held.enter_context(closing(Ledger.create(path / LEDGER, new=not _has_images(path))))
             sync_folder(path)
             folder = cls(path, record_type, before, ledger, held)
+            folder._conditions = conditions(before, manifest) if before is not manifest else []
             for _ in folder.iterate():  # a damaged row is reported before anything is added to it
                 pass
             folder._renew_target_l2(manifest.get("lengths"))
@@ -117,8 +128,8 @@ class RunFolder(Generic[R]):
 
     def unmeasured(self) -> list[R]:
         """Attacked images, bare of what is long, whose full quality is not in the ledger yet."""
-        ids = self._ledger.ids(f"{_ATTACKED} AND id NOT IN (SELECT id FROM quality)")
-        return [r.short() for r in self.iterate() if r.id in ids]
+        ids = self._ledger.ids("id NOT IN (SELECT id FROM quality)")
+        return [r.short() for r in self.iterate() if r.quality and r.id in ids]
 
     def add_quality(self, image_id: int, measures: dict[str, float | None]) -> None:
         """Commit the full quality of one image."""
@@ -135,8 +146,14 @@ class RunFolder(Generic[R]):
         self._ledger.add((record.id, record.status, record.as_json()) for record in records)
 
     def mark_unfinished(self) -> None:
-        """Remove the summary, which says that all images are done."""
+        """Remove the summary, and note under which other conditions the rest is.
+
+        The summary says that all images are done.
+        """
         (self.path / SUMMARY).unlink(missing_ok=True)
+        noted = mixed(self.manifest, self._conditions)
+        if noted is not self.manifest:
+            self._renew("notes", noted["notes"])
 
     def write_json(self, name: str, content: Any) -> None:
         """Write one of the files that are made from the ledger.

@@ -18,6 +18,7 @@ from detattack.core.types import Evaluation
 from detattack.datasets.corruptions import UNCORRUPTED, Corruption
 from detattack.datasets.corruptions.differentiable import corrupted
 from detattack.datasets.image_io import to_pixels, to_tensor
+from detattack.engine.state import checks, confirmations
 from detattack.tasks.base import C, M, Prepared, R, Task
 
 Pool = tuple[Corruption, ...]
@@ -99,7 +100,7 @@ class RobustObjective:
         ends = list(accumulate(map(len, pools[0]), initial=0))
         self._places = [range(start, end) for start, end in pairwise(ends)]
         self._choices = [np.random.default_rng((_LOOP, seed)) for seed in seeds]
-        self.checks = sum(len(places[:CONFIRMED]) for places in self._places)
+        self.checks = sum(len(places[:CONFIRMED]) for places in self._places) * checks(base)
 
     @property
     def members(self) -> Sequence[str]:
@@ -121,7 +122,12 @@ class RobustObjective:
 
     def confirm(self, image: Tensor, index: int) -> bool:
         """Whether the goal holds for `[3,H,W]` and for each variant, by the official inference."""
-        return all(self.base.confirm(variant, row) for variant, row in self._confirming(image, index))
+        return all(self.confirmations(image, index))
+
+    def confirmations(self, image: Tensor, index: int) -> Iterator[bool]:
+        """Yield what each forward pass says of `[3,H,W]` and its variants."""
+        for variant, row in self._confirming(image, index):
+            yield from confirmations(self.base, variant, row)
 
     def _variants(self, images: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         """Corrupt images: all of them untouched, then all by the first corruption, …; with their rows in the base."""

@@ -140,9 +140,10 @@ def summary_lines(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "cost", cost_line(summary)
 
 
-def _spread(values: Sequence[float]) -> dict[str, float | None]:
-    """Mean, median and largest; None of nothing."""
+def _spread(values: Sequence[float]) -> dict[str, float | int | None]:
+    """How many there are, mean, median and largest; None of nothing."""
     return {
+        "images": len(values),
         "mean": statistics.fmean(values) if values else None,
         "median": statistics.median(values) if values else None,
         "max": max(values, default=None),
@@ -168,11 +169,16 @@ def question_line(summary: Mapping[str, Any]) -> str:
 
 
 def change_line(summary: Mapping[str, Any]) -> str:
-    """Write the means over all attacked images, and what they took."""
+    """Write the means over all attacked images, and what they took.
+
+    The PSNR of an image that did not change is infinite: where there are such, it is said how many the mean is over.
+    """
     change, passes = summary["change"], summary["passes"]
     means = ", ".join(
         f"{MEASURES[name].label} {number(change[name]['mean'], MEASURES[name].format)}" for name in CHANGE
     )
+    changed, attacked = (change[name].get("images") for name in ("psnr", "l2"))  # older summaries do not tell
+    means += f" of the {changed} that changed" if changed != attacked else ""
     return f"{means}; {number(passes['backwards']['mean'], '.0f')} backward passes on average"
 
 

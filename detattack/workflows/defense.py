@@ -27,6 +27,11 @@ TABLE, MARKDOWN = "defense.json", "defense.md"
 UNSEEN_DRAWS = 8
 """Draws of a random defense that no attack saw, by which the files are judged again."""
 Executors = Callable[[Experiment[Any, Any, Any]], AbstractContextManager[Executor | None]]
+COUNTED = (
+    "non-adaptive: of the undefended successes, without those for which the goal holds behind the defense untouched; "
+    "AP over the attacked images alone"
+)
+"""What the row of the files behind the defense counts, other than the rows of the two runs."""
 COLUMNS = (
     Column("attack", "attack"),
     Column("judge", "judged by"),
@@ -80,7 +85,7 @@ def weigh(
     ]
     with swept(out):
         write_text_atomic(out / TABLE, json.dumps({"defense": rows}, indent=1, allow_nan=False) + "\n")
-        write_text_atomic(out / MARKDOWN, markdown_table(rows, shown_columns(rows)))
+        write_text_atomic(out / MARKDOWN, f"{markdown_table(rows, shown_columns(rows))}\n{COUNTED}\n")
     return Weighed(rows, tuple(summaries.values()))
 
 

@@ -15,6 +15,7 @@ from pycocotools.cocoeval import COCOeval
 
 from detattack.cli import status_of
 from detattack.datasets.image_io import read_image
+from detattack.metrics.image_quality import MEASURES
 from tests.coco_squares import made, write_data
 
 CURVE_FILES = (
@@ -138,10 +139,17 @@ def test_a_finished_run_has_nothing_to_resume(stepped, cli, tmp_path):
 @pytest.fixture
 def evaluate(cli, toy):
     def call(
-        *arguments, factory="factory", out="run", goal="degrade:all", method="ensemble", passes=10, command="evaluate"
+        *arguments,
+        factory="factory",
+        out="run",
+        goal="degrade:all",
+        method="ensemble",
+        passes=10,
+        command="evaluate",
+        quality="quick",
     ):
         methods = ("--method", method) if command == "evaluate" else ("--methods", method)
-        common = ("--model", f"{toy}:{factory}", "--quality", "quick", "--device", "cpu", "--batch", 1)
+        common = ("--model", f"{toy}:{factory}", "--quality", quality, "--device", "cpu", "--batch", 1)
         limit = () if passes is None else ("--passes", passes)
         return cli(command, *arguments, *common, "--goal", goal, *methods, *limit, "--out", out)
 
@@ -306,6 +314,15 @@ def test_what_the_objects_are_can_be_chosen(evaluate, tmp_path, reference, expec
     (tmp_path / "instances.json").write_text(json.dumps(content))
     said = evaluate(*data, "--budget", "linf:1", "--reference", reference, "--json", goal="degrade:dog")
     assert next(image for image in said.json["images"] if image["id"] == 100)["status"] == expected
+
+
+def test_every_attacked_image_is_measured_in_full(evaluate, tmp_path):
+    """Also one in which nothing is to be broken: a budget is spent on it, too."""
+    data = write_data(tmp_path, 2)
+    said = evaluate(*data, "--budget", "linf:20", "--json", passes=4, quality="all")
+    attacked = [image for image in said.json["images"] if image["quality"]]
+    assert "nothing" in {image["status"] for image in attacked}
+    assert {tuple(image["quality"]) for image in attacked} == {tuple(MEASURES)}
 
 
 def test_a_loss_can_be_named(evaluate, data):

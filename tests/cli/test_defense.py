@@ -73,6 +73,9 @@ def test_it_goes_on_and_prints_the_same(cli, pictures):
     assert table[0].split()[:3] == ["attack", "judged", "by"]
     assert [line.split()[0] for line in table[1:4]] == ["undefended", "non-adaptive", "adaptive"]
     assert len({line.index(found) for line, found in zip(table[2:4], ("toy+", "toy+"), strict=True)}) == 1
+    said = "non-adaptive: of the undefended successes, without those for which the goal holds behind the defense"
+    assert table[4].startswith(said), "its row counts other images than the two beside it"
+    assert said in Path("run/defense.md").read_text()
 
 
 def test_a_random_defense_is_judged_at_draws_that_no_attack_saw(cli, pictures):

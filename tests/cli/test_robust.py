@@ -95,7 +95,7 @@ def test_the_files_hold_untouched_and_after_each(evaluated, cli, tmp_path):
         assert cars(pixels) == 0
         assert {name: cars(change(pixels)) for name, change in VARIANTS.items()} == dict.fromkeys(VARIANTS, 0)
         assert record.backwards % 4 == 0
-        assert record.forwards % 4 == 0
+        assert record.forwards >= record.backwards + 8, "the first evaluation and the confirmation, four passes each"
     config = json.loads((tmp_path / "run" / "run.json").read_text())["config"]
     assert config["robust_to"] == CORRUPTIONS.split(",")
     assert cli("verify", "run", "--trust").status == 0

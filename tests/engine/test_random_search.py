@@ -56,6 +56,20 @@ def test_a_budget_is_spent_on_the_worst_image():
     assert brightness(many.images) > 103 / 255
 
 
+def test_k_is_of_a_success_and_of_a_budget_that_of_the_worst_image():
+    missed = run_random_search(replace(SQUARE, max_iterations=30), gray(), Brighter(2.0), [3])
+    assert (missed.success.tolist(), int(missed.first_iteration)) == ([False], -1)
+    assert brightness(missed.images) > 100 / 255, "a worse image was found on the way"
+
+    class Darker(Brighter):
+        def answer(self, image, index):
+            harm, holds = super().answer(image, index)
+            return -abs(harm - 100 / 255), holds
+
+    spent = run_random_search(replace(SQUARE, stop="worst", max_iterations=5), gray(), Darker(2.0), [3])
+    assert (torch.equal(spent.images, gray()), int(spent.first_iteration)) == (True, 0), "the untouched image is worst"
+
+
 def test_a_budget_is_spent_where_nothing_right_is_left_but_not_where_that_was_so_before():
     class Wrong(Brighter):
         def answer(self, image, index):

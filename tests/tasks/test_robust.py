@@ -9,6 +9,7 @@ from detattack.core.types import Evaluation
 from detattack.datasets.corruptions import UNCORRUPTED, parse_corruption, parse_corruptions
 from detattack.datasets.corruptions.differentiable import corrupted
 from detattack.engine import PRESETS, run
+from detattack.engine.state import verdict
 from detattack.tasks.robust import JUDGED, RobustMargins, RobustObjective, _judged, _pool
 
 SIZE = (3, 12, 16)
@@ -83,6 +84,36 @@ def test_a_success_is_one_of_all():
         robust.base.bounds = heights + torch.tensor(bounds)
         found = robust(image, index)
         assert (bool(found.success[0]), found.agrees(0), robust.confirm(image[0], 0)) == (holds,) * 3
+
+
+def test_a_confirmation_counts_the_passes_that_it_makes():
+    """Each variant is asked by all detectors of the base, until one denies."""
+
+    class Counting(Planes):
+        asked = 0
+
+        def confirm(self, image, index):
+            self.asked += 1
+            return super().confirm(image, index)
+
+    class Both:
+        """Two detectors that see the same."""
+
+        checks = 2
+
+        def __init__(self, part):
+            self.part = part
+
+        def confirmations(self, image, index):
+            return (self.part.confirm(image, index) for _ in range(2))
+
+    for bound, passes in ((10.0, 6), (-10.0, 1)):
+        part = Counting(3)
+        robust = objective("blur:1,bits:4", count=1, base=Both(part))
+        part.bounds += bound
+        assert robust.checks == 6
+        assert verdict(robust, images_of(1)[0], 0) == (bound > 0, passes)
+        assert part.asked == passes
 
 
 def test_the_margin_of_a_class_is_that_of_the_farthest_variant():

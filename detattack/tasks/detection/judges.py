@@ -1,6 +1,6 @@
 """A goal before several detectors, those of `--through-models` or draws of a random defense: it has to hold for all."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -84,7 +84,7 @@ class JointObjective:
     - parts: the objectives whose losses are descended, one a detector
     - witnesses: further ones, which confirm a success alone
     - detector: that of the first part
-    - checks: the passes of a confirmation
+    - checks: the passes of a confirmation, at most
     - members: the losses that `ensemble` takes one by one; reserve: those of them that wait
     """
 
@@ -123,7 +123,11 @@ class JointObjective:
 
     def confirm(self, image: Tensor, index: int) -> bool:
         """Whether the goal holds for `[3,H,W]` by the official inference of each."""
-        return all(part.confirm(image, index) for part in (*self.parts, *self.witnesses))
+        return all(self.confirmations(image, index))
+
+    def confirmations(self, image: Tensor, index: int) -> Iterator[bool]:
+        """Yield what each detector says of `[3,H,W]`."""
+        return (part.confirm(image, index) for part in (*self.parts, *self.witnesses))
 
     def answer(self, image: Tensor, index: int) -> tuple[float, bool]:
         """Tell the harm, and whether the goal holds for each, by the official inference alone: no gradient."""

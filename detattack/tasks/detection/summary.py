@@ -7,7 +7,7 @@ at any time and for any number of images.
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from detattack.core.boxes import iou_matrix
@@ -75,12 +75,15 @@ class _Collateral:
 
 
 class Summary:
-    """Takes the records of a run one by one and keeps numbers only."""
+    """Takes the records of a run one by one and keeps numbers only. Parameters as of `summarize`."""
 
     def __init__(
-        self, detector: Detector | DetectorCard | None = None, score_threshold: float = DEFAULT_SCORE_THRESHOLD
+        self,
+        detector: Detector | DetectorCard | None = None,
+        score_threshold: float = DEFAULT_SCORE_THRESHOLD,
+        goal: str = "",
     ) -> None:
-        self._detector, self._threshold = detector, score_threshold
+        self._detector, self._threshold, self._goal = detector, score_threshold, goal
         self._tally = Tally()
         self._goals: dict[str, _Goal] = defaultdict(_Goal)
         self._classes: dict[str, _Class] = defaultdict(_Class)
@@ -90,7 +93,7 @@ class Summary:
         """Count one image."""
         self._tally.add(record, asked_iou=record.asked_iou)
         if record.status in ATTACKED:
-            goal = self._goals[record.goal]
+            goal = self._goals[record.goal or self._goal]
             goal.trials += 1
             goal.successes += record.status == "success"
             goal.on_file += record.file_success
@@ -117,10 +120,10 @@ class Summary:
         return {**rate(goal.successes, goal.trials), "file_rate": goal.on_file / goal.trials}
 
     def _compare(self, record: DetectionRecord, target: Target) -> None:
-        """Clean detections above τ against those of the file."""
+        """Clean detections above τ against those of the file; labels of one name are one class."""
         assert self._detector is not None
-        clean = from_lists(record.clean).above(self._threshold)
-        found = from_lists(record.adversarial).above(self._threshold)
+        clean, found = (from_lists(side).above(self._threshold) for side in (record.clean, record.adversarial))
+        clean, found = (replace(side, labels=target.firsts(side.labels)) for side in (clean, found))
         partner = match(clean, found)
         aimed = target.goal.aimed_at(target, clean).tolist()
         self._count_classes(target, clean, found, partner, aimed)
@@ -168,12 +171,14 @@ def summarize(
     records: Iterable[DetectionRecord],
     detector: Detector | DetectorCard | None = None,
     score_threshold: float = DEFAULT_SCORE_THRESHOLD,
+    goal: str = "",
 ) -> dict[str, Any]:
     """Sum up counts, success with intervals, distances and cost over the successes.
 
-    With a detector also the classes that vanished and the collateral damage. What there is none of is None.
+    With a detector also the classes that vanished and the collateral damage. What there is none of is None. goal: what
+    was asked of images that could not be read.
     """
-    summary = Summary(detector, score_threshold)
+    summary = Summary(detector, score_threshold, goal)
     for record in records:
         summary.add(record)
     return summary.as_json()

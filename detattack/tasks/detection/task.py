@@ -286,7 +286,7 @@ class DetectionTask(Task[DetectionRecord, DetectionConfig, Detector]):
         config, card = folder.manifest["config"], card_of(folder.manifest)
         threshold = config.get("score_threshold", DEFAULT_SCORE_THRESHOLD)
         most = config.get("max_detections", DEFAULT_MAX_DETECTIONS)
-        summary = summarize(folder.iterate(), card, threshold)
+        summary = summarize(folder.iterate(), card, threshold, str(parse_goal(config["goal"])))
         ids = _scored(folder)
         timing = summary.pop("timing")
         return {
