@@ -253,6 +253,9 @@ def pictures(samples: Sequence[Any]) -> Iterator[tuple[str, Picture]]:
 
 def wanted(ways: dict[str, Way], methods: str | None) -> dict[str, Way]:
     names = methods.split(",") if methods else list(ways)
+    for name in names:
+        if name not in ways:
+            raise SystemExit(f"--methods: {name} is none of {', '.join(ways)}")
     return {name: ways[name] for name in names}
 
 

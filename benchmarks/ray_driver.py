@@ -27,7 +27,7 @@ from detattack.runs.folder import RunFolder
 from detattack.runs.manifest import make_manifest
 from detattack.runs.ray_workers import RayPool, Workers
 from detattack.runs.record import Outcome, packed, untouched
-from detattack.runs.runner import Executor, Here, execute
+from detattack.runs.runner import Executor, InProcess, execute
 from detattack.tasks.detection.record import DetectionRecord
 
 
@@ -90,7 +90,7 @@ def main() -> None:
         "image": f"{record.width}x{record.height}",
         "bytes_through_driver": len(pickle.dumps(run.outcome, protocol=5)),
         "bytes_written": len(run.outcome.png) + len(run.outcome.heatmap),
-        "written_per_s_without_workers": _rate(run, Here()),
+        "written_per_s_without_workers": _rate(run, InProcess()),
     }
     with RayPool(Workers(count=given.workers), run.loader(), print) as pool:
         next(pool.attack(run, DetectionRecord, run.batches()[:1]))  # starts the workers

@@ -92,7 +92,8 @@ class ClassificationTask(Task[ClassificationRecord, ClassifyConfig, Classifier])
         images, labels = (None if name is None else Path(name) for name in (source.images, source.labels))
         data = open_labeled(images, labels, source.split or "test", source.side or model.smallest, source.missing)
         if source.only_right:
-            return only_right(model, data, source.skip, source.limit)
+            data = only_right(model, data, source.skip, source.limit)
+            return data.thinned(source.every, source.first)
         return data.after(source.skip).first(source.limit)
 
     def adapt_dataset(self, model: Classifier, config: ClassifyConfig, dataset: Dataset) -> Dataset:

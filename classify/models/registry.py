@@ -3,7 +3,7 @@
 A name is `vgg16_cifar10` (embedded), `torchvision/NAME`, `timm/NAME` or `path/to/file.py:factory`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from math import floor
 from pathlib import Path
@@ -32,6 +32,8 @@ from detattack.detectors.weights import (
 
 EMBEDDED = "vgg16_cifar10"
 TORCHVISION, TIMM = "torchvision/", "timm/"
+TIMM_CROPS = ("center", "squash")
+"""timm's ways to crop that `Preprocessing` has; its third one, `border`, pads."""
 INPUT_TRANSFORMED = ("googlenet", "inception_v3")
 """With torchvision's weights, or some trained on from these, they undo its normalization for one of their own."""
 SMALLEST = 32
@@ -143,11 +145,7 @@ def _timm(
         partial(timm.create_model, name, pretrained=False),
         names,
     )
-    data = resolve_data_config({}, model=network)
-    side = data["input_size"][-1]
-    scaled = floor(side / data["crop_pct"])
-    resize = (scaled, scaled) if data["crop_mode"] == "squash" else scaled
-    preprocessing = own or Preprocessing(data["mean"], data["std"], resize, side, data["interpolation"])
+    preprocessing = own or _timm_preprocessing(spec, resolve_data_config({}, model=network))
     if names is None:
         subset = infer_imagenet_subset(network)
         if subset is None:
@@ -155,6 +153,17 @@ def _timm(
         info = ImageNetInfo(subset)
         names = tuple(info.index_to_description(i) for i in range(info.num_classes()))
     return NetworkClassifier(spec, network, names, device, preprocessing, SMALLEST)
+
+
+def _timm_preprocessing(spec: str, data: Mapping[str, Any]) -> Preprocessing:
+    """Do as timm's configuration says. Raises `InputError` for what is no resize and crop of a square."""
+    _, height, width = data["input_size"]
+    if height != width or data["crop_mode"] not in TIMM_CROPS:
+        own = f"{height}×{width} pixels, crop_mode {data['crop_mode']}"
+        raise InputError(f"model {spec}: its own preprocessing ({own}) is not supported; pass --preprocess")
+    scaled = floor(width / data["crop_pct"])
+    resize = (scaled, scaled) if data["crop_mode"] == "squash" else scaled
+    return Preprocessing(data["mean"], data["std"], resize, width, data["interpolation"])
 
 
 def _network(

@@ -93,7 +93,7 @@ def _experiment(
         batch=row.batch or runs.batch,
     )
     if row.images is not None:
-        images = images.first(max(1, row.images * sources.count(runs.images) // runs.images))
+        images = images.thinned(first=max(1, row.images * sources.count(runs.images) // runs.images))
     return TaskExperiment(CLASSIFICATION, classifier, config, images, target_l2=target_l2, all_measures=True)
 
 

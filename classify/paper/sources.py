@@ -78,8 +78,7 @@ class Sources:
         if key not in self._images:
             data = open_labeled(*self._places(runs))
             right = only_right(self.classifier(runs), data, runs.skip, 1 + (count - 1) * runs.every)
-            ids = [sample.id for sample in right.samples[:: runs.every]]
-            self._images[key] = right if runs.every == 1 else right.pick(ids, f"every {runs.every}")
+            self._images[key] = right.thinned(runs.every)
         return self._images[key]
 
     def _places(self, runs: Runs) -> tuple[Path, Path | None]:

@@ -154,10 +154,11 @@ def merge(
 ) -> None:
     """Join the shards of one run: the same bytes as a run without shards."""
     from detattack.cli.running import print_run
-    from detattack.runs.manifest import task_in
+    from detattack.cli.terminal import say_notes
+    from detattack.runs.manifest import mixed_notes, task_in
     from detattack.tasks.registry import find_task
     from detattack.workflows.merge import merge_runs
 
-    with closing(merge_runs(out, shards)):
-        pass
+    with closing(merge_runs(out, shards)) as merged:
+        say_notes(mixed_notes(merged.manifest))
     print_run(find_task(task_in(out)), out, json, quiet)

@@ -122,6 +122,13 @@ class Dataset:
             raise InputError(f"--skip {count}: the data set has {counted(len(self.samples), 'image')}")
         return self._part(self.samples[count:], f"after {count}", skip=count)
 
+    def thinned(self, every: int = 1, first: int | None = None) -> "Dataset":
+        """Return each `every`-th sample, and of these the first so many (None: all), as the fields of a source say."""
+        data = self if every == 1 else self._part(self.samples[::every], f"every {every}", every=every)
+        if first is None or first >= len(data.samples):
+            return data
+        return data._part(data.samples[:first], f"first {first}", first=first)
+
     def pick(self, ids: Collection[int], what: str, **which: Any) -> "Dataset":
         """Pick the samples of these ids, in order; `what`, `which`: as of `_part`."""
         wanted = set(ids)

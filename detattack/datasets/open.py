@@ -3,10 +3,11 @@
 import os
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from functools import partial
 from inspect import signature
 from pathlib import Path
 
-from detattack.core.errors import InputError
+from detattack.core.errors import InputError, reason
 from detattack.core.registry import Registry
 from detattack.datasets.base import Dataset, folder_dataset, image_files
 from detattack.datasets.coco import coco_dataset
@@ -99,7 +100,23 @@ def _of_paths(source: DatasetSource, images: Path, annotations: Path | None) -> 
         raise InputError(f"split {source.split!r}: the format {name} has none")
     more = {option: getattr(source, option) for option in ("split", "missing") if option in taken}
     found = replace(source.moved(images, annotations, None), format=name, skip=0, limit=None)
-    return replace(reader(images, annotations, **more), source=found)
+    return replace(_read(name, partial(reader, images, annotations, **more), images), source=found)
+
+
+def _read(name: str, read: Callable[[], Dataset], images: Path) -> Dataset:
+    """Call the reader of a format, which may be someone else's. Raises `InputError`."""
+    try:
+        found = read()
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:
+        said = f"{type(error).__name__}: {reason(error)}"
+        raise InputError(f"images {images}: the reader of the format {name} fails ({said})") from error
+    if not isinstance(found, Dataset):
+        raise InputError(f"images {images}: the reader of the format {name} gives no Dataset, but {found!r:.80}")
+    if not found.samples:
+        raise InputError(f"images {images}: the reader of the format {name} finds no image")
+    return found
 
 
 def _images_alone(folder: Path) -> Dataset:

@@ -24,6 +24,7 @@ class DatasetSource:
     - seed: of the rendered scenes
     - side: in pixels, of the photos that ship with scikit-image
     - skip, limit, only_right: which of the images
+    - every, first: of those that this leaves each `every`-th, and of these the first so many
     - missing: what is done where annotated images are not in the folder
     - format: of the images, where it is neither COCO's nor none
     """
@@ -43,6 +44,8 @@ class DatasetSource:
     only_right: bool = False
     missing: str = "skip"
     format: str | None = None
+    every: int = 1
+    first: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields that differ from the default, for the manifest."""

@@ -16,6 +16,7 @@ import numpy as np
 import skimage  # whose modules are imported where they are first used
 from numpy.typing import NDArray
 
+from detattack.core.errors import ImageError, reason
 from detattack.core.registry import Registry
 
 Image = NDArray[np.uint8] | NDArray[np.floating]
@@ -47,8 +48,18 @@ class Measure:
         return f"{self.label}, {self.unit}" if self.unit else self.label
 
     def __call__(self, original: Image, adversarial: Image) -> float:
-        """Return the value for a pair of images `[H,W,3]`; NaN where it is undefined."""
-        return self.function(original, adversarial)
+        """Return the value for a pair of images `[H,W,3]`; NaN where it is undefined.
+
+        Raises ValueError for images that cannot be compared, `ImageError` where the function fails.
+        """
+        _check(original, adversarial)
+        try:
+            return float(self.function(original, adversarial))
+        except MemoryError:
+            raise
+        except Exception as error:  # the function may be someone else's
+            said = f"{type(error).__name__}: {reason(error)}"
+            raise ImageError(f"quality measure {self.name}: fails on this image ({said})") from error
 
     def text(self, value: float | None) -> str:
         """Format a value for a table; `-` for None and NaN."""
@@ -100,7 +111,8 @@ def measure(original: Image, adversarial: Image, only: Iterable[str] | None = No
     - original, adversarial: `[H,W,3]`
     - only: names of measures; None: all of `MEASURES`
 
-    Raises InputError for an unknown name, ValueError for images that cannot be compared.
+    Raises InputError for an unknown name, `ImageError` for a measure that fails, ValueError for images that cannot be
+    compared.
     """
     names = set(MEASURES) if only is None else {MEASURES.find(name).name for name in only}
     return ImageQuality({name: one(original, adversarial) for name, one in MEASURES.items() if name in names})

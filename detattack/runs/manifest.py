@@ -5,15 +5,16 @@ A run folder may come from anybody: its manifest is checked as it is read, and t
 
 import json
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, FiniteFloat, ValidationError, field_validator
 
 from detattack import __version__
-from detattack.core.environment import deciding
+from detattack.core.environment import DETERMINISTIC, deciding
 from detattack.core.errors import InputError, first_error
 from detattack.core.locating import FOLDER
 from detattack.core.trust import check_trust
@@ -34,6 +35,11 @@ ALL_MEASURES = "all_measures"
 """The key that says whether all measures of quality are taken, instead of the quick ones."""
 DECIDING = ("task", "config", "model", "data", "shard", "lengths", "start", "mask")
 """The keys that a resumed run must share with the one it continues."""
+CONDITIONS = ("detattack", "threads", "python", "platform", "versions")
+CONFIG_CONDITIONS = ("device", "batch")
+"""Keys of the manifest, and of its config, that a repeated run may have otherwise, and that bytes may depend on."""
+MIXED = "not all of it was made as run.json says: "
+"""Begins the note of a run that was continued, or joined of shards, under several conditions."""
 
 
 class _Detector(BaseModel, strict=True):
@@ -71,6 +77,7 @@ class _Manifest(BaseModel, strict=True):
     detector: _Detector | None = None
     categories: list[_Category] = []
     notes: list[str] = []
+    environment: dict[str, str] = {}
 
     @field_validator("shard")
     @classmethod
@@ -155,6 +162,26 @@ def differences(key: str, before: Any, now: Any) -> Iterator[str]:
             yield from differences(f"{key}.{inner}", before.get(inner), now.get(inner))
     elif before != now:
         yield f"{key} was {before!r}, now {now!r}"
+
+
+def conditions(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
+    """List, as text, what bytes may depend on and was not the same for two runs, or within one of them."""
+    pairs = [(key, first.get(key), second.get(key)) for key in CONDITIONS]
+    pairs += [(key, first["config"].get(key), second["config"].get(key)) for key in CONFIG_CONDITIONS]
+    pairs.append((DETERMINISTIC, *(one.get("environment", {}).get(DETERMINISTIC) for one in (first, second))))
+    return [*chain.from_iterable(differences(*pair) for pair in pairs), *mixed_notes(first), *mixed_notes(second)]
+
+
+def mixed(manifest: dict[str, Any], found: Iterable[str]) -> dict[str, Any]:
+    """Note in a manifest under which other conditions a part of its run was made, if any. found: of `conditions`."""
+    known = "".join(mixed_notes(manifest))
+    new = [one for one in dict.fromkeys(found) if one.removeprefix(MIXED) not in known]
+    return {**manifest, "notes": [*manifest.get("notes", []), MIXED + "; ".join(new)]} if new else manifest
+
+
+def mixed_notes(manifest: dict[str, Any]) -> list[str]:
+    """Find the notes that `mixed` has made."""
+    return [note for note in manifest.get("notes", []) if note.startswith(MIXED)]
 
 
 def _version(package: str) -> str | None:

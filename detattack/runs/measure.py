@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from detattack.core.errors import InputError
+from detattack.core.errors import ImageError, InputError
 from detattack.core.processes import parallel_map
 from detattack.datasets.base import Dataset, Sample
 from detattack.datasets.image_io import read_floats, read_image
@@ -22,7 +22,8 @@ Measures = dict[str, float | None]
 def measure_all(folder: RunFolder[Any], dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> None:
     """Measures what is not measured yet, and commits it image by image: can be interrupted and resumed.
 
-    An original that can no longer be read is left with what the attack measured.
+    An original that can no longer be read is left with what the attack measured. Raises `InputError` for a measure that
+    fails.
     """
     samples = {sample.id: sample for sample in dataset.samples}
     todo = [(samples[r.id], r) for r in folder.unmeasured() if r.id in samples]
@@ -43,5 +44,7 @@ def _measure_one(path: Path, item: tuple[Sample, BaseRecord]) -> tuple[int, Meas
         else:
             seen = read_image(path / "images" / f"{record.stem}.png").pixels
         return record.id, measure(original, seen).as_json()
+    except ImageError as error:  # of the measure, as none other raises it
+        raise InputError(f"{record.source}: {error}") from error
     except (InputError, OSError, ValueError):
         return record.id, None

@@ -5,10 +5,10 @@ Those of this project are imported when they are first asked for; a plugin (`cor
 """
 
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from detattack.core.errors import unknown
+from detattack.core.errors import InputError, reason, unknown
 from detattack.core.registry import Registry
 from detattack.tasks.base import Task
 
@@ -29,7 +29,15 @@ def find_task(name: str) -> Task[Any, Any, Any]:
         import_module(BUILT_IN[name])
     for entry in entry_points(group=GROUP) if name not in TASKS else ():
         if entry.name == name:
-            entry.load()
+            _import_entry(entry)
     if name not in TASKS:
         raise unknown("task", name, {**BUILT_IN, **TASKS})
     return TASKS[name]
+
+
+def _import_entry(entry: EntryPoint) -> None:
+    try:
+        entry.load()
+    except Exception as error:  # the package is someone else's code
+        said = f"{type(error).__name__}: {reason(error)}"
+        raise InputError(f"task {entry.name}: {entry.value} cannot be imported ({said})") from error

@@ -14,7 +14,7 @@ from detattack.engine.budget import Budget
 from detattack.engine.config import RADIUS_MARK, FileSetting, named_attack, parse_assignments, place_of, resolve_attack
 from detattack.engine.presets import UNIT
 from detattack.runs.folder import RunFolder
-from detattack.runs.manifest import batch_of
+from detattack.runs.manifest import batch_of, mixed_notes
 from detattack.runs.record import Outcome
 from detattack.runs.runner import Executor, execute
 from detattack.tasks.base import Task
@@ -241,6 +241,8 @@ def carried_out(
             for note in notes_of(experiment) if notes else ():
                 told.say(note)
             execute(experiment, folder, told.report, told.measuring, executor, retry_errors)
+            for note in mixed_notes(folder.manifest) if notes else ():
+                told.say(note)
         yield folder
 
 

@@ -12,14 +12,15 @@ from detattack.core.files import write_bytes_atomic
 from detattack.core.wording import counted
 from detattack.datasets.base import Dataset, OriginalIds
 from detattack.runs.folder import PER_IMAGE, SUMMARY, RunFolder
-from detattack.runs.manifest import ALL_MEASURES, DECIDING, MANIFEST, differences, task_in
+from detattack.runs.manifest import ALL_MEASURES, DECIDING, MANIFEST, conditions, differences, mixed, task_in
 from detattack.tasks.registry import find_task
 
 
 def merge_runs(out: Path, shards: Sequence[Path]) -> RunFolder[Any]:
     """Join finished shards into the folder `out`, new or of the same merge interrupted, which is returned open.
 
-    Raises `InputError` for shards of different runs, and where one is missing, doubled or unfinished.
+    Raises `InputError` for shards of different runs, and where one that has images is missing, or one is doubled or
+    unfinished.
     """
     task = find_task(task_in(shards[0]))
     with ExitStack() as stack:
@@ -27,7 +28,9 @@ def merge_runs(out: Path, shards: Sequence[Path]) -> RunFolder[Any]:
         _check(folders, task.manifest_keys)
         if (out / SUMMARY).is_file():
             raise InputError(f"output folder {out}: holds a finished run already")
-        merged = RunFolder.create(out, task.record_type, {**folders[0].manifest, "shard": None}, resume=True)
+        first, *others = (folder.manifest for folder in folders)
+        found = chain.from_iterable(conditions(first, other) for other in others)
+        merged = RunFolder.create(out, task.record_type, mixed({**first, "shard": None}, found), resume=True)
         with ExitStack() as failing:
             failing.callback(merged.close)
             for folder in folders:
@@ -65,17 +68,17 @@ def _check(folders: list[RunFolder[Any]], needed: Sequence[str]) -> None:
         if shard[0] in seen:
             raise InputError(f"{folder.path}: is shard {shard[0]}/{shard[1]}, and so is {seen[shard[0]]}")
         seen[shard[0]] = folder.path
-    count = first.manifest["shard"][1]
+    count, images = first.manifest["shard"][1], first.manifest["images"]
+    done = sum(len(folder.done()) for folder in folders)
     missing = count - len(seen)
-    if missing:
+    if missing and done != images:  # of a small data set, shards without an image are never made
         first_missing = next(i for i in range(count) if i not in seen)
         raise InputError(f"shard {first_missing}/{count} is missing ({missing} of {count})")
     for folder in folders:
         if not (folder.path / "summary.json").is_file():
             raise InputError(f"{folder.path}: is not finished; --resume goes on")
-    done = sum(len(folder.done()) for folder in folders)
-    if done != first.manifest["images"]:
-        raise InputError(f"the shards hold {counted(done, 'image')}, the run has {first.manifest['images']}")
+    if done != images:
+        raise InputError(f"the shards hold {counted(done, 'image')}, the run has {images}")
 
 
 def _copy_files(source: Path, out: Path) -> None:

@@ -9,25 +9,20 @@ import json
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from detattack.core.environment import DETERMINISTIC
 from detattack.core.errors import InputError
 from detattack.core.locating import located_config
 from detattack.core.model_names import THROUGH
 from detattack.core.trust import check_trust
 from detattack.datasets.source import DatasetSource, read_dataset_source
 from detattack.runs.folder import PER_IMAGE, RunFolder
-from detattack.runs.manifest import differences, task_of
+from detattack.runs.manifest import conditions, task_of
 from detattack.runs.record import BaseRecord
 from detattack.tasks.experiment import Experiment
 from detattack.tasks.registry import find_task
 
-CONDITIONS = ("detattack", "threads", "python", "platform", "versions")
-CONFIG_CONDITIONS = ("device", "batch")
-"""Keys of the manifest, and of its config, that a repeated run may have otherwise, and that bytes may depend on."""
 LEAST_SHARE, MOST_CHANGE = 0.99, 0.01
 ELSEWHERE = ("seconds", "source")
 """Fields of a record that speak of the clock and of the place."""
@@ -135,17 +130,10 @@ def agreement(first: RunFolder[Any], second: RunFolder[Any]) -> Agreement:
     return Agreement(
         images=len(ours),
         differing=tuple(differing),
-        conditions=_conditions(first.manifest, second.manifest),
+        conditions=tuple(conditions(first.manifest, second.manifest)),
         same_success=same / max(len(ids), 1),
         l2_ratio=medians[1] / medians[0] if medians[0] and medians[1] else None,
     )
-
-
-def _conditions(first: dict[str, Any], second: dict[str, Any]) -> tuple[str, ...]:
-    pairs = [(key, first.get(key), second.get(key)) for key in CONDITIONS]
-    pairs += [(key, first["config"].get(key), second["config"].get(key)) for key in CONFIG_CONDITIONS]
-    pairs.append((DETERMINISTIC, *(one.get("environment", {}).get(DETERMINISTIC) for one in (first, second))))
-    return tuple(chain.from_iterable(differences(*pair) for pair in pairs))
 
 
 def _files(run: Path) -> set[str]:

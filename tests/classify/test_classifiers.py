@@ -122,6 +122,16 @@ def test_images_are_resized_as_timm_does(name):
     assert (ours.crop, ours.crop) == tuple(crop.size)
 
 
+@pytest.mark.parametrize("changed", [{"crop_mode": "border"}, {"input_size": (3, 160, 320)}])
+def test_a_preprocessing_of_timm_that_is_not_known_is_refused(monkeypatch, changed):
+    timm = pytest.importorskip("timm", reason="timm is not installed")
+    resolve = timm.data.resolve_data_config
+    monkeypatch.setattr(timm.data, "resolve_data_config", lambda *args, **more: resolve(*args, **more) | changed)
+    with pytest.raises(InputError, match=r"timm/test_vit: its own preprocessing \(.*\) is not supported; pass --prep"):
+        load_classifier("timm/test_vit", "cpu", "none")
+    assert load_classifier("timm/test_vit", "cpu", "none", preprocess="resize=160").preprocessing.resize == 160
+
+
 def test_timm_has_its_own_preprocessing():
     timm = pytest.importorskip("timm", reason="timm is not installed")
     found = load_classifier("timm/resnet18.a1_in1k", "cpu", "none")

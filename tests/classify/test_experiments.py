@@ -300,6 +300,17 @@ def test_fewer_images_are_said_loudly_and_kept_apart(toy, tmp_path):
     assert "holds another run: data was" in err
 
 
+def test_runs_on_a_part_of_the_images_can_be_repeated(toy, small):
+    """One on each second image, and one on the first three of those of the table."""
+    path = small / "fig4.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["runs"] |= {"skip": 1, "every": 2, "images": 3}
+    path.write_text(yaml.safe_dump(content))
+    assert toy("fig4", "table5", "--out", "paper", "--quiet")[0] == 0
+    for number, run in enumerate(("fig4/runs/float/jnd", "table4/runs/float/deepfool-few")):
+        assert status_of(["rerun", f"paper/{run}", "--trust", "--out", f"again{number}", "--quiet"]) == 0, run
+
+
 def test_json_is_one_object(toy):
     status, out, _ = toy("fig4", "--json", "--quiet", "--out", "paper")
     found = json.loads(out)

@@ -481,6 +481,16 @@ def test_shards_that_do_not_fit(evaluate, cli, data):
     assert "is not finished" in cli("merge", "both", "s0", "s1").err
 
 
+def test_more_shards_than_batches_merge_without_those_that_have_no_image(evaluate, cli, data):
+    evaluate(*data, "--limit", 2, out="one")
+    said = [evaluate(*data, "--limit", 2, "--shard", f"{i}/3", out=f"s{i}") for i in range(3)]
+    assert [one.status for one in said] == [0, 0, 2]
+    assert "shard 2/3: has no image" in said[2].err
+    assert "shard 1/3 is missing" in cli("merge", "both", "s0").err
+    assert cli("merge", "both", "s0", "s1").status == 0
+    assert made(Path("both")) == made(Path("one"))
+
+
 def test_batch_auto_on_a_cpu_is_1_and_is_resumed_as_it_was(evaluate, data):
     evaluate(*data, "--limit", 2, "--batch", 2)
     assert evaluate(*data, "--limit", 2, "--batch", "auto", "--resume").status == 0

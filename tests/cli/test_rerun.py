@@ -12,6 +12,7 @@ from PIL import Image
 
 from detattack.core.environment import CUBLAS, DETERMINISTIC
 from detattack.core.files import LOCK
+from detattack.runs.manifest import MIXED, read_manifest
 from detattack.workflows.rerun import Agreement
 from tests.coco_squares import write_data
 from tests.toy_pictures import squares
@@ -235,6 +236,33 @@ def test_deterministic_algorithms_are_asked_for_again(cli, made, picture, tmp_pa
     monkeypatch.setenv(DETERMINISTIC, "1")
     said = cli("rerun", "run", "--trust", "--quiet", "--out", "third")
     assert f"not the same: {DETERMINISTIC} was None, now '1'" in said.err
+
+
+def test_a_run_continued_under_other_conditions_says_so_from_then_on(cli, made, tmp_path, threads):
+    run, line = made("evaluate", *write_data(tmp_path)), (*write_data(tmp_path), "--resume")
+    with sqlite3.connect(run / "ledger.sqlite") as rows:
+        rows.execute("DELETE FROM images WHERE id = 100")
+    rows.close()
+    first = read_manifest(run)
+    torch.set_num_threads(threads + 1)
+    for _ in range(2):  # the second time there is nothing left to do
+        made("evaluate", *line)
+        (note,) = read_manifest(run)["notes"]
+        assert note == f"{MIXED}threads was {threads}, now {threads + 1}"
+    assert read_manifest(run) == first | {"notes": [note]}
+    said = cli("rerun", run, "--trust", "--out", "again", "--quiet")
+    assert (said.status, said.err) == (0, f"not the same: {note}\n")
+
+
+def test_shards_made_under_other_conditions_are_said_where_they_are_merged(cli, made, tmp_path, threads):
+    data = write_data(tmp_path)
+    for i in range(3):
+        torch.set_num_threads(threads + (i > 0))
+        made("evaluate", *data, "--shard", f"{i}/3", out=f"s{i}")
+    said = cli("merge", "whole", "s0", "s1", "s2", "--quiet")
+    note = f"{MIXED}threads was {threads}, now {threads + 1}"
+    assert (said.status, said.err) == (0, f"NOTE: {note}\nwhole\n")
+    assert read_manifest(tmp_path / "whole")["notes"] == [note]
 
 
 def test_another_batch(cli, made, tmp_path):
