@@ -1,6 +1,7 @@
 """How command lines are parsed where Typer alone does not suffice: what all commands, and all groups of them, share."""
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
@@ -24,7 +25,8 @@ OPTION_OF = {
 class Command(TyperCommand):
     """A command on whose line `--ray` may stand without an address.
 
-    The command line wins over the `--config` file setting by setting.
+    The command line wins over the `--config` file setting by setting. An error that speaks of a setting of that file
+    names the file.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -33,10 +35,20 @@ class Command(TyperCommand):
             args = [f"{RAY}={HERE}" if one == RAY and after.startswith("-") else one for one, after in _pairs(args)]
         rest = super().parse_args(ctx, args)
         if CONFIG_SET in ctx.meta:
-            given = {name for name in ctx.params if _on_the_line(ctx, name)}
+            given = {name for name in ctx.params if _source(ctx, name) == "COMMANDLINE"}
             line = ctx.params["set"] if "set" in given else []
             ctx.params["set"] = merged(ctx.meta[CONFIG_SET], line, given)
         return rest
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command. Raises `InputError`."""
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            path, settings = ctx.params.get("config"), list(_spoken_of(str(error), ctx))
+            if not settings or f"config {path}" in str(error):
+                raise
+            raise InputError(f"{error} (config {path}: {', '.join(settings)})") from error
 
 
 def merged(config: Sequence[str], line: Sequence[str], given: Iterable[str]) -> list[str]:
@@ -75,9 +87,24 @@ def _pairs(args: list[str]) -> Iterable[tuple[str, str]]:
     return zip(args, [*args, "-"][1:], strict=True)
 
 
-def _on_the_line(ctx: Any, name: str) -> bool:
+def _source(ctx: Any, name: str) -> str:
+    """Tell where the value of a parameter is from, as click names it."""
     source = ctx.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
+    return "" if source is None else str(source.name)
+
+
+def _spoken_of(message: str, ctx: Any) -> Iterator[str]:
+    """Yield the settings of the config file whose name, or a word of whose value, is in a message."""
+    words = _words(message)
+    for parameter in ctx.command.params:
+        if _source(ctx, parameter.name) == "DEFAULT_MAP":
+            spelled = parameter.opts[-1].lstrip("-")
+            if words & (_words(spelled) | _words(str(ctx.default_map[parameter.name]))):
+                yield spelled
+
+
+def _words(text: str) -> set[str]:
+    return {word.replace("-", "_") for word in re.findall(r"\w[\w-]{2,}", text)}
 
 
 def _key(assignment: str) -> str:

@@ -136,7 +136,7 @@ GoalText = Annotated[
     typer.Option(
         "--goal",
         help="degrade:all, suppress:all, suppress:CLASS, inject:CLASS@random|center|x1,y1,x2,y2, mislabel:A->B, "
-        "flood:N.",
+        "flood:N (N false detections, of any class).",
         autocompletion=n.one_of(n.GOALS),
     ),
 ]

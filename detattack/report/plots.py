@@ -67,18 +67,24 @@ class Plot:
 
 @dataclass(frozen=True)
 class Curve:
-    """A curve of true steps against the size of a change, which can be drawn beside those of other runs."""
+    """A curve of true steps against the size of a change, which can be drawn beside those of other runs.
+
+    - caption: what it shows, of whatever run
+    - scored_at: the steps of this run's that were scored; empty: they need no word
+    """
 
     title: str
     x: Axis
     y: Axis
     points: Points
     caption: str
+    scored_at: str = ""
 
     def plot(self, name: str) -> Plot:
         """Draw it alone. name: of the line."""
         line = Series("adversarial", name, self.points, steps=True)
-        return Plot(self.title, line_chart([line], self.x, self.y), self.caption)
+        caption = f"{self.caption} Scored at {self.scored_at}." if self.scored_at else self.caption
+        return Plot(self.title, line_chart([line], self.x, self.y), caption)
 
 
 def line_chart(series: Sequence[Series], x: Axis, y: Axis, marker: tuple[float, str] | None = None) -> Chart:

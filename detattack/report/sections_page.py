@@ -19,7 +19,10 @@ COLORS = 8
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table of the page: its text, what it is sorted by, and what stands beside it."""
+    """A cell of a table of the page: its text, what it is sorted by, and what stands beside it.
+
+    value: sorted by; "": the text; None: the figure is missing, and its row is last in either direction
+    """
 
     text: str
     value: Any = ""

@@ -176,7 +176,7 @@ def _cell(column: Column, row: Mapping[str, Any]) -> Cell:
     low, high = row.get("success_low"), row.get("success_high")
     note = f"{low:.0%} to {high:.0%}" if column.key == "success_rate" and low is not None and high is not None else ""
     if not isinstance(value, int | float):
-        return Cell("–" if value is None else str(value), "" if value is not None else -1)
+        return Cell("–", None) if value is None else Cell(str(value))
     text = format(value, column.form) if column.form.endswith(("%", "d")) else significant(value)
     return Cell(text, value, note)
 
@@ -198,7 +198,9 @@ def _together(title: str, curves: Sequence[tuple[int, Curve]], runs: Sequence[_R
     ]
     first = curves[0][1]
     legend = [(one.kind, one.name) for one in series]
-    return Plot(title, line_chart(series, first.x, first.y), first.caption, legend)
+    scored = "; ".join(f"{runs[n].name} at {one.scored_at}" for n, one in curves if one.scored_at)
+    caption = f"{first.caption} Scored: {scored}." if scored else first.caption
+    return Plot(title, line_chart(series, first.x, first.y), caption, legend)
 
 
 def _against_budget(task: Task[Any, Any, Any], runs: Sequence[_Run]) -> list[Plot]:
@@ -246,7 +248,7 @@ def _heading(measure: str) -> str:
 
 def _difference(one: Mapping[str, Any]) -> Cell:
     if one["mean"] is None:
-        return Cell("–", -1)
+        return Cell("–", None)
     low, high = one["interval"]
     return Cell(f"{one['mean']:+.3g}", one["mean"], f"{low:+.3g} to {high:+.3g}")
 

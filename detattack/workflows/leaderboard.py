@@ -249,9 +249,9 @@ def _first_table(board: Board) -> Grid:
             Line(
                 [
                     Cell(row.entry.folder, link=f"{row.entry.folder}/{MODEL_PAGE}", kind=number % COLORS),
-                    Cell(row.place_text, row.place.best if row.place else 999),
+                    Cell(row.place_text, row.place.best if row.place else None),
                     _estimate_cell(row.jnd50[first][RANKED_BY]),
-                    *(_estimate_cell(row.ap[key], ".3f") if key in row.ap else Cell("–", -1) for key in scored),
+                    *(_estimate_cell(row.ap[key], ".3f") if key in row.ap else Cell("–", None) for key in scored),
                     _percent_cell(row.noticed[first]),
                     Cell(f"{row.seconds / 60:.1f}", row.seconds),
                 ],
@@ -378,7 +378,7 @@ def _scored(board: Board) -> list[str]:
 
 def _estimate_cell(one: Estimate, form: str = "") -> Cell:
     text = _number(one.value, form)
-    return Cell(text, one.value if math.isfinite(one.value) else 1e9, _interval(one, form))
+    return Cell(text, _sorted_by(one.value), _interval(one, form))
 
 
 def _interval(one: Estimate, form: str = "") -> str:
@@ -395,7 +395,12 @@ def _number(value: float, form: str = "") -> str:
 
 
 def _percent_cell(value: float) -> Cell:
-    return Cell(_number(value, ".1%"), value if math.isfinite(value) else 1e9)
+    return Cell(_number(value, ".1%"), _sorted_by(value))
+
+
+def _sorted_by(value: float) -> float | None:
+    """Return what a number's cell is sorted by: infinity as a number that JavaScript reads; None for no number."""
+    return None if math.isnan(value) else min(value, 1e9)
 
 
 def _finite(value: float) -> float | None:

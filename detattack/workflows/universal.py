@@ -68,7 +68,7 @@ TRAINING, JUDGED = "training images", "images to judge on"
 """What messages call the two sets."""
 NOBODY = DetectorCard("", (), 0.0)
 """Whose classes name those of a data set that has none."""
-DECIDING = ("task", "config", "model", "data", "change", "recipe", "split", "judged")
+DECIDING = ("task", "config", "model", "data", "change", "recipe", "split", "trained", "judged")
 """The keys of the manifest that a resumed search must share with the one it continues."""
 
 
@@ -84,12 +84,13 @@ Contents = Mapping[int, str]
 class Search:
     """A checked search: model and training images, images to judge, what is searched and how.
 
-    fingerprint: identifies the images to judge, by their bytes, and their annotations
+    trained_on, judged_on: identify the training images and those to judge, by their bytes, and their annotations
     """
 
     experiment: Experiment[Any, Any, Any]
     judged: Dataset
-    fingerprint: str
+    trained_on: str
+    judged_on: str
     change: Change
     on: str
     recipe: Recipe
@@ -106,7 +107,8 @@ class Search:
             change={"kind": self.change.kind, **asdict(self.change)},
             recipe=asdict(self.recipe),
             split=sorted(sample.source for sample in self.judged.samples),
-            judged=self.fingerprint,
+            trained=self.trained_on,
+            judged=self.judged_on,
             **DETECTION.manifest(self.experiment.model, data),
         )
 
@@ -157,15 +159,21 @@ def search_of(
     contents = contents_of(training)
     if judged is None:
         training, held = split(training, contents, held_out, recipe.seed)
+        contents_held = contents
     else:
         held = DETECTION.adapt_dataset(model, config, judged)
-        trained_on, contents = contents, contents_of(held)
-        check_apart(training, trained_on, held, contents)
+        contents_held = contents_of(held)
+        check_apart(training, contents, held, contents_held)
     if training.categories and held.categories and config.reference != "detections":
         check_objects(on, len(boxes_of(training, on)), len(boxes_of(held, on)))
-    identity = "\n".join([held.fingerprint, *(contents[one.id] for one in held.samples)])
-    fingerprint = sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    return Search(replace(experiment, dataset=training), held, fingerprint, change, on, recipe)
+    trained_on, judged_on = identity_of(training, contents), identity_of(held, contents_held)
+    return Search(replace(experiment, dataset=training), held, trained_on, judged_on, change, on, recipe)
+
+
+def identity_of(dataset: Dataset, contents: Contents) -> str:
+    """Identify a data set by the bytes of its images, all of which a search depends on, and by its annotations."""
+    identity = "\n".join([dataset.fingerprint, *(contents[one.id] for one in dataset.samples)])
+    return sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def split(dataset: Dataset, contents: Contents, held_out: int | None, seed: int) -> tuple[Dataset, Dataset]:

@@ -70,7 +70,7 @@ def _table(result: Mapping[str, Any]) -> Grid:
 def _line(row: Row) -> Line:
     name, *texts = row.texts
     _, *values = row.values.values()
-    shown = [Cell(text, "" if value is None else value) for text, value in zip(texts, values, strict=True)]
+    shown = [Cell(text, value) for text, value in zip(texts, values, strict=True)]
     return Line([Cell(name), *shown])
 
 

@@ -348,6 +348,34 @@ def test_a_file_is_not_blamed_for_what_the_command_line_sets(refused, toy, pictu
     refused(*line, "--set", "fgsm.step_size=1", words=("detattack: --set fgsm.step_size: 'fgsm' is not",))
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (
+            "score_threshold: 2",
+            "score_threshold: input should be less than 1 (got 2.0) (config c.yaml: score-threshold)",
+        ),
+        ("suppress: carr", "unknown class 'carr': did you mean 'car'? (config c.yaml: suppress)"),
+        ("method: jndd", "unknown method 'jndd'"),
+        ("budget: linf=x", "--budget 'linf=x'"),
+        ("within: foo", "--within foo"),
+    ],
+)
+def test_a_wrong_value_of_a_file_is_said_to_be_of_the_file(refused, toy, picture, tmp_path, content, words):
+    (tmp_path / "c.yaml").write_text(content)
+    line = ("untargeted", picture("a"), "--config", "c.yaml", "--model", f"{toy}:factory")
+    refused(*line, words=(words, f"(config c.yaml: {content.partition(':')[0].replace('_', '-')})"))
+
+
+def test_a_file_is_not_blamed_where_the_command_line_says_otherwise(cli, toy, picture, tmp_path):
+    (tmp_path / "c.yaml").write_text("suppress: carr\nscore_threshold: 0.7")
+    line = ("untargeted", picture("a"), "--config", "c.yaml", "--model", f"{toy}:factory", "--suppress", "carrr")
+    said = cli(*line)
+    assert said.status == 2
+    assert "unknown class 'carrr'" in said.err
+    assert "c.yaml" not in said.err
+
+
 def test_a_setting_of_a_file_that_means_several_things_is_said_to_be_of_the_file(refused, toy, picture, tmp_path):
     (tmp_path / "c.yaml").write_text("methods: jnd,fgsm\nset: {step_size: 0.1}")
     words = ("config c.yaml: set step_size: its meaning depends",)

@@ -195,6 +195,21 @@ def test_a_finished_search_is_not_that_of_other_images_or_annotations(cli, pictu
     assert "holds another run: judged" in said.err
 
 
+def test_a_search_does_not_go_on_with_other_training_images(cli, pictures, tmp_path):
+    first = Image.open(pictures / "p0.png").convert("RGB")
+    first.save(pictures / "p0.png", format="BMP")
+    tested = ("--test-images", "other")
+    (tmp_path / "other").mkdir()
+    Image.fromarray(squares("car@8,8", seed=99)).save(tmp_path / "other" / "new.png")
+    command = universal("--budget", "linf:8", "--tile", 8, "--passes", 1, *tested, "--out", "u", "--quiet")
+    assert cli(*command).status == 0
+    assert cli(*command, "--resume").status == 0
+    first.rotate(180).save(pictures / "p0.png", format="BMP")  # as many bytes
+    said = cli(*command, "--resume")
+    assert said.status == 2
+    assert "holds another run: trained" in said.err
+
+
 def test_images_that_are_bad_or_that_the_model_fails_on_are_left_out(cli, pictures, tmp_path):
     (pictures / "p5.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
     Image.fromarray(marked(np.array(Image.open(pictures / "p6.png")))).save(pictures / "p6.png")

@@ -3,13 +3,19 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from detattack.cli import status_of
+from detattack.report.plots import Axis
+from detattack.report.plots import Curve as PlotCurve
+from detattack.report.sections_page import Cell, Grid, Line, Page, Section, render
 from detattack.tasks.detection.task import DETECTION
 from detattack.workflows.compare import Curve, read_method, write_comparison
+from detattack.workflows.comparison_page import _together
 from detattack.workflows.report import write_report
 from tests.browser import DESKTOP, PHONE, needs_browser
 from tests.report.conftest import JND, SPENDING, outcome, write_run
@@ -85,6 +91,20 @@ def test_curves_are_drawn_by_their_steps(comparison):
     paths = [part.partition('"')[0] for part in figure.split('<path d="')[1:]]
     assert len(paths) == 2
     assert all("H" in path and "L" not in path for path in paths)
+
+
+def test_the_caption_of_curves_tells_of_each_run_what_was_scored():
+    """Runs of a comparison find different distances; what is true of all of them is said once."""
+    curves = [
+        (number, PlotCurve("AP", Axis("L2"), Axis("AP"), [(0.0, 0.5), (1.0, 0.2)], "What AP is left.", scored))
+        for number, scored in enumerate(("all 2 distances that occur", "3 of 7 distances that occur"))
+    ]
+    runs = [SimpleNamespace(name=name) for name in METHODS]
+    expected = "What AP is left. Scored: jnd at all 2 distances that occur; fgsm at 3 of 7 distances that occur."
+    assert _together("AP", curves, runs).caption == expected
+    assert curves[0][1].plot("AP").caption == "What AP is left. Scored at all 2 distances that occur."
+    alike = [(number, replace(curve, scored_at="")) for number, curve in curves]
+    assert _together("AP", alike, runs).caption == alike[0][1].plot("AP").caption == "What AP is left."
 
 
 def test_a_sample_of_the_images_is_told(comparison, monkeypatch):
@@ -195,6 +215,20 @@ def test_a_column_of_names_is_sorted_by_the_numbers_in_them(window, budgets):
     window.open(write_report(budgets))
     window.all("#budgets .sort")[0].click()
     assert [row.text for row in window.all("#budgets tbody th bdi")] == ["L∞ 2/255", "L∞ 10/255"]
+
+
+@needs_browser
+def test_what_is_missing_is_last_in_either_direction(window, tmp_path):
+    figures = {"a": 0.5, "b": None, "c": -3.0, "d": -0.5}
+    lines = [Line([Cell(name), Cell("–" if value is None else f"{value:g}", value)]) for name, value in figures.items()]
+    page = tmp_path / "page.html"
+    page.write_text(render(Page("t", "k", [], [Section("S", tables=[Grid(("name", "gain"), lines)])])), "utf-8")
+    window.open(page)
+    orders = []
+    for _ in range(2):
+        window.all("#s .sort")[1].click()
+        orders.append("".join(row.text for row in window.all("#s tbody th")))
+    assert orders == ["cdab", "adcb"]
 
 
 @needs_browser

@@ -9,6 +9,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
   const body = table.tBodies[0];
   const key = (row, column) => {
     const cell = row.cells[column], value = parseFloat(cell.dataset.value);
+    if ("missing" in cell.dataset) return null;
     return Number.isNaN(value) ? cell.textContent.trim() : value;
   };
   [...table.tHead.rows[0].cells].forEach((head, column) => {
@@ -18,6 +19,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
       head.setAttribute("aria-sort", up ? "ascending" : "descending");
       const rows = [...body.rows].sort((a, b) => {
         const [x, y] = [key(a, column), key(b, column)];
+        if (x === null || y === null) return (x === null) - (y === null);
         const order = typeof x === "number" && typeof y === "number" ? x - y : String(x).localeCompare(String(y), "en", { numeric: true });
         return up ? order : -order;
       });

@@ -115,10 +115,11 @@ def _ap_within_norm(run: DetectionData, precision: PrecisionTable, norm: str) ->
     scored = f"{most} of " if len(chosen) < len(steps) else "all "
     scored += f"{counted(len(steps), 'distance')} {worded(len(steps), 'that occurs', 'that occur')}"
     text = (
-        f"Images on which the goal is reached within the distance are attacked, the others clean; scored at {scored}. "
+        "Images on which the goal is reached within the distance are attacked, the others clean. "
         f"AP counts down to a score of {run.eval_threshold:g}: success at τ = {run.tau:g} need not move it."
     )
-    return Curve(f"AP against {LABELS[norm]}", Axis(f"{LABELS[norm]} at most ({UNITS[norm]})"), Axis(AP), points, text)
+    x = Axis(f"{LABELS[norm]} at most ({UNITS[norm]})")
+    return Curve(f"AP against {LABELS[norm]}", x, Axis(AP), points, text, scored)
 
 
 def _reached(run: DetectionData, taus: list[float]) -> Plot | None:
