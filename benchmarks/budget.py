@@ -12,13 +12,16 @@ called like one. That library is optional: what cannot be run is left out, and s
 All have the same images and budgets, steps of a quarter of the budget (`ensemble` chooses its own), and --passes
 backward passes an image. The attack within a budget begins where that within the smaller one ended; --fresh: at the
 untouched image. Ours keep the worst image they meet, as `evaluate --budget` does; ART returns its last one. What is
-saved is judged alike: 8-bit files, below one gray level floats, by the model's own inference and pycocotools.
+saved is judged alike: 8-bit files, below one gray level floats, by the model's own inference and pycocotools. Of few
+images AP, the mean over classes, may turn on one object of a rare class: so beside it stands AP of one ranking of all
+detections, each right or wrong as in its class.
 
 Of a method the run folders are DIR/METHOD/BUDGET. Called again, with other --methods too, the same command goes on.
-Writes table.md and table.json, the AP by method and budget, and whether `ensemble` leaves no more at any of them.
+Writes table.md and table.json, both APs by method and budget, and whether `ensemble` leaves no more at any of them.
 """
 
 import argparse
+import contextlib
 import copy
 import io
 import json
@@ -32,6 +35,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 from torch import Tensor, nn
 
 from detattack.core.files import write_bytes_atomic, write_text_atomic
@@ -58,6 +63,8 @@ ART_STEPS = 40
 """Of ART's PGD, beside as many as the others have passes."""
 TIE, SAME = 0.002, 0.005
 """AP by which one may be above another, and by which the same attack through ART and through us may differ."""
+FAR, MOST_DETECTIONS = 1e5, 1000
+"""Pixels between the places of two classes, and detections an image at most, where all are in one ranking."""
 Shown = Mapping[str, Tensor]
 """What torchvision's detectors are trained on: the `boxes` `[M,4]` of an image, and their `labels` `[M]`."""
 Find = Callable[[Tensor, Tensor, Shown], Tensor]
@@ -126,6 +133,7 @@ def compare(experiment: Experiment[Any, Any, Any], budgets: Sequence[Budget], gi
             "passes": steps,
             "clean": scores[0]["clean"]["ap"],
             "ap": {str(budget): one["adversarial"]["ap"] for budget, one in zip(budgets, scores, strict=True)},
+            "pooled": {str(budget): pooled_ap(given.out / method / budget.folder) for budget in budgets},
         }
         write_table(given.out, list(rows.values()))
 
@@ -295,24 +303,59 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
 def write_table(out: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Write and print rows of methods, of one model or several."""
     out.mkdir(parents=True, exist_ok=True)
-    rows = [{**row, "verdict": verdict(row, rows)} for row in rows]
+    rows = [{**row, **{f"{which}_verdict": verdict(row, rows, which) for which in ("ap", "pooled")}} for row in rows]
     write_text_atomic(out / "table.json", json.dumps({"tie": TIE, "rows": rows}, indent=1) + "\n")
     budgets = list(dict.fromkeys(budget for row in rows for budget in row["ap"]))
     columns = [
         *(Column(key, key) for key in ("model", "method", "images", "passes")),
         Column("clean", "clean", ".3f"),
         *(Column(budget, budget, ".4f") for budget in budgets),
-        Column("verdict", f"{OURS} at most + {TIE:g}"),
+        Column("ap_verdict", f"{OURS} at most + {TIE:g}"),
+        *(Column(f"pooled {budget}", f"{budget}, one ranking", ".4f") for budget in budgets),
+        Column("pooled_verdict", f"{OURS} at most + {TIE:g}"),
     ]
-    text = markdown_table([{**row, **{budget: row["ap"].get(budget) for budget in budgets}} for row in rows], columns)
+    text = markdown_table([{**row, **_cells(row)} for row in rows], columns)
     write_text_atomic(out / "table.md", text)
     print(text, flush=True)
 
 
-def verdict(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
-    """Say whether `ensemble` leaves no more AP of the same model than a method at every budget, but for a tie."""
-    ours = next((one["ap"] for one in rows if (one["model"], one["method"]) == (row["model"], OURS)), {})
-    both = {budget: (ours.get(budget), ap) for budget, ap in row["ap"].items()}
+def _cells(row: Mapping[str, Any]) -> dict[str, float | None]:
+    return row["ap"] | {f"pooled {budget}": ap for budget, ap in row["pooled"].items()}
+
+
+def pooled_ap(run: Path) -> float:
+    """Compute AP of one ranking of all detections of a run, whatever their class: right where it is right in its class.
+
+    Each class lies in a place of its own, far from the others, and then all are called the same.
+    """
+    names = ("annotations.json", "adversarial.json")
+    truth, found = (json.loads((run / name).read_text(encoding="utf-8")) for name in names)
+    if not found:
+        return 0.0
+    for one in (*truth["annotations"], *found):
+        one["bbox"][0] += FAR * one["category_id"]
+        one["category_id"] = 1
+    with contextlib.redirect_stdout(io.StringIO()):
+        objects = COCO()
+        objects.dataset = {**truth, "categories": [{"id": 1, "name": "all"}]}
+        objects.createIndex()
+        judge = COCOeval(objects, objects.loadRes(found), "bbox")
+        judge.params.maxDets = [MOST_DETECTIONS]
+        judge.evaluate()
+        judge.accumulate()
+    precision = judge.eval["precision"][:, :, :, 0, -1]
+    return float(precision[precision > -1].mean())
+
+
+def verdict(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], which: str) -> str:
+    """Say whether `ensemble` leaves no more AP of the same model than a method at every budget, but for a tie.
+
+    which: `ap` or `pooled`, by which AP.
+    """
+    ours: Mapping[str, float] = next(
+        (one[which] for one in rows if (one["model"], one["method"]) == (row["model"], OURS)), {}
+    )
+    both = {budget: (ours.get(budget), ap) for budget, ap in row[which].items()}
     above = {budget: our - ap for budget, (our, ap) in both.items() if our is not None and ap is not None}
     if row["method"] == OURS or not above:
         return "-"

@@ -171,7 +171,10 @@ def test_a_row_for_each_method_and_a_column_for_each_budget(benchmark, tmp_path)
     for method, row in rows.items():
         assert list(row["ap"]) == ["linf:0.5", "linf:40"]
         assert row["clean"] == row["ap"]["linf:0.5"] == 1
-        assert row["verdict"].partition(":")[0] in (("-",) if method == "ensemble" else ("yes", "no"))
+        for verdict in (row["ap_verdict"], row["pooled_verdict"]):
+            assert verdict.partition(":")[0] in (("-",) if method == "ensemble" else ("yes", "no"))
+        assert row["pooled"].keys() == row["ap"].keys()
+        assert 0 < row["pooled"]["linf:0.5"] <= 1
         assert (tmp_path / "out" / method / "linf-0.5" / "floats").is_dir()
         assert not (tmp_path / "out" / method / "linf-40" / "floats").exists()
         assert json.loads((tmp_path / "out" / method / "linf-40" / "run.json").read_text())["start"] == "linf-0.5"
@@ -196,10 +199,26 @@ def test_the_verdict_is_on_every_budget_and_the_same_model(script):
         return {"model": model, "method": method, "ap": dict(zip(("linf:1", "linf:2"), aps, strict=True))}
 
     rows = [row("m", "ensemble", 0.1, 0.05), row("n", "ensemble", 0, 0)]
-    assert script.verdict(row("m", "miss", 0.2, 0.0485), rows) == "yes"
-    assert script.verdict(row("m", "miss", 0.2, 0.04), rows) == "no: +0.010 at linf:2"
-    assert script.verdict(row("n", "miss", 0, 0), rows) == "yes"
-    assert script.verdict(row("o", "miss", 0, 0), rows) == script.verdict(rows[0], rows) == "-"
+    assert script.verdict(row("m", "miss", 0.2, 0.0485), rows, "ap") == "yes"
+    assert script.verdict(row("m", "miss", 0.2, 0.04), rows, "ap") == "no: +0.010 at linf:2"
+    assert script.verdict(row("n", "miss", 0, 0), rows, "ap") == "yes"
+    assert script.verdict(row("o", "miss", 0, 0), rows, "ap") == script.verdict(rows[0], rows, "ap") == "-"
+
+
+def test_in_one_ranking_a_false_detection_of_one_class_stands_above_an_object_of_another(script, tmp_path):
+    """By class: 1 for the only class that has an object. In one ranking: precision ½ at every recall."""
+    here = [10, 10, 40, 40]
+    objects = [{"id": 1, "image_id": 1, "category_id": 7, "bbox": here, "area": 1600, "iscrowd": 0}]
+    found = [
+        {"image_id": 1, "category_id": category, "bbox": here, "score": score}
+        for category, score in ((9, 0.9), (7, 0.6))
+    ]
+    names = [{"id": 7, "name": "car"}, {"id": 9, "name": "bus"}]
+    truth = {"images": [{"id": 1}], "categories": names, "annotations": objects}
+    (tmp_path / "annotations.json").write_text(json.dumps(truth))
+    for detections, ap in ((found, 0.5), (found[1:], 1.0), (found[:1], 0.0), ([], 0.0)):
+        (tmp_path / "adversarial.json").write_text(json.dumps(detections))
+        assert script.pooled_ap(tmp_path) == pytest.approx(ap)
 
 
 def test_the_training_loss_rises_within_the_budget(script):
