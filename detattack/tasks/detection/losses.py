@@ -89,7 +89,7 @@ def register_loss(name: str, *, help: str, of_objects: bool = False) -> Callable
 @register_loss("vanish", help="all scores of the class down, at the box if there is one")
 def vanish(seen: ImageCandidates, target: "Target") -> Tensor:
     """Σ_a Σ_k h(z_ak + m), over every candidate and every targeted class, near the box if there is one."""
-    return smooth_hinge(targeted_logits(seen, target.named, target.box) + seen.reach.down).sum()
+    return smooth_hinge(targeted_logits(seen, target.first_class, target.box) + seen.reach.down).sum()
 
 
 @register_loss("inject", help="the class up and its boxes onto the asked one")

@@ -31,7 +31,7 @@ def skip_reason(target: Target, clean: Detections, categories: Sequence[Category
     """
     if target.goal.initial_status(target, clean.above(score_threshold)) == "already":
         return target.goal.already(target.goal.confidence(target, clean))
-    there = target.goal.looked_at(target, clean.above(score_threshold)).of(target.named)
+    there = target.goal.looked_at(target, clean.above(score_threshold)).of(target.first_class)
     if target.goal.of_objects and len(there):  # so the objects are not those that are detected
         return f"no {(*target.goal.classes(), 'object')[0]} that counts is annotated"
     what = lacking(target.goal)
@@ -59,7 +59,7 @@ def seen_instead(
 
 def faint_score(target: Target, clean: Detections) -> float:
     """Return the highest score of what the goal is to attack, which is below the threshold; 0 where there is none."""
-    scores = target.goal.looked_at(target, clean).of(target.named).scores
+    scores = target.goal.looked_at(target, clean).of(target.first_class).scores
     return float(scores.max()) if len(scores) else 0.0
 
 

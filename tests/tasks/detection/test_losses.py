@@ -54,6 +54,8 @@ def test_vanish_is_the_sum_of_hinges_over_the_classes_candidates():
     assert float(LOSSES["vanish"].function(seen(), Target(Suppress("b"), (1,)))) == pytest.approx(of_one)
     at_a_box = LOSSES["vanish"].function(seen(), Target(Suppress("a", HERE), (0,), HERE))
     assert float(at_a_box) == pytest.approx(h(z(0, 0) + MARGIN))
+    of_the_old = LOSSES["vanish"].function(seen(), Target(Mislabel("b", "a"), (1, 0)))  # the new class is to appear
+    assert float(of_the_old) == pytest.approx(of_one)
 
 
 def test_inject_pulls_the_candidate_at_the_place():

@@ -95,6 +95,11 @@ class Target:
         return tuple(map(self.labels_named_as, self.labels))
 
     @property
+    def first_class(self) -> tuple[int, ...] | None:
+        """The first of `classes`: what is there, where the goal names another that is to be; None: all classes."""
+        return self.classes[0] if self.labels else None
+
+    @property
     def named(self) -> tuple[int, ...] | None:
         """The labels of `classes`, as `Detections.of` takes them; None: all classes."""
         return self._all_named_as(self.labels) or None
