@@ -42,6 +42,11 @@ def reason(error: BaseException, limit: int = 120) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:limit]
 
 
+def kind_and_reason(error: BaseException) -> str:
+    """Return the type and the reason of an error of someone else's code: `KeyError: 'a.png'`."""
+    return f"{type(error).__name__}: {reason(error)}"
+
+
 def first_error(error: "ValidationError") -> str:
     """Return the first error that pydantic found, as one line."""
     first = error.errors()[0]

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType, ModuleType, SimpleNamespace
 from typing import Any, ClassVar
 
-from detattack.core.errors import InputError, reason
+from detattack.core.errors import InputError, kind_and_reason
 
 _PREFIX = "detattack_file_"
 """Start of the names that imported files have in `sys.modules`."""
@@ -60,7 +60,7 @@ def callable_of_file(spec: str, what: str = "model") -> Callable[..., Any]:
     try:
         module, neighbors = import_file(Path(file))
     except Exception as error:
-        raise InputError(f"{what} {spec}: {file} cannot be imported ({_said(error)})") from error
+        raise InputError(f"{what} {spec}: {file} cannot be imported ({kind_and_reason(error)})") from error
     target = getattr(module, name, None)
     if not callable(target):
         raise InputError(f"{what} {spec}: {file} has no function {name!r}")
@@ -77,7 +77,7 @@ def callable_of_entry_point(entry: EntryPoint, what: str = "model") -> Callable[
     try:
         target = entry.load()
     except Exception as error:  # the package is someone else's code
-        raise InputError(f"{what} {entry.name}: {entry.value} cannot be imported ({_said(error)})") from error
+        raise InputError(f"{what} {entry.name}: {entry.value} cannot be imported ({kind_and_reason(error)})") from error
     if not callable(target):
         raise InputError(f"{what} {entry.name}: {entry.value} is no function")
     return target
@@ -103,7 +103,7 @@ def build_model(
     try:
         model = factory(device)
     except Exception as error:
-        raise InputError(f"model {spec}: its factory failed ({_said(error)})") from error
+        raise InputError(f"model {spec}: its factory failed ({kind_and_reason(error)})") from error
     lacking = missing_members(model, attributes, methods)
     if lacking:
         raise InputError(
@@ -116,10 +116,6 @@ def missing_members(model: object, attributes: Sequence[str], methods: Sequence[
     """Return the names of the attributes and methods that an object does not have."""
     lacking = [name for name in attributes if not hasattr(model, name)]
     return lacking + [name for name in methods if not callable(getattr(model, name, None))]
-
-
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {reason(error)}"
 
 
 class _Neighbors:

@@ -7,7 +7,7 @@ from functools import partial
 from inspect import signature
 from pathlib import Path
 
-from detattack.core.errors import InputError, reason
+from detattack.core.errors import InputError, kind_and_reason
 from detattack.core.registry import Registry
 from detattack.datasets.base import Dataset, folder_dataset, image_files
 from detattack.datasets.coco import coco_dataset
@@ -110,7 +110,7 @@ def _read(name: str, read: Callable[[], Dataset], images: Path) -> Dataset:
     except (InputError, MemoryError):
         raise
     except Exception as error:
-        said = f"{type(error).__name__}: {reason(error)}"
+        said = kind_and_reason(error)
         raise InputError(f"images {images}: the reader of the format {name} fails ({said})") from error
     if not isinstance(found, Dataset):
         raise InputError(f"images {images}: the reader of the format {name} gives no Dataset, but {found!r:.80}")

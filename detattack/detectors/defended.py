@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from detattack.core.errors import InputError, reason, unknown
+from detattack.core.errors import InputError, kind_and_reason, unknown
 from detattack.core.precision import fixed_numerics
 from detattack.core.third_party import callable_of_file
 from detattack.core.types import Candidates, Detections
@@ -163,7 +163,7 @@ def _of_file(text: str) -> Defense:
     try:
         function = factory()
     except Exception as error:  # someone else's code
-        raise InputError(f"defense {text}: its factory failed ({type(error).__name__}: {reason(error)})") from error
+        raise InputError(f"defense {text}: its factory failed ({kind_and_reason(error)})") from error
     if not callable(function):
         raise InputError(f"defense {text}: its factory returned {type(function).__name__}, not a function of images")
     path, _, called = text.rpartition(":")
@@ -185,7 +185,7 @@ def _tried(defense: Defense) -> Defense:
     try:
         found = [defense.function(image, seed) for seed in (0, *range(SEEDS))]
     except Exception as error:  # someone else's code
-        raise InputError(f"defense {defense.name}: fails ({type(error).__name__}: {reason(error)})") from error
+        raise InputError(f"defense {defense.name}: fails ({kind_and_reason(error)})") from error
     problem = next((said for one in found if (said := _problem(image, one))), None)
     if problem:
         raise InputError(f"defense {defense.name}: {problem}")

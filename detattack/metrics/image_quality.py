@@ -16,7 +16,7 @@ import numpy as np
 import skimage  # whose modules are imported where they are first used
 from numpy.typing import NDArray
 
-from detattack.core.errors import ImageError, reason
+from detattack.core.errors import ImageError, kind_and_reason
 from detattack.core.registry import Registry
 
 Image = NDArray[np.uint8] | NDArray[np.floating]
@@ -58,7 +58,7 @@ class Measure:
         except MemoryError:
             raise
         except Exception as error:  # the function may be someone else's
-            said = f"{type(error).__name__}: {reason(error)}"
+            said = kind_and_reason(error)
             raise ImageError(f"quality measure {self.name}: fails on this image ({said})") from error
 
     def text(self, value: float | None) -> str:

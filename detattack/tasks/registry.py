@@ -8,7 +8,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from detattack.core.errors import InputError, reason, unknown
+from detattack.core.errors import InputError, kind_and_reason, unknown
 from detattack.core.registry import Registry
 from detattack.tasks.base import Task
 
@@ -39,5 +39,5 @@ def _import_entry(entry: EntryPoint) -> None:
     try:
         entry.load()
     except Exception as error:  # the package is someone else's code
-        said = f"{type(error).__name__}: {reason(error)}"
+        said = kind_and_reason(error)
         raise InputError(f"task {entry.name}: {entry.value} cannot be imported ({said})") from error

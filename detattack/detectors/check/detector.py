@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from torch import Tensor
 
-from detattack.core.errors import reason
+from detattack.core.errors import kind_and_reason
 from detattack.core.types import Detections
 from detattack.detectors.base import Detector
 from detattack.detectors.check.annotations import check_box_places, check_names
@@ -84,4 +84,4 @@ def _finding(name: str, check: Callable[[], str]) -> Finding:
     except Failed as failure:
         return Finding(name, failure.verdict, str(failure))
     except Exception as error:  # whatever a third party's adapter raises
-        return Finding(name, "failed", f"raises {type(error).__name__}: {reason(error)}")
+        return Finding(name, "failed", f"raises {kind_and_reason(error)}")

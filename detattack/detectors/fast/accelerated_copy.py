@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from detattack.core.errors import InputError, reason
+from detattack.core.errors import InputError, kind_and_reason
 from detattack.core.faults import out_of_memory
 from detattack.core.fingerprint import holders, reachable
 from detattack.core.precision import Precision, fixed_numerics
@@ -150,7 +150,7 @@ def _accelerated(model: Model, probe: Callable[[Model], Any]) -> Model:
     except Exception as error:  # the model is someone else's code; what is wrong with it shows on the first image
         if out_of_memory(error):
             raise
-        name, said = getattr(model, "name", type(model).__name__), f"{type(error).__name__}: {reason(error)}"
+        name, said = getattr(model, "name", type(model).__name__), kind_and_reason(error)
         warnings.warn(f"model {name}: no faster copy of it can be made ({said}); it is attacked itself", stacklevel=2)
         return model
     fold(networks, pairs)
@@ -170,4 +170,4 @@ def _lower_precision(model: Any, copied: Any, probe: Callable[[Any], Any]) -> No
         with torch.no_grad():
             probe(copied)
     except Exception as error:
-        raise InputError(f"{what} does not run in bfloat16 ({type(error).__name__}: {reason(error)})") from error
+        raise InputError(f"{what} does not run in bfloat16 ({kind_and_reason(error)})") from error

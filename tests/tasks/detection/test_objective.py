@@ -292,14 +292,9 @@ def test_for_the_nearest_image_one_candidate_is_pulled_alone():
     assert shares[1] > 0.99
 
 
-def test_inject_pulls_a_box_that_does_not_cover_the_place():
-    """Descent moves the candidate's box onto the asked one until the predicate holds."""
-    asked = moved(HERE, 9, 4)
-    fake = Fake([HERE], [[-2.0, -9, -9]], sway=3.0)
-    batch = images(1)
-    objective = objective_of(fake, f"inject:car@{','.join(map(str, asked))}", batch)
-    assert proposed(objective(batch, torch.arange(1))) == [False]
-    for _ in range(400):
+def descended(objective, batch, most):
+    """An image after steps against the gradient, until success is proposed: as it has to be after `most`."""
+    for _ in range(most):
         seen = batch.clone().requires_grad_()
         found = objective(seen, torch.arange(1))
         if proposed(found) == [True]:
@@ -307,6 +302,17 @@ def test_inject_pulls_a_box_that_does_not_cover_the_place():
         gradient = torch.autograd.grad(found.loss.sum(), seen)[0]
         batch = batch - 0.02 * gradient / gradient.norm()
     assert proposed(found) == [True]
+    return batch
+
+
+def test_inject_pulls_a_box_that_does_not_cover_the_place():
+    """Descent moves the candidate's box onto the asked one until the predicate holds."""
+    asked = moved(HERE, 9, 4)
+    fake = Fake([HERE], [[-2.0, -9, -9]], sway=3.0)
+    batch = images(1)
+    objective = objective_of(fake, f"inject:car@{','.join(map(str, asked))}", batch)
+    assert proposed(objective(batch, torch.arange(1))) == [False]
+    descended(objective, batch, 400)
     assert proposed(objective(images(1), torch.arange(1))) == [False]
 
 
@@ -563,12 +569,5 @@ def test_a_class_has_all_labels_of_its_name(goal, starts, reached, by_class):
     assert proposed(evaluation) == [reached]
     assert objective.confirm(batch[0], 0) is reached
     assert reached <= bool(evaluation.margin < 0)
-    for _ in range(200):
-        seen = batch.clone().requires_grad_()
-        found = objective(seen, torch.arange(1))
-        if proposed(found) == [True]:
-            break
-        gradient = torch.autograd.grad(found.loss.sum(), seen)[0]
-        batch = batch - 0.02 * gradient / gradient.norm()
-    assert proposed(found) == [True]
+    batch = descended(objective, batch, 200)
     assert objective.confirm(batch[0], 0)
